@@ -1,0 +1,51 @@
+"""Modular training: losses, masks, cutting, composing and measuring, in PyTorch alone."""
+
+from moda_core.compose import compose
+from moda_core.extract import cut_network, largest_difference, mask_network
+from moda_core.frequency import Frequencies, count_frequencies
+from moda_core.losses import ModularLosses, modular_losses
+from moda_core.masks import floored, keep_masks, merge_masks
+from moda_core.metrics import ModuleMetrics, module_metrics
+from moda_core.models import build_model
+from moda_core.module_file import Modules, load_modules, save_modules
+from moda_core.reuse import (
+    ReuseAccuracy,
+    ReuseDraw,
+    all_subsets,
+    draw_pairs,
+    draw_subsets,
+    estimate_reuse,
+    reuse_accuracy,
+)
+from moda_core.units import UnitLayer, UnitLayers, unit_layers, watch_units
+
+__all__ = [
+    "Frequencies",
+    "ModularLosses",
+    "ModuleMetrics",
+    "Modules",
+    "ReuseAccuracy",
+    "ReuseDraw",
+    "UnitLayer",
+    "UnitLayers",
+    "all_subsets",
+    "build_model",
+    "compose",
+    "count_frequencies",
+    "cut_network",
+    "draw_pairs",
+    "draw_subsets",
+    "estimate_reuse",
+    "floored",
+    "keep_masks",
+    "largest_difference",
+    "load_modules",
+    "mask_network",
+    "merge_masks",
+    "modular_losses",
+    "module_metrics",
+    "reuse_accuracy",
+    "save_modules",
+    "unit_layers",
+    "watch_units",
+]

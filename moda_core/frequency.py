@@ -1,0 +1,109 @@
+"""How often each class activates each unit: one pass for the means, one for exact counts (method.md, section 1).
+
+A unit k of layer l is active on a sample when a_l^k > threshold x (mean of a_l^k over all samples); threshold 0 is the
+published rule. Statistics stream: whatever the number of samples, what is kept is thresholds x classes x units.
+
+Shapes: T thresholds, C classes, B samples, N = units of all layers together, N_l units of layer l.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moda_core.units import UnitLayers, evaluating, watch_units
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+DEFAULT_THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """Exact counts of active samples. Everything a mask at any tau needs, and no sample.
+
+    Attributes:
+        thresholds: the grid, ascending.
+        counts_TCN: int32, samples of class c on which a unit was active at a threshold.
+        class_sizes_C: int64, samples of each class.
+        means_N: float64, each unit's mean over all samples.
+        widths: N_l of each layer; the last dimension of the tensors is the layers side by side.
+    """
+
+    thresholds: tuple[float, ...]
+    counts_TCN: Tensor
+    class_sizes_C: Tensor
+    means_N: Tensor
+    widths: tuple[int, ...]
+
+    def counts(self, threshold: float) -> list[Tensor]:
+        """Counts at one threshold of the grid: L tensors of (C, N_l)."""
+        if threshold not in self.thresholds:
+            raise ValueError(f"threshold={threshold} was not counted; counted: {list(self.thresholds)}")
+        return list(self.counts_TCN[self.thresholds.index(threshold)].split(self.widths, dim=1))
+
+    def rates(self, threshold: float) -> list[Tensor]:
+        """f_c(l, k) at one threshold of the grid: L float64 tensors of (C, N_l), each rate in [0, 1]."""
+        return [count_CN.double() / self.class_sizes_C[:, None] for count_CN in self.counts(threshold)]
+
+
+def count_frequencies(
+    network: nn.Module,
+    layers: UnitLayers,
+    batches: Batches,
+    *,
+    num_classes: int,
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+) -> Frequencies:
+    """Count, for every class and unit, the samples on which the unit is active. The network runs in eval mode.
+
+    Args:
+        network: the trained network.
+        layers: its unit layers.
+        batches: (images, labels) on the network's device; iterated twice, so a list or a loader and no generator.
+        num_classes: C.
+        thresholds: the grid; each at least 0.
+
+    Raises:
+        ValueError: a bad threshold, a class without samples, or batches that can be read only once.
+    """
+    grid = tuple(sorted(set(thresholds)))
+    if not grid or not all(0 <= threshold < float("inf") for threshold in grid):
+        raise ValueError(f"thresholds={list(thresholds)} must be one or more finite numbers of at least 0")
+    if isinstance(batches, Iterator):
+        raise ValueError("batches can be read only once; counting needs two passes, give a list or a loader")
+    watched = watch_units(network, layers)
+    widths = tuple(layers.widths)
+    with evaluating(network):
+        sizes_C, means_N = _means(watched, batches, num_classes, sum(widths))
+        if (missing := (sizes_C == 0).nonzero().flatten().tolist()) != []:
+            raise ValueError(f"classes {missing} have no samples to count; every class needs at least one")
+        counts_TCN = _counts(watched, batches, num_classes, means_N, grid)
+    return Frequencies(grid, counts_TCN.to(torch.int32).cpu(), sizes_C.cpu(), means_N.cpu(), widths)
+
+
+def _means(watched: nn.Module, batches: Batches, num_classes: int, units: int) -> tuple[Tensor, Tensor]:
+    sizes_C = sums_N = None
+    for images, labels in batches:
+        if sizes_C is None or sums_N is None:
+            sizes_C = torch.zeros(num_classes, dtype=torch.int64, device=images.device)
+            sums_N = torch.zeros(units, dtype=torch.float64, device=images.device)
+        _, values = watched(images)
+        sizes_C += torch.bincount(labels, minlength=num_classes)
+        sums_N += torch.cat([unit_BN.sum(0, dtype=torch.float64) for unit_BN in values])
+    if sizes_C is None or sums_N is None:
+        raise ValueError("there are no batches to count")
+    return sizes_C, sums_N / sizes_C.sum()
+
+
+def _counts(watched: nn.Module, batches: Batches, num_classes: int, means_N: Tensor, grid: tuple[float, ...]) -> Tensor:
+    counts_TCN = torch.zeros(len(grid), num_classes, len(means_N), dtype=torch.int64, device=means_N.device)
+    for images, labels in batches:
+        _, values = watched(images)
+        units_BN = torch.cat(values, dim=1)
+        one_hot_CB = F.one_hot(labels, num_classes).T.float()  # 0/1 sums of a batch are exact in float32
+        for row, threshold in enumerate(grid):
+            active_BN = units_BN > (threshold * means_N).to(units_BN.dtype)
+            counts_TCN[row] += (one_hot_CB @ active_BN.float()).long()
+    return counts_TCN

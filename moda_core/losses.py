@@ -1,0 +1,94 @@
+"""Affinity, dispersion and compactness from per-class sums (method.md, section 1; arXiv 2411.01074).
+
+The pair means need no pairs: with s_c the sum of the normalised units over class c, s over the batch and q the sum of
+the squared norms, the same-class pairs sum to (sum_c |s_c|^2 - q) / 2 and all pairs to (|s|^2 - q) / 2. A layer costs
+O(B N_l) instead of O(B^2 N_l), and sums of several workers simply add up.
+
+Shapes: B samples, C classes, L layers, N_l units of layer l.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional as F
+
+EPSILON = 1e-12  # floor of a unit vector's norm, so that a sample with no active unit counts as the zero vector
+
+
+class ModularLosses(NamedTuple):
+    """The three terms, each a scalar, before their coefficients."""
+
+    affinity: Tensor
+    dispersion: Tensor
+    compactness: Tensor
+
+
+def modular_losses(
+    units: Sequence[Tensor], labels: Tensor, *, num_classes: int, group: dist.ProcessGroup | None = None
+) -> ModularLosses:
+    """The three modular losses of a batch.
+
+    Args:
+        units: L tensors of (B, N_l), one value per unit and sample, in float32 or wider.
+        labels: (B,) class ids below ``num_classes``.
+        num_classes: C.
+        group: the workers that the batch is spread over; None for one worker. Every worker then returns the loss of
+            the whole batch, and its gradient flows through its own samples only: the workers' gradients *add up* to
+            the exact one, so under DDP, which averages them, multiply the term by the number of workers.
+
+    Returns:
+        Affinity in [0, 1] (1 - mean same-class cosine), dispersion in [0, 1] (mean cosine of different classes) and
+        compactness >= 0 (mean absolute unit). A batch without same-class pairs has affinity 0, one without
+        different-class pairs dispersion 0; never NaN.
+    """
+    one_hot_BC = F.one_hot(labels, num_classes).to(units[0].dtype)
+    parts: list[Tensor] = [one_hot_BC.sum(0), one_hot_BC.new_tensor([labels.shape[0]])]
+    for unit_BN in units:
+        normal_BN = F.normalize(unit_BN, dim=1, eps=EPSILON)
+        sum_CN = one_hot_BC.T @ normal_BN
+        parts += [sum_CN.flatten(), normal_BN.square().sum().view(1), unit_BN.abs().sum().view(1)]
+    flat = torch.cat(parts)
+    if group is not None:
+        flat = _SumOverWorkers.apply(flat, group)  # type: ignore[no-untyped-call]
+    return _from_sums(flat, num_classes, [unit_BN.shape[1] for unit_BN in units])
+
+
+def _from_sums(flat: Tensor, num_classes: int, widths: list[int]) -> ModularLosses:
+    sizes = [num_classes, 1]
+    for width in widths:
+        sizes += [num_classes * width, 1, 1]
+    count_C, batch, *layers = flat.split(sizes)
+    same_pairs = (count_C * (count_C - 1)).sum() / 2
+    different_pairs = batch[0] * (batch[0] - 1) / 2 - same_pairs
+    same, different, compact = [], [], []
+    for sums, norms, absolute, width in zip(layers[::3], layers[1::3], layers[2::3], widths, strict=True):
+        sum_CN = sums.view(num_classes, width)
+        by_class = sum_CN.square().sum()
+        same.append((by_class - norms[0]) / 2)
+        different.append((sum_CN.sum(0).square().sum() - by_class) / 2)
+        compact.append(absolute[0] / (batch[0] * width))
+    zero = torch.zeros_like(same_pairs)
+    affinity = 1 - torch.stack(same).mean() / same_pairs.clamp(min=1)
+    dispersion = torch.stack(different).mean() / different_pairs.clamp(min=1)
+    return ModularLosses(
+        torch.where(same_pairs > 0, affinity, zero),
+        torch.where(different_pairs > 0, dispersion, zero),
+        torch.stack(compact).mean(),
+    )
+
+
+class _SumOverWorkers(torch.autograd.Function):
+    """All-reduce whose gradient is that of the worker's own part: d(total) / d(own part) = 1."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, group: dist.ProcessGroup) -> Tensor:
+        total = part.clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return grad_outputs[0], None

@@ -1,0 +1,301 @@
+"""A module set on disk: one network cut to the union of all class masks, and each class's units.
+
+``weights.safetensors`` holds the cut network's tensors and the class masks, ``manifest.json`` everything else: the
+graph as allow-listed operations, the classes, the preprocessing, size and sha256 of every file. The manifest is
+written last, so its existence means that the set is whole. Any subset of classes is a slice of the set, and loading
+runs no model code: this package is all it needs. Files are treated as hostile: names, sizes, hashes, operations and
+shapes are checked before anything is allocated from them.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, fx, nn
+
+from moda_core.extract import LARGEST_DIFFERENCE, cut_graph, largest_difference, mask_network, slice_state
+from moda_core.graph import ChannelGraph, channel_graph, held_channels
+from moda_core.masks import merge_masks
+from moda_core.operations import Node
+from moda_core.units import UnitLayers
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+LARGEST_MANIFEST = 16 * 2**20
+LARGEST_WEIGHTS = 64 * 2**30
+LARGEST_NODES = 20_000
+FILE_NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,99}$")
+
+
+class Modules(nn.Module):
+    """A composed module, as loaded from disk: images in, one logit a class out.
+
+    Attributes:
+        class_names: the classes, in the order of the logits.
+        manifest: what the set's manifest says.
+    """
+
+    def __init__(self, network: fx.GraphModule, class_names: list[str], manifest: dict[str, Any]) -> None:
+        super().__init__()
+        self.network = network
+        self.class_names = class_names
+        self.manifest = manifest
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, classes) of preprocessed images (B, ch, H, W)."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """uint8 images (B, ch, H, W) as the network was trained on them: scaled to [0, 1], normalised by channel."""
+        recipe = self.manifest["preprocessing"]
+        if list(images.shape[1:]) != recipe["shape"] or images.dtype != torch.uint8:
+            raise ValueError(f"images are {images.dtype} {tuple(images.shape)}; expected uint8 (B, {recipe['shape']})")
+        mean, std = (images.new_tensor(recipe[key], dtype=torch.float32).view(1, -1, 1, 1) for key in ("mean", "std"))
+        return (images.float() / 255 - mean) / std
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> list[str]:
+        """The class name of each uint8 image (B, ch, H, W)."""
+        return [self.class_names[index] for index in self(self.preprocess(images)).argmax(1).tolist()]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was written: the measured difference between cut and masked logits, and the bytes."""
+
+    difference: float
+    bytes: int
+
+
+def save_modules(
+    path: str | os.PathLike[str],
+    network: nn.Module,
+    layers: UnitLayers,
+    masks: Sequence[Tensor],
+    check_images: Tensor,
+    *,
+    class_names: Sequence[str],
+    preprocessing: Mapping[str, Any],
+    about: Mapping[str, Any] | None = None,
+) -> Saved:
+    """Write the module set of ``masks`` to the folder ``path``.
+
+    Args:
+        path: a folder; made if missing. A folder that already holds a manifest is refused.
+        network: the trained network, float32.
+        layers: its unit layers.
+        masks: L boolean tensors of (C, N_l).
+        check_images: (B, ch, H, W) float32, for the proof that the set says what the masked network says.
+        class_names: C different names, indexed by class id.
+        preprocessing: ``shape`` [ch, H, W], ``mean`` and ``std`` a channel, of images scaled to [0, 1].
+        about: anything else that JSON can hold, recorded under "about".
+
+    Raises:
+        ValueError: the folder is taken, names that are not C different ones, or a set whose logits differ from the
+            masked network's by more than 1e-4 of the largest; nothing is published then.
+    """
+    folder = Path(path)
+    if (folder / MANIFEST).exists():
+        raise ValueError(f"{folder} already holds a module set; choose another folder")
+    graph, state = channel_graph(network, layers, check_images)
+    if len(class_names) != graph.output.channels or len(set(class_names)) != len(class_names):
+        raise ValueError(f"class_names={list(class_names)} must be {graph.output.channels} different names")
+    union = _held_union(graph, masks)
+    tensors = {f"state.{key}": value.cpu() for key, value in slice_state(graph, state, union).items()}
+    tensors |= {f"mask.{index}": mask_CN.cpu() for index, mask_CN in enumerate(masks)}
+    weights = safetensors.torch.save(tensors)
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "class_names": list(class_names),
+        "preprocessing": dict(preprocessing),
+        "graph": {"widths": list(graph.widths), "nodes": [_to_json(node) for node in graph.nodes]},
+        "files": {WEIGHTS: {"bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}},
+        "about": dict(about or {}),
+    }
+    difference = _prove(network, layers, masks, check_images, manifest, weights)
+    manifest["cut_masked_difference"] = difference
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / WEIGHTS, weights)
+    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode()
+    write_whole(folder / MANIFEST, text)
+    return Saved(difference, len(weights) + len(text))
+
+
+def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Modules:
+    """The composed module of ``classes`` from a module set on disk, in eval mode on the CPU.
+
+    Args:
+        path: the folder.
+        classes: class names, in the order wanted of the logits; None: all of the set's.
+
+    Raises:
+        ValueError: no module set there, a class it does not have, or files that are not what the manifest says.
+    """
+    manifest = read_manifest(path)
+    return _assemble(manifest, _read_checked(Path(path), WEIGHTS, manifest), classes)
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest of the module set in the folder ``path``, checked for form."""
+    file = Path(path) / MANIFEST
+    if not file.is_file():
+        raise ValueError(f"{path} holds no module set: there is no {MANIFEST} in it")
+    if file.stat().st_size > LARGEST_MANIFEST:
+        raise ValueError(f"{file} has {file.stat().st_size} bytes; a manifest has at most {LARGEST_MANIFEST}")
+    return parse_manifest(file.read_bytes())
+
+
+def parse_manifest(text: bytes) -> dict[str, Any]:
+    """Read a manifest's bytes and check its form."""
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{MANIFEST} is no JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
+        version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+        raise ValueError(f"{MANIFEST} has schema_version {version!r}; this package reads {SCHEMA_VERSION}")
+    names, files = manifest.get("class_names"), manifest.get("files")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{MANIFEST}: class_names is no list of names")
+    if not isinstance(files, dict) or WEIGHTS not in files:
+        raise ValueError(f"{MANIFEST}: files does not name {WEIGHTS}")
+    for name, entry in files.items():
+        if not FILE_NAME.match(name):
+            raise ValueError(f"{MANIFEST}: {name!r} is no file name that a module set may have")
+        if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int):
+            raise ValueError(f"{MANIFEST}: files[{name!r}] has no size")
+        if not 0 <= entry["bytes"] <= LARGEST_WEIGHTS or not isinstance(entry.get("sha256"), str):
+            raise ValueError(f"{MANIFEST}: files[{name!r}] has a wrong size or no sha256")
+    return manifest
+
+
+def check_file(name: str, data: bytes, manifest: Mapping[str, Any]) -> None:
+    """Refuse bytes that are not the file ``name`` of the manifest."""
+    entry = manifest["files"][name]
+    if len(data) != entry["bytes"]:
+        raise ValueError(f"{name} has {len(data)} bytes, the manifest says {entry['bytes']}: truncated or replaced")
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise ValueError(f"{name} has another sha256 than the manifest says: it was changed after publishing")
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a file that is either not there or whole."""
+    part = file.with_name(file.name + ".part")
+    with part.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(file)
+
+
+def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
+    file = folder / name
+    if not file.is_file() or file.is_symlink():
+        raise ValueError(f"{folder} lacks the file {name}")
+    if file.stat().st_size != manifest["files"][name]["bytes"]:
+        raise ValueError(
+            f"{file} has {file.stat().st_size} bytes, the manifest says {manifest['files'][name]['bytes']}"
+        )
+    data = file.read_bytes()
+    check_file(name, data, manifest)
+    return data
+
+
+def _assemble(manifest: dict[str, Any], weights: bytes, classes: Sequence[str] | None) -> Modules:
+    graph = _graph_from_json(manifest.get("graph"))
+    names = manifest["class_names"]
+    if len(names) != graph.output.channels:
+        raise ValueError(f"{MANIFEST} names {len(names)} classes, its graph has {graph.output.channels} logits")
+    wanted = list(names) if classes is None else list(classes)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise ValueError(f"classes {unknown} are not in this module set; it has {names}")
+    try:
+        tensors = safetensors.torch.load(weights)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{WEIGHTS} is no safetensors file: {error}") from error
+    masks = _checked_masks(tensors, graph)
+    union = _held_union(graph, masks)
+    state = _checked_state(tensors, graph, union)
+    class_ids = [names.index(name) for name in wanted]
+    network = cut_graph(graph, state, merge_masks(masks, class_ids), class_ids, held=union)
+    return Modules(network, wanted, manifest).eval()
+
+
+def _held_union(graph: ChannelGraph, masks: Sequence[Tensor]) -> dict[str, Tensor]:
+    union = [mask_CN.cpu().any(0, keepdim=True) for mask_CN in masks]
+    held = held_channels(graph, union, torch.ones(1, graph.output.channels, dtype=torch.bool))
+    return {name: rows[0] for name, rows in held.items()}
+
+
+def _checked_masks(tensors: Mapping[str, Tensor], graph: ChannelGraph) -> list[Tensor]:
+    masks = []
+    for index, width in enumerate(graph.widths):
+        mask_CN = tensors.get(f"mask.{index}")
+        shape = (graph.output.channels, width)
+        if mask_CN is None or mask_CN.dtype != torch.bool or tuple(mask_CN.shape) != shape:
+            raise ValueError(f"{WEIGHTS}: mask.{index} is missing or not bool {shape}")
+        masks.append(mask_CN)
+    return masks
+
+
+def _checked_state(tensors: Mapping[str, Tensor], graph: ChannelGraph, union: dict[str, Tensor]) -> dict[str, Tensor]:
+    state = {}
+    for node in graph.nodes:
+        for name, axes in node.tensors().items():
+            key = f"{node.name}.{name}"
+            inputs = int(union[node.inputs[0]].sum())
+            shape = node.shape(axes, int(union[node.name].sum()), inputs)
+            tensor = tensors.get(f"state.{key}")
+            if tensor is None or not tensor.is_floating_point() or tuple(tensor.shape) != shape:
+                raise ValueError(f"{WEIGHTS}: {key} is missing or has not the shape {shape} that the graph gives it")
+            state[key] = tensor
+    return state
+
+
+def _to_json(node: Node) -> dict[str, Any]:
+    return asdict(node) | {"inputs": list(node.inputs)}
+
+
+def _graph_from_json(value: Any) -> ChannelGraph:
+    if not isinstance(value, dict) or not isinstance(value.get("nodes"), list):
+        raise ValueError(f"{MANIFEST}: graph is no list of nodes")
+    if not 0 < len(value["nodes"]) <= LARGEST_NODES:
+        raise ValueError(f"{MANIFEST}: the graph has {len(value['nodes'])} nodes; 1 to {LARGEST_NODES} are allowed")
+    try:
+        nodes = [Node(**{**node, "inputs": tuple(node["inputs"])}) for node in value["nodes"]]
+        return ChannelGraph(tuple(nodes), tuple(value["widths"]))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{MANIFEST}: the graph is malformed: {error}") from error
+
+
+def _prove(
+    network: nn.Module,
+    layers: UnitLayers,
+    masks: Sequence[Tensor],
+    images: Tensor,
+    manifest: dict[str, Any],
+    weights: bytes,
+) -> float:
+    """The largest difference, over all classes together and pairs of neighbours, from the very bytes to be written."""
+    names = manifest["class_names"]
+    subsets = [list(range(len(names)))] + [[one, (one + 1) % len(names)] for one in range(len(names)) if len(names) > 2]
+    worst = 0.0
+    for class_ids in subsets:
+        loaded = _assemble(manifest, weights, [names[class_id] for class_id in class_ids]).to(images.device)
+        masked = mask_network(network, layers, merge_masks(masks, class_ids), class_ids)
+        worst = max(worst, largest_difference(masked, loaded, images))
+    if not worst <= LARGEST_DIFFERENCE:
+        raise ValueError(
+            f"cut and masked logits differ by {worst:.2e} of the largest; at most {LARGEST_DIFFERENCE} is published"
+        )
+    return worst

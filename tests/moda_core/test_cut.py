@@ -1,0 +1,139 @@
+"""The cut network against the masked one, which is the definition; sizes against the networks really cut."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from moda_core import compose, cut_network, largest_difference, mask_network, merge_masks, module_metrics, unit_layers
+
+
+def random_masks(widths, classes, seed, density=0.4):
+    generator = torch.Generator().manual_seed(seed)
+    masks = [torch.rand(classes, n, generator=generator) < density for n in widths]
+    for mask in masks:
+        mask[:, 0] |= ~mask.any(1)  # as the floor does
+    return masks
+
+
+def parameters(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6), density=st.sampled_from([0.02, 0.2, 0.6, 0.95]), data=st.data())
+def test_cut_equals_masked(network_and_images, seed, density, data):
+    network, images = network_and_images
+    layers = unit_layers(network, images)
+    classes = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=5, unique=True))
+    masks = random_masks(layers.widths, 5, seed, density)
+    masked = mask_network(network, layers, merge_masks(masks, classes), classes)
+    cut = compose(network, layers, masks, classes, images)
+    assert cut(images).shape == (16, len(classes))
+    assert largest_difference(masked, cut, images) < 1e-9
+
+
+def test_the_mask_is_what_reaches_the_consumers(network_and_images):
+    """The masked network against hooks on the plain one: an oracle that shares no code with it."""
+    network, images = network_and_images
+    layers = unit_layers(network, images)
+    keep = merge_masks(random_masks(layers.widths, 5, seed=3), [1, 4])
+    calls = iter(keep)
+    original = F.relu
+
+    def masking_relu(x, inplace=False):
+        mask = next(calls)
+        return original(x) * mask.view(1, -1, *[1] * (x.ndim - 2))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(F, "relu", masking_relu)  # nn.ReLU calls it too
+        expected = network(images)[:, [1, 4]]
+    found = mask_network(network, layers, keep, [1, 4])(images)
+    torch.testing.assert_close(found, expected)
+
+
+def test_keeping_everything_returns_the_network(network_and_images):
+    network, images = network_and_images
+    layers = unit_layers(network, images)
+    keep = [torch.ones(n, dtype=torch.bool) for n in layers.widths]
+    cut = cut_network(network, layers, keep, range(5), images)
+    assert parameters(cut) == parameters(network)
+    torch.testing.assert_close(cut(images), network(images), rtol=1e-12, atol=1e-12)
+
+
+def test_sizes_and_overlaps_are_those_of_the_networks_cut(network_and_images):
+    network, images = network_and_images
+    layers = unit_layers(network, images)
+    masks = random_masks(layers.widths, 5, seed=7)
+    found = module_metrics(network, layers, masks, images)
+    sizes = [parameters(compose(network, layers, masks, [c], images)) for c in range(5)]
+    assert found.parameters == parameters(network)
+    assert found.sizes_C.tolist() == pytest.approx([size / parameters(network) for size in sizes], abs=1e-12)
+    assert found.module_size == pytest.approx(sum(sizes) / 5 / parameters(network))
+    # What two modules share, by marking every parameter with its own number and counting the marks in common.
+    marked = [marks(network, layers, masks, c, images) for c in range(5)]
+    shared = [len(a & b) / parameters(network) for a, b in itertools.combinations(marked, 2)]
+    either = [len(a | b) / parameters(network) for a, b in itertools.combinations(marked, 2)]
+    assert found.module_overlap == pytest.approx(sum(shared) / len(shared))
+    assert found.overlap_jaccard == pytest.approx(sum(s / e for s, e in zip(shared, either, strict=True)) / len(shared))
+
+
+def marks(network, layers, masks, class_id, images):
+    values = {name: p.detach().clone() for name, p in network.named_parameters()}
+    start = 1
+    for p in network.parameters():
+        p.data = torch.arange(start, start + p.numel(), dtype=torch.float64).view_as(p)
+        start += p.numel()
+    cut = compose(network, layers, masks, [class_id], images)
+    for name, p in network.named_parameters():
+        p.data = values[name]
+    return {int(value) for p in cut.parameters() for value in p.flatten()}
+
+
+def test_weights_of_a_cut_network_are_copies(network_and_images):
+    network, images = network_and_images
+    layers = unit_layers(network, images)
+    keep = [torch.ones(n, dtype=torch.bool) for n in layers.widths]
+    cut = cut_network(network, layers, keep, [0, 1], images)
+    before = network(images).clone()
+    for p in cut.parameters():
+        p.data.zero_()
+    assert torch.equal(network(images), before)
+
+
+def test_an_unknown_operation_is_named_and_never_cut_wrongly():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 3, padding=1)
+            self.head = nn.Linear(4 * 16, 3)
+
+        def forward(self, x):
+            return self.head(torch.flatten(torch.sigmoid(F.relu(self.conv(x))), 1))
+
+    network, images = Gated(), torch.randn(2, 1, 4, 4)
+    layers = unit_layers(network, images)
+    with pytest.raises(ValueError, match=r"'sigmoid'.*does not know"):
+        cut_network(network, layers, [torch.ones(4, dtype=torch.bool)], [0, 1], images)
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        ([torch.zeros(4, dtype=torch.bool)], "keeps no unit"),
+        ([torch.ones(3, dtype=torch.bool)], r"expected bool \(4,\)"),
+        ([torch.ones(4)], "expected bool"),
+        ([], "0 masks for 1"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(keep, message):
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    images = torch.randn(2, 1, 4, 4)
+    layers = unit_layers(network, images)
+    for make in (mask_network, lambda *a: cut_network(*a, images)):
+        with pytest.raises(ValueError, match=message):
+            make(network, layers, keep, [0, 1])

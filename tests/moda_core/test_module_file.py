@@ -1,0 +1,155 @@
+"""Module sets on disk: round trip, any subset, and files from elsewhere."""
+
+import hashlib
+import json
+import os
+
+import pytest
+import torch
+
+from moda_core import largest_difference, load_modules, mask_network, merge_masks, save_modules, unit_layers
+from moda_core.module_file import MANIFEST, WEIGHTS
+from tests.moda_core.test_cut import random_masks
+
+NAMES = ["ant", "bee", "cat", "dog", "eel"]
+
+
+@pytest.fixture
+def saved(network_and_images, tmp_path):
+    network, images = network_and_images
+    network, images = network.float(), images.float()
+    layers = unit_layers(network, images)
+    masks = random_masks(layers.widths, 5, seed=11, density=0.5)
+    preprocessing = {"shape": list(images.shape[1:]), "mean": [0.5] * images.shape[1], "std": [0.25] * images.shape[1]}
+    folder = tmp_path / "set"
+    result = save_modules(
+        folder, network, layers, masks, images, class_names=NAMES, preprocessing=preprocessing, about={"tau": 0.9}
+    )
+    return folder, network, layers, masks, images, result
+
+
+def test_any_subset_of_classes_is_a_slice(saved):
+    folder, network, layers, masks, images, result = saved
+    assert result.difference < 1e-4
+    for classes in (NAMES, ["dog"], ["eel", "ant"], ["bee", "cat", "dog"]):
+        ids = [NAMES.index(name) for name in classes]
+        module = load_modules(folder, classes)
+        assert module.class_names == classes
+        assert module(images).shape == (16, len(classes))
+        masked = mask_network(network, layers, merge_masks(masks, ids), ids)
+        assert largest_difference(masked, module, images) < 1e-4
+    assert sum(p.numel() for p in load_modules(folder, ["dog"]).parameters()) < sum(
+        p.numel() for p in load_modules(folder).parameters()
+    )
+
+
+def test_saving_twice_gives_the_same_bytes(saved, tmp_path):
+    folder, network, layers, masks, images, _ = saved
+    manifest = json.loads((folder / MANIFEST).read_text())
+    save_modules(
+        tmp_path / "again",
+        network,
+        layers,
+        masks,
+        images,
+        class_names=NAMES,
+        preprocessing=manifest["preprocessing"],
+        about={"tau": 0.9},
+    )
+    for name in (MANIFEST, WEIGHTS):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_classify_takes_raw_images(saved):
+    folder, *_, images, _ = saved
+    module = load_modules(folder, ["eel", "ant"])
+    raw = (torch.rand(4, *images.shape[1:]) * 255).to(torch.uint8)
+    expected = module((raw.float() / 255 - 0.5) / 0.25).argmax(1).tolist()
+    assert module.classify(raw) == [["eel", "ant"][index] for index in expected]
+    with pytest.raises(ValueError, match="uint8"):
+        module.classify(raw.float())
+
+
+def test_a_folder_is_never_overwritten(saved):
+    folder, network, layers, masks, images, _ = saved
+    with pytest.raises(ValueError, match="already holds"):
+        save_modules(folder, network, layers, masks, images, class_names=NAMES, preprocessing={})
+
+
+def rewrite(folder, change):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_hostile_manifests_are_refused(saved):
+    folder, *_ = saved
+    original = (folder / MANIFEST).read_text()
+
+    def node(op):
+        return lambda m: next(n for n in m["graph"]["nodes"] if n["op"] == op)
+
+    linear, flatten = node("linear"), node("flatten")
+    changes = [
+        (lambda m: m.update(schema_version=99), "schema_version 99"),
+        (lambda m: m["files"].update({"../../evil": m["files"][WEIGHTS]}), "no file name"),
+        (lambda m: m["files"][WEIGHTS].update(bytes=10**15), "wrong size"),
+        (lambda m: m["files"][WEIGHTS].update(bytes=17), "bytes, the manifest says 17"),
+        (lambda m: m["files"][WEIGHTS].update(sha256="0" * 64), "another sha256"),
+        (lambda m: linear(m).update(op="os.system"), "is not one of"),
+        (lambda m: linear(m).update(channels=10**12), "no positive whole number"),
+        (lambda m: linear(m).update(inputs=["nowhere"]), "no earlier node"),
+        (lambda m: linear(m)["attributes"].update(bias="yes"), "is no flag"),
+        (lambda m: linear(m)["attributes"].update(more=1), "takes"),
+        (lambda m: flatten(m)["attributes"].update(repeat=7), "its inputs make"),
+        (lambda m: m["graph"].update(widths=[1]), "its layer 1 units"),
+        (lambda m: m["graph"].update(nodes=[]), "nodes"),
+        (lambda m: m["graph"]["nodes"].append(3), "malformed"),
+        (lambda m: m.update(class_names=["a"]), "1 classes"),
+        (lambda m: m.update(graph=[]), "no list of nodes"),
+    ]
+    for change, message in changes:
+        (folder / MANIFEST).write_text(original)
+        rewrite(folder, change)
+        with pytest.raises(ValueError, match=message):
+            load_modules(folder)
+
+
+def test_tampered_weights_are_refused(saved):
+    folder, *_ = saved
+    weights = (folder / WEIGHTS).read_bytes()
+    for changed, message in [(weights[:-3], "bytes"), (weights[:-1] + b"\x07", "sha256")]:
+        (folder / WEIGHTS).write_bytes(changed)
+        with pytest.raises(ValueError, match=message):
+            load_modules(folder)
+    # A forger who fixes size and hash still cannot change shapes, nor smuggle in another format.
+    for forged in (b"\x80\x04not a safetensors file", _reshaped(weights)):
+        (folder / WEIGHTS).write_bytes(forged)
+        entry = {"bytes": len(forged), "sha256": hashlib.sha256(forged).hexdigest()}
+        rewrite(folder, lambda m, entry=entry: m["files"].update({WEIGHTS: entry}))
+        with pytest.raises(ValueError, match=r"no safetensors|has not the shape"):
+            load_modules(folder)
+    (folder / WEIGHTS).unlink()
+    os.symlink("/etc/hostname", folder / WEIGHTS)
+    with pytest.raises(ValueError, match="lacks the file"):
+        load_modules(folder)
+
+
+def _reshaped(weights):
+    import safetensors.torch
+
+    tensors = safetensors.torch.load(weights)
+    key = next(name for name in tensors if name.endswith(".weight"))
+    tensors[key] = tensors[key][:, :0] if tensors[key].ndim > 1 else tensors[key][:0]
+    return safetensors.torch.save(tensors)
+
+
+def test_a_folder_without_manifest_is_no_module_set(tmp_path):
+    (tmp_path / WEIGHTS).write_bytes(b"")
+    with pytest.raises(ValueError, match="no module set"):
+        load_modules(tmp_path)
+
+
+def test_unknown_classes_are_named(saved):
+    with pytest.raises(ValueError, match=r"\['fox'\] are not in this module set"):
+        load_modules(saved[0], ["ant", "fox"])
