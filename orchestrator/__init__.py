@@ -1,0 +1,1 @@
+"""The orchestrator: every side effect around ``moda_core``. Ray, tables, tracking, files, report, command line."""

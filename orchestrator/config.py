@@ -1,0 +1,460 @@
+"""Configuration: frozen dataclasses, made from Hydra's YAML once, at the edge. The only module that sees OmegaConf.
+
+Whatever is wrong becomes a :class:`ConfigError` of one line that names the key, the value and what would be right.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from moda_core.methods import METHODS, Method
+from moda_core.models import MODELS
+
+DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
+PRECISIONS = ("auto", "bfloat16", "float32")
+SEARCHERS = ("random", "sobol")
+TRACKERS = ("none", "wandb")
+DIRECTIONS = ("max", "min")
+METRICS = ("accuracy", "module_overlap", "module_size", "overlap_jaccard", "reuse_accuracy")
+
+
+class ConfigError(ValueError):
+    """A user's mistake in the configuration: one line, with the remedy."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network; ``options`` are the builder's own keywords."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are split. See ``sweeps/data``."""
+
+    name: str
+    root: str | None = None
+    path: str | None = None
+    test_path: str | None = None
+    image_column: str = "image"
+    label_column: str = "label"
+    class_names: tuple[str, ...] | None = None
+    channels: int = 3
+    resize: int | None = None
+    download: bool = False
+    classes: tuple[str, ...] | None = None
+    limit: int | None = None
+    test_limit: int | None = None
+    validation_fraction: float = 0.2
+    crop: int = 0
+    flip: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("data.name", self.name, DATA_SETS)
+        _check(
+            "data.classes",
+            list(self.classes or ()),
+            self.classes is None or len(self.classes) > 1,
+            "two classes or more",
+        )
+        _check("data.channels", self.channels, self.channels in (1, 3), "1 (grey) or 3 (colour)")
+        _check("data.limit", self.limit, self.limit is None or self.limit > 0, "a positive number, or null for all")
+        _check("data.test_limit", self.test_limit, self.test_limit is None or self.test_limit > 0, "positive, or null")
+        _check("data.validation_fraction", self.validation_fraction, 0 < self.validation_fraction < 1, "within (0, 1)")
+        _check("data.crop", self.crop, self.crop >= 0, "the padding of the random crop, 0 for none")
+        _check("data.resize", self.resize, self.resize is None or 0 < self.resize <= 4096, "1 to 4096, or null")
+        if self.name == "table" and self.path is None:
+            raise ConfigError("data.path=null: name the Parquet or Arrow file, folder or pattern, data.path=...")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained: SGD with Nesterov momentum, cosine to 0. See ``sweeps/training``."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    precision: str = "auto"
+    num_workers: int = 1
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0.0
+    max_failures: int = 1
+    seed: int = 0
+    init_from: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("training.precision", self.precision, PRECISIONS)
+        for name in ("epochs", "batch_size", "num_workers", "cpus_per_worker"):
+            value = getattr(self, name)
+            _check(f"training.{name}", value, value >= 1, "a whole number of at least 1")
+        _check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
+        _check("training.momentum", self.momentum, 0 <= self.momentum < 1, "within [0, 1)")
+        for name in ("weight_decay", "gpus_per_worker", "max_failures", "seed"):
+            value = getattr(self, name)
+            _check(f"training.{name}", value, value >= 0, "at least 0")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The free grid (tau, threshold), and how reuse accuracy is estimated on it."""
+
+    taus: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    floor: float = 0.005
+    subsets_per_size: int = 3
+    images_per_size: int = 200
+    test_subsets_per_size: int = 45
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _grid("evaluation.taus", self.taus)
+        _grid("evaluation.thresholds", self.thresholds)
+        _check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
+        _check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
+        _check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
+        for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size"):
+            value = getattr(self, name)
+            _check(f"evaluation.{name}", value, value >= 1, "a whole number of at least 1")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One dimension of the search space."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Which searcher proposes, in which space, to which ends. See ``sweeps/search``."""
+
+    name: str
+    space: Mapping[str, Dimension]
+    objectives: Mapping[str, str]
+    reference: Mapping[str, float]
+    baselines: tuple[Mapping[str, float], ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("search.name", self.name, SEARCHERS)
+        for key, one in self.space.items():
+            at = f"search.space.{key}"
+            if not (math.isfinite(one.low) and math.isfinite(one.high) and one.low < one.high):
+                raise ConfigError(f"{at}: low={one.low} high={one.high}; low must be below high")
+            _check(f"{at}.low", one.low, one.low > 0 or not one.log, "above 0 on a logarithmic scale")
+        _check("search.objectives", dict(self.objectives), len(self.objectives) >= 2, "two objectives or more")
+        for metric, direction in self.objectives.items():
+            _one_of("search.objectives", metric, METRICS)
+            _one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
+        missing = sorted(set(self.objectives) - set(self.reference))
+        _check("search.reference", dict(self.reference), not missing, f"a value for {missing} too")
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """How many trials, and how many at once (null: as many as the cluster holds)."""
+
+    name: str | None = None
+    trials: int = 16
+    concurrency: int | None = None
+
+    def __post_init__(self) -> None:
+        _check("sweep.trials", self.trials, self.trials >= 1, "at least 1")
+        _check("sweep.concurrency", self.concurrency, self.concurrency is None or self.concurrency >= 1, "at least 1")
+        if self.name is not None and not _is_sweep_name(self.name):
+            raise ConfigError(f"sweep.name={self.name!r}: use 1 to 64 of a-z 0-9 _ -, a letter or digit first")
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where results are shown besides the tables."""
+
+    name: str = "wandb"
+    project: str = "moda"
+    entity: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("tracking.name", self.name, TRACKERS)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a command needs."""
+
+    model: ModelConfig
+    data: DataConfig
+    method: Method
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    search: SearchConfig
+    sweep: SweepConfig
+    tracking: TrackingConfig
+    storage: str
+
+    def with_coefficients(self, coefficients: Mapping[str, float]) -> "Config":
+        """This configuration with a trial's coefficients in place, each a key of method, training or model."""
+        method, training, options = {}, {}, dict(self.model.options)
+        for key, value in coefficients.items():
+            if key in _field_names(self.method):
+                method[key] = value
+            elif key in _field_names(self.training):
+                training[key] = value
+            elif key in _model_options(self.model.name):
+                options[key] = value
+            else:
+                known = [*_field_names(self.method), *_field_names(self.training), *_model_options(self.model.name)]
+                raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
+        return dataclasses.replace(
+            self,
+            method=dataclasses.replace(self.method, **method),
+            training=dataclasses.replace(self.training, **training),
+            model=ModelConfig(self.model.name, options),
+        )
+
+
+def load_config(overrides: Sequence[str]) -> Config:
+    """Compose ``sweeps/config.yaml`` with the overrides and check it.
+
+    Raises:
+        ConfigError: anything that is wrong, in one line.
+    """
+    return parse_config(compose_config(overrides))
+
+
+def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved configuration as plain data."""
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("sweeps", version_base="1.3"):
+            composed = compose("config", overrides=[_addable(one) for one in overrides])
+            plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def render_config(plain: Mapping[str, Any]) -> str:
+    """YAML text of plain data."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(plain)))
+
+
+def parse_config(plain: Mapping[str, Any]) -> Config:
+    """Check plain data and make the dataclasses of it."""
+    sections = {one.name for one in dataclasses.fields(Config)}
+    if unknown := sorted(set(plain) - sections - {"experiment"}):
+        raise ConfigError(f"unknown keys {unknown}; known: {sorted(sections)}")
+    if absent := sorted(sections - set(plain)):
+        raise ConfigError(f"keys {absent} are missing")
+    search = dict(plain["search"])
+    search["space"] = {
+        key: _build(Dimension, value, f"search.space.{key}") for key, value in (search.get("space") or {}).items()
+    }
+    search["baselines"] = tuple(dict(one) for one in search.get("baselines") or ())
+    return Config(
+        model=_model(plain["model"]),
+        data=_build(DataConfig, plain["data"], "data"),
+        method=_method(plain["method"]),
+        training=_build(TrainingConfig, plain["training"], "training"),
+        evaluation=_build(EvaluationConfig, plain["evaluation"], "evaluation"),
+        search=_build(SearchConfig, search, "search"),
+        sweep=_build(SweepConfig, plain["sweep"], "sweep"),
+        tracking=_build(TrackingConfig, plain["tracking"], "tracking"),
+        storage=_typed("storage", plain["storage"], str),
+    )
+
+
+def check_space(config: Config) -> None:
+    """Refuse a search space that can propose an invalid configuration, before anything is trained."""
+    if not config.search.space:
+        raise ConfigError("search.space={}: name at least one coefficient to search")
+    for coefficients in _corners(config.search):
+        config.with_coefficients(coefficients)
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """The configuration as plain data that :func:`parse_config` reads back."""
+    plain = _as_plain(config)
+    plain["model"] = {"name": config.model.name, **plain["model"]["options"]}
+    plain["method"] = {"name": method_name(config.method), **plain["method"]}
+    return plain
+
+
+def method_name(method: Method) -> str:
+    """The name that a method is known by."""
+    return next(name for name, kind in METHODS.items() if kind is type(method))
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What makes a sweep the sweep it is: budget, objectives, tracking, storage and cluster use are no part of it."""
+    plain = to_plain(config)
+    elsewhere = ("num_workers", "cpus_per_worker", "gpus_per_worker", "max_failures")
+    return {
+        "model": plain["model"],
+        "data": {key: value for key, value in plain["data"].items() if key not in ("root", "download")},
+        "method": plain["method"],
+        "training": {key: value for key, value in plain["training"].items() if key not in elsewhere},
+        "evaluation": plain["evaluation"],
+        "space": plain["search"]["space"],
+        "baselines": plain["search"]["baselines"],
+        "seed": plain["search"]["seed"],
+    }
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """Eight hex digits of the canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _corners(search: SearchConfig) -> list[dict[str, float]]:
+    lows = {key: int(one.low) if one.integer else one.low for key, one in search.space.items()}
+    highs = {key: int(one.high) if one.integer else one.high for key, one in search.space.items()}
+    return [lows, highs, *({**lows, **one} for one in search.baselines)]
+
+
+def _model(value: Any) -> ModelConfig:
+    options = dict(_typed("model", value, dict))
+    name = options.pop("name", None)
+    _one_of("model.name", name, sorted(MODELS))
+    known = _model_options(name)
+    if unknown := sorted(set(options) - set(known)):
+        raise ConfigError(f"model.{unknown[0]} is no key of {name}; known: {', '.join(sorted(known)) or 'none'}")
+    return ModelConfig(name, options)
+
+
+def _model_options(name: str) -> list[str]:
+    given = {"in_channels", "image_size", "num_classes"}  # by the data
+    return [key for key in inspect.signature(MODELS[name]).parameters if key not in given]
+
+
+def _field_names(section: Any) -> list[str]:
+    return [one.name for one in dataclasses.fields(section)]
+
+
+def _method(value: Any) -> Method:
+    options = dict(_typed("method", value, dict))
+    name = options.pop("name", None)
+    _one_of("method.name", name, sorted(METHODS))
+    method: Method = _build(METHODS[name], options, "method")
+    return method
+
+
+def _build(kind: Any, value: Any, path: str) -> Any:
+    """A dataclass from a mapping; unknown keys, missing keys and wrong types are named."""
+    value = _typed(path, value, dict)
+    hints = typing.get_type_hints(kind)
+    fields = {one.name: one for one in dataclasses.fields(kind)}
+    if unknown := sorted(set(value) - set(fields)):
+        raise ConfigError(f"{path}.{unknown[0]} is no key; known: {', '.join(sorted(fields)) or 'none'}")
+    arguments = {key: _typed(f"{path}.{key}", one, hints[key]) for key, one in value.items()}
+    required = [
+        name
+        for name, one in fields.items()
+        if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+    ]
+    if absent := [name for name in required if name not in arguments]:
+        raise ConfigError(f"{path}.{absent[0]} is missing; set it, {path}.{absent[0]}=...")
+    try:
+        return kind(**arguments)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _typed(path: str, value: Any, kind: Any) -> Any:
+    """``value`` as the type that the field declares, or an error that names both."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _typed(path, value, next(one for one in arguments if one is not type(None)))
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path}={value!r} must be a list")
+        return tuple(_typed(f"{path}[{index}]", one, arguments[0]) for index, one in enumerate(value))
+    if origin is not None:  # a mapping
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path}={value!r} must be a mapping")
+        return {key: _typed(f"{path}.{key}", one, arguments[1]) for key, one in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is str and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # class names such as 3
+    if kind is Any:
+        return value
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{path}={value!r} must be of type {kind.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path}={value} must be a finite number")
+    return value
+
+
+def _as_plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {one.name: _as_plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _as_plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [_as_plain(one) for one in value]
+    return value
+
+
+def _check(key: str, value: object, right: bool, remedy: str) -> None:
+    if not right:
+        raise ConfigError(f"{key}={value}: must be {remedy}")
+
+
+def _one_of(key: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{key}={value!r} is not known; known: {', '.join(known)}")
+
+
+def _grid(key: str, values: tuple[float, ...]) -> None:
+    _check(key, list(values), 0 < len(values) == len(set(values)), "one or more different numbers")
+
+
+def _is_sweep_name(name: str) -> bool:
+    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+    return 0 < len(name) <= 64 and set(name) <= allowed and name[0] not in "_-"
+
+
+def _addable(override: str) -> str:
+    """``training.epoch=3`` as ``++training.epoch=3``: any key may be given plainly, and a wrong one is our error."""
+    key = override.partition("=")[0]
+    return f"++{override}" if "." in key and key[0] not in "+~" else override
+
+
+def _one_line(error: BaseException) -> str:
+    """The message of an error, or of its cause where it has none, without Hydra's extra lines."""
+    while not str(error).strip() and error.__cause__ is not None:
+        error = error.__cause__
+    noise = ("full_key", "object_type", "Set the env variable", "See https", "To append to your config")
+    text = str(error).partition("Config search path")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = " ".join(line for line in lines if not line.startswith(noise))
+    if line.startswith("Could not override"):
+        line += f"; known at the top: {', '.join(one.name for one in dataclasses.fields(Config))}"
+    return line

@@ -1,0 +1,143 @@
+"""A trained network's whole surface: every (tau, threshold) of the free grid as one point."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from moda_core import (
+    Frequencies,
+    UnitLayers,
+    count_frequencies,
+    draw_pairs,
+    draw_subsets,
+    estimate_reuse,
+    floored,
+    keep_masks,
+    unit_layers,
+)
+from moda_core.graph import ChannelGraph, channel_graph
+from moda_core.metrics import sizes_and_overlaps
+from moda_core.units import evaluating
+from orchestrator.config import Config, EvaluationConfig
+from orchestrator.data import Data, ImageSet
+
+Choice = tuple[float, float]  # tau, threshold
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and what decomposing it needs.
+
+    Attributes:
+        network: on its device, float32.
+        layers: its unit layers.
+        graph: its channel graph.
+        frequencies: counted over the training images.
+    """
+
+    network: nn.Module
+    layers: UnitLayers
+    graph: ChannelGraph
+    frequencies: Frequencies
+
+
+def prepare(network: nn.Module, data: Data, config: Config, frequencies: Frequencies | None = None) -> Trained:
+    """Trace the network, and count over the training images unless that was done before."""
+    network.float().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
+    layers = unit_layers(network, example)
+    graph, _ = channel_graph(network, layers, example)
+    if frequencies is None:
+        frequencies = count_frequencies(
+            network,
+            layers,
+            data.train.batches(),
+            num_classes=data.num_classes,
+            thresholds=config.evaluation.thresholds,
+        )
+    return Trained(network, layers, graph, frequencies)
+
+
+def accuracy(network: nn.Module, images: ImageSet) -> float:
+    """Share of images whose largest logit is their class's."""
+    correct = 0
+    with evaluating(network):
+        for batch, labels in images.batches():
+            correct += int((network(batch).argmax(1) == labels).sum())
+    return correct / len(images)
+
+
+def grid(config: EvaluationConfig) -> list[Choice]:
+    """Every (tau, threshold)."""
+    return list(itertools.product(config.taus, config.thresholds))
+
+
+def measure(
+    trained: Trained, images: ImageSet, config: EvaluationConfig, *, split: str, choices: Sequence[Choice]
+) -> list[dict[str, Any]]:
+    """One row of the points table for each choice.
+
+    On validation, reuse accuracy is the seeded estimate: some subsets of each size, some images. On test, each of
+    more subsets is tested on all its images.
+    """
+    classes = trained.graph.output.channels
+    on_test = split == "test"
+    per_size = config.test_subsets_per_size if on_test else config.subsets_per_size
+    draw = draw_pairs(
+        images.labels,
+        draw_subsets(classes, per_size, seed=config.seed),
+        num_classes=classes,
+        images_per_size=None if on_test else config.images_per_size,
+        seed=config.seed,
+    )
+    network, layers = trained.network, trained.layers
+    whole = {
+        "split": split,
+        "accuracy": accuracy(network, images),
+        "reuse_baseline": estimate_reuse(network, layers, None, images, draw).mean,
+        "reuse_subsets": len(draw.subsets_SC),
+        "reuse_images": draw.images,
+    }
+    rows = []
+    for tau, threshold in choices:
+        masks = keep_masks(trained.frequencies, tau, threshold=threshold, floor=config.floor)
+        acted = floored(trained.frequencies, tau, threshold=threshold, floor=config.floor)
+        sizes = sizes_and_overlaps(trained.graph, masks)
+        reuse = estimate_reuse(network, layers, masks, images, draw)
+        rows.append(
+            {
+                "tau": tau,
+                "threshold": threshold,
+                **whole,
+                "reuse_accuracy": reuse.mean,
+                "reuse_accuracy_error": reuse.standard_error,
+                "module_size": sizes.module_size,
+                "module_overlap": sizes.module_overlap,
+                "overlap_jaccard": sizes.overlap_jaccard,
+                "floored": sum(int(layer.sum()) for layer in acted),
+            }
+        )
+    return rows
+
+
+def dump_frequencies(frequencies: Frequencies) -> bytes:
+    """Counts as safetensors bytes."""
+    tensors = {"counts": frequencies.counts_TCN, "sizes": frequencies.class_sizes_C, "means": frequencies.means_N}
+    shape = {"thresholds": frequencies.thresholds, "widths": frequencies.widths}
+    return safetensors.torch.save({name: one.contiguous() for name, one in tensors.items()}, {"shape": json.dumps(shape)})
+
+
+def read_frequencies(data: bytes) -> Frequencies:
+    """What :func:`dump_frequencies` gave."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    shape = json.loads(header["__metadata__"]["shape"])
+    tensors = safetensors.torch.load(data)
+    return Frequencies(
+        tuple(shape["thresholds"]), tensors["counts"], tensors["sizes"], tensors["means"], tuple(shape["widths"])
+    )

@@ -1,0 +1,85 @@
+"""Files under one root, a folder or an object store: all that a trial keeps besides rows.
+
+Five methods over ``pyarrow.fs``, so that ``s3://bucket/prefix`` works like ``/data/moda``. A write is whole or absent.
+"""
+
+import os
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from orchestrator.config import ConfigError
+
+
+class Files:
+    """Files by relative name under a root.
+
+    Args:
+        root: a folder (``~`` is expanded, missing ones are made) or a URI that pyarrow knows.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = resolve_root(root)
+        if "://" in self.root:
+            try:
+                self._system, self._base = pafs.FileSystem.from_uri(self.root)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"storage={root!r} cannot be used: {error}") from error
+        else:
+            self._system, self._base = pafs.LocalFileSystem(), self.root
+
+    @property
+    def local(self) -> Path | None:
+        """The root as a path, None for an object store."""
+        return None if "://" in self.root else Path(self.root)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file; readers see the old one or the new one."""
+        path = self._path(name)
+        if self.local is None:
+            with self._system.open_output_stream(path) as stream:
+                stream.write(data)
+            return
+        self._system.create_dir(os.path.dirname(path), recursive=True)
+        part = f"{path}.{os.getpid()}.part"
+        with open(part, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes; ``FileNotFoundError`` if there is none."""
+        with self._system.open_input_stream(self._path(name)) as stream:
+            data: bytes = stream.read()
+        return data
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there."""
+        return bool(self._system.get_file_info(self._path(name)).type == pafs.FileType.File)
+
+    def delete(self, name: str) -> None:
+        """Delete a file; one that is not there is fine."""
+        if self.exists(name):
+            self._system.delete_file(self._path(name))
+
+    def _path(self, name: str) -> str:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ValueError(f"{name!r} leaves the storage")
+        return f"{self._base}/{name}"
+
+
+def resolve_root(storage: str) -> str:
+    """The absolute folder or the URI that ``storage`` means.
+
+    Raises:
+        ConfigError: a relative folder inside a submitted job, whose working folder is a copy that is thrown away.
+    """
+    if "://" in storage:
+        return storage.rstrip("/")
+    path = Path(storage).expanduser()
+    if not path.is_absolute() and "RAY_JOB_ID" in os.environ:
+        raise ConfigError(
+            f"storage={storage!r} is relative to a job's temporary folder; give an absolute path or a URI"
+        )
+    return str(path.absolute())

@@ -1,0 +1,168 @@
+"""The tables: `sweeps`, `trials` (an event log), `epochs` and `points`. They are the truth; everything else is a view.
+
+A store has three methods. Rows have deterministic keys, and appending a row whose key is there adds nothing, so
+whoever is not sure that a write went through writes again.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+SCHEMA_VERSION = 1
+ATTEMPTS = 12
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's columns and the ones that make a row's key."""
+
+    schema: pa.Schema
+    key: tuple[str, ...]
+
+
+def _table(key: Sequence[str], **columns: pa.DataType) -> Table:
+    fields = [pa.field(name, kind, nullable=name not in key) for name, kind in columns.items()]
+    return Table(pa.schema([*fields, pa.field("schema_version", pa.int32())]), tuple(key))
+
+
+_TEXT, _INT, _FLOAT, _TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
+
+TABLES = {
+    "sweeps": _table(["sweep_id"], sweep_id=_TEXT, created=_TIME, identity=_TEXT, config=_TEXT, versions=_TEXT),
+    "trials": _table(
+        ["sweep_id", "trial_id", "attempt", "event"],
+        sweep_id=_TEXT,
+        trial_id=_TEXT,
+        number=_INT,
+        attempt=_INT,
+        event=_TEXT,  # proposed, started, finished, failed, diverged
+        time=_TIME,
+        coefficients=_TEXT,  # canonical JSON
+        seconds=_FLOAT,  # finished: spent training, over all attempts
+        evaluation_seconds=_FLOAT,  # finished: spent counting and decomposing
+        precision=_TEXT,
+        reason=_TEXT,
+    ),
+    "epochs": _table(
+        ["sweep_id", "trial_id", "epoch"],
+        sweep_id=_TEXT,
+        trial_id=_TEXT,
+        epoch=_INT,
+        loss=_FLOAT,
+        cross_entropy=_FLOAT,
+        affinity=_FLOAT,
+        dispersion=_FLOAT,
+        compactness=_FLOAT,
+        training_accuracy=_FLOAT,
+        learning_rate=_FLOAT,
+        seconds=_FLOAT,
+    ),
+    "points": _table(
+        ["sweep_id", "trial_id", "tau", "threshold", "split"],
+        sweep_id=_TEXT,
+        trial_id=_TEXT,
+        tau=_FLOAT,
+        threshold=_FLOAT,
+        split=_TEXT,  # validation or test
+        accuracy=_FLOAT,
+        reuse_accuracy=_FLOAT,
+        reuse_accuracy_error=_FLOAT,  # standard error
+        reuse_baseline=_FLOAT,  # the whole network with restricted logits, same draw
+        reuse_subsets=_INT,
+        reuse_images=_INT,
+        module_size=_FLOAT,
+        module_overlap=_FLOAT,
+        overlap_jaccard=_FLOAT,
+        floored=_INT,  # (class, layer) pairs where the floor acted
+    ),
+}
+
+
+class ResultStore(Protocol):
+    """Versioned tables behind three methods, so that another table format is one class."""
+
+    def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add the rows whose key is not there yet."""
+        ...
+
+    def read(self, table: str, sweep_id: str | None = None) -> pa.Table:
+        """The rows of a sweep, or all."""
+        ...
+
+    def version(self, table: str) -> int:
+        """The table's version, which every append that adds something raises; -1 before the first."""
+        ...
+
+
+class DeltaStore:
+    """Delta tables under ``<root>/tables``, one partition a sweep."""
+
+    def __init__(self, root: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._root = f"{root.rstrip('/')}/tables"
+        self._sleep = sleep
+
+    def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert-only MERGE on the table's key. Conflicts with other writers are retried."""
+        if not rows:
+            return
+        declared = TABLES[table]
+        source = pa.Table.from_pylist([{**row, "schema_version": SCHEMA_VERSION} for row in rows], declared.schema)
+        # A literal prunes the target to the sweep's partition.
+        sweeps = ", ".join(f"'{one}'" for one in sorted({str(row["sweep_id"]) for row in rows}))
+        same_key = " AND ".join(f"old.{name} = new.{name}" for name in declared.key)
+        for attempt in range(ATTEMPTS):
+            try:
+                merge = self._table(table).merge(
+                    source,
+                    predicate=f"old.sweep_id IN ({sweeps}) AND {same_key}",
+                    source_alias="new",
+                    target_alias="old",
+                )
+                merge.when_not_matched_insert_all().execute()
+                return
+            except CommitFailedError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                self._sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
+
+    def read(self, table: str, sweep_id: str | None = None) -> pa.Table:
+        """The rows of a sweep, or all, in no particular order."""
+        schema = TABLES[table].schema
+        try:
+            found = DeltaTable(f"{self._root}/{table}")
+        except TableNotFoundError:
+            return schema.empty_table()
+        filters = None if sweep_id is None else [("sweep_id", "=", sweep_id)]
+        return found.to_pyarrow_table(filters=filters).select(schema.names).cast(schema)
+
+    def version(self, table: str) -> int:
+        """The Delta version."""
+        try:
+            return int(DeltaTable(f"{self._root}/{table}").version())
+        except TableNotFoundError:
+            return -1
+
+    def _table(self, name: str) -> DeltaTable:
+        uri = f"{self._root}/{name}"
+        try:
+            return DeltaTable(uri)
+        except TableNotFoundError:
+            pass
+        try:
+            return DeltaTable.create(
+                uri,
+                TABLES[name].schema,
+                mode="ignore",
+                partition_by=["sweep_id"],
+                configuration={"delta.appendOnly": "true"},
+            )
+        except DeltaError as error:  # another writer made it in the meantime
+            if not DeltaTable.is_deltatable(uri):
+                raise
+            raise CommitFailedError(str(error)) from error

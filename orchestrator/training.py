@@ -1,0 +1,244 @@
+"""The train loop: the same code for one worker or many, resumable after any epoch.
+
+Every random draw of an epoch follows from (seed, epoch), so a resumed training is the uninterrupted one, and a global
+batch is drawn, shuffled and augmented the same way however many workers share it.
+
+Shapes: B samples of the global batch, of which this worker has its slice.
+"""
+
+import io
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from moda_core import unit_layers, watch_units
+from moda_core.methods import Method, Moda
+from orchestrator.config import TrainingConfig
+from orchestrator.data import ImageSet
+
+LOSSES = ("loss", "cross_entropy", "affinity", "dispersion", "compactness", "training_accuracy")
+
+
+class Diverged(RuntimeError):
+    """The loss is no number any more."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who shares the batches: this worker's rank among ``world`` of them."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def group(self) -> dist.ProcessGroup | None:
+        """The process group of all workers, None for one."""
+        return dist.group.WORLD if self.world > 1 else None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A finished epoch: its row for the table, all rows so far, and the state to resume from (made when called)."""
+
+    row: dict[str, Any]
+    rows: list[dict[str, Any]]
+    checkpoint: Callable[[], bytes]
+
+
+def choose_device(config: TrainingConfig) -> torch.device:
+    """The GPU when the training asks for one and there is one, else the CPU."""
+    return torch.device("cuda" if config.gpus_per_worker > 0 and torch.cuda.is_available() else "cpu")
+
+
+def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """``auto`` is bfloat16 where the processor computes in it, else float32; the weights are float32 in any case."""
+    if wanted == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported()
+        else:
+            mkldnn: Any = torch.ops.mkldnn
+            fast = torch.backends.mkldnn.is_available() and mkldnn._is_mkldnn_bf16_supported()
+        wanted = "bfloat16" if fast else "float32"
+    return {"bfloat16": torch.bfloat16, "float32": torch.float32}[wanted]
+
+
+def train(
+    network: nn.Module,
+    images: ImageSet,
+    config: TrainingConfig,
+    method: Method,
+    *,
+    num_classes: int,
+    crop: int = 0,
+    flip: bool = False,
+    precision: torch.dtype = torch.float32,
+    workers: Workers | None = None,
+    resume: bytes | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Epoch]:
+    """Train ``network`` in place, giving each epoch as it ends.
+
+    Args:
+        network: on the images' device.
+        images: the training images.
+        config: epochs, batch size of all workers together, learning rate ...
+        method: what is added to the cross-entropy.
+        num_classes: number of classes.
+        crop: padding of a random crop, 0 for none.
+        flip: whether to flip horizontally at random.
+        precision: of the forward pass (autocast); losses stay in float32.
+        workers: who shares the batches.
+        resume: what an epoch's ``checkpoint()`` gave.
+        clock: seconds.
+
+    Raises:
+        Diverged: after an epoch whose loss is not finite.
+    """
+    workers = workers or Workers()
+    device = images.labels.device
+    if precision == torch.bfloat16:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    watching = isinstance(method, Moda) and method.watches_units
+    model: nn.Module = network
+    if watching:
+        model = watch_units(network, unit_layers(network, images[torch.zeros(2, dtype=torch.long, device=device)]))
+    if workers.world > 1:
+        model = DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        weight_decay=config.weight_decay,
+    )
+    rows = _restore(resume, network, optimizer) if resume is not None else []
+    steps = Steps(len(images), config, workers)
+    for epoch in range(len(rows), config.epochs):
+        started = clock()
+        torch.manual_seed(_epoch_seed(config.seed, epoch) + workers.rank)  # dropout
+        model.train()
+        totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
+        for batch in steps.epoch(epoch):
+            optimizer.param_groups[0]["lr"] = steps.learning_rate(batch.step)
+            pixels = _augmented(images.images[batch.mine.to(device)], batch, crop, flip)
+            labels = images.labels[batch.mine.to(device)]
+            context = torch.autocast(device.type, dtype=precision) if precision != torch.float32 else nullcontext()
+            with context:
+                output = model(images.normalise(pixels))
+            logits, units = output if watching else (output, None)
+            # DDP averages gradients: the local sum over the global batch, times the workers, averages to the mean.
+            share = workers.world / batch.size
+            cross_entropy = F.cross_entropy(logits.float(), labels, reduction="sum") * share
+            loss, terms = cross_entropy, [cross_entropy.new_zeros(())] * 3
+            if isinstance(method, Moda) and units is not None:
+                extra, parts = method.extra_loss(units, labels, num_classes=num_classes, group=workers.group)
+                loss, terms = cross_entropy + workers.world * extra, list(parts)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            correct = (logits.argmax(1) == labels).sum() * share
+            shown = torch.stack([loss, cross_entropy, *terms, correct]).detach().double()
+            totals += shown * batch.size
+        if workers.group is not None:
+            dist.all_reduce(totals, group=workers.group)
+            totals /= workers.world
+        means = dict(zip(LOSSES, (totals / steps.samples(epoch)).tolist(), strict=True))
+        if not math.isfinite(means["loss"]):
+            raise Diverged(f"the loss is {means['loss']} after epoch {epoch + 1}")
+        rate = steps.learning_rate(steps.per_epoch * epoch)
+        row = {"epoch": epoch + 1, **means, "learning_rate": rate, "seconds": clock() - started}
+        rows.append(row)
+        yield Epoch(row, list(rows), lambda: _checkpoint(network, optimizer, rows))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A global batch: this worker's image indices, and the random draws of its augmentation."""
+
+    step: int
+    size: int
+    mine: Tensor
+    offsets_B2: Tensor
+    flips_B: Tensor
+
+
+class Steps:
+    """How an epoch is cut into global batches, and the learning rate of each: cosine to 0 over all steps.
+
+    A last batch too small to give every worker two samples (batch norm needs them) is left out of that epoch.
+    """
+
+    def __init__(self, images: int, config: TrainingConfig, workers: Workers) -> None:
+        self.images, self.config, self.workers = images, config, workers
+        whole, rest = divmod(images, config.batch_size)
+        self.rest = rest if rest >= 2 * workers.world else 0
+        self.per_epoch = whole + (self.rest > 0)
+        if self.per_epoch == 0 or config.batch_size < 2 * workers.world:
+            raise ValueError(
+                f"{images} images in batches of training.batch_size={config.batch_size} for"
+                f" training.num_workers={workers.world}: every worker needs two samples a batch"
+            )
+
+    def samples(self, epoch: int) -> int:
+        """Images seen in an epoch."""
+        return self.images - self.images % self.config.batch_size + self.rest
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of a step of the whole training."""
+        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / (self.per_epoch * self.config.epochs)))
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, epoch))
+        order = torch.randperm(self.images, generator=generator)[: self.samples(epoch)]
+        for number, index_B in enumerate(order.split(self.config.batch_size)):
+            offsets_B2 = torch.rand(len(index_B), 2, generator=generator)
+            flips_B = torch.rand(len(index_B), generator=generator) < 0.5
+            mine, offsets, flips = (
+                one.tensor_split(self.workers.world)[self.workers.rank] for one in (index_B, offsets_B2, flips_B)
+            )
+            yield Batch(epoch * self.per_epoch + number, len(index_B), mine, offsets, flips)
+
+
+def _augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
+    """Random crop out of a zero padding of ``crop``, random horizontal flip; (B, ch, H, W) uint8."""
+    device = pixels.device
+    if flip:
+        pixels = torch.where(batch.flips_B.to(device)[:, None, None, None], pixels.flip(3), pixels)
+    if crop > 0:
+        height, width = pixels.shape[2:]
+        top, left = (batch.offsets_B2.to(device) * (2 * crop + 1)).long().clamp(max=2 * crop).T
+        rows = (top[:, None] + torch.arange(height, device=device))[:, None, :, None]
+        columns = (left[:, None] + torch.arange(width, device=device))[:, None, None, :]
+        one = torch.arange(len(pixels), device=device)[:, None, None, None]
+        channel = torch.arange(pixels.shape[1], device=device)[None, :, None, None]
+        pixels = F.pad(pixels, (crop, crop, crop, crop))[one, channel, rows, columns]
+    return pixels
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return (seed * 1_000_003 + epoch) % 2**62
+
+
+def _checkpoint(network: nn.Module, optimizer: torch.optim.Optimizer, rows: list[dict[str, Any]]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}, buffer)
+    return buffer.getvalue()
+
+
+def _restore(data: bytes, network: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    device = next(network.parameters()).device
+    saved = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    network.load_state_dict(saved["network"])
+    optimizer.load_state_dict(saved["optimizer"])
+    rows: list[dict[str, Any]] = saved["rows"]
+    return rows
