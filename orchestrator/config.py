@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -22,10 +23,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moda_core.methods import METHODS, Method
 from moda_core.models import MODELS
+from orchestrator.search import SEARCHERS
 
 DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
 PRECISIONS = ("auto", "bfloat16", "float32")
-SEARCHERS = ("random", "sobol")
 TRACKERS = ("none", "wandb")
 DIRECTIONS = ("max", "min")
 METRICS = ("accuracy", "module_overlap", "module_size", "overlap_jaccard", "reuse_accuracy")
@@ -102,7 +103,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _one_of("training.precision", self.precision, PRECISIONS)
-        for name in ("epochs", "batch_size", "num_workers", "cpus_per_worker"):
+        least_epochs = 1 if self.init_from is None else 0
+        _check(
+            "training.epochs", self.epochs, self.epochs >= least_epochs, f"a whole number of at least {least_epochs}"
+        )
+        for name in ("batch_size", "num_workers", "cpus_per_worker"):
             value = getattr(self, name)
             _check(f"training.{name}", value, value >= 1, "a whole number of at least 1")
         _check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
@@ -121,7 +126,7 @@ class EvaluationConfig:
     floor: float = 0.005
     subsets_per_size: int = 3
     images_per_size: int = 200
-    test_subsets_per_size: int = 45
+    test_subsets_per_size: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -157,7 +162,7 @@ class SearchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("search.name", self.name, SEARCHERS)
+        _one_of("search.name", self.name, sorted(SEARCHERS))
         for key, one in self.space.items():
             at = f"search.space.{key}"
             if not (math.isfinite(one.low) and math.isfinite(one.high) and one.low < one.high):
@@ -214,7 +219,9 @@ class Config:
 
     def with_coefficients(self, coefficients: Mapping[str, float]) -> "Config":
         """This configuration with a trial's coefficients in place, each a key of method, training or model."""
-        method, training, options = {}, {}, dict(self.model.options)
+        method: dict[str, Any] = {}
+        training: dict[str, Any] = {}
+        options = dict(self.model.options)
         for key, value in coefficients.items():
             if key in _field_names(self.method):
                 method[key] = value
@@ -295,7 +302,7 @@ def check_space(config: Config) -> None:
 
 def to_plain(config: Config) -> dict[str, Any]:
     """The configuration as plain data that :func:`parse_config` reads back."""
-    plain = _as_plain(config)
+    plain: dict[str, Any] = _as_plain(config)
     plain["model"] = {"name": config.model.name, **plain["model"]["options"]}
     plain["method"] = {"name": method_name(config.method), **plain["method"]}
     return plain
@@ -309,6 +316,8 @@ def method_name(method: Method) -> str:
 def identity(config: Config) -> dict[str, Any]:
     """What makes a sweep the sweep it is: budget, objectives, tracking, storage and cluster use are no part of it."""
     plain = to_plain(config)
+    if config.training.init_from is not None:  # by content: the same weights may lie elsewhere tomorrow
+        plain["training"]["init_from"] = _file_hash(config.training.init_from)
     elsewhere = ("num_workers", "cpus_per_worker", "gpus_per_worker", "max_failures")
     return {
         "model": plain["model"],
@@ -326,6 +335,13 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
     """Eight hex digits of the canonical JSON."""
     text = json.dumps(identity, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _file_hash(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"training.init_from={path}: cannot be read: {error.strerror}") from error
 
 
 def _corners(search: SearchConfig) -> list[dict[str, float]]:

@@ -130,7 +130,9 @@ def dump_frequencies(frequencies: Frequencies) -> bytes:
     """Counts as safetensors bytes."""
     tensors = {"counts": frequencies.counts_TCN, "sizes": frequencies.class_sizes_C, "means": frequencies.means_N}
     shape = {"thresholds": frequencies.thresholds, "widths": frequencies.widths}
-    return safetensors.torch.save({name: one.contiguous() for name, one in tensors.items()}, {"shape": json.dumps(shape)})
+    return safetensors.torch.save(
+        {name: one.contiguous() for name, one in tensors.items()}, {"shape": json.dumps(shape)}
+    )
 
 
 def read_frequencies(data: bytes) -> Frequencies:

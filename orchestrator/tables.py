@@ -108,12 +108,12 @@ def _image_bytes(column: pa.ChunkedArray, config: DataConfig) -> pa.ChunkedArray
 
 def _decode(data: bytes | None, row: int, config: DataConfig) -> npt.NDArray[np.uint8]:
     try:
-        with Image.open(io.BytesIO(data or b"")) as image:
-            if max(image.size) > LARGEST_SIDE:
+        with Image.open(io.BytesIO(data or b"")) as opened:
+            if max(opened.size) > LARGEST_SIDE:
                 raise ConfigError(
-                    f"data.path: image {row} is {image.size}; at most {LARGEST_SIDE} pixels a side are read"
+                    f"data.path: image {row} is {opened.size}; at most {LARGEST_SIDE} pixels a side are read"
                 )
-            image = image.convert("L" if config.channels == 1 else "RGB")
+            image = opened.convert("L" if config.channels == 1 else "RGB")
             if config.resize is not None and image.size != (config.resize, config.resize):
                 image = image.resize((config.resize, config.resize), Image.Resampling.BILINEAR)
             pixels = np.asarray(image, dtype=np.uint8)

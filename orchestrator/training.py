@@ -143,7 +143,7 @@ def train(
                 extra, parts = method.extra_loss(units, labels, num_classes=num_classes, group=workers.group)
                 loss, terms = cross_entropy + workers.world * extra, list(parts)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             correct = (logits.argmax(1) == labels).sum() * share
             shown = torch.stack([loss, cross_entropy, *terms, correct]).detach().double()

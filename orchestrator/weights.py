@@ -47,7 +47,9 @@ def load_weights_file(path: str, network: nn.Module, *, key: str) -> None:
     except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{key}={path} is no safetensors file and no state dict: {reason}") from error
-    state = next((state[name] for name in WRAPPERS if isinstance(state, dict) and isinstance(state.get(name), dict)), state)
+    state = next(
+        (state[name] for name in WRAPPERS if isinstance(state, dict) and isinstance(state.get(name), dict)), state
+    )
     if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()):
         raise ConfigError(f"{key}={path} holds no state dict (a mapping from names to tensors)")
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}

@@ -50,9 +50,6 @@ class VGG(nn.Module):
         self.features = nn.Sequential(*features)
         self.classifier = nn.Sequential(*classifier)
         self.head = nn.Linear(inputs, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.classifier(self.features(images)))

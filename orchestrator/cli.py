@@ -1,0 +1,169 @@
+"""The command line: ``moda <command> [overrides]``."""
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.config import Config, ConfigError, compose_config, parse_config, render_config
+from orchestrator.records import Sweep, read_sweep
+from orchestrator.storage import resolve_root
+from orchestrator.store import DeltaStore
+
+EPILOG = """\
+Overrides are Hydra's: group=choice (model, data, method, search, training, tracking, experiment) or key=value, e.g.
+  moda train method=standard training.epochs=60
+  moda sweep experiment=digits sweep.trials=32 storage=s3://bucket/moda
+  moda sweep 'search.space.learning_rate={low: 0.01, high: 0.2, log: true}'
+Results go to storage= (default ~/moda-results, or MODA_STORAGE); data sets are looked for in MODA_DATA_DIR.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 when it worked, 2 for a mistake in the command or its configuration."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    if wrong := [one for one in more if one.startswith("-") or "=" not in one]:
+        parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
+    options.overrides += more  # overrides that followed an option
+    console = Console()
+    try:
+        plain = compose_config(options.overrides)
+        config = parse_config(plain)
+        if options.cfg:
+            print(render_config(plain), end="")
+            return 0
+        command: Callable[[Config, argparse.Namespace, Console], None] = options.run
+        command(config, options, console)
+    except ConfigError as error:
+        print(f"moda {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.report.terminal import surface_table
+    from orchestrator.single import train_one
+
+    sweep = train_one(config, console)
+    marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"}
+    console.print(surface_table(sweep.points, marked=marks, title="validation"))
+    for name in ("best", "knee"):
+        point = sweep.find(name)
+        assert point.test is not None
+        console.print(
+            f"{name}: tau {point.tau:g}, threshold {point.threshold:g}; on test: accuracy {point.test['accuracy']:.4f},"
+            f" reuse accuracy {point.test['reuse_accuracy']:.4f} (whole model {point.test['reuse_baseline']:.4f}),"
+            f" module size {point.test['module_size']:.4f}, overlap {point.test['module_overlap']:.4f}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"pull the modules: moda pull {sweep.sweep_id} --point best --to modules", highlight=False)
+
+
+def _decompose(config: Config, options: argparse.Namespace, console: Console) -> None:
+    training = dataclasses.replace(config.training, init_from=options.checkpoint, epochs=0)
+    _train(dataclasses.replace(config, training=training), options, console)
+
+
+def _sweep(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.progress import Progress
+    from orchestrator.report.terminal import front_table
+    from orchestrator.sweep import run_sweep
+
+    sweep = run_sweep(config, Progress(console))
+    if sweep.front:
+        console.print(front_table(sweep, title="the front"))
+    console.print(f"look at it: moda report {sweep.sweep_id}", highlight=False)
+
+
+def _front(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.report.terminal import front_table
+
+    sweep = _read(config, options)
+    if not sweep.front:
+        raise ConfigError(f"sweep {sweep.sweep_id!r} has no points yet; let a trial finish first")
+    console.print(front_table(sweep, title=f"the front of {sweep.sweep_id}"))
+
+
+def _report(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.report.page import render_report
+
+    sweep = _read(config, options)
+    file = Path(options.to or f"{sweep.sweep_id}.html").expanduser().absolute()
+    if not file.parent.is_dir():
+        raise ConfigError(f"--to {options.to}: there is no folder {file.parent}")
+    file.write_text(render_report(sweep), encoding="utf-8")
+    console.print(f"report: {file}", highlight=False, soft_wrap=True)
+
+
+def _pull(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.registry import pull
+
+    sweep = _read(config, options)
+    point = sweep.find(options.point)
+    try:
+        pulled = pull(sweep, point, config.storage, options.to)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    names = pulled.manifest["class_names"]
+    console.print(
+        f"{pulled.folder}: trial {point.trial.number}, tau {point.tau:g}, threshold {point.threshold:g},"
+        f" {len(names)} classes, {pulled.bytes / 1024:.0f} KiB, cut and masked logits differ by"
+        f" {pulled.manifest['cut_masked_difference']:.1e} of the largest",
+        highlight=False,
+        soft_wrap=True,
+    )
+    wanted = ", ".join(repr(name) for name in names[:2])
+    console.print(
+        f"use it: moda_core.load_modules({str(pulled.folder)!r}, classes=[{wanted}])", highlight=False, soft_wrap=True
+    )
+
+
+def _read(config: Config, options: argparse.Namespace) -> Sweep:
+    return read_sweep(DeltaStore(resolve_root(config.storage)), options.sweep)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="moda",
+        description="Search the coefficients of modular training, keep what was found, pull the best modules.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def add(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=text, description=text, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.set_defaults(run=run)
+        command.add_argument("--cfg", action="store_true", help="print the resolved configuration and stop")
+        return command
+
+    add("train", _train, "train once, then show every tau and threshold")
+    add("sweep", _sweep, "search the coefficients on Ray; the same command again goes on where it stopped")
+    command = add("decompose", _decompose, "count, cut and measure a network that was trained elsewhere")
+    command.add_argument(
+        "checkpoint", help="its weights: safetensors or a PyTorch state dict; name model= and data= too"
+    )
+    command = add("front", _front, "show a sweep's Pareto front")
+    command.add_argument("sweep", help="the sweep's id")
+    command = add("report", _report, "write a sweep's report: one self-contained HTML file")
+    command.add_argument("sweep", help="the sweep's id")
+    command.add_argument("--to", metavar="FILE", help="where to write it (default <sweep>.html)")
+    command = add("pull", _pull, "bring a point's module set to a local folder")
+    command.add_argument("sweep", help="the sweep's id")
+    command.add_argument("--point", default="best", help="best, knee, or trial/tau/threshold (default best)")
+    command.add_argument("--to", metavar="DIR", required=True, help="a new folder")
+    for command in commands.choices.values():
+        command.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, see below")
+    return parser

@@ -1,0 +1,258 @@
+"""Views of the tables: which trials there are and how they stand, a sweep's points, its front."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from orchestrator import pareto
+from orchestrator.config import Config, ConfigError, identity, identity_hash, parse_config, to_plain
+from orchestrator.search import History
+from orchestrator.store import ResultStore
+
+ORDER = {"proposed": 0, "started": 1, "failed": 2, "diverged": 2, "finished": 3}
+PACKAGES = ("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb")
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """A trial as its events tell it; ``status`` is the last event."""
+
+    trial_id: str
+    number: int
+    coefficients: dict[str, float]
+    status: str
+    attempt: int
+    reason: str | None
+    seconds: float | None
+    evaluation_seconds: float | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether running it again would tell nothing new: it finished, or its loss diverged."""
+        return self.status in ("finished", "diverged")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a sweep with its trial's coefficients; ``test`` holds the test metrics where they were measured."""
+
+    trial: TrialState
+    tau: float
+    threshold: float
+    metrics: dict[str, float]
+    test: dict[str, float] | None
+
+    @property
+    def label(self) -> str:
+        """How the point is named on the command line: trial number, tau and threshold."""
+        return f"{self.trial.number}/{self.tau:g}/{self.threshold:g}"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as the tables tell it."""
+
+    sweep_id: str
+    config: Config
+    trials: list[TrialState]
+    points: list[Point]
+
+    def values(self, points: Sequence[Point]) -> list[list[float]]:
+        """The objectives of points, in order."""
+        return [[point.metrics[name] for name in self.config.search.objectives] for point in points]
+
+    @property
+    def directions(self) -> list[str]:
+        """Of the objectives."""
+        return list(self.config.search.objectives.values())
+
+    @property
+    def front(self) -> list[Point]:
+        """The points that no other dominates on validation, by the last objective; of equal points the first stays."""
+        if not self.points:
+            return []
+        mask = pareto.on_front(self.values(self.points), self.directions)
+        chosen: dict[tuple[float, ...], Point] = {}
+        for index in np.flatnonzero(mask):
+            chosen.setdefault(tuple(self.values([self.points[index]])[0]), self.points[index])
+        last = list(self.config.search.objectives)[-1]
+        return sorted(chosen.values(), key=lambda point: point.metrics[last])
+
+    @property
+    def hypervolume(self) -> float:
+        """Of the validation points, up to the configured reference point."""
+        reference = [self.config.search.reference[name] for name in self.config.search.objectives]
+        return pareto.hypervolume(self.values(self.points), self.directions, reference)
+
+    def find(self, name: str) -> Point:
+        """The point called ``best``, ``knee`` or ``<trial number>/<tau>/<threshold>``.
+
+        Raises:
+            ConfigError: no such point.
+        """
+        front = self.front
+        if not front:
+            raise ConfigError(f"sweep {self.sweep_id!r} has no points yet; let a trial finish first")
+        if name == "best":
+            first = next(iter(self.config.search.objectives))
+            errors = [point.metrics.get(f"{first}_error", 0.0) for point in front]
+            return front[pareto.best(self.values(front), self.directions, errors)]
+        if name == "knee":
+            return front[pareto.knee(self.values(front), self.directions)]
+        found = [point for point in self.points if point.label == name]
+        if not found:
+            raise ConfigError(
+                f"--point {name}: no such point; use best, knee, or trial/tau/threshold such as {front[0].label}"
+            )
+        return found[0]
+
+
+def claim_sweep(store: ResultStore, config: Config, *, prefix: str, now: datetime) -> str:
+    """The sweep's id, recorded with what makes it different.
+
+    Raises:
+        ConfigError: the name was used for another sweep; the message says what differs.
+    """
+    mine = identity(config)
+    sweep_id = config.sweep.name or f"{prefix}-{identity_hash(mine)}"
+    for row in store.read("sweeps", sweep_id).to_pylist():
+        theirs = json.loads(row["identity"])
+        if theirs != mine:
+            raise ConfigError(f"sweep.name={sweep_id!r} is another sweep already: {_difference(theirs, mine)}")
+        return sweep_id
+    row = {
+        "sweep_id": sweep_id,
+        "created": now,
+        "identity": canonical(mine),
+        "config": canonical(to_plain(config)),
+        "versions": canonical({name: metadata.version(name) for name in PACKAGES}),
+    }
+    store.append("sweeps", [row])
+    return sweep_id
+
+
+def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
+    """Everything about a sweep.
+
+    Raises:
+        ConfigError: no such sweep; the message names those there are.
+    """
+    rows = store.read("sweeps", sweep_id).to_pylist()
+    if not rows:
+        known = sorted(store.read("sweeps")["sweep_id"].to_pylist())
+        raise ConfigError(f"sweep {sweep_id!r} is not in the storage; it holds {known or 'no sweeps'}")
+    config = parse_config(json.loads(rows[0]["config"]))
+    trials = trial_states(store.read("trials", sweep_id))
+    return Sweep(sweep_id, config, trials, _points(store.read("points", sweep_id), trials))
+
+
+def trial_states(events: pa.Table) -> list[TrialState]:
+    """The trials of an event log, by number."""
+    last: dict[str, dict[str, Any]] = {}
+    for row in sorted(events.to_pylist(), key=lambda row: (row["attempt"], ORDER[row["event"]])):
+        last[row["trial_id"]] = row
+    states = [
+        TrialState(
+            trial_id=row["trial_id"],
+            number=row["number"],
+            coefficients=json.loads(row["coefficients"]),
+            status=row["event"],
+            attempt=row["attempt"],
+            reason=row["reason"],
+            seconds=row["seconds"],
+            evaluation_seconds=row["evaluation_seconds"],
+        )
+        for row in last.values()
+    ]
+    return sorted(states, key=lambda state: state.number)
+
+
+def history(sweep: Sweep) -> History:
+    """What a searcher may know: all trials, and the validation points of finished ones."""
+    trials = [
+        {"trial_id": one.trial_id, "number": one.number, "status": one.status, "reason": one.reason, **one.coefficients}
+        for one in sweep.trials
+    ]
+    points = [
+        {
+            "trial_id": point.trial.trial_id,
+            **point.trial.coefficients,
+            "tau": point.tau,
+            "threshold": point.threshold,
+            **point.metrics,
+        }
+        for point in sweep.points
+    ]
+    return History(pa.Table.from_pylist(trials), pa.Table.from_pylist(points))
+
+
+def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: datetime, **more: Any) -> dict[str, Any]:
+    """A row of the event log; ``trial`` has trial_id, number and coefficients."""
+    return {
+        "sweep_id": sweep_id,
+        "trial_id": trial.trial_id,
+        "number": trial.number,
+        "attempt": attempt,
+        "event": event,
+        "time": now,
+        "coefficients": canonical(dict(trial.coefficients)),
+        **more,
+    }
+
+
+def utc_now() -> datetime:
+    """The time that rows are stamped with."""
+    return datetime.now(UTC)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no NaN."""
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
+    """Validation points of finished trials, each with its test metrics, in order of trial, threshold and tau."""
+    finished = {one.trial_id: one for one in trials if one.status == "finished"}
+    names = ("sweep_id", "trial_id", "tau", "threshold", "split", "schema_version")
+    test: dict[tuple[Any, ...], dict[str, float]] = {}
+    points = []
+    rows = [row for row in table.to_pylist() if row["trial_id"] in finished]
+    for row in sorted(rows, key=lambda row: row["split"] != "test"):
+        key = (row["trial_id"], row["tau"], row["threshold"])
+        metrics = {name: value for name, value in row.items() if name not in names and value is not None}
+        if row["split"] == "test":
+            test[key] = metrics
+        else:
+            points.append(Point(finished[row["trial_id"]], row["tau"], row["threshold"], metrics, test.get(key)))
+    return sorted(points, key=lambda point: (point.trial.number, point.threshold, point.tau))
+
+
+def _difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
+    recorded, asked = _flat(theirs), _flat(mine)
+    changed = [
+        f"{key} is {recorded.get(key)!r}, not {asked.get(key)!r}"
+        for key in sorted({*recorded, *asked})
+        if recorded.get(key) != asked.get(key)
+    ]
+    return "; ".join(changed) + "; use another sweep.name"
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    return {key: one for name, part in value.items() for key, one in _flat(part, f"{path}.{name}".strip(".")).items()}
+
+
+def with_budget(sweep: Sweep, config: Config) -> Sweep:
+    """The sweep under today's budget and objectives, which are no part of its identity."""
+    search = dataclasses.replace(
+        sweep.config.search, objectives=config.search.objectives, reference=config.search.reference
+    )
+    return dataclasses.replace(sweep, config=dataclasses.replace(sweep.config, search=search))

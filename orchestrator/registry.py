@@ -1,0 +1,115 @@
+"""Publishing a point as a module set, and pulling one.
+
+A set is made when it is first asked for, from the trial's weights and counts: cut to the union of all class masks,
+proven against the masked network on validation images, and kept in the storage. Files go first, the manifest last.
+"""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moda_core import keep_masks, save_modules
+from moda_core.module_file import MANIFEST, check_file, parse_manifest, write_whole
+from orchestrator.config import ConfigError, to_plain
+from orchestrator.data import load_data
+from orchestrator.records import PACKAGES, Point, Sweep
+from orchestrator.storage import Files
+from orchestrator.trial import Trial, load_trained
+
+CHECK_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A module set on the local disk."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    bytes: int
+
+
+def pull(sweep: Sweep, point: Point, root: str, to: str) -> Pulled:
+    """Bring a point's module set to the folder ``to``, publishing it first if nobody did.
+
+    Raises:
+        ConfigError: the folder is taken.
+        ValueError: a set that is not what its manifest says, or cannot be proven.
+    """
+    folder = Path(to).expanduser().absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--to {to} is not empty; choose a new folder")
+    files = Files(root)
+    name = set_name(sweep, point)
+    if not files.exists(f"modules/{name}/{MANIFEST}"):
+        publish(sweep, point, root)
+    text = files.read(f"modules/{name}/{MANIFEST}")
+    manifest = parse_manifest(text)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".moda-pull-", dir=folder.parent) as scratch:
+        total = len(text)
+        for file in manifest["files"]:
+            data = files.read(f"modules/{name}/{file}")
+            check_file(file, data, manifest)
+            write_whole(Path(scratch) / file, data)
+            total += len(data)
+        write_whole(Path(scratch) / MANIFEST, text)
+        if folder.exists():
+            folder.rmdir()
+        whole = Path(scratch) / "set"
+        whole.mkdir()
+        for file in (*manifest["files"], MANIFEST):
+            (Path(scratch) / file).rename(whole / file)
+        shutil.move(whole, folder)
+    return Pulled(folder, manifest, total)
+
+
+def publish(sweep: Sweep, point: Point, root: str) -> float:
+    """Make a point's module set in the storage; returns the measured difference between cut and masked logits."""
+    state = point.trial
+    config = sweep.config.with_coefficients(state.coefficients) if sweep.config.search.space else sweep.config
+    trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
+    data = load_data(config.data)
+    trained = load_trained(trial, data)
+    masks = keep_masks(trained.frequencies, point.tau, threshold=point.threshold, floor=config.evaluation.floor)
+    images = data.validation[torch.arange(min(CHECK_IMAGES, len(data.validation)))]
+    about = {
+        "sweep": sweep.sweep_id,
+        "trial": trial.trial_id,
+        "coefficients": dict(state.coefficients),
+        "tau": point.tau,
+        "threshold": point.threshold,
+        "floor": config.evaluation.floor,
+        "data": config.data.name,
+        "config": to_plain(dataclasses.replace(config, storage="")),
+        "validation": point.metrics,
+        "test": point.test,
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+    files = Files(root)
+    name = set_name(sweep, point)
+    with tempfile.TemporaryDirectory(prefix="moda-publish-") as scratch:
+        saved = save_modules(
+            Path(scratch),
+            trained.network,
+            trained.layers,
+            masks,
+            images,
+            class_names=data.class_names,
+            preprocessing=data.preprocessing(),
+            about=json.loads(json.dumps(about)),
+        )
+        for file in sorted(Path(scratch).iterdir(), key=lambda one: one.name == MANIFEST):
+            files.write(f"modules/{name}/{file.name}", file.read_bytes())
+    return saved.difference
+
+
+def set_name(sweep: Sweep, point: Point) -> str:
+    """The module set's name in the storage."""
+    return f"{point.trial.trial_id}-tau{point.tau:g}-threshold{point.threshold:g}"

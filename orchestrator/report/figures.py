@@ -1,0 +1,103 @@
+"""Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from orchestrator.records import Point, Sweep
+from orchestrator.report.terminal import METRIC_TITLES, coefficients_text
+
+FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
+
+
+def front_figure(sweep: Sweep) -> Any:
+    """All validation points, the front, and the front's points on test; hover shows the trial's coefficients."""
+    vertical, horizontal = list(sweep.config.search.objectives)[:2]
+    figure = go.Figure()
+
+    def add(points: list[Point], name: str, *, on_test: bool = False, **style: Any) -> None:
+        values = [point.test if on_test and point.test else point.metrics for point in points]
+        figure.add_trace(
+            go.Scatter(
+                x=[one[horizontal] for one in values],
+                y=[one[vertical] for one in values],
+                name=name,
+                text=[hover_text(point) for point in points],
+                hovertemplate="%{text}<extra></extra>",
+                **style,
+            )
+        )
+
+    front = sweep.front
+    labels = {point.label for point in front}
+    others = [point for point in sweep.points if point.label not in labels]
+    add(others, "all points", mode="markers", marker={"color": OTHERS, "size": 5, "opacity": 0.55})
+    for index, coefficients in enumerate(sweep.config.search.baselines):
+        mine = [p for p in sweep.points if p.trial.number == index and p.trial.coefficients == dict(coefficients)]
+        name = "standard training" if not any(coefficients.values()) else "published coefficients"
+        marker = {"color": BASELINE, "size": 7, "symbol": "x" if name.startswith("standard") else "diamond-open"}
+        add(mine, name, mode="markers", marker=marker)
+    add(front, "front (validation)", mode="lines+markers", line={"color": FRONT, "shape": "hv"}, marker={"size": 9})
+    tested = [point for point in front if point.test]
+    if tested:
+        marker = {"color": TEST, "size": 8, "symbol": "circle-open"}
+        add(tested, "the same points on test", on_test=True, mode="markers", marker=marker)
+    for name in ("best", "knee") if front else ():
+        point = sweep.find(name)
+        figure.add_annotation(
+            x=point.metrics[horizontal], y=point.metrics[vertical], text=name, showarrow=True, arrowhead=2, ay=-30
+        )
+    figure.update_layout(
+        template="plotly_white",
+        xaxis_title=f"{METRIC_TITLES.get(horizontal, horizontal)} (share of the full model's parameters)"
+        if horizontal == "module_size"
+        else METRIC_TITLES.get(horizontal, horizontal),
+        yaxis_title=METRIC_TITLES.get(vertical, vertical),
+        legend={"orientation": "h", "y": 1.08},
+        margin={"l": 60, "r": 20, "t": 40, "b": 50},
+        height=520,
+    )
+    return figure
+
+
+def curves_figure(sweep: Sweep, metric: str) -> Any:
+    """A metric over tau for the trials on the front, at the published rule (the smallest threshold)."""
+    threshold = min(sweep.config.evaluation.thresholds)
+    numbers = sorted({point.trial.number for point in sweep.front})
+    figure = go.Figure()
+    for number in numbers:
+        points = [p for p in sweep.points if p.trial.number == number and p.threshold == threshold]
+        points.sort(key=lambda point: point.tau)
+        figure.add_trace(
+            go.Scatter(
+                x=[point.tau for point in points],
+                y=[point.metrics[metric] for point in points],
+                name=f"trial {number}",
+                text=[hover_text(point) for point in points],
+                hovertemplate="%{text}<extra></extra>",
+                mode="lines+markers",
+            )
+        )
+    figure.update_layout(
+        template="plotly_white",
+        xaxis_title=f"tau (threshold {threshold:g})",
+        yaxis_title=METRIC_TITLES.get(metric, metric),
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        height=380,
+    )
+    return figure
+
+
+def hover_text(point: Point) -> str:
+    """What the pointer shows at a point."""
+    lines = [
+        f"<b>{point.label}</b>",
+        coefficients_text(point.trial.coefficients),
+        f"tau {point.tau:g}, threshold {point.threshold:g}",
+        f"reuse accuracy {point.metrics['reuse_accuracy']:.4f} ± {point.metrics['reuse_accuracy_error']:.4f}",
+        f"module size {point.metrics['module_size']:.4f}, overlap {point.metrics['module_overlap']:.4f}",
+        f"accuracy {point.metrics['accuracy']:.4f}",
+    ]
+    if point.test:
+        lines.append(f"test: reuse {point.test['reuse_accuracy']:.4f}, accuracy {point.test['accuracy']:.4f}")
+    return "<br>".join(lines)

@@ -1,0 +1,140 @@
+"""The report: one self-contained HTML file."""
+
+import html
+from collections.abc import Iterable, Sequence
+
+from orchestrator.config import method_name
+from orchestrator.records import Point, Sweep
+from orchestrator.report.figures import curves_figure, front_figure
+from orchestrator.report.terminal import METRIC_TITLES, coefficients_text
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+p.sub { color: #5b6b7b; margin-top: .2rem; }
+table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e6eaee; }
+th:first-child, td:first-child, td.text { text-align: left; } tr.marked { background: #fdf1f1; font-weight: 600; }
+dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; } dt { color: #5b6b7b; } dd { margin: 0; }
+code { background: #f2f4f6; padding: .1rem .3rem; border-radius: 3px; }
+div.scroll { overflow-x: auto; }
+"""
+
+
+def render_report(sweep: Sweep) -> str:
+    """The report of a sweep as HTML; needs no network."""
+    front = sweep.front
+    title = html.escape(f"Sweep {sweep.sweep_id}")
+    parts = [
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>",
+        f"<style>{STYLE}</style></head><body><h1>{title}</h1>",
+        f"<p class='sub'>{html.escape(_subtitle(sweep))}</p>",
+    ]
+    if not front:
+        parts.append("<p>No trial has finished yet.</p>")
+    else:
+        first = True
+        parts += ["<h2>The front</h2>", _explanation(sweep)]
+        for heading, figure in (
+            (None, front_figure(sweep)),
+            ("Reuse accuracy over tau", curves_figure(sweep, "reuse_accuracy")),
+            ("Module size over tau", curves_figure(sweep, "module_size")),
+        ):
+            if heading:
+                parts.append(
+                    f"<h2>{heading}</h2><p class='sub'>The trials on the front, at the smallest threshold.</p>"
+                )
+            parts.append(figure.to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))
+            if first:
+                parts += ["<h2>Its points</h2>", _front_html(sweep, front), _how_to_pull(sweep, front)]
+            first = False
+    parts += ["<h2>Trials</h2>", _trials_html(sweep), "<h2>Configuration</h2>", _facts(sweep), "</body></html>"]
+    return "\n".join(parts)
+
+
+def _subtitle(sweep: Sweep) -> str:
+    finished = sum(one.status == "finished" for one in sweep.trials)
+    seconds = sum(one.seconds or 0 for one in sweep.trials)
+    config = sweep.config
+    return (
+        f"{config.model.name} on {config.data.name}, method {method_name(config.method)}, {finished} of"
+        f" {len(sweep.trials)} trials finished, {seconds:.0f} s of training, {len(sweep.points)} points"
+    )
+
+
+def _explanation(sweep: Sweep) -> str:
+    objectives = ", ".join(
+        f"{METRIC_TITLES.get(name, name)} ({'more' if direction == 'max' else 'less'} is better)"
+        for name, direction in sweep.config.search.objectives.items()
+    )
+    return (
+        f"<p>Objectives: {html.escape(objectives)}. Points are chosen on validation images; test is only reported."
+        f" Hypervolume {sweep.hypervolume:.4f}. Hover a point for its trial's coefficients.</p>"
+    )
+
+
+def _front_html(sweep: Sweep, front: Sequence[Point]) -> str:
+    marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"}
+    head = [
+        "point",
+        "",
+        "coefficients",
+        "reuse accuracy",
+        "module size",
+        "overlap",
+        "accuracy",
+        "test reuse",
+        "test accuracy",
+    ]
+    rows = []
+    for point in front:
+        mark = marks.get(point.label, "")
+        cells = [point.label, mark, coefficients_text(point.trial.coefficients)]
+        reuse = f"{point.metrics['reuse_accuracy']:.4f} ± {point.metrics['reuse_accuracy_error']:.4f}"
+        cells += [reuse, *(f"{point.metrics[name]:.4f}" for name in ("module_size", "module_overlap", "accuracy"))]
+        test = point.test
+        cells += [f"{test[name]:.4f}" if test else "" for name in ("reuse_accuracy", "accuracy")]
+        rows.append((cells, bool(mark)))
+    return _table(head, rows)
+
+
+def _how_to_pull(sweep: Sweep, front: Sequence[Point]) -> str:
+    sweep_id = html.escape(sweep.sweep_id)
+    return (
+        f"<p>Pull one: <code>moda pull {sweep_id} --point best --to modules/</code>, or any by its name:"
+        f" <code>--point {html.escape(front[0].label)}</code>.</p>"
+    )
+
+
+def _trials_html(sweep: Sweep) -> str:
+    names = sorted({name for one in sweep.trials for name in one.coefficients})
+    rows = []
+    for one in sweep.trials:
+        values = [f"{one.coefficients[name]:.4g}" if name in one.coefficients else "" for name in names]
+        seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
+        evaluation = "" if one.evaluation_seconds is None else f"{one.evaluation_seconds:.1f}"
+        rows.append(([str(one.number), *values, one.status, seconds, evaluation, one.reason or ""], False))
+    return _table(["trial", *names, "status", "training s", "evaluation s", "reason"], rows)
+
+
+def _facts(sweep: Sweep) -> str:
+    training, evaluation = sweep.config.training, sweep.config.evaluation
+    facts = {
+        "model": f"{sweep.config.model.name} {dict(sweep.config.model.options) or ''}",
+        "training": f"{training.epochs} epochs, batch {training.batch_size}, learning rate {training.learning_rate:g},"
+        f" seed {training.seed}",
+        "taus": ", ".join(f"{tau:g}" for tau in evaluation.taus),
+        "thresholds": ", ".join(f"{one:g}" for one in evaluation.thresholds),
+        "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}",
+    }
+    rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items())
+    return f"<dl>{rows}</dl>"
+
+
+def _table(head: Iterable[str], rows: Iterable[tuple[Sequence[str], bool]]) -> str:
+    top = "".join(f"<th>{html.escape(one)}</th>" for one in head)
+    body = "".join(
+        f"<tr{' class=marked' if marked else ''}>" + "".join(f"<td>{html.escape(one)}</td>" for one in cells) + "</tr>"
+        for cells, marked in rows
+    )
+    return f"<div class='scroll'><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -1,0 +1,76 @@
+"""Tables in the terminal."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from orchestrator.records import Point, Sweep
+
+METRIC_TITLES = {
+    "accuracy": "accuracy",
+    "reuse_accuracy": "reuse accuracy",
+    "module_size": "module size",
+    "module_overlap": "overlap",
+    "overlap_jaccard": "overlap (Jaccard)",
+}
+TITLES = {"accuracy": "acc %", "reuse_accuracy": "reuse %", "module_size": "size %", "module_overlap": "overlap %"}
+SHOWN = ("reuse_accuracy", "module_size", "module_overlap", "accuracy")
+
+
+def coefficients_text(coefficients: Mapping[str, float]) -> str:
+    """``alpha 1 beta 1 gamma 0.3``."""
+    return " ".join(f"{name} {value:.3g}" for name, value in coefficients.items())
+
+
+def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = None) -> Table:
+    """The front, smallest modules first, in per cent: validation metrics, and test metrics where they were measured.
+
+    ``rows`` shows an evenly spaced part of a longer front.
+    """
+    front = sweep.front
+    marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"} if front else {}
+    names = list(front[0].trial.coefficients) if front else []
+    tested = any(point.test for point in front)
+    table = _table(title, ["", "trial/tau/threshold", *names, *(TITLES[name] for name in SHOWN)])
+    for name in ("reuse_accuracy", "accuracy") if tested else ():
+        table.add_column(f"test {TITLES[name]}", justify="right", no_wrap=True)
+    for point in _some(front, rows):
+        cells = [marks.get(point.label, ""), point.label]
+        cells += [f"{value:.3g}" for value in point.trial.coefficients.values()]
+        cells += [_cell(point.metrics, name) for name in SHOWN]
+        if tested:
+            cells += [_cell(point.test, name) for name in ("reuse_accuracy", "accuracy")]
+        table.add_row(*cells, style="bold" if point.label in marks else None)
+    return table
+
+
+def surface_table(points: Sequence[Point], *, marked: Mapping[str, str], title: str) -> Table:
+    """Every (tau, threshold) of one trial, in per cent."""
+    table = _table(title, ["", "tau", "threshold", *(TITLES[name] for name in SHOWN), "floored"])
+    for point in points:
+        cells = [marked.get(point.label, ""), f"{point.tau:g}", f"{point.threshold:g}"]
+        cells += [_cell(point.metrics, name) for name in SHOWN]
+        table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if point.label in marked else None)
+    return table
+
+
+def _table(title: str | None, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("", "trial/tau/threshold") else "right", no_wrap=True)
+    return table
+
+
+def _cell(metrics: Mapping[str, float] | None, name: str) -> str:
+    """Per cent, with the standard error where there is one."""
+    if metrics is None:
+        return ""
+    error = metrics.get(f"{name}_error")
+    return f"{100 * metrics[name]:.1f}" + (f"±{100 * error:.1f}" if error is not None else "")
+
+
+def _some(front: list[Point], rows: int | None) -> list[Point]:
+    if rows is None or len(front) <= rows:
+        return front
+    step = (len(front) - 1) / (rows - 1)
+    return [front[round(index * step)] for index in range(rows)]

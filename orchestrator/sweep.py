@@ -1,0 +1,295 @@
+"""A sweep: Ray Tune runs the trials that the tables say are missing.
+
+The searcher's state is a function of the tables, so resuming is reading: a fresh Tune run is given the trials that
+were in flight (same id, coefficients and checkpoint) and then new proposals up to the budget. A proposal is written
+before its trial starts.
+"""
+
+import dataclasses
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import PlacementGroupFactory
+from ray.tune.search import Searcher as TuneSearcher
+
+from orchestrator.config import Config, ConfigError, check_space
+from orchestrator.data import Data, load_data
+from orchestrator.distributed import train_on_workers
+from orchestrator.progress import Progress
+from orchestrator.records import (
+    Sweep,
+    canonical,
+    claim_sweep,
+    history,
+    read_sweep,
+    trial_event,
+    trial_states,
+    utc_now,
+    with_budget,
+)
+from orchestrator.report.figures import front_figure
+from orchestrator.search import Problem, Searcher, make_searcher
+from orchestrator.storage import resolve_root
+from orchestrator.store import DeltaStore
+from orchestrator.tracking import make_tracker
+from orchestrator.trial import Trial, make_network, measure_on_test, run_trial
+
+FRONT_COLUMNS = ("point", "alpha", "beta", "gamma", "tau", "threshold")
+
+
+def run_sweep(config: Config, progress: Progress) -> Sweep:
+    """Run, or go on with, a sweep; returns it as the tables tell it.
+
+    Raises:
+        ConfigError: a configuration, data set or cluster that cannot work, before anything is trained.
+    """
+    check_space(config)
+    root = resolve_root(config.storage)
+    config = dataclasses.replace(config, storage=root)
+    data = load_data(config.data)
+    make_network(config, data)
+    store = DeltaStore(root)
+    sweep_id = claim_sweep(store, config, prefix=config.data.name.replace("_", "-"), now=utc_now())
+    proposals = Proposals(config, sweep_id, store)
+    trained = proposals.missing > 0
+    if trained or any(point.test is None for point in proposals.sweep().front):
+        with connected():
+            concurrency = concurrent_trials(config)
+            progress.begin(sweep_id, config, concurrency, proposals.sweep)
+            shared = ray.put(data)
+            if trained:
+                _tune(config, sweep_id, root, shared, proposals, concurrency, progress)
+            progress.say("measuring the front on the test images")
+            _measure_front(proposals.sweep(), root, shared)
+        show_sweep(proposals.sweep(), root)
+    else:
+        progress.begin(sweep_id, config, 0, proposals.sweep)
+    sweep = proposals.sweep()
+    progress.end(sweep)
+    return sweep
+
+
+def show_sweep(sweep: Sweep, root: str) -> None:
+    """The sweep's own W&B run: the front's table and plot, and its summary."""
+    tracker = make_tracker(
+        sweep.config.tracking,
+        root,
+        run_id=sweep.sweep_id,
+        sweep_id=sweep.sweep_id,
+        job_type="sweep",
+        config=dataclasses.asdict(sweep.config.search),
+    )
+    names = [*sweep.config.search.objectives, "accuracy"]
+    rows = [
+        {
+            "point": point.label,
+            **point.trial.coefficients,
+            "tau": point.tau,
+            "threshold": point.threshold,
+            **{name: point.metrics[name] for name in names},
+            **{f"test_{name}": point.test[name] for name in names if point.test},
+        }
+        for point in sweep.front
+    ]
+    columns = [
+        *FRONT_COLUMNS[:1],
+        *sweep.config.search.space,
+        "tau",
+        "threshold",
+        *names,
+        *(f"test_{n}" for n in names),
+    ]
+    tracker.table("front", columns, rows)
+    tracker.figure("front_plot", front_figure(sweep))
+    tracker.finish({"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(rows)})
+
+
+@dataclass
+class Proposals:
+    """What there is still to train: trials in flight or failed first, then what the searcher proposes."""
+
+    config: Config
+    sweep_id: str
+    store: DeltaStore
+
+    def __post_init__(self) -> None:
+        states = trial_states(self.store.read("trials", self.sweep_id))
+        self.again = [one for one in states if not one.is_over and one.number < self.config.sweep.trials]
+        self.next_number = 1 + max((one.number for one in states), default=-1)
+        self.missing = len(self.again) + max(0, self.config.sweep.trials - self.next_number)
+        self.pending: dict[str, dict[str, float]] = {one.trial_id: one.coefficients for one in self.again}
+        search = self.config.search
+        self.searcher: Searcher = make_searcher(
+            search.name,
+            Problem(
+                space={key: dataclasses.asdict(one) for key, one in search.space.items()},
+                free={"tau": self.config.evaluation.taus, "threshold": self.config.evaluation.thresholds},
+                objectives=search.objectives,
+                reference=search.reference,
+                seed=search.seed,
+            ),
+        )
+
+    def sweep(self) -> Sweep:
+        """The sweep as the tables tell it now."""
+        return with_budget(read_sweep(self.store, self.sweep_id), self.config)
+
+    def next(self) -> tuple[int, dict[str, float]]:
+        """Number and coefficients of the next trial; a new one is recorded first."""
+        if self.again:
+            state = self.again.pop(0)
+            return state.number, state.coefficients
+        number = self.next_number
+        self.next_number += 1
+        baselines = self.config.search.baselines
+        if number < len(baselines):
+            coefficients = dict(baselines[number])
+        else:
+            known = history(self.sweep())
+            coefficients = self.searcher.propose(known, list(self.pending.values()), number - len(baselines))
+        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
+        self.pending[trial.trial_id] = coefficients
+        self.store.append("trials", [trial_event(self.sweep_id, trial, "proposed", attempt=0, now=utc_now())])
+        return number, coefficients
+
+    def over(self, number: int, coefficients: dict[str, float], *, died: bool) -> None:
+        """A trial ended. One whose process died without a word gets its event here."""
+        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
+        self.pending.pop(trial.trial_id, None)
+        if died:
+            states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
+            if states[trial.trial_id].status == "started":
+                reason = "its process died (out of memory, or a lost node)"
+                attempt = states[trial.trial_id].attempt
+                event = trial_event(self.sweep_id, trial, "failed", attempt=attempt, now=utc_now(), reason=reason)
+                self.store.append("trials", [event])
+
+
+class _TuneAdapter(TuneSearcher):
+    """Our proposals in Ray Tune's terms. Tune's own metrics play no part, and nothing of it is ever restored."""
+
+    def __init__(self, proposals: Proposals) -> None:
+        super().__init__()
+        self._proposals = proposals
+        self._given: dict[str, dict[str, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        number, coefficients = self._proposals.next()
+        self._given[trial_id] = {"number": number, "coefficients": coefficients}
+        return self._given[trial_id]
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._proposals.over(**self._given.pop(trial_id), died=error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the tables hold the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the tables hold the state."""
+
+
+def _tune(
+    config: Config,
+    sweep_id: str,
+    root: str,
+    data: "ray.ObjectRef[Data]",
+    proposals: Proposals,
+    concurrency: int,
+    progress: Progress,
+) -> None:
+    training = config.training
+
+    def trainable(given: dict[str, Any]) -> None:
+        coefficients = dict(given["coefficients"])
+        trial = Trial(sweep_id, given["number"], coefficients, config.with_coefficients(coefficients), root)
+        if training.num_workers > 1:
+            train_on_workers(trial, data, in_tune=True)
+        else:
+            run_trial(trial, ray.get(data), report=tune.report)
+
+    if training.num_workers > 1:
+        # The trial itself only waits for its workers, which are Train's and not Tune's. A sliver of the head node
+        # keeps it from taking the CPU that they need.
+        resources = PlacementGroupFactory([{"node:__internal_head__": 0.001}])
+    else:
+        resources = PlacementGroupFactory([{"CPU": training.cpus_per_worker, "GPU": training.gpus_per_worker}])
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    with tempfile.TemporaryDirectory(prefix="moda-tune-") as scratch:
+        tune.Tuner(
+            tune.with_resources(trainable, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=_TuneAdapter(proposals),
+                num_samples=proposals.missing,
+                max_concurrent_trials=concurrency,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=sweep_id,
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[progress],
+                failure_config=tune.FailureConfig(max_failures=training.max_failures),
+            ),
+        ).fit()
+
+
+def _measure_front(sweep: Sweep, root: str, data: "ray.ObjectRef[Data]") -> None:
+    """Test metrics for the points on the front: what is reported, and never seen by the search."""
+    training = sweep.config.training
+    task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=training.gpus_per_worker)(measure_on_test)
+    waiting = []
+    for state in sweep.trials:
+        choices = [(p.tau, p.threshold) for p in sweep.front if p.trial.number == state.number and p.test is None]
+        if choices:
+            config = sweep.config.with_coefficients(state.coefficients)
+            trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
+            waiting.append(task.remote(trial, data, choices))
+    ray.get(waiting)
+
+
+def concurrent_trials(config: Config) -> int:
+    """How many trials the cluster holds at once, at most ``sweep.concurrency``.
+
+    Raises:
+        ConfigError: not even one.
+    """
+    training = config.training
+    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    needs = {
+        "CPU": training.num_workers * training.cpus_per_worker,
+        "GPU": training.num_workers * training.gpus_per_worker,
+    }
+    fits = min((math.floor(has.get(kind, 0.0) / amount) for kind, amount in needs.items() if amount > 0), default=1)
+    if fits < 1:
+        raise ConfigError(
+            f"one trial needs {canonical(needs)}, the cluster has CPU {has.get('CPU', 0):g}, GPU {has.get('GPU', 0):g};"
+            " lower training.num_workers, cpus_per_worker or gpus_per_worker"
+        )
+    return min(fits, config.sweep.concurrency or fits)
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """The cluster of ``RAY_ADDRESS`` (a submitted job has it), or a local one for as long as this lasts."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS", "local")
+    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    try:
+        yield
+    finally:
+        ray.shutdown()

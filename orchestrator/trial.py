@@ -1,0 +1,198 @@
+"""One trial: train (or go on training), count, decompose at every tau and threshold, rows out.
+
+The write order is bytes, then rows, then the event that says so: the last one is the commit. A trial that is run
+again after a crash reads its checkpoint, writes the same rows (which adds nothing) and ends with the same event.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from moda_core import build_model
+from orchestrator.config import Config, ConfigError, to_plain
+from orchestrator.data import Data
+from orchestrator.decompose import Choice, Trained, dump_frequencies, grid, measure, prepare, read_frequencies
+from orchestrator.records import trial_event, trial_states, utc_now
+from orchestrator.storage import Files
+from orchestrator.store import DeltaStore
+from orchestrator.tracking import POINT_COLUMNS, make_tracker
+from orchestrator.training import Diverged, Workers, choose_device, choose_precision, train
+from orchestrator.weights import dump_weights, load_weights_file, read_weights
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is to be trained.
+
+    Attributes:
+        sweep_id: its sweep.
+        number: from 0 in its sweep.
+        coefficients: what distinguishes it.
+        config: with the coefficients in place.
+        root: the storage.
+    """
+
+    sweep_id: str
+    number: int
+    coefficients: Mapping[str, float]
+    config: Config
+    root: str
+
+    @property
+    def trial_id(self) -> str:
+        """Unique in the storage, and the id of its W&B run."""
+        return f"{self.sweep_id}-{self.number:04d}"
+
+    def file(self, name: str) -> str:
+        """The name of one of its files in the storage."""
+        return f"trials/{self.trial_id}/{name}"
+
+
+def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.Module:
+    """The network for the data, from the training seed, with the weights of ``training.init_from`` if asked for.
+
+    Raises:
+        ConfigError: a model that does not fit the data, or weights that do not fit the model.
+    """
+    torch.manual_seed(config.training.seed)
+    try:
+        network = build_model(
+            config.model.name,
+            in_channels=data.in_channels,
+            image_size=data.image_size,
+            num_classes=data.num_classes,
+            **config.model.options,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if pretrained and config.training.init_from is not None:
+        load_weights_file(config.training.init_from, network, key="training.init_from")
+    return network
+
+
+def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | None = None) -> None:
+    """Run a trial to its end. Of several workers the first one counts, decomposes and writes.
+
+    A loss that diverges is recorded and returns normally: training again would only tell the same. Anything else that
+    goes wrong is recorded and raised.
+    """
+    workers = workers or Workers()
+    config = trial.config
+    torch.set_num_threads(config.training.cpus_per_worker)
+    device = choose_device(config.training)
+    precision = choose_precision(config.training.precision, device)
+    store, files = DeltaStore(trial.root), Files(trial.root)
+    states = {one.trial_id: one for one in trial_states(store.read("trials", trial.sweep_id))}
+    attempt = states[trial.trial_id].attempt + 1 if trial.trial_id in states else 1
+    record = _Recorder(trial, store, attempt, active=workers.rank == 0)
+    record("started")
+    tracker = make_tracker(
+        config.tracking if workers.rank == 0 else type(config.tracking)(name="none"),
+        trial.root,
+        run_id=trial.trial_id,
+        sweep_id=trial.sweep_id,
+        job_type="trial",
+        config=to_plain(config),
+    )
+    try:
+        data = data.to(device)
+        network = make_network(config, data).to(device)
+        rows: list[dict[str, Any]] = []
+        for epoch in _epochs(trial, network, data, files, precision, workers):
+            rows = epoch.rows
+            if workers.rank == 0:
+                files.write(trial.file("checkpoint.pt"), epoch.checkpoint())
+                tracker.log(epoch.row, step=epoch.row["epoch"])
+            report({"epoch": epoch.row["epoch"], "epochs": config.training.epochs, "loss": epoch.row["loss"]})
+        if workers.rank == 0:
+            started = time.perf_counter()
+            points = _finish(trial, network, data, files, store, rows)
+            record(
+                "finished",
+                seconds=sum(row["seconds"] for row in rows),
+                evaluation_seconds=time.perf_counter() - started,
+                precision=str(precision).removeprefix("torch."),
+            )
+            files.delete(trial.file("checkpoint.pt"))
+            tracker.table("points", POINT_COLUMNS, points)
+            tracker.finish({"accuracy": points[0]["accuracy"], "status": "finished"})
+    except Diverged as error:
+        record("diverged", reason=str(error))
+        tracker.finish({"status": "diverged"}, failed=True)
+    except Exception as error:
+        record("failed", reason=f"{type(error).__name__}: {error}"[:2000])
+        tracker.finish({"status": "failed"}, failed=True)
+        raise
+
+
+def load_trained(trial: Trial, data: Data) -> Trained:
+    """A finished trial's network and counts, from the storage."""
+    files = Files(trial.root)
+    network = make_network(trial.config, data, pretrained=False)
+    read_weights(files.read(trial.file("weights.safetensors")), network)
+    frequencies = read_frequencies(files.read(trial.file("frequencies.safetensors")))
+    return prepare(network.eval(), data, trial.config, frequencies)
+
+
+def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
+    """Write the test rows of some of a finished trial's points."""
+    torch.set_num_threads(trial.config.training.cpus_per_worker)
+    trained = load_trained(trial, data)
+    rows = measure(trained, data.test, trial.config.evaluation, split="test", choices=choices)
+    DeltaStore(trial.root).append("points", [_keyed(trial, row) for row in rows])
+
+
+class _Recorder:
+    """Writes this attempt's events."""
+
+    def __init__(self, trial: Trial, store: DeltaStore, attempt: int, *, active: bool) -> None:
+        self.trial, self.store, self.attempt, self.active = trial, store, attempt, active
+
+    def __call__(self, event: str, **more: Any) -> None:
+        if self.active:
+            row = trial_event(self.trial.sweep_id, self.trial, event, attempt=self.attempt, now=utc_now(), **more)
+            self.store.append("trials", [row])
+
+
+def _epochs(
+    trial: Trial, network: nn.Module, data: Data, files: Files, precision: torch.dtype, workers: Workers
+) -> Any:
+    config = trial.config
+    resume = trial.file("checkpoint.pt")
+    epochs = train(
+        network,
+        data.train,
+        config.training,
+        config.method,
+        num_classes=data.num_classes,
+        crop=config.data.crop,
+        flip=config.data.flip,
+        precision=precision,
+        workers=workers,
+        resume=files.read(resume) if files.exists(resume) else None,
+    )
+    yield from epochs
+
+
+def _finish(
+    trial: Trial, network: nn.Module, data: Data, files: Files, store: DeltaStore, epochs: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Keep weights and counts, then the rows of epochs and validation points."""
+    trained = prepare(network.eval(), data, trial.config)
+    files.write(trial.file("weights.safetensors"), dump_weights(network))
+    files.write(trial.file("frequencies.safetensors"), dump_frequencies(trained.frequencies))
+    evaluation = trial.config.evaluation
+    points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
+    store.append("epochs", [_keyed(trial, row) for row in epochs])
+    store.append("points", [_keyed(trial, row) for row in points])
+    return points
+
+
+def _keyed(trial: Trial, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"sweep_id": trial.sweep_id, "trial_id": trial.trial_id, **row}
