@@ -52,7 +52,8 @@ class ReuseAccuracy:
 
     Attributes:
         mean: over subset sizes of the mean over that size's subsets.
-        standard_error: of the mean, from resampling images: an image tested in several subsets is one observation.
+        standard_error: of the mean over draws of images: an image tested in several subsets is one observation. At
+            least 1 / images: that no image went wrong does not make the estimate certain.
         by_size: accuracy for each subset size.
     """
 
@@ -206,7 +207,8 @@ def _summary(correct_P: Tensor, draw: ReuseDraw) -> ReuseAccuracy:
     residual = torch.zeros(int(draw.pair_image_P.max()) + 1, dtype=torch.float64)
     residual.index_add_(0, draw.pair_image_P, weight_P * (correct_P.double() - mean))
     images = draw.images
-    error = math.sqrt(float(residual.square().sum()) * images / max(1, images - 1))
+    spread = math.sqrt(float(residual.square().sum()) * images / max(1, images - 1))
+    error = max(spread, 1 / images)
     by_size = {}
     for size in sizes:
         chosen = size_P == size

@@ -23,6 +23,9 @@ Results go to storage= (default ~/moda-results, or MODA_STORAGE); data sets are 
 """
 
 
+LOG_WIDTH = 110  # of tables where the output is no terminal
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it worked, 2 for a mistake in the command or its configuration."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong := [one for one in more if one.startswith("-") or "=" not in one]:
         parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
     options.overrides += more  # overrides that followed an option
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
     try:
         plain = compose_config(options.overrides)
         config = parse_config(plain)

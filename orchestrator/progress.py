@@ -72,8 +72,9 @@ class Progress(Callback):
             self._live.stop()
             self._live = None
         finished = sum(one.status == "finished" for one in sweep.trials)
+        took = f" in {_duration(self._clock() - self._started)}" if finished > self._done_before else ""
         self._console.print(
-            f"{finished} of {len(sweep.trials)} trials finished in {_duration(self._clock() - self._started)};"
+            f"{finished} of {len(sweep.trials)} trials finished{took};"
             f" {len(sweep.front)} points on the front, hypervolume {sweep.hypervolume:.4f}"
         )
         for one in sweep.trials:

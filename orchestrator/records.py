@@ -131,7 +131,7 @@ def claim_sweep(store: ResultStore, config: Config, *, prefix: str, now: datetim
         "sweep_id": sweep_id,
         "created": now,
         "identity": canonical(mine),
-        "config": canonical(to_plain(config)),
+        "config": json.dumps(to_plain(config), allow_nan=False),  # unsorted: objectives and space have an order
         "versions": canonical({name: metadata.version(name) for name in PACKAGES}),
     }
     store.append("sweeps", [row])

@@ -46,6 +46,8 @@ def pull(sweep: Sweep, point: Point, root: str, to: str) -> Pulled:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--to {to} is not empty; choose a new folder")
     files = Files(root)
+    if files.local is not None and folder.is_relative_to(files.local):
+        raise ConfigError(f"--to {to} lies inside the storage {files.local}; choose a folder elsewhere")
     name = set_name(sweep, point)
     if not files.exists(f"modules/{name}/{MANIFEST}"):
         publish(sweep, point, root)
@@ -87,6 +89,7 @@ def publish(sweep: Sweep, point: Point, root: str) -> float:
         "threshold": point.threshold,
         "floor": config.evaluation.floor,
         "data": config.data.name,
+        "full_parameters": sum(one.numel() for one in trained.network.parameters()),
         "config": to_plain(dataclasses.replace(config, storage="")),
         "validation": point.metrics,
         "test": point.test,

@@ -224,7 +224,8 @@ def _tune(
         resources = PlacementGroupFactory([{"node:__internal_head__": 0.001}])
     else:
         resources = PlacementGroupFactory([{"CPU": training.cpus_per_worker, "GPU": training.gpus_per_worker}])
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # no CSV and TensorBoard files beside the tables
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # no banner: the display is ours
     with tempfile.TemporaryDirectory(prefix="moda-tune-") as scratch:
         tune.Tuner(
             tune.with_resources(trainable, resources),

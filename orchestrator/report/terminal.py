@@ -14,7 +14,8 @@ METRIC_TITLES = {
     "overlap_jaccard": "overlap (Jaccard)",
 }
 TITLES = {"accuracy": "acc %", "reuse_accuracy": "reuse %", "module_size": "size %", "module_overlap": "overlap %"}
-SHOWN = ("reuse_accuracy", "module_size", "module_overlap", "accuracy")
+ON_FRONT = ("reuse_accuracy", "module_size", "module_overlap")
+SHOWN = (*ON_FRONT, "accuracy")
 
 
 def coefficients_text(coefficients: Mapping[str, float]) -> str:
@@ -31,13 +32,15 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"} if front else {}
     names = list(front[0].trial.coefficients) if front else []
     tested = any(point.test for point in front)
-    table = _table(title, ["", "trial/tau/threshold", *names, *(TITLES[name] for name in SHOWN)])
+    table = _table(title, ["", "point", *names, *(TITLES[name] for name in ON_FRONT)])
+    table.caption = "point: trial/tau/threshold"
+    table.caption_justify = "left"
     for name in ("reuse_accuracy", "accuracy") if tested else ():
         table.add_column(f"test {TITLES[name]}", justify="right", no_wrap=True)
     for point in _some(front, rows):
         cells = [marks.get(point.label, ""), point.label]
         cells += [f"{value:.3g}" for value in point.trial.coefficients.values()]
-        cells += [_cell(point.metrics, name) for name in SHOWN]
+        cells += [_cell(point.metrics, name) for name in ON_FRONT]
         if tested:
             cells += [_cell(point.test, name) for name in ("reuse_accuracy", "accuracy")]
         table.add_row(*cells, style="bold" if point.label in marks else None)
@@ -57,7 +60,7 @@ def surface_table(points: Sequence[Point], *, marked: Mapping[str, str], title: 
 def _table(title: str | None, columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name, justify="left" if name in ("", "trial/tau/threshold") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in ("", "point") else "right", no_wrap=True)
     return table
 
 
