@@ -318,7 +318,7 @@ def identity(config: Config) -> dict[str, Any]:
     plain = to_plain(config)
     if config.training.init_from is not None:  # by content: the same weights may lie elsewhere tomorrow
         plain["training"]["init_from"] = _file_hash(config.training.init_from)
-    elsewhere = ("num_workers", "cpus_per_worker", "gpus_per_worker", "max_failures")
+    elsewhere = ("cpus_per_worker", "gpus_per_worker", "max_failures")
     return {
         "model": plain["model"],
         "data": {key: value for key, value in plain["data"].items() if key not in ("root", "download")},

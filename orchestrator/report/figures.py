@@ -1,5 +1,6 @@
 """Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
 
+import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -44,14 +45,18 @@ def front_figure(sweep: Sweep) -> Any:
         add(tested, "the same points on test", on_test=True, mode="markers", marker=marker)
     for name in ("best", "knee") if front else ():
         point = sweep.find(name)
-        figure.add_annotation(
-            x=point.metrics[horizontal], y=point.metrics[vertical], text=name, showarrow=True, arrowhead=2, ay=-30
-        )
+        x = point.metrics[horizontal]
+        if horizontal == "module_size":  # plotly places annotations on a logarithmic axis by the logarithm
+            x = math.log10(x)
+        figure.add_annotation(x=x, y=point.metrics[vertical], text=name, showarrow=True, arrowhead=2, ay=-30)
+    title = METRIC_TITLES.get(horizontal, horizontal)
+    if horizontal == "module_size":  # from a hundredth to the whole: a logarithmic axis
+        ticks = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
+        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{100 * tick:g} %" for tick in ticks])
+        title += " (share of the full model's parameters)"
     figure.update_layout(
         template="plotly_white",
-        xaxis_title=f"{METRIC_TITLES.get(horizontal, horizontal)} (share of the full model's parameters)"
-        if horizontal == "module_size"
-        else METRIC_TITLES.get(horizontal, horizontal),
+        xaxis_title=title,
         yaxis_title=METRIC_TITLES.get(vertical, vertical),
         legend={"orientation": "h", "y": 1.08},
         margin={"l": 60, "r": 20, "t": 40, "b": 50},

@@ -14,7 +14,8 @@ h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top:
 p.sub { color: #5b6b7b; margin-top: .2rem; }
 table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e6eaee; }
-th:first-child, td:first-child, td.text { text-align: left; } tr.marked { background: #fdf1f1; font-weight: 600; }
+th:first-child, td:first-child, td.text { text-align: left; } tr.marked { background: #fdf1f1; }
+td { white-space: nowrap; }
 dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; } dt { color: #5b6b7b; } dd { margin: 0; }
 code { background: #f2f4f6; padding: .1rem .3rem; border-radius: 3px; }
 div.scroll { overflow-x: auto; }
