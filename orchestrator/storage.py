@@ -75,6 +75,7 @@ def resolve_root(storage: str) -> str:
     Raises:
         ConfigError: a relative folder inside a submitted job, whose working folder is a copy that is thrown away.
     """
+    storage = storage.removeprefix("file://")
     if "://" in storage:
         return storage.rstrip("/")
     path = Path(storage).expanduser()

@@ -1,0 +1,29 @@
+"""What all tests share: where real data is, and a storage of one's own."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator.config import Config, load_config
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder with Fashion-MNIST and CIFAR-10. Continuous integration sets it, so nothing is skipped there."""
+    if "MODA_DATA_DIR" not in os.environ:
+        pytest.skip("MODA_DATA_DIR is not set: no real Fashion-MNIST and CIFAR-10 to test with")
+    return Path(os.environ["MODA_DATA_DIR"])
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Callable[..., Config]:
+    """A configuration from overrides, with its storage in a temporary folder and no tracking."""
+
+    def make(*overrides: str) -> Config:
+        return load_config([f"storage={tmp_path}/storage", "tracking=none", *overrides])
+
+    return make

@@ -1,0 +1,143 @@
+"""Configuration: what ships composes, what is wrong is said in one line."""
+
+import dataclasses
+import os
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.config import (
+    ConfigError,
+    check_space,
+    compose_config,
+    identity,
+    identity_hash,
+    load_config,
+    parse_config,
+    render_config,
+    to_plain,
+)
+
+SWEEPS = Path(str(resources.files("sweeps")))
+SHIPPED = sorted(SWEEPS.rglob("*.yaml"))
+NEEDS = {"data/table": ["data.path=x.parquet"]}  # what a choice cannot know
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: str(file.relative_to(SWEEPS)))
+def test_every_shipped_file_composes_and_says_what_it_is(file):
+    choice = str(file.relative_to(SWEEPS).with_suffix(""))
+    overrides = [] if choice == "config" else [choice.replace("/", "=")]
+    config = load_config(overrides + NEEDS.get(choice, []))
+    assert parse_config(to_plain(config)) == config
+    comments = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    for word in ("Command:", "Time:", "Expect:"):
+        assert any(word in line for line in comments), word
+
+
+WRONG = {
+    "foo=1": "'foo'.*model, data, method",
+    "training.epoch=3": "training.epoch is no key; known: .*epochs",
+    "+training.epoch=3": "training.epoch is no key",
+    "training.epochs=0": "training.epochs=0: must be a whole number of at least 1",
+    "training.epochs=many": "training.epochs='many' must be of type int",
+    "training.epochs=1.5": "training.epochs=1.5 must be of type int",
+    "training.learning_rate=nan": "training.learning_rate=nan must be a finite number",
+    "training.learning_rate=inf": "must be a finite number",
+    "training.learning_rate=0": "above 0",
+    "training.precision=float16": "known: auto, bfloat16, float32",
+    "training.init_from=nowhere.pt": "nowhere.pt.*(no such file|cannot be read)",
+    "method.alpha=-1": "method.alpha=-1.0 must be a finite number of at least 0",
+    "method.beta=nan": "method.beta=nan must be a finite number",
+    "data.classes=[]": "data.classes=.*two classes or more",
+    "data.classes=[3]": "two classes or more",
+    "data.classes=[3,12]": r"\['12'\], which the data does not have",
+    "data.classes=[3,3]": "names a class twice",
+    "data.limit=5": "data.limit=5 cannot be drawn",
+    "data.validation_fraction=1": "data.validation_fraction=1.0",
+    "model=vgg17": "Could not find 'model/vgg17'.*resnet18",
+    "model.name=vgg17": "model.name='vgg17' is not known; known: lenet5, resnet18, vgg",
+    "model.depth=3": "model.depth is no key of vgg; known: widths, hidden|model.depth is no key",
+    "model=lenet5": "12 x 12",
+    "model.widths=[16,P]": "'P'",
+    "data=imagenet": "Could not find 'data/imagenet'",
+    "data=table": "data.path=null",
+    "evaluation.taus=[]": "evaluation.taus",
+    "evaluation.taus=[0.5,1.5]": r"evaluation.taus.*\(0, 1\]",
+    "evaluation.thresholds=[-0.1]": "evaluation.thresholds",
+    "search.space.alpha.low=0": "search.space.alpha.low=0.0: must be above 0 on a logarithmic scale",
+    "search.space.alpha.low=20": "low must be below high",
+    "search.space.delta={low: 0, high: 1}": "search.space.delta is no key of method, training or model",
+    "search.space.epochs={low: 0, high: 4, integer: true}": "training.epochs=0",
+    "~search.objectives.module_size": "two objectives or more",
+    "search.objectives.speed=max": "'speed' is not known",
+    "search.objectives.accuracy=up": "'up' is not known; known: max, min",
+    "sweep.trials=0": "sweep.trials=0",
+    "sweep.name=../x": "sweep.name='../x'",
+    "training.num_workers=64": "lower training.num_workers|every worker needs two samples",
+    "tracking.name=mlflow": "known: none, wandb",
+    "a b": "a b",
+}
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_mistakes_are_one_line_and_exit_code_2(override, tmp_path, capsys):
+    overrides = [f"storage={tmp_path}", "tracking=none", override]
+    assert main(["sweep", *overrides]) == 2
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert "Traceback" not in error
+    with pytest.raises(AssertionError, match=WRONG[override]):
+        raise AssertionError(error)
+    assert not (tmp_path / "trials").exists()  # nothing was trained
+
+
+def test_cfg_prints_the_resolved_configuration(capsys):
+    assert main(["sweep", "experiment=digits", "sweep.trials=7", "--cfg"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == render_config(compose_config(["experiment=digits", "sweep.trials=7"]))
+    assert "trials: 7" in printed
+    assert "${" not in printed
+
+
+def test_budget_objectives_tracking_and_concurrency_are_no_part_of_the_identity():
+    def hashed(*overrides):
+        return identity_hash(identity(load_config(overrides)))
+
+    base = hashed()
+    same = ["sweep.trials=99", "sweep.concurrency=1", "tracking=none", "storage=/x", "search.objectives.accuracy=max"]
+    assert {hashed(one) for one in [*same, "data.root=/x", "training.cpus_per_worker=2"]} == {base}
+    different = ["training.epochs=31", "method.alpha=2", "model.hidden=[32]", "data.seed=1", "search.seed=1"]
+    different += ["search.space.alpha.low=0.2", "evaluation.taus=[0.5]"]
+    assert base not in {hashed(one) for one in different}
+
+
+def test_pretrained_weights_are_identified_by_content(tmp_path):
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (identity(load_config([f"training.init_from={tmp_path}/{name}"])) for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_coefficients_go_where_they_belong():
+    config = load_config(["search.space.learning_rate={low: 0.01, high: 0.1}"])
+    check_space(config)
+    changed = config.with_coefficients({"alpha": 2.0, "learning_rate": 0.02, "hidden": [8]})
+    assert changed.method.alpha == 2.0
+    assert changed.training.learning_rate == 0.02
+    assert changed.model.options["hidden"] == [8]
+    assert dataclasses.replace(changed, method=config.method, training=config.training, model=config.model) == config
+
+
+def test_an_empty_space_is_refused_for_a_sweep_only():
+    config = load_config(["method=standard", "search.space=null"])
+    with pytest.raises(ConfigError, match="at least one coefficient"):
+        check_space(config)
+
+
+def test_a_relative_storage_is_refused_inside_a_job(monkeypatch, capsys):
+    monkeypatch.setitem(os.environ, "RAY_JOB_ID", "01000000")
+    assert main(["sweep", "storage=results"]) == 2
+    assert "give an absolute path or a URI" in capsys.readouterr().err

@@ -1,0 +1,156 @@
+"""Data sets and tables: what is loaded, what is refused before training starts."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from orchestrator.config import ConfigError
+from orchestrator.data import load_data
+
+
+def encoded(pixels, kind="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (60, 9, 9, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def table_config(configured, tmp_path):
+    def write(table, *overrides, name="images.parquet"):
+        path = tmp_path / name
+        if path.suffix == ".parquet":
+            pq.write_table(table, path)
+        else:
+            feather.write_feather(table, path, compression="uncompressed")
+        return configured("data=table", f"data.path={path}", *overrides).data
+
+    return write
+
+
+def test_digits_are_split_by_class_and_never_overlap(configured):
+    data = load_data(configured().data)
+    assert [len(one) for one in (data.train, data.validation, data.test)] == [1120, 280, 397]
+    for one in (data.train, data.validation, data.test):
+        assert torch.bincount(one.labels, minlength=10).min() >= 0.08 * len(one)
+    sets = [
+        {bytes(image.numpy().tobytes()) for image in one.images} for one in (data.train, data.validation, data.test)
+    ]
+    assert not sets[0] & sets[1]
+    assert not sets[0] & sets[2]
+    normalised = data.train[torch.arange(len(data.train))]
+    assert normalised.mean().abs() < 1e-3
+    assert (normalised.std() - 1).abs() < 1e-3
+
+
+def test_classes_are_renumbered_in_the_order_given(configured):
+    data = load_data(configured("data.classes=[8,3]").data)
+    whole = load_data(configured().data)
+    assert data.class_names == ("8", "3")
+    assert data.num_classes == 2
+    assert len(data.test) == int(((whole.test.labels == 8) | (whole.test.labels == 3)).sum())
+
+
+def test_fashion_mnist_through_torchvision(configured, data_dir):
+    data = load_data(configured("data=fashion_mnist", "data.limit=1000", "data.test_limit=500").data)
+    assert data.train.images.shape == (800, 1, 28, 28)
+    assert len(data.validation) == 200
+    assert torch.bincount(data.test.labels).tolist() == [50] * 10
+    assert data.class_names[0] == "t-shirt-top"
+
+
+def test_cifar10_as_a_table(configured, data_dir):
+    data = load_data(configured("data=cifar10_table", "data.limit=500", "data.test_limit=200").data)
+    assert data.train.images.shape == (400, 3, 32, 32)
+    assert data.class_names[8] == "ship"
+    assert torch.bincount(data.train.labels).tolist() == [40] * 10
+
+
+def test_missing_files_name_the_remedy(configured, tmp_path):
+    for name in ("fashion_mnist", "cifar10"):
+        with pytest.raises(ConfigError, match=r"not found under data.root=.*data.download=true"):
+            load_data(configured(f"data={name}", f"data.root={tmp_path}").data)
+    with pytest.raises(ConfigError, match="names no file"):
+        load_data(configured("data=table", "data.path=nothing-*.parquet").data)
+
+
+@pytest.mark.parametrize("form", ["binary", "struct", "large", "feather", "names", "dictionary"])
+def test_tables_in_every_form(pixels, table_config, form):
+    images = [encoded(one) for one in pixels]
+    labels = pa.array([index % 3 for index in range(60)])
+    column = pa.array(images, pa.large_binary() if form == "large" else pa.binary())
+    if form == "struct":
+        column = pa.array([{"bytes": one, "path": None} for one in images])
+    if form in ("names", "dictionary"):
+        labels = pa.array([["cat", "ant", "bee"][index % 3] for index in range(60)])
+        labels = labels.dictionary_encode() if form == "dictionary" else labels
+    name = "images.arrow" if form == "feather" else "images.parquet"
+    data = load_data(table_config(pa.table({"image": column, "label": labels}), name=name))
+    assert data.class_names == (("ant", "bee", "cat") if form in ("names", "dictionary") else ("0", "1", "2"))
+    assert [len(one) for one in (data.train, data.validation, data.test)] == [38, 10, 12]
+    found = {one.numpy().tobytes() for one in torch.cat([data.train.images, data.validation.images, data.test.images])}
+    assert found == {one.transpose(2, 0, 1).tobytes() for one in pixels}
+
+
+def test_grey_resize_and_names(pixels, table_config):
+    table = pa.table({"picture": [encoded(one) for one in pixels], "kind": [index % 2 for index in range(60)]})
+    overrides = ["data.image_column=picture", "data.label_column=kind", "data.channels=1", "data.resize=4"]
+    data = load_data(table_config(table, *overrides, "data.class_names=[no,yes]"))
+    assert data.train.images.shape[1:] == (1, 4, 4)
+    assert data.class_names == ("no", "yes")
+
+
+def test_bad_tables_are_refused(pixels, table_config):
+    images = [encoded(one) for one in pixels]
+    labels = [index % 3 for index in range(60)]
+    good = {"image": images, "label": labels}
+    other_size = [*images[:-1], encoded(np.zeros((5, 5, 3), np.uint8))]
+    wide = [encoded(np.zeros((5, 6, 3), np.uint8) + index) for index in range(60)]
+    wrong = [
+        ({**good, "image": [b"junk", *images[1:]]}, "row 0 is no readable image"),
+        ({**good, "image": [None, *images[1:]]}, "row 0 is no readable image"),
+        ({**good, "image": [images[0][:40], *images[1:]]}, "row 0 is no readable image"),
+        ({**good, "image": other_size}, r"is 5 x 5, .* set data\.resize=9"),
+        ({**good, "image": wide}, "not square"),
+        ({**good, "image": labels}, "encoded image bytes are needed"),
+        ({**good, "label": [None, *labels[1:]]}, "1 empty values"),
+        ({**good, "label": [float(one) for one in labels]}, "whole numbers or names are needed"),
+        ({**good, "label": [one - 1 for one in labels]}, "labels run from -1"),
+        ({**good, "label": [7 if index == 0 else 0 for index in range(60)]}, "cannot be held out|no training samples"),
+        ({"image": images, "other": labels}, r"data.label_column='label' is no column.*\['image', 'other'\]"),
+        ({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}, "has no rows"),
+    ]
+    for table, message in wrong:
+        with pytest.raises(ConfigError, match=message):
+            load_data(table_config(pa.table(table)))
+
+
+def test_a_class_without_training_samples_is_refused(pixels, table_config):
+    table = pa.table({"image": [encoded(one) for one in pixels], "label": [index % 3 for index in range(60)]})
+    with pytest.raises(ConfigError, match=r"classes \['d'\] have no training samples"):
+        load_data(table_config(table, "data.class_names=[a,b,c,d]"))
+
+
+def test_a_file_that_is_no_table_is_refused(configured, tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"not parquet")
+    with pytest.raises(ConfigError, match="is no Parquet or Arrow table"):
+        load_data(configured("data=table", f"data.path={tmp_path}/x.parquet").data)
+
+
+def test_the_same_seed_draws_the_same_images(configured):
+    config = configured("data.limit=300").data
+    first, again = load_data(config), load_data(config)
+    other = load_data(dataclasses.replace(config, seed=1))
+    assert torch.equal(first.train.images, again.train.images)
+    assert not torch.equal(first.train.images, other.train.images)

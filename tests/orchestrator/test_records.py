@@ -1,0 +1,119 @@
+"""Views of the tables."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from orchestrator.config import ConfigError
+from orchestrator.records import canonical, claim_sweep, history, read_sweep, trial_states
+from orchestrator.store import DeltaStore
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return DeltaStore(str(tmp_path))
+
+
+def event(number, event, attempt, **more):
+    coefficients = {"alpha": 1.0 + number, "beta": 1.0, "gamma": 0.1}
+    return {
+        "sweep_id": "s",
+        "trial_id": f"s-{number}",
+        "number": number,
+        "attempt": attempt,
+        "event": event,
+        "time": NOW,
+        "coefficients": canonical(coefficients),
+        **more,
+    }
+
+
+def point(number, tau, reuse, size, split="validation"):
+    return {
+        "sweep_id": "s",
+        "trial_id": f"s-{number}",
+        "tau": tau,
+        "threshold": 0.0,
+        "split": split,
+        "accuracy": 0.9,
+        "reuse_accuracy": reuse,
+        "reuse_accuracy_error": 0.02,
+        "module_size": size,
+        "module_overlap": 0.0,
+    }
+
+
+@pytest.fixture
+def sweep(store, configured):
+    claim_sweep(store, configured("sweep.name=s"), prefix="x", now=NOW)
+    store.append("trials", [event(n, "proposed", 0) for n in range(4)])
+    store.append("trials", [event(n, "started", 1) for n in range(4)])
+    store.append("trials", [event(0, "finished", 1, seconds=2.0), event(1, "failed", 1, reason="out of memory")])
+    store.append("trials", [event(1, "started", 2), event(1, "finished", 2), event(2, "diverged", 1, reason="NaN")])
+    store.append("points", [point(0, 0.5, 0.99, 0.5), point(0, 0.9, 0.98, 0.2), point(0, 0.99, 0.90, 0.1)])
+    store.append("points", [point(1, 0.5, 0.97, 0.6), point(1, 0.9, 0.90, 0.1), point(0, 0.9, 0.7, 0.2, "test")])
+    store.append("points", [point(2, 0.5, 1.0, 0.01), point(3, 0.5, 1.0, 0.01)])  # of trials that never finished
+    return read_sweep(store, "s")
+
+
+def test_states_follow_the_last_event_of_the_last_attempt(sweep):
+    assert [(one.status, one.attempt) for one in sweep.trials] == [
+        ("finished", 1),
+        ("finished", 2),
+        ("diverged", 1),
+        ("started", 1),
+    ]
+    assert [one.is_over for one in sweep.trials] == [True, True, True, False]
+    assert sweep.trials[2].reason == "NaN"
+    assert sweep.trials[3].coefficients["alpha"] == 4.0
+
+
+def test_the_front_is_made_of_finished_trials_by_validation(sweep):
+    assert [one.label for one in sweep.front] == ["0/0.99/0", "0/0.9/0", "0/0.5/0"]
+    assert sweep.front[1].test["reuse_accuracy"] == 0.7  # test changes nothing about who is on it
+    assert sweep.front[0].test is None
+
+
+def test_points_are_found_by_name(sweep):
+    assert sweep.find("best").label == "0/0.9/0"  # within 0.02 of the top, and smaller
+    assert sweep.find("1/0.5/0").metrics["module_size"] == 0.6
+    with pytest.raises(ConfigError, match=r"use best, knee, or trial/tau/threshold such as 0/0\.99/0"):
+        sweep.find("7/0.5/0")
+
+
+def test_searchers_see_validation_points_and_every_trial(sweep):
+    known = history(sweep)
+    assert known.trials["status"].to_pylist() == ["finished", "finished", "diverged", "started"]
+    assert known.points.num_rows == 5
+    assert {"alpha", "beta", "gamma", "tau", "threshold", "reuse_accuracy"} <= set(known.points.column_names)
+    assert "split" not in known.points.column_names
+
+
+def test_the_order_of_objectives_survives_the_table(store, configured):
+    config = configured("search.objectives={reuse_accuracy: max, module_size: min, accuracy: max}")
+    sweep_id = claim_sweep(store, config, prefix="x", now=NOW)
+    assert list(read_sweep(store, sweep_id).config.search.objectives) == ["reuse_accuracy", "module_size", "accuracy"]
+    assert read_sweep(store, sweep_id).config == config
+
+
+def test_a_used_name_with_another_configuration_is_refused_with_a_diff(store, configured):
+    claim_sweep(store, configured("sweep.name=mine"), prefix="x", now=NOW)
+    assert claim_sweep(store, configured("sweep.name=mine", "sweep.trials=3"), prefix="x", now=NOW) == "mine"
+    with pytest.raises(ConfigError, match=r"training\.epochs is 30, not 31; use another sweep.name"):
+        claim_sweep(store, configured("sweep.name=mine", "training.epochs=31"), prefix="x", now=NOW)
+
+
+def test_an_unnamed_sweep_is_named_after_what_makes_it_different(store, configured):
+    first = claim_sweep(store, configured(), prefix="digits", now=NOW)
+    assert first == claim_sweep(store, configured("sweep.trials=3"), prefix="digits", now=NOW)
+    assert first != claim_sweep(store, configured("training.seed=1"), prefix="digits", now=NOW)
+    assert first.startswith("digits-")
+    assert store.read("sweeps").num_rows == 2
+
+
+def test_an_unknown_sweep_names_the_known_ones(sweep, store):
+    with pytest.raises(ConfigError, match=r"'t' is not in the storage; it holds \['s'\]"):
+        read_sweep(store, "t")
+    assert trial_states(store.read("trials", "t")) == []

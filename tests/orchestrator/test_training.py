@@ -1,0 +1,115 @@
+"""The train loop: resumable to the bit, whole batches whoever shares them, divergence told."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from moda_core import build_model
+from moda_core.methods import Moda, Standard
+from orchestrator.data import load_data
+from orchestrator.training import Diverged, Steps, Workers, _augmented, train
+
+
+@pytest.fixture
+def small(configured):
+    config = configured("data.limit=300", "training.epochs=4", "training.batch_size=50")
+    return config, load_data(config.data)
+
+
+def make(data, seed=0):
+    torch.manual_seed(seed)
+    return build_model("vgg", in_channels=1, image_size=8, num_classes=10, widths=[8, "M", 8], hidden=[16])
+
+
+def run(config, data, network, method=None, **options):
+    options = {"num_classes": 10, "crop": 1, "flip": True} | options
+    return train(network, data.train, config.training, method or Moda(), **options)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_resumed_training_is_the_uninterrupted_one(small, precision):
+    config, data = small
+    whole = make(data)
+    rows = [epoch.row for epoch in run(config, data, whole, precision=precision)]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    interrupted = make(data)
+    epochs = run(config, data, interrupted, precision=precision)
+    next(epochs)
+    checkpoint = next(epochs).checkpoint()
+    resumed = make(data, seed=99)  # its own weights do not matter
+    later = list(run(config, data, resumed, precision=precision, resume=checkpoint))
+    assert [epoch.row["epoch"] for epoch in later] == [3, 4]
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    told = [{key: value for key, value in row.items() if key != "seconds"} for row in later[-1].rows]
+    assert told == [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_training_learns_and_zero_coefficients_are_standard_training(small):
+    config, data = small
+    networks, rows = [], []
+    for method in (Standard(), Moda(0.0, 0.0, 0.0)):
+        networks.append(make(data))
+        rows.append([epoch.row for epoch in run(config, data, networks[-1], method)])
+    assert rows[0][-1]["cross_entropy"] < rows[0][0]["cross_entropy"]
+    first, second = (network.state_dict() for network in networks)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_modular_training_lowers_its_terms(small):
+    config, data = small
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=8))
+    rows = [epoch.row for epoch in run(config, data, make(data), Moda(1.0, 1.0, 0.3), crop=0, flip=False)]
+    assert rows[-1]["dispersion"] < rows[0]["dispersion"]
+    assert rows[-1]["loss"] == pytest.approx(
+        sum(
+            rows[-1][k] * w for k, w in (("cross_entropy", 1), ("affinity", 1), ("dispersion", 1), ("compactness", 0.3))
+        )
+    )
+
+
+def test_a_diverging_loss_is_told(small):
+    config, data = small
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, learning_rate=1e20))
+    with pytest.raises(Diverged, match="after epoch 1"):
+        list(run(config, data, make(data)))
+
+
+@pytest.mark.parametrize(("images", "workers"), [(103, 1), (103, 2), (101, 2), (107, 4)])
+def test_workers_share_every_global_batch(small, images, workers):
+    config = small[0].training
+    alone = list(Steps(images, config, Workers()).epoch(3))
+    shared = [list(Steps(images, config, Workers(rank, workers)).epoch(3)) for rank in range(workers)]
+    for number, batches in enumerate(zip(*shared, strict=True)):
+        together = torch.cat([batch.mine for batch in batches])
+        assert len(together) == batches[0].size
+        assert min(len(batch.mine) for batch in batches) >= 2
+        if batches[0].size == alone[number].size:
+            assert torch.equal(together, alone[number].mine)
+            assert torch.equal(torch.cat([batch.offsets_B2 for batch in batches]), alone[number].offsets_B2)
+
+
+def test_the_learning_rate_falls_to_zero_as_a_cosine(small):
+    steps = Steps(100, small[0].training, Workers())
+    last = steps.per_epoch * small[0].training.epochs
+    assert steps.learning_rate(0) == pytest.approx(0.1)
+    assert steps.learning_rate(last // 2) == pytest.approx(0.05)
+    assert steps.learning_rate(last) == pytest.approx(0)
+
+
+def test_too_few_images_for_the_workers(small):
+    with pytest.raises(ValueError, match="every worker needs two samples"):
+        Steps(1, small[0].training, Workers())
+
+
+def test_crop_and_flip_are_those_of_a_plain_loop(small):
+    pixels = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8)
+    batch = next(Steps(12, small[0].training, Workers()).epoch(0))
+    found = _augmented(pixels, batch, 2, True)
+    padded = torch.nn.functional.pad(pixels, (2, 2, 2, 2))
+    for index in range(12):
+        top, left = (int(offset * 5) for offset in batch.offsets_B2[index])
+        image = padded[index].flip(2) if batch.flips_B[index] else padded[index]
+        assert torch.equal(found[index], image[:, top : top + 8, left : left + 8])
+    assert len({int(offset * 5) for offset in batch.offsets_B2[:, 0]}) > 1
