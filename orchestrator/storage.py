@@ -79,7 +79,7 @@ def resolve_root(storage: str) -> str:
     if "://" in storage:
         return storage.rstrip("/")
     path = Path(storage).expanduser()
-    if not path.is_absolute() and "RAY_JOB_ID" in os.environ:
+    if not path.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         raise ConfigError(
             f"storage={storage!r} is relative to a job's temporary folder; give an absolute path or a URI"
         )

@@ -1,7 +1,6 @@
 """Configuration: what ships composes, what is wrong is said in one line."""
 
 import dataclasses
-import os
 from importlib import resources
 from pathlib import Path
 
@@ -138,6 +137,6 @@ def test_an_empty_space_is_refused_for_a_sweep_only():
 
 
 def test_a_relative_storage_is_refused_inside_a_job(monkeypatch, capsys):
-    monkeypatch.setitem(os.environ, "RAY_JOB_ID", "01000000")
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert main(["sweep", "storage=results"]) == 2
     assert "give an absolute path or a URI" in capsys.readouterr().err

@@ -1,0 +1,160 @@
+"""One real sweep: 4 trials of 1 epoch on a local Ray, and everything that a person does with it."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from moda_core import load_modules
+from moda_core.module_file import MANIFEST
+from orchestrator.config import identity, load_config
+from orchestrator.records import read_sweep
+from orchestrator.search import Problem, make_searcher
+from orchestrator.store import DeltaStore
+from tests.integration.conftest import TINY, run_moda
+
+
+@pytest.fixture(scope="module")
+def sweep(swept):
+    return read_sweep(DeltaStore(str(swept[0])), "tiny")
+
+
+def test_every_trial_finished_with_its_whole_surface(swept, sweep):
+    assert [one.status for one in sweep.trials] == ["finished"] * 4
+    grid = len(sweep.config.evaluation.taus) * len(sweep.config.evaluation.thresholds)
+    assert len(sweep.points) == 4 * grid
+    store = DeltaStore(str(swept[0]))
+    events = store.read("trials", "tiny").to_pylist()
+    assert sorted((row["number"], row["event"]) for row in events) == sorted(
+        (number, event) for number in range(4) for event in ("proposed", "started", "finished")
+    )
+    assert store.read("epochs", "tiny").num_rows == 4
+    for row in store.read("points", "tiny").to_pylist():
+        assert 0 <= row["reuse_accuracy"] <= 1
+        assert 0 < row["module_size"] <= 1
+        assert 0 <= row["module_overlap"] <= row["module_size"]
+        assert row["reuse_accuracy_error"] > 0
+
+
+def test_baselines_come_first_and_the_rest_are_the_searchers(sweep):
+    coefficients = [one.coefficients for one in sweep.trials]
+    assert coefficients[0] == {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
+    assert coefficients[1] == {"alpha": 0.0, "beta": 0.0, "gamma": 0.0}
+    config = load_config(TINY)
+    space = {key: vars(one) for key, one in config.search.space.items()}
+    searcher = make_searcher("sobol", Problem(space, {}, config.search.objectives, seed=config.search.seed))
+    assert coefficients[2:] == [searcher.propose(None, [], number) for number in (0, 1)]
+
+
+def test_the_front_is_tested_and_nothing_else_is(swept, sweep):
+    tested = {(p.trial.number, p.tau, p.threshold) for p in sweep.points if p.test is not None}
+    assert tested == {(p.trial.number, p.tau, p.threshold) for p in sweep.front}
+
+
+def test_what_it_printed(swept):
+    printed = swept[1].stdout
+    assert "sweep tiny" in printed
+    assert "4 trials" in printed
+    assert re.search(r"\[4/4\] trial \d finished", printed)
+    assert "left" in printed
+    assert "4 of 4 trials finished" in printed
+    assert "best" in printed
+    assert "knee" in printed
+    assert "Traceback" not in swept[1].stderr
+
+
+def test_files_are_the_weights_and_counts_and_no_optimiser(swept):
+    names = sorted(file.name for file in (swept[0] / "trials" / "tiny-0002").iterdir())
+    assert names == ["frequencies.safetensors", "weights.safetensors"]
+
+
+def test_the_same_command_again_trains_nothing(swept):
+    store = DeltaStore(str(swept[0]))
+    before = {name: store.version(name) for name in ("sweeps", "trials", "epochs", "points")}
+    done = run_moda("sweep", *TINY, storage=swept[0], WANDB_MODE="offline")
+    assert done.returncode == 0
+    assert "nothing to train" in done.stdout
+    assert {name: store.version(name) for name in before} == before
+
+
+def test_a_changed_part_under_the_same_name_is_refused(swept):
+    done = run_moda("sweep", *TINY, "training.batch_size=32", storage=swept[0])
+    assert done.returncode == 2
+    assert "training.batch_size is 64, not 32" in done.stderr
+
+
+def test_wandb_has_a_run_for_each_trial_and_one_for_the_sweep(swept):
+    runs = sorted(folder.name for folder in (swept[0] / "wandb").glob("offline-run-*"))
+    assert sorted(re.sub(r"offline-run-\d+_\d+-", "", name) for name in runs) == [
+        "tiny",
+        *(f"tiny-{number:04d}" for number in range(4)),
+    ]
+    (own,) = list((swept[0] / "wandb").glob("offline-run-*-tiny"))
+    tables = list(own.rglob("*.table.json"))
+    assert any("test_reuse_accuracy" in file.read_text() for file in tables)
+    assert list(own.rglob("*.plotly.json"))
+
+
+def test_front_prints_a_table(swept):
+    done = run_moda("front", "tiny", storage=swept[0])
+    assert done.returncode == 0
+    assert "test reuse %" in done.stdout
+
+
+def test_the_report_is_one_file_that_needs_no_network(swept, sweep, tmp_path):
+    done = run_moda("report", "tiny", "--to", str(tmp_path / "r.html"), storage=swept[0])
+    assert done.returncode == 0
+    page = (tmp_path / "r.html").read_text()
+    assert not re.search(r"""<(script|link|img)[^>]+(src|href)=["']https?:""", page)
+    for point in sweep.front:
+        assert point.label in page
+    assert "tau 0.99, threshold 0.3" in page  # what hovering shows
+    assert "standard training" in page
+
+
+def test_pull_and_use_two_classes(swept, sweep, tmp_path):
+    folder = tmp_path / "modules"
+    done = run_moda("pull", "tiny", "--point", "best", "--to", str(folder), storage=swept[0])
+    assert done.returncode == 0, done.stderr
+    difference = float(re.search(r"differ by ([\d.e+-]+) of", done.stdout).group(1))
+    assert 0 <= difference < 1e-4
+    module = load_modules(folder, classes=["3", "8"])
+    images = torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)
+    assert module(module.preprocess(images)).shape == (7, 2)
+    assert set(module.classify(images)) <= {"3", "8"}
+    about = json.loads((folder / MANIFEST).read_text())["about"]
+    point = sweep.find("best")
+    assert (about["tau"], about["threshold"]) == (point.tau, point.threshold)
+    assert about["trial"] == point.trial.trial_id
+    assert about["test"]["reuse_accuracy"] == point.test["reuse_accuracy"]
+    again = run_moda("pull", "tiny", "--to", str(folder), storage=swept[0])
+    assert again.returncode == 2
+    assert "is not empty" in again.stderr
+
+
+def test_a_tampered_set_is_not_pulled(swept, sweep, tmp_path):
+    label = sweep.find("knee").label
+    arguments = ["pull", "tiny", "--point", label, "--to"]
+    assert run_moda(*arguments, str(tmp_path / "one"), storage=swept[0]).returncode == 0
+    number, tau, threshold = label.split("/")
+    weights = swept[0] / "modules" / f"tiny-{int(number):04d}-tau{tau}-threshold{threshold}" / "weights.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    try:
+        done = run_moda(*arguments, str(tmp_path / "two"), storage=swept[0])
+    finally:
+        weights.write_bytes(data)
+    assert done.returncode == 2
+    assert "another sha256" in done.stderr
+    assert not (tmp_path / "two").exists()
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".moda")]
+
+
+def test_a_larger_budget_goes_on_where_the_smaller_ended(swept):
+    done = run_moda("sweep", *TINY, "sweep.trials=5", "tracking=none", storage=swept[0])
+    assert done.returncode == 0, done.stderr
+    assert "4 read from the tables" in done.stdout
+    grown = read_sweep(DeltaStore(str(swept[0])), "tiny")
+    assert [one.attempt for one in grown.trials] == [1] * 5
+    assert identity(grown.config) == identity(load_config(TINY))

@@ -1,0 +1,54 @@
+"""``moda train`` and ``moda decompose``, with one worker and with two."""
+
+import safetensors.torch
+import torch
+
+from orchestrator.records import read_sweep
+from orchestrator.store import DeltaStore
+from tests.integration.conftest import run_moda
+
+SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one")
+
+
+def test_train_then_decompose_its_weights_elsewhere(tmp_path):
+    done = run_moda("train", *SMALL, storage=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "validation" in done.stdout
+    assert "on test: accuracy" in done.stdout
+    trained = read_sweep(DeltaStore(str(tmp_path)), "one")
+    assert trained.trials[0].coefficients == {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
+
+    weights = tmp_path / "elsewhere.pt"
+    state = safetensors.torch.load_file(tmp_path / "trials" / "one-0000" / "weights.safetensors")
+    torch.save({"state_dict": state}, weights)
+    done = run_moda("decompose", str(weights), *SMALL[1:3], "sweep.name=two", storage=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = read_sweep(DeltaStore(str(tmp_path)), "two")
+    assert [point.metrics for point in found.points] == [point.metrics for point in trained.points]
+
+    done = run_moda(
+        "train", *SMALL[:3], f"training.init_from={weights}", "training.learning_rate=1e-9", storage=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+
+    done = run_moda("decompose", str(weights), "model.widths=[8,M,8]", *SMALL[1:3], storage=tmp_path)
+    assert done.returncode == 2
+    assert "is another network" in done.stderr
+
+
+def test_two_workers_run_the_same_loop(tmp_path):
+    done = run_moda("train", *SMALL, "training.num_workers=2", storage=tmp_path)
+    assert done.returncode == 0, done.stderr
+    store = DeltaStore(str(tmp_path))
+    rows = sorted(store.read("epochs", "one").to_pylist(), key=lambda row: row["epoch"])
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[1]["cross_entropy"] < rows[0]["cross_entropy"]
+    events = [row["event"] for row in store.read("trials", "one").to_pylist()]
+    assert sorted(events) == ["finished", "proposed", "started"]
+
+
+def test_standard_training_on_another_model(tmp_path):
+    overrides = ("method=standard", "model=resnet18", "model.width=4", "training.epochs=1", "tracking=none")
+    done = run_moda("train", *overrides, storage=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "knee" in done.stdout
