@@ -27,3 +27,6 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
         return load_config([f"storage={tmp_path}/storage", "tracking=none", *overrides])
 
     return make
+
+
+pytest_plugins = ["tests.integration.sweeps"]

@@ -18,7 +18,7 @@ import pytest
 
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
-from tests.integration.conftest import ROOT
+from tests.integration.sweeps import ROOT
 
 
 def free_port():

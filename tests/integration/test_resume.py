@@ -16,7 +16,7 @@ from orchestrator.records import read_sweep, trial_states
 from orchestrator.store import DeltaStore
 from orchestrator.training import _restore
 from orchestrator.trial import Trial, make_network, run_trial
-from tests.integration.conftest import ROOT, run_moda
+from tests.integration.sweeps import ROOT, run_moda
 
 SWEEP = (
     "experiment=digits",

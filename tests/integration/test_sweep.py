@@ -12,7 +12,7 @@ from orchestrator.config import identity, load_config
 from orchestrator.records import read_sweep
 from orchestrator.search import Problem, make_searcher
 from orchestrator.store import DeltaStore
-from tests.integration.conftest import TINY, run_moda
+from tests.integration.sweeps import TINY, run_moda
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import torch
 
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
-from tests.integration.conftest import run_moda
+from tests.integration.sweeps import run_moda
 
 SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one")
 

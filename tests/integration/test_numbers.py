@@ -1,0 +1,30 @@
+"""The digits recipe: what it must reach, with the default MODA coefficients and everything else as shipped."""
+
+import itertools
+
+import torch
+
+from moda_core import draw_pairs, estimate_reuse, keep_masks
+from moda_core.metrics import sizes_and_overlaps
+from orchestrator.data import load_data
+from orchestrator.decompose import accuracy, prepare
+from orchestrator.training import train
+from orchestrator.trial import make_network
+
+
+def test_default_moda_on_digits(configured):
+    config = configured()
+    data = load_data(config.data)
+    network = make_network(config, data)
+    for _ in train(network, data.train, config.training, config.method, num_classes=10):
+        pass
+    trained = prepare(network, data, config)
+    assert accuracy(network, data.test) >= 0.98
+    pairs = draw_pairs(data.test.labels, list(itertools.combinations(range(10), 2)), num_classes=10)
+    whole = estimate_reuse(network, trained.layers, None, data.test, pairs).mean
+    masks = keep_masks(trained.frequencies, 0.9)
+    modules = estimate_reuse(network, trained.layers, masks, data.test, pairs).mean
+    assert modules >= whole - 0.01
+    sizes = sizes_and_overlaps(trained.graph, masks)
+    assert sizes.module_size < 0.25  # standard training: about 0.7
+    assert torch.all(sizes.sizes_C < 0.5)

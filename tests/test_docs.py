@@ -1,0 +1,68 @@
+"""What the documentation tells people to type works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from orchestrator.cli import _parser
+from orchestrator.config import check_space, load_config
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+YAML = sorted((ROOT / "sweeps").rglob("*.yaml"))
+
+
+def commands():
+    """Every `moda ...` line of the pages' shell blocks and of the shipped files' first comments."""
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S):
+            for line in block.splitlines():
+                if match := re.search(r"(?:^moda|python -m orchestrator) (.*)", line):
+                    yield page.name, match.group(1)
+    for file in YAML:
+        for line in file.read_text().splitlines():
+            if match := re.match(r"# Command: .*?\bmoda (.*?)(?:\s+\(|$)", line):
+                yield file.name, match.group(1)
+
+
+@pytest.mark.parametrize(("page", "command"), list(commands()))
+def test_commands_parse_and_compose(page, command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    arguments = shlex.split(command, comments=True)
+    options, more = _parser().parse_known_args(arguments)
+    assert not [one for one in more if "=" not in one]
+    overrides = [one.replace("=weights.safetensors", "=null") for one in [*options.overrides, *more]]
+    config = load_config(overrides)
+    if options.command == "sweep":
+        check_space(config)
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readmes_python_runs(swept, tmp_path, monkeypatch):
+    from tests.integration.sweeps import run_moda
+
+    storage = swept[0]
+    assert run_moda("pull", "tiny", "--to", str(tmp_path / "modules"), storage=storage).returncode == 0
+    monkeypatch.chdir(tmp_path)
+    known = {"images": torch.zeros(3, 1, 8, 8, dtype=torch.uint8), "storage": str(storage)}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block.replace('"mine"', '"tiny"'), known)  # noqa: S102 - our own text
+    assert known["logits"].shape == (3, 2)
+    assert len(known["points"]) >= 4 * 28
+
+
+def test_the_example_cluster_file_is_valid():
+    import yaml
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    validate_config(prepare_config(yaml.safe_load((ROOT / "cluster" / "on-premise.yaml").read_text())))
