@@ -35,10 +35,13 @@ def mask_network(
         ValueError: masks that do not fit the layers or keep nothing of one; no class, or one named twice.
     """
     _check_keep(keep, layers.widths, [layer.name for layer in layers])
-    graph = rewrite_units(layers, lambda graph, node, index: graph.call_module(f"mask_{index}", (node,)))
+    ours = "moda"
+    while hasattr(network, ours):  # a name that the network does not use
+        ours += "_"
+    graph = rewrite_units(layers, lambda graph, node, index: graph.call_module(f"{ours}.mask_{index}", (node,)))
     output = next(node for node in graph.nodes if node.op == "output")
     with graph.inserting_before(output):
-        output.args = (graph.call_module("classes", (output.args[0],)),)
+        output.args = (graph.call_module(f"{ours}.classes", (output.args[0],)),)
     device = next(network.parameters()).device
     root = nn.Module()
     for name, module in network.named_children():
@@ -47,9 +50,8 @@ def mask_network(
         root.register_parameter(name, parameter)
     for name, buffer in network.named_buffers(recurse=False):
         root.register_buffer(name, buffer)
-    for index, keep_N in enumerate(keep):
-        root.add_module(f"mask_{index}", UnitMask(keep_N.to(device)))
-    root.add_module("classes", Select(torch.tensor(list(class_ids), device=device)))
+    added = {f"mask_{index}": UnitMask(keep_N.to(device)) for index, keep_N in enumerate(keep)}
+    root.add_module(ours, nn.ModuleDict({**added, "classes": Select(torch.tensor(list(class_ids), device=device))}))
     return fx.GraphModule(root, graph)
 
 
@@ -104,6 +106,8 @@ def largest_difference(masked: nn.Module, cut: nn.Module, images: Tensor) -> flo
     """max |masked - cut| / max |masked| over the logits of ``images``, both networks in eval mode."""
     with evaluating(masked), evaluating(cut):
         expected, found = masked(images), cut(images)
+    if expected.shape != found.shape:
+        raise ValueError(f"masked logits are {tuple(expected.shape)}, cut ones {tuple(found.shape)}")
     scale = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)
     return float((expected - found).abs().max() / scale)
 
@@ -179,14 +183,16 @@ class _Cutter:
     def build(self, class_ids: Sequence[int]) -> fx.GraphModule:
         for node in self.graph.nodes:
             if node.op == "input":
-                self.built[node.name] = self.out.placeholder(node.name)
+                self.built[node.name] = self.out.placeholder("images")
             elif self.want[node.name].any():
                 self.built[node.name] = self._add(node) if node.op == "add" else self._one_input(node)
+        held = self.want[self.graph.output.name].nonzero().flatten().tolist()
+        if missing := [class_id for class_id in class_ids if class_id not in held]:
+            raise ValueError(f"the logits of classes {missing} are masked away; they are no units")
         last = self.built[self.graph.output.name]
-        rank = {class_id: position for position, class_id in enumerate(sorted(class_ids))}
-        order = [rank[class_id] for class_id in class_ids]
-        if order != sorted(order):
-            last = self._call("class_order", Select(torch.tensor(order, device=self.device)), last)
+        order = [held.index(class_id) for class_id in class_ids]
+        if order != list(range(len(held))):
+            last = self._call("classes", Select(torch.tensor(order, device=self.device)), last)
         self.out.output(last)
         return fx.GraphModule(self.modules, self.out).eval()
 
@@ -232,7 +238,8 @@ class _Cutter:
             return self.out.call_function(operator.add, (whole, part))
         return self._call(f"{node.name}_at", AddAt(self._index(common[target])), whole, part)
 
-    def _call(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
+    def _call(self, label: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
+        name = f"op{len(self.modules)}_{label}"  # unique, and no attribute that a module has anyway
         self.modules[name] = module
         return self.out.call_module(name, inputs)
 

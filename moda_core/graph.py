@@ -19,6 +19,8 @@ from moda_core.units import RELU_FUNCTIONS, RELU_METHODS, UnitLayers, trace_with
 
 ADD_FUNCTIONS = (operator.add, operator.iadd, torch.add)
 ADD_METHODS = ("add", "add_")
+IN_PLACE = (operator.iadd, F.relu_, torch.relu_)
+LARGEST_CHANNELS = 2**24  # of all nodes together: what is allocated to follow masks through a graph
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class ChannelGraph:
     widths: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        if not self.nodes or not self.widths:
+            raise ValueError(f"a graph of {len(self.nodes)} nodes and {len(self.widths)} unit layers is no network")
+        if sum(node.channels for node in self.nodes) > LARGEST_CHANNELS:
+            raise ValueError(f"the nodes have more than {LARGEST_CHANNELS} channels together")
         seen: dict[str, Node] = {}
         for node in self.nodes:
             if not node.name.isidentifier() or node.name in seen:
@@ -90,10 +96,16 @@ def channel_graph(
     nodes: list[Node] = []
     state: dict[str, Tensor] = {}
     logits = next(node.args[0] for node in graph.nodes if node.op == "output")
+    if not isinstance(logits, fx.Node):
+        raise ValueError(
+            f"{type(network).__name__} returns {logits}; a network that returns its logits alone is needed"
+        )
+    called: dict[str, str] = {}
     for fx_node in graph.nodes:
         if fx_node.op == "output":
             break
         op, attributes = _describe(fx_node, modules)
+        _refuse_in_place(fx_node, modules)
         channels = int(fx_node.meta["tensor_meta"].shape[1])
         inputs = tuple(one.name for one in fx_node.all_input_nodes)
         if op == "add" and len(inputs) == 1:
@@ -102,11 +114,27 @@ def channel_graph(
             attributes = {"repeat": channels // fx_node.all_input_nodes[0].meta["tensor_meta"].shape[1]}
         node = Node(fx_node.name, op, inputs, channels, attributes, layer_of.get(fx_node.name))
         nodes.append(node)
+        if node.tensors() and called.setdefault(str(fx_node.target), node.name) != node.name:
+            raise ValueError(
+                f"node {node.name!r}: {fx_node.target!r} is called twice; cutting shared weights is not known"
+            )
         for name in node.tensors():
             state[f"{node.name}.{name}"] = getattr(modules[str(fx_node.target)], name).detach()
         if fx_node is logits:
             break
     return ChannelGraph(tuple(nodes), tuple(layers.widths)), state
+
+
+def _refuse_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> None:
+    """A cut network computes without side effects, so nobody else may read what a node overwrites."""
+    in_place = bool(node.kwargs.get("inplace")) or node.target in IN_PLACE
+    if node.op == "call_method":
+        in_place = str(node.target).endswith("_")
+    elif node.op == "call_module":
+        in_place = bool(getattr(modules[str(node.target)], "inplace", False))
+    if in_place and len(node.all_input_nodes[0].users) > 1:
+        readers = [user.name for user in node.all_input_nodes[0].users if user is not node]
+        raise ValueError(f"node {node.name!r} works in place on what {readers} read too; make it inplace=False")
 
 
 def _describe(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[str, dict[str, Attribute]]:
@@ -118,7 +146,8 @@ def _describe(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[str, dict[s
     elif node.target in RELU_FUNCTIONS or (node.op == "call_method" and node.target in RELU_METHODS):
         found = "relu", {}
     elif node.target in ADD_FUNCTIONS or (node.op == "call_method" and node.target in ADD_METHODS):
-        found = ("add", {}) if all(isinstance(one, fx.Node) for one in node.args) and not node.kwargs else None
+        shapes = [one.meta["tensor_meta"].shape if isinstance(one, fx.Node) else None for one in node.args]
+        found = ("add", {}) if shapes == shapes[:1] * 2 and None not in shapes and not node.kwargs else None
     elif node.target is torch.flatten or (node.op == "call_method" and node.target == "flatten"):
         found = ("flatten", {}) if node.args[1:] == (1,) or node.kwargs == {"start_dim": 1} else None
     elif node.target is F.adaptive_avg_pool2d and node.args[1:] in ((1,), ((1, 1),)):
@@ -132,7 +161,7 @@ def _describe(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[str, dict[s
 
 
 def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor) -> dict[str, Tensor]:
-    """What every node has to hold under K masks at once.
+    """What every node has to hold under K masks at once: the images whole, a flattened channel with all its features.
 
     Args:
         graph: the network.
@@ -148,7 +177,13 @@ def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tenso
     needed[graph.output.name] |= outputs_KC
     held: dict[str, Tensor] = {}
     for node in reversed(graph.nodes):
-        held_K = held[node.name] = live[node.name] & needed[node.name]
+        held_K = live[node.name] & needed[node.name]
+        if node.op == "input":
+            held_K = live[node.name]
+        elif node.op == "flatten":
+            repeat = int(node.attributes["repeat"])  # type: ignore[arg-type]
+            held_K = held_K.view(rows, -1, repeat).any(2).repeat_interleave(repeat, dim=1)
+        held[node.name] = held_K
         for name in node.inputs:
             if node.op in MIXING:
                 needed[name] |= held_K.any(1, keepdim=True)
@@ -156,7 +191,15 @@ def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tenso
                 needed[name] |= held_K.view(rows, -1, int(node.attributes["repeat"])).any(2)  # type: ignore[arg-type]
             else:
                 needed[name] |= held_K
+                if node.op == "batch_norm":  # of zeros alone it makes constants, and still needs something to read
+                    alone_K = held_K.any(1, keepdim=True) & ~(held_K & live[name]).any(1, keepdim=True)
+                    needed[name] |= alone_K & _first(live[name])
     return held
+
+
+def _first(live_K: Tensor) -> Tensor:
+    """The first live channel of each row alone."""
+    return live_K & (live_K.cumsum(1) == 1)
 
 
 def _live(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ A tensor's axes are spelled "oi" (output x input channels, then the kernel) or "
 elements and checking its shape all read that one spelling.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +43,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
 INPUTS = {"input": 0, "add": 2}  # every other operation has one
 TRAINABLE = ("weight", "bias")
 LARGEST_NUMBER = 1_000_000  # of any attribute or channel count: what a manifest may ask for is capped
+LARGEST_PAIR = 1024  # of a kernel, a stride, a padding ...
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Node:
         if self.op not in ATTRIBUTES:
             raise ValueError(f"node {self.name!r}: operation {self.op!r} is not one of {sorted(ATTRIBUTES)}")
         expected = ATTRIBUTES[self.op]
-        if set(self.attributes) != set(expected):
-            raise ValueError(f"node {self.name!r}: {self.op} takes {sorted(expected)}, not {sorted(self.attributes)}")
+        if not isinstance(self.attributes, Mapping) or set(self.attributes) != set(expected):
+            raise ValueError(f"node {self.name!r}: {self.op} takes {sorted(expected)}, not {self.attributes!r:.200}")
         for key, kind in expected.items():
             if not _is_kind(self.attributes[key], kind):
                 raise ValueError(f"node {self.name!r}: {key}={self.attributes[key]!r} is no {kind}")
@@ -104,9 +104,13 @@ def _is_kind(value: object, kind: str) -> bool:
         case "flag":
             return isinstance(value, bool)
         case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
         case "pair":
-            return isinstance(value, list) and len(value) == 2 and all(_is_kind(one, "whole") for one in value)
+            return (
+                isinstance(value, list)
+                and len(value) == 2
+                and all(_is_kind(one, "whole") and one <= LARGEST_PAIR for one in value)
+            )
         case _:
             return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER
 

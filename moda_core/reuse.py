@@ -97,8 +97,8 @@ def draw_pairs(
         labels: (I,) class ids of the images.
         subsets: the class subsets.
         num_classes: C.
-        images_per_size: how many pairs to draw for each subset size, spread over its subsets as evenly as their images
-            allow, each size with its own images; None: all pairs.
+        images_per_size: at most how many pairs to draw for each subset size: every subset has an equal share of them
+            (at least one), or all its images where it has fewer; each size draws its own. None: all pairs.
         seed: of that draw.
 
     Raises:

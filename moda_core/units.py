@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 RELU_FUNCTIONS = (F.relu, F.relu_, torch.relu, torch.relu_)
 RELU_METHODS = ("relu", "relu_")
+DROPOUT_FUNCTIONS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
+WEIGHTED_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv3d, torch.matmul, torch.bmm)
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,14 @@ class UnitLayers:
 
 
 def unit_layers(network: nn.Module, example_input: Tensor) -> UnitLayers:
-    """Trace ``network`` and find its unit layers.
+    """Trace ``network`` and find its unit layers. A ReLU with no weights after it makes logits and is none.
 
     Args:
         network: any network that ``torch.fx`` can trace symbolically.
         example_input: one batch, for the shapes; its values do not matter.
 
     Raises:
-        ValueError: the network cannot be traced, or has no ReLU.
+        ValueError: the network cannot be traced, has no ReLU, or calls dropout as a function (tracing would freeze it).
     """
     graph = trace_with_shapes(network, example_input)
     modules = dict(network.named_modules())
@@ -67,7 +69,7 @@ def unit_layers(network: nn.Module, example_input: Tensor) -> UnitLayers:
     calls: dict[str, int] = {}
     for node in graph.nodes:
         name = _relu_name(node, modules)
-        if name is None:
+        if name is None or _leads_to_logits(node, modules):
             continue
         calls[name] = calls.get(name, 0) + 1
         shape = node.meta["tensor_meta"].shape
@@ -99,13 +101,14 @@ def watch_units(network: nn.Module, layers: UnitLayers) -> fx.GraphModule:
 
 
 def unit_values(activation: Tensor) -> Tensor:
-    """One value per unit and sample of a ReLU's output: (B, N) as it is, (B, N, H, W) as the mean over H and W.
+    """One value per unit and sample of a ReLU's output: (B, N) copied, (B, N, H, W) as the mean over H and W.
 
-    Half precision is averaged and returned in float32: losses and statistics stay there.
+    Half precision is averaged and returned in float32: losses and statistics stay there. A copy, since what follows
+    may work in place.
     """
     dtype = torch.promote_types(activation.dtype, torch.float32)
     if activation.ndim == 2:
-        return activation.to(dtype)
+        return activation.to(dtype, copy=True)
     return activation.mean((2, 3), dtype=dtype)
 
 
@@ -146,14 +149,35 @@ def trace_with_shapes(network: nn.Module, example_input: Tensor) -> fx.Graph:
     """The network's symbolic graph with every node's shape in ``node.meta["tensor_meta"]``."""
     try:
         graph = fx.Tracer().trace(network)
-    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
+    except (fx.proxy.TraceError, TypeError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{type(network).__name__} cannot be traced by torch.fx: {error}") from error
     placeholders = [node.name for node in graph.nodes if node.op == "placeholder"]
     if len(placeholders) != 1:
         raise ValueError(f"{type(network).__name__} takes {placeholders}; a network of one input is needed")
+    for node in graph.nodes:
+        if node.op == "call_function" and ("training" in node.kwargs or node.target in DROPOUT_FUNCTIONS):
+            raise ValueError(f"node {node.name!r}: tracing freezes {node.target}; use a module such as nn.Dropout")
     with evaluating(network):
         ShapeProp(fx.GraphModule(network, graph)).propagate(example_input)
     return graph
+
+
+def _leads_to_logits(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether the output can be reached without passing a convolution or a linear layer."""
+    reached = list(node.users)
+    seen = set(reached)
+    while reached:
+        one = reached.pop()
+        if one.op == "output":
+            return True
+        weighted = one.target in WEIGHTED_FUNCTIONS
+        if one.op == "call_module":
+            weighted = isinstance(modules[str(one.target)], nn.Linear | nn.modules.conv._ConvNd)
+        if not weighted:
+            new = [user for user in one.users if user not in seen]
+            seen.update(new)
+            reached += new
+    return False
 
 
 def _relu_name(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:

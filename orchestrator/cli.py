@@ -11,7 +11,7 @@ from rich.console import Console
 
 from orchestrator.config import Config, ConfigError, compose_config, parse_config, render_config
 from orchestrator.records import Sweep, read_sweep
-from orchestrator.storage import resolve_root
+from orchestrator.storage import Files, resolve_root
 from orchestrator.store import DeltaStore
 
 EPILOG = """\
@@ -27,7 +27,7 @@ LOG_WIDTH = 110  # of tables where the output is no terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when it worked, 2 for a mistake in the command or its configuration."""
+    """Run a command: 0 when it worked, 1 when no trial of a sweep did, 2 for a mistake in what was asked for."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
@@ -41,15 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.cfg:
             print(render_config(plain), end="")
             return 0
-        command: Callable[[Config, argparse.Namespace, Console], None] = options.run
-        command(config, options, console)
+        command: Callable[[Config, argparse.Namespace, Console], int | None] = options.run
+        return command(config, options, console) or 0
     except ConfigError as error:
         print(f"moda {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
 
 
 def _train(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -77,15 +76,17 @@ def _decompose(config: Config, options: argparse.Namespace, console: Console) ->
     _train(dataclasses.replace(config, training=training), options, console)
 
 
-def _sweep(config: Config, options: argparse.Namespace, console: Console) -> None:
+def _sweep(config: Config, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.progress import Progress
     from orchestrator.report.terminal import front_table
     from orchestrator.sweep import run_sweep
 
     sweep = run_sweep(config, Progress(console))
-    if sweep.front:
-        console.print(front_table(sweep, title="the front"))
+    if not sweep.front:
+        return 1  # nothing finished; why was said
+    console.print(front_table(sweep, title="the front"))
     console.print(f"look at it: moda report {sweep.sweep_id}", highlight=False)
+    return 0
 
 
 def _front(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -102,9 +103,10 @@ def _report(config: Config, options: argparse.Namespace, console: Console) -> No
 
     sweep = _read(config, options)
     file = Path(options.to or f"{sweep.sweep_id}.html").expanduser().absolute()
-    if not file.parent.is_dir():
-        raise ConfigError(f"--to {options.to}: there is no folder {file.parent}")
-    file.write_text(render_report(sweep), encoding="utf-8")
+    try:
+        file.write_text(render_report(sweep), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
     console.print(f"report: {file}", highlight=False, soft_wrap=True)
 
 
@@ -114,7 +116,8 @@ def _pull(config: Config, options: argparse.Namespace, console: Console) -> None
     sweep = _read(config, options)
     point = sweep.find(options.point)
     try:
-        pulled = pull(sweep, point, config.storage, options.to)
+        data_root = config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
+        pulled = pull(sweep, point, resolve_root(config.storage), options.to, data_root=data_root)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     names = pulled.manifest["class_names"]
@@ -132,6 +135,11 @@ def _pull(config: Config, options: argparse.Namespace, console: Console) -> None
 
 
 def _read(config: Config, options: argparse.Namespace) -> Sweep:
+    """The sweep of a command that only looks; its configuration is the recorded one."""
+    allowed = ("storage=", "data.root=") if options.command == "pull" else ("storage=",)
+    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
+        raise ConfigError(f"{wrong[0]}: this command takes {' and '.join(allowed)} only; the rest is as recorded")
+    Files(config.storage)  # refuses what is no storage at all
     return read_sweep(DeltaStore(resolve_root(config.storage)), options.sweep)
 
 

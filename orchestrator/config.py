@@ -168,7 +168,10 @@ class SearchConfig:
             if not (math.isfinite(one.low) and math.isfinite(one.high) and one.low < one.high):
                 raise ConfigError(f"{at}: low={one.low} high={one.high}; low must be below high")
             _check(f"{at}.low", one.low, one.low > 0 or not one.log, "above 0 on a logarithmic scale")
+            whole = all(end == int(end) for end in (one.low, one.high))
+            _check(at, f"{one.low} to {one.high}", whole or not one.integer, "between whole numbers")
         _check("search.objectives", dict(self.objectives), len(self.objectives) >= 2, "two objectives or more")
+        _check("search.seed", self.seed, self.seed >= 0, "at least 0")
         for metric, direction in self.objectives.items():
             _one_of("search.objectives", metric, METRICS)
             _one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
@@ -226,7 +229,7 @@ class Config:
             if key in _field_names(self.method):
                 method[key] = value
             elif key in _field_names(self.training):
-                training[key] = value
+                training[key] = _as_field(TrainingConfig, key, value)
             elif key in _model_options(self.model.name):
                 options[key] = value
             else:
@@ -296,8 +299,19 @@ def check_space(config: Config) -> None:
     """Refuse a search space that can propose an invalid configuration, before anything is trained."""
     if not config.search.space:
         raise ConfigError("search.space={}: name at least one coefficient to search")
-    for coefficients in _corners(config.search):
+    hints = typing.get_type_hints(TrainingConfig)
+    for key, one in config.search.space.items():
+        if hints.get(key) is int and not one.integer:
+            raise ConfigError(f"search.space.{key} is for whole numbers: add integer: true")
+    for coefficients in corners(config.search):
         config.with_coefficients(coefficients)
+
+
+def corners(search: SearchConfig) -> list[dict[str, float]]:
+    """The lowest and the highest coefficients of the space, and the baselines."""
+    lows = {key: int(one.low) if one.integer else one.low for key, one in search.space.items()}
+    highs = {key: int(one.high) if one.integer else one.high for key, one in search.space.items()}
+    return [lows, highs, *({**lows, **one} for one in search.baselines)]
 
 
 def to_plain(config: Config) -> dict[str, Any]:
@@ -337,17 +351,19 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def _as_field(kind: Any, key: str, value: Any) -> Any:
+    """A coefficient as the type of the field that it is for: 30.0 epochs of a YAML list are 30."""
+    hint = typing.get_type_hints(kind)[key]
+    if hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _typed(f"search.space.{key}", value, hint)
+
+
 def _file_hash(path: str) -> str:
     try:
         return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"training.init_from={path}: cannot be read: {error.strerror}") from error
-
-
-def _corners(search: SearchConfig) -> list[dict[str, float]]:
-    lows = {key: int(one.low) if one.integer else one.low for key, one in search.space.items()}
-    highs = {key: int(one.high) if one.integer else one.high for key, one in search.space.items()}
-    return [lows, highs, *({**lows, **one} for one in search.baselines)]
 
 
 def _model(value: Any) -> ModelConfig:

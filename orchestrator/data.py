@@ -121,6 +121,7 @@ def load_data(config: DataConfig) -> Data:
     train = _limited(train, config.limit, config.seed, "data.limit")
     test = _limited(test, config.test_limit, config.seed, "data.test_limit")
     _check_classes(train[1], names, "training")
+    _check_classes(test[1], names, "test")
     train, test = (_decoded(train), _decoded(test))
     if train[0].shape[2] != train[0].shape[3]:
         raise ConfigError(f"data.name={config.name}: images are {train[0].shape[2:]}, not square; set data.resize")
@@ -192,6 +193,8 @@ def _table(config: DataConfig) -> tuple[Split, Split, list[str]]:
     if np.issubdtype(found.dtype, np.integer):
         names = _named(found, config)
         return (train_images, train_names), (test_images, test_names), names
+    if config.class_names is not None:
+        raise ConfigError("data.class_names is for labels that are whole numbers; this table's are names already")
     names = sorted(str(one) for one in found)
     ids = {name: index for index, name in enumerate(names)}
     splits = [

@@ -47,6 +47,6 @@ def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", *, in_tune: bool
                 name=trial.trial_id,
                 storage_path=scratch,
                 callbacks=callbacks,
-                failure_config=FailureConfig(max_failures=training.max_failures),
+                failure_config=FailureConfig(max_failures=0 if in_tune else training.max_failures),  # Tune has its own
             ),
         ).fit()

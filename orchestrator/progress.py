@@ -42,15 +42,15 @@ class Progress(Callback):
         """Nothing: Tune pickles its callbacks for a restore that is never made."""
         return {}
 
-    def begin(self, sweep_id: str, config: Config, concurrency: int, read: Callable[[], Sweep]) -> None:
+    def begin(self, config: Config, concurrency: int, read: Callable[[], Sweep]) -> None:
         """Say what is going to happen; ``read`` gives the sweep as it stands."""
         self._read, sweep = read, read()
         over = sum(one.is_over for one in sweep.trials)
         self._sweep, self._budget, self._slots, self._done_before = sweep, config.sweep.trials, concurrency, over
         self._started = self._clock()
         say = self._console.print
-        say(f"[bold]sweep {sweep_id}[/]  {config.model.name} on {config.data.name}, search={config.search.name}")
-        say(f"storage {config.storage}   tracking {describe_tracking(config)}")
+        say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={config.search.name}")
+        say(f"storage {config.storage}   tracking {describe_tracking(config)}", markup=False)
         if over >= self._budget:
             say(f"all {self._budget} trials are in the tables already; nothing to train")
             return
@@ -79,7 +79,7 @@ class Progress(Callback):
         )
         for one in sweep.trials:
             if one.status in ("failed", "diverged"):
-                self._console.print(f"[yellow]trial {one.number} {one.status}[/]: {one.reason}", highlight=False)
+                self._console.print(f"trial {one.number} {one.status}: {one.reason}", markup=False, highlight=False)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """A trial got its place."""

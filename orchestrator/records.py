@@ -1,6 +1,5 @@
 """Views of the tables: which trials there are and how they stand, a sweep's points, its front."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from orchestrator.config import Config, ConfigError, identity, identity_hash, pa
 from orchestrator.search import History
 from orchestrator.store import ResultStore
 
-ORDER = {"proposed": 0, "started": 1, "failed": 2, "diverged": 2, "finished": 3}
+# How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.
+OVER = ("finished", "diverged")
+ORDER = ("proposed", "started", "failed", "diverged", "finished")
 PACKAGES = ("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb")
 
 
@@ -36,7 +37,7 @@ class TrialState:
     @property
     def is_over(self) -> bool:
         """Whether running it again would tell nothing new: it finished, or its loss diverged."""
-        return self.status in ("finished", "diverged")
+        return self.status in OVER
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Point:
     @property
     def label(self) -> str:
         """How the point is named on the command line: trial number, tau and threshold."""
-        return f"{self.trial.number}/{self.tau:g}/{self.threshold:g}"
+        return f"{self.trial.number}/{self.tau:.12g}/{self.threshold:.12g}"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class Sweep:
     def values(self, points: Sequence[Point]) -> list[list[float]]:
         """The objectives of points, in order."""
         return [[point.metrics[name] for name in self.config.search.objectives] for point in points]
+
+    @property
+    def coefficient_names(self) -> list[str]:
+        """Of all trials; a baseline need not name every dimension of the space."""
+        return list(dict.fromkeys(name for one in self.trials for name in one.coefficients))
 
     @property
     def directions(self) -> list[str]:
@@ -114,8 +120,8 @@ class Sweep:
         return found[0]
 
 
-def claim_sweep(store: ResultStore, config: Config, *, prefix: str, now: datetime) -> str:
-    """The sweep's id, recorded with what makes it different.
+def name_sweep(store: ResultStore, config: Config, *, prefix: str) -> str:
+    """The sweep's id: its name, or the prefix and a hash of what makes it different.
 
     Raises:
         ConfigError: the name was used for another sweep; the message says what differs.
@@ -126,16 +132,24 @@ def claim_sweep(store: ResultStore, config: Config, *, prefix: str, now: datetim
         theirs = json.loads(row["identity"])
         if theirs != mine:
             raise ConfigError(f"sweep.name={sweep_id!r} is another sweep already: {_difference(theirs, mine)}")
-        return sweep_id
+    return sweep_id
+
+
+def claim_sweep(store: ResultStore, config: Config, *, prefix: str, now: datetime) -> str:
+    """Name the sweep and record it with what makes it different; of two at once the first one has the name.
+
+    Raises:
+        ConfigError: as :func:`name_sweep`.
+    """
     row = {
-        "sweep_id": sweep_id,
+        "sweep_id": name_sweep(store, config, prefix=prefix),
         "created": now,
-        "identity": canonical(mine),
-        "config": json.dumps(to_plain(config), allow_nan=False),  # unsorted: objectives and space have an order
+        "identity": canonical(identity(config)),
+        "config": json.dumps(to_plain(config), allow_nan=False),  # unsorted: objectives have an order
         "versions": canonical({name: metadata.version(name) for name in PACKAGES}),
     }
     store.append("sweeps", [row])
-    return sweep_id
+    return name_sweep(store, config, prefix=prefix)
 
 
 def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
@@ -156,7 +170,11 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
 def trial_states(events: pa.Table) -> list[TrialState]:
     """The trials of an event log, by number."""
     last: dict[str, dict[str, Any]] = {}
-    for row in sorted(events.to_pylist(), key=lambda row: (row["attempt"], ORDER[row["event"]])):
+
+    def rank(row: Mapping[str, Any]) -> tuple[bool, int, int]:
+        return row["event"] in OVER, row["attempt"], ORDER.index(row["event"])
+
+    for row in sorted(events.to_pylist(), key=rank):
         last[row["trial_id"]] = row
     states = [
         TrialState(
@@ -176,14 +194,21 @@ def trial_states(events: pa.Table) -> list[TrialState]:
 
 def history(sweep: Sweep) -> History:
     """What a searcher may know: all trials, and the validation points of finished ones."""
+    names = sweep.coefficient_names
     trials = [
-        {"trial_id": one.trial_id, "number": one.number, "status": one.status, "reason": one.reason, **one.coefficients}
+        {
+            "trial_id": one.trial_id,
+            "number": one.number,
+            "status": one.status,
+            "reason": one.reason,
+            **{name: one.coefficients.get(name) for name in names},
+        }
         for one in sweep.trials
     ]
     points = [
         {
             "trial_id": point.trial.trial_id,
-            **point.trial.coefficients,
+            **{name: point.trial.coefficients.get(name) for name in names},
             "tau": point.tau,
             "threshold": point.threshold,
             **point.metrics,
@@ -248,11 +273,3 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
     if not isinstance(value, Mapping) or not value:
         return {path: value}
     return {key: one for name, part in value.items() for key, one in _flat(part, f"{path}.{name}".strip(".")).items()}
-
-
-def with_budget(sweep: Sweep, config: Config) -> Sweep:
-    """The sweep under today's budget and objectives, which are no part of its identity."""
-    search = dataclasses.replace(
-        sweep.config.search, objectives=config.search.objectives, reference=config.search.reference
-    )
-    return dataclasses.replace(sweep, config=dataclasses.replace(sweep.config, search=search))

@@ -6,6 +6,7 @@ proven against the masked network on validation images, and kept in the storage.
 
 import dataclasses
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch
 
 from moda_core import keep_masks, save_modules
 from moda_core.module_file import MANIFEST, check_file, parse_manifest, write_whole
-from orchestrator.config import ConfigError, to_plain
+from orchestrator.config import ConfigError, DataConfig, to_plain
 from orchestrator.data import load_data
 from orchestrator.records import PACKAGES, Point, Sweep
 from orchestrator.storage import Files
@@ -35,11 +36,18 @@ class Pulled:
     bytes: int
 
 
-def pull(sweep: Sweep, point: Point, root: str, to: str) -> Pulled:
+def pull(sweep: Sweep, point: Point, root: str, to: str, *, data_root: str | None = None) -> Pulled:
     """Bring a point's module set to the folder ``to``, publishing it first if nobody did.
 
+    Args:
+        sweep: the sweep.
+        point: one of its points.
+        root: the storage.
+        to: a new folder.
+        data_root: where the data set lies here, if it is elsewhere than where the sweep ran.
+
     Raises:
-        ConfigError: the folder is taken.
+        ConfigError: a folder that is taken or cannot be made.
         ValueError: a set that is not what its manifest says, or cannot be proven.
     """
     folder = Path(to).expanduser().absolute()
@@ -50,10 +58,13 @@ def pull(sweep: Sweep, point: Point, root: str, to: str) -> Pulled:
         raise ConfigError(f"--to {to} lies inside the storage {files.local}; choose a folder elsewhere")
     name = set_name(sweep, point)
     if not files.exists(f"modules/{name}/{MANIFEST}"):
-        publish(sweep, point, root)
+        publish(sweep, point, root, data_root=data_root)
     text = files.read(f"modules/{name}/{MANIFEST}")
     manifest = parse_manifest(text)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--to {to}: {folder.parent} cannot be made: {error.strerror}") from error
     with tempfile.TemporaryDirectory(prefix=".moda-pull-", dir=folder.parent) as scratch:
         total = len(text)
         for file in manifest["files"]:
@@ -72,12 +83,12 @@ def pull(sweep: Sweep, point: Point, root: str, to: str) -> Pulled:
     return Pulled(folder, manifest, total)
 
 
-def publish(sweep: Sweep, point: Point, root: str) -> float:
-    """Make a point's module set in the storage; returns the measured difference between cut and masked logits."""
+def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> None:
+    """Make a point's module set in the storage, proven on validation images. Arguments as for :func:`pull`."""
     state = point.trial
     config = sweep.config.with_coefficients(state.coefficients) if sweep.config.search.space else sweep.config
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
-    data = load_data(config.data)
+    data = load_data(_data_here(config.data, data_root))
     trained = load_trained(trial, data)
     masks = keep_masks(trained.frequencies, point.tau, threshold=point.threshold, floor=config.evaluation.floor)
     images = data.validation[torch.arange(min(CHECK_IMAGES, len(data.validation)))]
@@ -98,7 +109,7 @@ def publish(sweep: Sweep, point: Point, root: str) -> float:
     files = Files(root)
     name = set_name(sweep, point)
     with tempfile.TemporaryDirectory(prefix="moda-publish-") as scratch:
-        saved = save_modules(
+        save_modules(
             Path(scratch),
             trained.network,
             trained.layers,
@@ -110,9 +121,16 @@ def publish(sweep: Sweep, point: Point, root: str) -> float:
         )
         for file in sorted(Path(scratch).iterdir(), key=lambda one: one.name == MANIFEST):
             files.write(f"modules/{name}/{file.name}", file.read_bytes())
-    return saved.difference
+
+
+def _data_here(config: DataConfig, data_root: str | None) -> DataConfig:
+    """The recorded data set where it lies on this machine: as told, as recorded, or where MODA_DATA_DIR says."""
+    recorded = config.root
+    if data_root is None and recorded is not None and not Path(recorded).expanduser().is_dir():
+        data_root = os.environ.get("MODA_DATA_DIR")
+    return config if data_root is None else dataclasses.replace(config, root=data_root)
 
 
 def set_name(sweep: Sweep, point: Point) -> str:
     """The module set's name in the storage."""
-    return f"{point.trial.trial_id}-tau{point.tau:g}-threshold{point.threshold:g}"
+    return f"{point.trial.trial_id}-tau{point.tau:.12g}-threshold{point.threshold:.12g}"

@@ -10,10 +10,10 @@ from orchestrator.config import Config, ConfigError
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
 from orchestrator.records import Sweep, claim_sweep, read_sweep, trial_event, utc_now
-from orchestrator.storage import resolve_root
+from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore
 from orchestrator.sweep import concurrent_trials, connected
-from orchestrator.trial import Report, Trial, make_network, measure_on_test, run_trial
+from orchestrator.trial import Report, Trial, check_trainable, measure_on_test, run_trial
 
 
 def train_one(config: Config, console: Console) -> Sweep:
@@ -22,17 +22,17 @@ def train_one(config: Config, console: Console) -> Sweep:
     Raises:
         ConfigError: anything that cannot work, before training starts; or a training that diverged.
     """
-    root = resolve_root(config.storage)
+    root = usable_root(config.storage)
     search = dataclasses.replace(config.search, space={}, baselines=())
     sweep_config = dataclasses.replace(config.sweep, trials=1)
     config = dataclasses.replace(config, storage=root, search=search, sweep=sweep_config)
     data = load_data(config.data)
-    make_network(config, data)
+    check_trainable(config, data)
     store = DeltaStore(root)
     prefix = "train" if config.training.epochs else "decompose"
     sweep_id = claim_sweep(store, config, prefix=prefix, now=utc_now())
     trial = Trial(sweep_id, 0, dataclasses.asdict(config.method), config, root)
-    console.print(f"[bold]{sweep_id}[/]  {config.model.name} on {config.data.name}   storage {root}")
+    console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
     sweep = read_sweep(store, sweep_id)
     if not any(one.is_over for one in sweep.trials):
         store.append("trials", [trial_event(sweep_id, trial, "proposed", attempt=0, now=utc_now())])
@@ -42,9 +42,10 @@ def train_one(config: Config, console: Console) -> Sweep:
         console.print("read from the tables; nothing to train")
     if sweep.trials[0].status != "finished":
         raise ConfigError(f"the training {sweep.trials[0].status}: {sweep.trials[0].reason}; try a lower learning rate")
-    untested = [sweep.find(name) for name in ("best", "knee") if sweep.find(name).test is None]
+    named = (sweep.find("best"), sweep.find("knee"))
+    untested = {(point.tau, point.threshold) for point in named if point.test is None}
     if untested:
-        measure_on_test(trial, data, [(point.tau, point.threshold) for point in untested])
+        measure_on_test(trial, data, sorted(untested))
     return read_sweep(store, sweep_id)
 
 

@@ -33,6 +33,14 @@ class Files:
         """The root as a path, None for an object store."""
         return None if "://" in self.root else Path(self.root)
 
+    def check_writable(self) -> None:
+        """Refuse a root that nothing can be written to."""
+        try:
+            self.write(".writable", b"")
+            self.delete(".writable")
+        except OSError as error:
+            raise ConfigError(f"storage={self.root!r} cannot be written to: {error}") from error
+
     def write(self, name: str, data: bytes) -> None:
         """Write a file; readers see the old one or the new one."""
         path = self._path(name)
@@ -69,12 +77,26 @@ class Files:
         return f"{self._base}/{name}"
 
 
+def usable_root(storage: str) -> str:
+    """The resolved root, after something was written to it.
+
+    Raises:
+        ConfigError: as :func:`resolve_root`, and a root that cannot be written to.
+    """
+    files = Files(storage)
+    files.check_writable()
+    return files.root
+
+
 def resolve_root(storage: str) -> str:
     """The absolute folder or the URI that ``storage`` means.
 
     Raises:
-        ConfigError: a relative folder inside a submitted job, whose working folder is a copy that is thrown away.
+        ConfigError: a relative folder inside a submitted job, whose working folder is a copy that is thrown away; or a
+            name with characters that the tables' own URIs give a meaning to.
     """
+    if wrong := sorted(set("%?#") & set(storage)):
+        raise ConfigError(f"storage={storage!r} holds {' '.join(wrong)}; choose a name without")
     storage = storage.removeprefix("file://")
     if "://" in storage:
         return storage.rstrip("/")

@@ -112,7 +112,12 @@ class DeltaStore:
         if not rows:
             return
         declared = TABLES[table]
-        source = pa.Table.from_pylist([{**row, "schema_version": SCHEMA_VERSION} for row in rows], declared.schema)
+        unique = {
+            tuple(row[name] for name in declared.key): row for row in rows
+        }  # MERGE does not look within its source
+        source = pa.Table.from_pylist(
+            [{**row, "schema_version": SCHEMA_VERSION} for row in unique.values()], declared.schema
+        )
         # A literal prunes the target to the sweep's partition.
         sweeps = ", ".join(f"'{one}'" for one in sorted({str(row["sweep_id"]) for row in rows}))
         same_key = " AND ".join(f"old.{name} = new.{name}" for name in declared.key)

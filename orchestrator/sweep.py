@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.search import Searcher as TuneSearcher
 
-from orchestrator.config import Config, ConfigError, check_space
+from orchestrator.config import Config, ConfigError, check_space, corners
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
 from orchestrator.progress import Progress
@@ -29,20 +29,18 @@ from orchestrator.records import (
     canonical,
     claim_sweep,
     history,
+    name_sweep,
     read_sweep,
     trial_event,
     trial_states,
     utc_now,
-    with_budget,
 )
 from orchestrator.report.figures import front_figure
 from orchestrator.search import Problem, Searcher, make_searcher
-from orchestrator.storage import resolve_root
+from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore
 from orchestrator.tracking import make_tracker
-from orchestrator.trial import Trial, make_network, measure_on_test, run_trial
-
-FRONT_COLUMNS = ("point", "alpha", "beta", "gamma", "tau", "threshold")
+from orchestrator.trial import Trial, check_trainable, measure_on_test, run_trial
 
 
 def run_sweep(config: Config, progress: Progress) -> Sweep:
@@ -52,26 +50,27 @@ def run_sweep(config: Config, progress: Progress) -> Sweep:
         ConfigError: a configuration, data set or cluster that cannot work, before anything is trained.
     """
     check_space(config)
-    root = resolve_root(config.storage)
+    root = usable_root(config.storage)
     config = dataclasses.replace(config, storage=root)
     data = load_data(config.data)
-    make_network(config, data)
+    for coefficients in corners(config.search):
+        check_trainable(config.with_coefficients(coefficients), data)
     store = DeltaStore(root)
-    sweep_id = claim_sweep(store, config, prefix=config.data.name.replace("_", "-"), now=utc_now())
-    proposals = Proposals(config, sweep_id, store)
-    trained = proposals.missing > 0
-    if trained or any(point.test is None for point in proposals.sweep().front):
+    prefix = config.data.name.replace("_", "-")
+    proposals = Proposals(config, name_sweep(store, config, prefix=prefix), store)
+    if proposals.missing or any(point.test is None for point in proposals.sweep().front):
         with connected():
             concurrency = concurrent_trials(config)
-            progress.begin(sweep_id, config, concurrency, proposals.sweep)
+            claim_sweep(store, config, prefix=prefix, now=utc_now())
+            progress.begin(config, concurrency, proposals.sweep)
             shared = ray.put(data)
-            if trained:
-                _tune(config, sweep_id, root, shared, proposals, concurrency, progress)
+            if proposals.missing:
+                _tune(proposals, shared, concurrency, progress)
             progress.say("measuring the front on the test images")
             _measure_front(proposals.sweep(), root, shared)
         show_sweep(proposals.sweep(), root)
     else:
-        progress.begin(sweep_id, config, 0, proposals.sweep)
+        progress.begin(config, 0, proposals.sweep)
     sweep = proposals.sweep()
     progress.end(sweep)
     return sweep
@@ -99,14 +98,7 @@ def show_sweep(sweep: Sweep, root: str) -> None:
         }
         for point in sweep.front
     ]
-    columns = [
-        *FRONT_COLUMNS[:1],
-        *sweep.config.search.space,
-        "tau",
-        "threshold",
-        *names,
-        *(f"test_{n}" for n in names),
-    ]
+    columns = ["point", *sweep.coefficient_names, "tau", "threshold", *names, *(f"test_{name}" for name in names)]
     tracker.table("front", columns, rows)
     tracker.figure("front_plot", front_figure(sweep))
     tracker.finish({"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(rows)})
@@ -130,7 +122,8 @@ class Proposals:
         self.searcher: Searcher = make_searcher(
             search.name,
             Problem(
-                space={key: dataclasses.asdict(one) for key, one in search.space.items()},
+                # Sorted: the order in which a space is written down is no part of a sweep's identity.
+                space={key: dataclasses.asdict(one) for key, one in sorted(search.space.items())},
                 free={"tau": self.config.evaluation.taus, "threshold": self.config.evaluation.thresholds},
                 objectives=search.objectives,
                 reference=search.reference,
@@ -139,11 +132,12 @@ class Proposals:
         )
 
     def sweep(self) -> Sweep:
-        """The sweep as the tables tell it now."""
-        return with_budget(read_sweep(self.store, self.sweep_id), self.config)
+        """The sweep as the tables tell it now, under today's budget, objectives, tracking and resources."""
+        return dataclasses.replace(read_sweep(self.store, self.sweep_id), config=self.config)
 
     def next(self) -> tuple[int, dict[str, float]]:
-        """Number and coefficients of the next trial; a new one is recorded first."""
+        """Number and coefficients of the next trial. A new one is recorded first, and is what the record says: of two
+        drivers at once the first one proposes it."""
         if self.again:
             state = self.again.pop(0)
             return state.number, state.coefficients
@@ -156,9 +150,10 @@ class Proposals:
             known = history(self.sweep())
             coefficients = self.searcher.propose(known, list(self.pending.values()), number - len(baselines))
         trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
-        self.pending[trial.trial_id] = coefficients
         self.store.append("trials", [trial_event(self.sweep_id, trial, "proposed", attempt=0, now=utc_now())])
-        return number, coefficients
+        states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
+        self.pending[trial.trial_id] = states[trial.trial_id].coefficients
+        return number, states[trial.trial_id].coefficients
 
     def over(self, number: int, coefficients: dict[str, float], *, died: bool) -> None:
         """A trial ended. One whose process died without a word gets its event here."""
@@ -199,20 +194,13 @@ class _TuneAdapter(TuneSearcher):
         """Nothing: the tables hold the state."""
 
 
-def _tune(
-    config: Config,
-    sweep_id: str,
-    root: str,
-    data: "ray.ObjectRef[Data]",
-    proposals: Proposals,
-    concurrency: int,
-    progress: Progress,
-) -> None:
-    training = config.training
+def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, progress: Progress) -> None:
+    config, sweep_id, training = proposals.config, proposals.sweep_id, proposals.config.training
 
     def trainable(given: dict[str, Any]) -> None:
         coefficients = dict(given["coefficients"])
-        trial = Trial(sweep_id, given["number"], coefficients, config.with_coefficients(coefficients), root)
+        own = config.with_coefficients(coefficients)
+        trial = Trial(sweep_id, given["number"], coefficients, own, config.storage)
         if training.num_workers > 1:
             train_on_workers(trial, data, in_tune=True)
         else:
@@ -243,6 +231,8 @@ def _tune(
                 failure_config=tune.FailureConfig(max_failures=training.max_failures),
             ),
         ).fit()
+    if any(one.status in ("proposed", "started") for one in proposals.sweep().trials):
+        raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
 
 
 def _measure_front(sweep: Sweep, root: str, data: "ray.ObjectRef[Data]") -> None:

@@ -113,11 +113,13 @@ def _decode(data: bytes | None, row: int, config: DataConfig) -> npt.NDArray[np.
                 raise ConfigError(
                     f"data.path: image {row} is {opened.size}; at most {LARGEST_SIDE} pixels a side are read"
                 )
+            if opened.mode.startswith("I") or opened.mode == "F":
+                raise ConfigError(f"data.path: image {row} has more than 8 bits a pixel ({opened.mode}); convert it")
             image = opened.convert("L" if config.channels == 1 else "RGB")
             if config.resize is not None and image.size != (config.resize, config.resize):
                 image = image.resize((config.resize, config.resize), Image.Resampling.BILINEAR)
             pixels = np.asarray(image, dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(

@@ -7,18 +7,18 @@ online where an API key is found, else offline under the storage, from where ``w
 import logging
 import netrc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import wandb
-from wandb.errors import Error as WandbError
 
 from orchestrator.config import Config, TrackingConfig
 from orchestrator.storage import Files
 
 LOG = logging.getLogger("moda")
+START_SECONDS = 20.0  # how long a run may take to start before the training goes on without it
 POINT_COLUMNS = (
     "tau",
     "threshold",
@@ -67,28 +67,40 @@ class NoTracker:
 
 
 class WandbTracker:
-    """One W&B run."""
+    """One W&B run. The first call that fails is said, and the run is left alone from then on."""
 
     def __init__(self, run: "wandb.Run") -> None:
         self._run = run
+        self._broken = False
 
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
         """Log numbers; None is left out."""
-        self._run.log({key: value for key, value in values.items() if value is not None}, step=step)
+        self._try(lambda: self._run.log({key: one for key, one in values.items() if one is not None}, step=step))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         """Log a ``wandb.Table``."""
         data = [[row.get(column) for column in columns] for row in rows]
-        self._run.log({name: wandb.Table(columns=list(columns), data=data)})
+        self._try(lambda: self._run.log({name: wandb.Table(columns=list(columns), data=data)}))
 
     def figure(self, name: str, figure: Any) -> None:
         """Log a plotly figure."""
-        self._run.log({name: wandb.Plotly(figure)})
+        self._try(lambda: self._run.log({name: wandb.Plotly(figure)}))
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
         """Write the summary and close."""
-        self._run.summary.update(dict(summary))
-        self._run.finish(exit_code=1 if failed else 0)
+        self._try(lambda: self._run.summary.update(dict(summary)))
+        self._try(lambda: self._run.finish(exit_code=1 if failed else 0))
+
+    def _try(self, call: Callable[[], Any]) -> None:
+        if self._broken:
+            return
+        try:
+            call()
+        except Exception as error:  # a service of somebody else's: whatever it raises, the training goes on
+            self._broken = True
+            LOG.warning(
+                "W&B failed (%s: %s); run %s is not tracked any further", type(error).__name__, error, self._run.id
+            )
 
 
 def make_tracker(
@@ -119,10 +131,12 @@ def make_tracker(
             resume="allow" if _mode() == "online" else None,
             config=dict(config),
             reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
+            settings=wandb.Settings(
+                silent=True, console="off", disable_git=True, x_disable_stats=True, init_timeout=START_SECONDS
+            ),
         )
-    except (WandbError, OSError) as error:
-        LOG.warning("W&B could not be started (%s); going on with tracking=none", error)
+    except Exception as error:  # as above
+        LOG.warning("W&B could not be started (%s: %s); going on without it", type(error).__name__, error)
         return NoTracker()
     return WandbTracker(run)
 

@@ -54,6 +54,15 @@ class Epoch:
     checkpoint: Callable[[], bytes]
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training between two epochs: states of network and optimiser, and the rows of the epochs so far."""
+
+    network: dict[str, Any]
+    optimizer: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
 def choose_device(config: TrainingConfig) -> torch.device:
     """The GPU when the training asks for one and there is one, else the CPU."""
     return torch.device("cuda" if config.gpus_per_worker > 0 and torch.cuda.is_available() else "cpu")
@@ -63,7 +72,7 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """``auto`` is bfloat16 where the processor computes in it, else float32; the weights are float32 in any case."""
     if wanted == "auto":
         if device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported()
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             mkldnn: Any = torch.ops.mkldnn
             fast = torch.backends.mkldnn.is_available() and mkldnn._is_mkldnn_bf16_supported()
@@ -82,7 +91,7 @@ def train(
     flip: bool = False,
     precision: torch.dtype = torch.float32,
     workers: Workers | None = None,
-    resume: bytes | None = None,
+    resume: Checkpoint | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Epoch]:
     """Train ``network`` in place, giving each epoch as it ends.
@@ -97,7 +106,7 @@ def train(
         flip: whether to flip horizontally at random.
         precision: of the forward pass (autocast); losses stay in float32.
         workers: who shares the batches.
-        resume: what an epoch's ``checkpoint()`` gave.
+        resume: what :func:`read_checkpoint` makes of an epoch's ``checkpoint()``.
         clock: seconds.
 
     Raises:
@@ -120,7 +129,11 @@ def train(
         nesterov=config.momentum > 0,
         weight_decay=config.weight_decay,
     )
-    rows = _restore(resume, network, optimizer) if resume is not None else []
+    rows: list[dict[str, Any]] = []
+    if resume is not None:
+        network.load_state_dict(resume.network)
+        optimizer.load_state_dict(resume.optimizer)
+        rows = list(resume.rows)
     steps = Steps(len(images), config, workers)
     for epoch in range(len(rows), config.epochs):
         started = clock()
@@ -138,15 +151,16 @@ def train(
             # DDP averages gradients: the local sum over the global batch, times the workers, averages to the mean.
             share = workers.world / batch.size
             cross_entropy = F.cross_entropy(logits.float(), labels, reduction="sum") * share
-            loss, terms = cross_entropy, [cross_entropy.new_zeros(())] * 3
+            extra, terms = cross_entropy.new_zeros(()), [cross_entropy.new_zeros(())] * 3
             if isinstance(method, Moda) and units is not None:
                 extra, parts = method.extra_loss(units, labels, num_classes=num_classes, group=workers.group)
-                loss, terms = cross_entropy + workers.world * extra, list(parts)
+                terms = list(parts)
+            loss = cross_entropy + workers.world * extra
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             correct = (logits.argmax(1) == labels).sum() * share
-            shown = torch.stack([loss, cross_entropy, *terms, correct]).detach().double()
+            shown = torch.stack([cross_entropy + extra, cross_entropy, *terms, correct]).detach().double()
             totals += shown * batch.size
         if workers.group is not None:
             dist.all_reduce(totals, group=workers.group)
@@ -235,10 +249,6 @@ def _checkpoint(network: nn.Module, optimizer: torch.optim.Optimizer, rows: list
     return buffer.getvalue()
 
 
-def _restore(data: bytes, network: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    device = next(network.parameters()).device
-    saved = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-    network.load_state_dict(saved["network"])
-    optimizer.load_state_dict(saved["optimizer"])
-    rows: list[dict[str, Any]] = saved["rows"]
-    return rows
+def read_checkpoint(data: bytes, device: torch.device) -> Checkpoint:
+    """What an epoch's ``checkpoint()`` gave."""
+    return Checkpoint(**torch.load(io.BytesIO(data), map_location=device, weights_only=True))

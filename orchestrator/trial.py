@@ -20,7 +20,15 @@ from orchestrator.records import trial_event, trial_states, utc_now
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
 from orchestrator.tracking import POINT_COLUMNS, make_tracker
-from orchestrator.training import Diverged, Workers, choose_device, choose_precision, train
+from orchestrator.training import (
+    Diverged,
+    Steps,
+    Workers,
+    choose_device,
+    choose_precision,
+    read_checkpoint,
+    train,
+)
 from orchestrator.weights import dump_weights, load_weights_file, read_weights
 
 Report = Callable[[dict[str, Any]], None]
@@ -76,11 +84,25 @@ def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.M
     return network
 
 
+def check_trainable(config: Config, data: Data) -> None:
+    """Refuse what would fail only inside a trial.
+
+    Raises:
+        ConfigError: a model that does not fit the data, weights that do not fit the model, or batches that are too
+            small for the workers.
+    """
+    make_network(config, data)
+    try:
+        Steps(len(data.train), config.training, Workers(world=config.training.num_workers))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
 def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | None = None) -> None:
     """Run a trial to its end. Of several workers the first one counts, decomposes and writes.
 
-    A loss that diverges is recorded and returns normally: training again would only tell the same. Anything else that
-    goes wrong is recorded and raised.
+    A trial that is over already is left alone. A loss that diverges, or a configuration that cannot work, is recorded
+    and returns normally: training again would only tell the same. Anything else that goes wrong is recorded and raised.
     """
     workers = workers or Workers()
     config = trial.config
@@ -89,7 +111,10 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
     precision = choose_precision(config.training.precision, device)
     store, files = DeltaStore(trial.root), Files(trial.root)
     states = {one.trial_id: one for one in trial_states(store.read("trials", trial.sweep_id))}
-    attempt = states[trial.trial_id].attempt + 1 if trial.trial_id in states else 1
+    state = states.get(trial.trial_id)
+    if state is not None and state.is_over:
+        return  # somebody else did it
+    attempt = 1 if state is None else state.attempt + 1
     record = _Recorder(trial, store, attempt, active=workers.rank == 0)
     record("started")
     tracker = make_tracker(
@@ -103,11 +128,25 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
     try:
         data = data.to(device)
         network = make_network(config, data).to(device)
-        rows: list[dict[str, Any]] = []
-        for epoch in _epochs(trial, network, data, files, precision, workers):
+        checkpoint = trial.file("checkpoint.pt")
+        resume = read_checkpoint(files.read(checkpoint), device) if files.exists(checkpoint) else None
+        rows = [] if resume is None else resume.rows
+        epochs = train(
+            network,
+            data.train,
+            config.training,
+            config.method,
+            num_classes=data.num_classes,
+            crop=config.data.crop,
+            flip=config.data.flip,
+            precision=precision,
+            workers=workers,
+            resume=resume,
+        )
+        for epoch in epochs:
             rows = epoch.rows
             if workers.rank == 0:
-                files.write(trial.file("checkpoint.pt"), epoch.checkpoint())
+                files.write(checkpoint, epoch.checkpoint())
                 tracker.log(epoch.row, step=epoch.row["epoch"])
             report({"epoch": epoch.row["epoch"], "epochs": config.training.epochs, "loss": epoch.row["loss"]})
         if workers.rank == 0:
@@ -119,7 +158,7 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
                 evaluation_seconds=time.perf_counter() - started,
                 precision=str(precision).removeprefix("torch."),
             )
-            files.delete(trial.file("checkpoint.pt"))
+            files.delete(checkpoint)
             tracker.table("points", POINT_COLUMNS, points)
             tracker.finish({"accuracy": points[0]["accuracy"], "status": "finished"})
     except Diverged as error:
@@ -128,7 +167,8 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
     except Exception as error:
         record("failed", reason=f"{type(error).__name__}: {error}"[:2000])
         tracker.finish({"status": "failed"}, failed=True)
-        raise
+        if not isinstance(error, ConfigError):
+            raise
 
 
 def load_trained(trial: Trial, data: Data) -> Trained:
@@ -158,26 +198,6 @@ class _Recorder:
         if self.active:
             row = trial_event(self.trial.sweep_id, self.trial, event, attempt=self.attempt, now=utc_now(), **more)
             self.store.append("trials", [row])
-
-
-def _epochs(
-    trial: Trial, network: nn.Module, data: Data, files: Files, precision: torch.dtype, workers: Workers
-) -> Any:
-    config = trial.config
-    resume = trial.file("checkpoint.pt")
-    epochs = train(
-        network,
-        data.train,
-        config.training,
-        config.method,
-        num_classes=data.num_classes,
-        crop=config.data.crop,
-        flip=config.data.flip,
-        precision=precision,
-        workers=workers,
-        resume=files.read(resume) if files.exists(resume) else None,
-    )
-    yield from epochs
 
 
 def _finish(

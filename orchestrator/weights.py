@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from orchestrator.config import ConfigError
 
+# What reading bytes that are no weights can raise, besides the formats' own errors.
+UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError)
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
 
 
@@ -44,13 +46,13 @@ def load_weights_file(path: str, network: nn.Module, *, key: str) -> None:
             state = safetensors.torch.load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (safetensors.SafetensorError, pickle.UnpicklingError, *UNREADABLE) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{key}={path} is no safetensors file and no state dict: {reason}") from error
     state = next(
         (state[name] for name in WRAPPERS if isinstance(state, dict) and isinstance(state.get(name), dict)), state
     )
-    if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise ConfigError(f"{key}={path} holds no state dict (a mapping from names to tensors)")
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     expected = network.state_dict()

@@ -35,8 +35,9 @@ def front_figure(sweep: Sweep) -> Any:
     add(others, "all points", mode="markers", marker={"color": OTHERS, "size": 5, "opacity": 0.55})
     for index, coefficients in enumerate(sweep.config.search.baselines):
         mine = [p for p in sweep.points if p.trial.number == index and p.trial.coefficients == dict(coefficients)]
-        name = "standard training" if not any(coefficients.values()) else "published coefficients"
-        marker = {"color": BASELINE, "size": 7, "symbol": "x" if name.startswith("standard") else "diamond-open"}
+        standard = not any(coefficients.get(name) for name in ("alpha", "beta", "gamma"))
+        name = "standard training" if standard else f"baseline {coefficients_text(coefficients)}"
+        marker = {"color": BASELINE, "size": 7, "symbol": "x" if standard else "diamond-open"}
         add(mine, name, mode="markers", marker=marker)
     add(front, "front (validation)", mode="lines+markers", line={"color": FRONT, "shape": "hv"}, marker={"size": 9})
     tested = [point for point in front if point.test]

@@ -108,7 +108,7 @@ def _how_to_pull(sweep: Sweep, front: Sequence[Point]) -> str:
 
 
 def _trials_html(sweep: Sweep) -> str:
-    names = sorted({name for one in sweep.trials for name in one.coefficients})
+    names = sweep.coefficient_names
     rows = []
     for one in sweep.trials:
         values = [f"{one.coefficients[name]:.4g}" if name in one.coefficients else "" for name in names]

@@ -30,7 +30,7 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     """
     front = sweep.front
     marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"} if front else {}
-    names = list(front[0].trial.coefficients) if front else []
+    names = sweep.coefficient_names
     tested = any(point.test for point in front)
     table = _table(title, ["", "point", *names, *(TITLES[name] for name in ON_FRONT)])
     table.caption = "point: trial/tau/threshold"
@@ -39,7 +39,8 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
         table.add_column(f"test {TITLES[name]}", justify="right", no_wrap=True)
     for point in _some(front, rows):
         cells = [marks.get(point.label, ""), point.label]
-        cells += [f"{value:.3g}" for value in point.trial.coefficients.values()]
+        values = [point.trial.coefficients.get(name) for name in names]
+        cells += ["" if value is None else f"{value:.3g}" for value in values]
         cells += [_cell(point.metrics, name) for name in ON_FRONT]
         if tested:
             cells += [_cell(point.test, name) for name in ("reuse_accuracy", "accuracy")]

@@ -40,12 +40,12 @@ class Problem:
         found: Coefficients = {}
         for (name, one), value in zip(self.space.items(), unit, strict=True):
             low, high = float(one["low"]), float(one["high"])
+            if one.get("integer"):  # every whole number has its share, the ends too
+                low, high = low - 0.5, high + 0.5
+            point = low * (high / low) ** value if one.get("log") else low + (high - low) * value
             if one.get("integer"):
-                found[name] = min(int(high), int(low) + int(value * (int(high) - int(low) + 1)))
-            elif one.get("log"):
-                found[name] = float(low * (high / low) ** value)
-            else:
-                found[name] = low + (high - low) * value
+                point = int(min(max(round(point), one["low"]), one["high"]))
+            found[name] = point
         return found
 
 

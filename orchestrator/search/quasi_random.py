@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import qmc
 
 from orchestrator.search.problem import Coefficients, History, Problem
 
@@ -16,6 +15,8 @@ class SobolSearcher:
 
     def propose(self, history: History, pending: Sequence[Mapping[str, float]], number: int) -> Coefficients:
         """Point ``number`` of the sequence."""
+        from scipy.stats import qmc  # takes half a second, and only a sweep needs it
+
         sequence = qmc.Sobol(len(self.problem.space), scramble=True, rng=np.random.default_rng(self.problem.seed))
         if number > 0:  # scipy fails on 0
             sequence.fast_forward(number)

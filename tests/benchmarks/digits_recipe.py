@@ -1,7 +1,8 @@
 """The digits recipe over seeds: MODA with the default coefficients against standard training, on test images.
 
-Prints a Markdown table: accuracy, module size and overlap at tau 0.9, and the mean accuracy of all 45 two-class modules,
-each on all test images of its classes, against the full model restricted to the same classes. About 2 minutes on one core.
+Prints a Markdown table: accuracy, module size and overlap at tau 0.9, and the mean accuracy of all 45 two-class
+modules, each on all test images of its classes, against the full model restricted to the same classes. About 2 minutes
+on one core.
 """
 
 import itertools

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -14,8 +15,8 @@ from orchestrator.config import load_config
 from orchestrator.data import load_data
 from orchestrator.records import read_sweep, trial_states
 from orchestrator.store import DeltaStore
-from orchestrator.training import _restore
-from orchestrator.trial import Trial, make_network, run_trial
+from orchestrator.training import read_checkpoint
+from orchestrator.trial import Trial, run_trial
 from tests.integration.sweeps import ROOT, run_moda
 
 SWEEP = (
@@ -37,9 +38,64 @@ def until(condition, what, seconds=120.0):
 
 
 def epochs_done(checkpoint):
-    network = make_network(load_config(SWEEP), load_data(load_config(SWEEP).data))
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    return _restore(checkpoint.read_bytes(), network, optimizer)
+    return read_checkpoint(checkpoint.read_bytes(), torch.device("cpu")).rows
+
+
+def test_interrupting_says_how_to_go_on(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "sweep", *SWEEP],
+        cwd=ROOT,
+        env={**os.environ, "MODA_STORAGE": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until((tmp_path / "trials" / "killed-0000" / "checkpoint.pt").exists, "the first checkpoint")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 130
+    assert "the same command goes on from here" in errors
+
+
+def test_a_killed_worker_is_replaced_and_goes_on(tmp_path):
+    """What the out-of-memory killer does to a trial."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "sweep", *SWEEP, "sweep.trials=1"],
+        cwd=ROOT,
+        env={**os.environ, "MODA_STORAGE": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until((tmp_path / "trials" / "killed-0000" / "checkpoint.pt").exists, "the first checkpoint")
+    for pid in descendants(process.pid):
+        if "ImplicitFunc" in Path(f"/proc/{pid}/cmdline").read_text():
+            os.kill(pid, signal.SIGKILL)
+    printed, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, printed + errors
+    events = DeltaStore(str(tmp_path)).read("trials", "killed").to_pylist()
+    assert sorted((row["attempt"], row["event"]) for row in events) == [
+        (0, "proposed"),
+        (1, "started"),
+        (2, "finished"),
+        (2, "started"),
+    ]
+    assert DeltaStore(str(tmp_path)).read("epochs", "killed").num_rows == 25
+
+
+def descendants(pid):
+    """Of a process, from /proc: the trial's worker is a grandchild, through Ray's own daemon."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    found, new = [], [pid]
+    while new:
+        new = [child for child, parent in parents.items() if parent in new]
+        found += new
+    return found
 
 
 def test_kill_9_and_the_same_command_again(tmp_path):

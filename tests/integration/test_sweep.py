@@ -151,6 +151,33 @@ def test_a_tampered_set_is_not_pulled(swept, sweep, tmp_path):
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".moda")]
 
 
+def test_where_a_report_or_a_set_cannot_be_written(swept, tmp_path):
+    (tmp_path / "file").write_text("")
+    for arguments in (
+        ["report", "tiny", "--to", str(tmp_path)],
+        ["report", "tiny", "--to", f"{tmp_path}/nowhere/r.html"],
+        ["pull", "tiny", "--to", f"{tmp_path}/file/x"],
+        ["pull", "tiny", "--to", str(tmp_path / "file")],
+        ["pull", "tiny", "--to", str(swept[0] / "x")],
+    ):
+        done = run_moda(*arguments, storage=swept[0])
+        assert done.returncode == 2, arguments
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_sweep_whose_trials_all_diverge_says_so_and_fails(tmp_path):
+    overrides = ("experiment=digits", "sweep.trials=1", "training.learning_rate=1e20", "tracking=none")
+    done = run_moda("sweep", *overrides, storage=tmp_path)
+    assert done.returncode == 1
+    assert "trial 0 diverged: the loss is nan after epoch" in done.stdout
+    again = run_moda("sweep", *overrides, storage=tmp_path)
+    assert again.returncode == 1
+    assert "nothing to train" in again.stdout
+    one = run_moda("train", "training.learning_rate=1e20", "tracking=none", storage=tmp_path)
+    assert one.returncode == 2
+    assert "the training diverged: the loss is nan" in one.stderr
+
+
 def test_a_larger_budget_goes_on_where_the_smaller_ended(swept):
     done = run_moda("sweep", *TINY, "sweep.trials=5", "tracking=none", storage=swept[0])
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from moda_core import build_model
 
@@ -16,7 +17,30 @@ def randomise(network: nn.Module, seed: int) -> nn.Module:
     return network.double().eval()
 
 
+class Awkward(nn.Module):
+    """Batch norm first and after a masked layer, ReLU after flattening, names that ours might clash with."""
+
+    def __init__(self, *, in_channels: int, image_size: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.mask_0 = nn.Conv2d(in_channels, 6, 3, padding=1)
+        self.conv = nn.Conv2d(6, 6, 3, padding=1, bias=False)
+        self.conv_place = nn.BatchNorm2d(6)
+        self.flat = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.ReLU())
+        features = 6 * (image_size // 2) ** 2
+        self.hidden = nn.Sequential(nn.Linear(features, 9), nn.ReLU(), nn.BatchNorm1d(9), nn.ReLU())
+        self.classes = nn.Linear(9, num_classes, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out = self.mask_0(F.relu(self.norm(images)))
+        kept = F.relu(out)
+        out = self.conv(kept) + kept
+        out = out + F.relu(self.conv_place(kept))
+        return self.classes(self.hidden(self.flat(out)))
+
+
 NETWORKS = {
+    "awkward": {"name": "awkward", "image_size": 6, "in_channels": 3},
     "lenet5": {"name": "lenet5", "image_size": 12, "in_channels": 1},
     "vgg": {"name": "vgg", "image_size": 8, "in_channels": 3, "widths": [6, "M", 8, 8, "M"], "hidden": [10]},
     "resnet18": {"name": "resnet18", "image_size": 8, "in_channels": 3, "width": 4},
@@ -26,7 +50,10 @@ NETWORKS = {
 @pytest.fixture(params=sorted(NETWORKS))
 def network_and_images(request: pytest.FixtureRequest) -> tuple[nn.Module, Tensor]:
     options = dict(NETWORKS[request.param])
-    network = randomise(build_model(num_classes=5, **options), seed=1)
     size, channels = options["image_size"], options["in_channels"]
+    build = Awkward if options["name"] == "awkward" else build_model
+    if build is Awkward:
+        options.pop("name")
+    network = randomise(build(num_classes=5, **options), seed=1)
     images = torch.randn(16, channels, size, size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     return network, images

@@ -121,6 +121,74 @@ def test_an_unknown_operation_is_named_and_never_cut_wrongly():
         cut_network(network, layers, [torch.ones(4, dtype=torch.bool)], [0, 1], images)
 
 
+def relu_of_logits():
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU())
+
+
+def flattened_logits():
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 3, stride=2, padding=1), nn.Flatten()
+    )
+
+
+@pytest.mark.parametrize(("make", "classes"), [(relu_of_logits, 5), (flattened_logits, 8)])
+def test_logits_that_no_linear_layer_makes(make, classes):
+    network, images = make().double().eval(), torch.randn(6, 1, 4, 4, dtype=torch.float64)
+    layers = unit_layers(network, images)
+    assert layers.widths == [8]  # a ReLU of the logits is no unit layer
+    keep = [torch.tensor([True, False, True, True] * 2)]
+    for ids in ([0, 1, 2], [4, 0], list(range(classes))):
+        cut = cut_network(network, layers, keep, ids, images)
+        assert largest_difference(mask_network(network, layers, keep, ids), cut, images) < 1e-9
+
+
+class Plain(nn.Module):
+    """A body by a function, on two convolutions, a shared ReLU, batch norm and a head."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.more = nn.Conv2d(3, 3, 1)
+        self.over = nn.ReLU(inplace=True)
+        self.head = nn.Linear(3 * 16, 2)
+
+    def forward(self, x):
+        return self.head(torch.flatten(self.body(self, x), 1))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (lambda m, x: (y := m.conv(x)) + m.more(m.over(y)), r"works in place on what \['add'\] read too"),
+        (lambda m, x: m.conv(m.over(m.conv(x))), "'conv' is called twice"),
+        (lambda m, x: F.relu(m.conv(x)) + m.more(x).mean((2, 3), keepdim=True), "does not know"),
+        (lambda m, x: F.relu(m.conv(x)) + 1, "does not know"),
+    ],
+    ids=["in place", "shared weights", "broadcast", "a number"],
+)
+def test_what_would_be_cut_wrongly_is_refused(body, message):
+    network, images = Plain(body).eval(), torch.randn(2, 3, 4, 4)
+    layers = unit_layers(network, images)
+    with pytest.raises(ValueError, match=message):
+        cut_network(network, layers, [torch.ones(3, dtype=torch.bool)] * len(layers), [0, 1], images)
+
+
+def test_dropout_as_a_function_and_several_outputs_are_refused():
+    images = torch.randn(2, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"use a module such as nn\.Dropout"):
+        unit_layers(Plain(lambda m, x: F.dropout(F.relu(m.conv(x)), training=m.training)), images)
+
+    class Two(Plain):
+        def forward(self, x):
+            return super().forward(x), x
+
+    network = Two(lambda m, x: F.relu(m.conv(x)))
+    layers = unit_layers(network, images)
+    with pytest.raises(ValueError, match="returns its logits alone"):
+        cut_network(network, layers, [torch.ones(3, dtype=torch.bool)], [0], images)
+
+
 @pytest.mark.parametrize(
     ("keep", "message"),
     [

@@ -107,12 +107,57 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: m["graph"]["nodes"].append(3), "malformed"),
         (lambda m: m.update(class_names=["a"]), "1 classes"),
         (lambda m: m.update(graph=[]), "no list of nodes"),
+        (lambda m: m["graph"].update(widths=[]), "0 unit layers"),
+        (lambda m: m["files"].update({"manifest.json": m["files"][WEIGHTS]}), "no file name"),
+        (lambda m: m["files"].update({"evil\n": m["files"][WEIGHTS]}), "no file name"),
+        (lambda m: linear(m).update(attributes=[]), "linear takes"),
+        (lambda m: linear(m).update(name="not a name"), "no identifier"),
+        (lambda m: m["graph"]["nodes"][0].update(channels=10**6), "channels|has not the shape"),
+        (lambda m: m.pop("preprocessing"), "preprocessing="),
+        (lambda m: m["preprocessing"].update(std=[0.0] * len(m["preprocessing"]["std"])), "preprocessing="),
+        (lambda m: m["preprocessing"].update(mean=[1.0] * 9), "preprocessing="),
     ]
     for change, message in changes:
         (folder / MANIFEST).write_text(original)
         rewrite(folder, change)
         with pytest.raises(ValueError, match=message):
             load_modules(folder)
+
+
+def test_a_small_manifest_cannot_ask_for_much_memory(saved):
+    folder, *_ = saved
+    bomb = {"op": "identity", "inputs": ["n0"], "channels": 10**6, "attributes": {}, "unit_layer": None}
+    nodes = [{**bomb, "name": f"n{index}"} for index in range(1, 100)]
+    first = {"name": "n0", "op": "input", "inputs": [], "channels": 10**6, "attributes": {}, "unit_layer": None}
+    rewrite(folder, lambda m: m["graph"].update(nodes=[first, *nodes]))
+    with pytest.raises(ValueError, match="channels together"):
+        load_modules(folder)
+
+
+@pytest.mark.parametrize("name", ["for", "forward", "_modules", "training", "self", "__class__"])
+def test_a_node_may_have_any_identifier_for_a_name(saved, name):
+    folder, *_, images, _ = saved
+    expected = load_modules(folder)(images)
+
+    def rename(manifest):
+        nodes = manifest["graph"]["nodes"]
+        old = nodes[-2]["name"]  # holds no tensors: they are stored by name
+        assert nodes[-2]["op"] in ("relu", "flatten")
+        for node in nodes:
+            node["inputs"] = [name if one == old else one for one in node["inputs"]]
+        nodes[-2]["name"] = name
+
+    rewrite(folder, rename)
+    assert torch.equal(load_modules(folder)(images), expected)
+
+
+def test_a_network_whose_logits_are_no_numbers_is_not_published(saved, tmp_path):
+    _, network, layers, masks, images, _ = saved
+    preprocessing = {"shape": list(images.shape[1:]), "mean": [0.5] * images.shape[1], "std": [1.0] * images.shape[1]}
+    next(network.parameters()).data.view(-1)[0] = float("nan")
+    with pytest.raises(ValueError, match="differ by nan"):
+        save_modules(tmp_path / "x", network, layers, masks, images, class_names=NAMES, preprocessing=preprocessing)
+    assert not (tmp_path / "x").exists()
 
 
 def test_tampered_weights_are_refused(saved):

@@ -57,7 +57,7 @@ WRONG = {
     "data.validation_fraction=1": "data.validation_fraction=1.0",
     "model=vgg17": "Could not find 'model/vgg17'.*resnet18",
     "model.name=vgg17": "model.name='vgg17' is not known; known: lenet5, resnet18, vgg",
-    "model.depth=3": "model.depth is no key of vgg; known: widths, hidden|model.depth is no key",
+    "model.depth=3": "model.depth is no key of vgg; known: hidden, widths",
     "model=lenet5": "12 x 12",
     "model.widths=[16,P]": "'P'",
     "data=imagenet": "Could not find 'data/imagenet'",
@@ -66,6 +66,11 @@ WRONG = {
     "evaluation.taus=[0.5,1.5]": r"evaluation.taus.*\(0, 1\]",
     "evaluation.thresholds=[-0.1]": "evaluation.thresholds",
     "search.space.alpha.low=0": "search.space.alpha.low=0.0: must be above 0 on a logarithmic scale",
+    "search.space.epochs={low: 1, high: 3}": "search.space.epochs is for whole numbers: add integer: true",
+    "search.space.epochs={low: 1.5, high: 3, integer: true}": "between whole numbers",
+    "search.baselines=[{epochs: 2.5}]": "search.space.epochs=2.5 must be of type int",
+    "search.seed=-1": "search.seed=-1",
+    "training.batch_size=1": "every worker needs two samples a batch",
     "search.space.alpha.low=20": "low must be below high",
     "search.space.delta={low: 0, high: 1}": "search.space.delta is no key of method, training or model",
     "search.space.epochs={low: 0, high: 4, integer: true}": "training.epochs=0",
@@ -134,6 +139,34 @@ def test_an_empty_space_is_refused_for_a_sweep_only():
     config = load_config(["method=standard", "search.space=null"])
     with pytest.raises(ConfigError, match="at least one coefficient"):
         check_space(config)
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("{file}", "cannot be written to"),
+        ("/proc/moda", "cannot be written to"),
+        ("nowhere://x", "cannot be used"),
+        ("{folder}/50%", "holds %"),
+    ],
+)
+@pytest.mark.parametrize("command", ["sweep", "train"])
+def test_a_storage_that_cannot_be_one(storage, message, command, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main([command, f"storage='{storage.format(file=tmp_path / 'file', folder=tmp_path)}'"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert message in error
+
+
+def test_commands_that_only_look_take_only_the_storage(tmp_path, capsys):
+    for arguments in (["front", "x"], ["report", "x"], ["pull", "x", "--to", "y"]):
+        assert main([*arguments, f"storage={tmp_path}", "training.epochs=3"]) == 2
+        assert "training.epochs=3: this command takes storage=" in capsys.readouterr().err
+        assert main([*arguments, f"storage={tmp_path}"]) == 2
+        assert "'x' is not in the storage; it holds no sweeps" in capsys.readouterr().err
+        assert main([*arguments, "storage=nowhere://x"]) == 2
+        assert "cannot be used" in capsys.readouterr().err
 
 
 def test_a_relative_storage_is_refused_inside_a_job(monkeypatch, capsys):

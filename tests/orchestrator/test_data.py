@@ -2,9 +2,11 @@
 
 import dataclasses
 import io
+import zlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +15,10 @@ from PIL import Image
 
 from orchestrator.config import ConfigError
 from orchestrator.data import load_data
+
+# The header of a PNG of 60,000 x 60,000.
+BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+BOMB += zlib.crc32(BOMB[12:]).to_bytes(4, "big") + b"\0\0\0\0IDAT"
 
 
 def encoded(pixels, kind="PNG"):
@@ -49,6 +55,7 @@ def test_digits_are_split_by_class_and_never_overlap(configured):
     ]
     assert not sets[0] & sets[1]
     assert not sets[0] & sets[2]
+    assert not sets[1] & sets[2]
     normalised = data.train[torch.arange(len(data.train))]
     assert normalised.mean().abs() < 1e-3
     assert (normalised.std() - 1).abs() < 1e-3
@@ -128,6 +135,8 @@ def test_bad_tables_are_refused(pixels, table_config):
         ({**good, "label": [float(one) for one in labels]}, "whole numbers or names are needed"),
         ({**good, "label": [one - 1 for one in labels]}, "labels run from -1"),
         ({**good, "label": [7 if index == 0 else 0 for index in range(60)]}, "cannot be held out|no training samples"),
+        ({**good, "image": [encoded(pixels[0, :, :, 0].astype(np.uint16) * 200), *images[1:]]}, "more than 8 bits"),
+        ({**good, "image": [BOMB, *images[1:]]}, "row 0 is no readable image|at most 4096"),
         ({"image": images, "other": labels}, r"data.label_column='label' is no column.*\['image', 'other'\]"),
         ({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}, "has no rows"),
     ]
@@ -140,6 +149,19 @@ def test_a_class_without_training_samples_is_refused(pixels, table_config):
     table = pa.table({"image": [encoded(one) for one in pixels], "label": [index % 3 for index in range(60)]})
     with pytest.raises(ConfigError, match=r"classes \['d'\] have no training samples"):
         load_data(table_config(table, "data.class_names=[a,b,c,d]"))
+
+
+def test_a_class_without_test_images_is_refused(pixels, table_config, tmp_path):
+    table = pa.table({"image": [encoded(one) for one in pixels], "label": [index % 3 for index in range(60)]})
+    pq.write_table(table.filter(pa.compute.equal(table["label"], 0)), tmp_path / "test.parquet")
+    with pytest.raises(ConfigError, match=r"classes \['1', '2'\] have no test samples"):
+        load_data(table_config(table, f"data.test_path={tmp_path}/test.parquet"))
+
+
+def test_names_for_labels_that_are_names_are_refused(pixels, table_config):
+    table = pa.table({"image": [encoded(one) for one in pixels], "label": ["ab"[index % 2] for index in range(60)]})
+    with pytest.raises(ConfigError, match=r"data\.class_names is for labels that are whole numbers"):
+        load_data(table_config(table, "data.class_names=[x,y]"))
 
 
 def test_a_file_that_is_no_table_is_refused(configured, tmp_path):

@@ -1,11 +1,15 @@
 """Views of the tables."""
 
+import io
+import re
 from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 
 from orchestrator.config import ConfigError
 from orchestrator.records import canonical, claim_sweep, history, read_sweep, trial_states
+from orchestrator.report.terminal import front_table
 from orchestrator.store import DeltaStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -68,6 +72,29 @@ def test_states_follow_the_last_event_of_the_last_attempt(sweep):
     assert [one.is_over for one in sweep.trials] == [True, True, True, False]
     assert sweep.trials[2].reason == "NaN"
     assert sweep.trials[3].coefficients["alpha"] == 4.0
+
+
+def test_a_late_second_attempt_does_not_hide_a_finished_trial(sweep, store):
+    store.append("trials", [event(0, "started", 2), event(0, "failed", 2, reason="late"), event(2, "started", 3)])
+    states = read_sweep(store, "s").trials
+    assert [states[0].status, states[2].status] == ["finished", "diverged"]
+    assert len(read_sweep(store, "s").points) == len(sweep.points)
+
+
+def test_trials_with_different_coefficients_line_up(store, configured):
+    claim_sweep(store, configured("sweep.name=s"), prefix="x", now=NOW)
+    more = canonical({"alpha": 1.0, "learning_rate": 0.05})
+    store.append("trials", [event(0, "finished", 1), {**event(1, "finished", 1), "coefficients": more}])
+    store.append("points", [point(0, 0.5, 0.9, 0.1), point(1, 0.5, 0.99, 0.2)])
+    sweep = read_sweep(store, "s")
+    assert sweep.coefficient_names == ["alpha", "beta", "gamma", "learning_rate"]
+    known = history(sweep)
+    assert known.points["learning_rate"].to_pylist() == [None, 0.05]
+    assert known.trials["beta"].to_pylist() == [1.0, None]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(front_table(sweep))
+    row = next(line for line in console.export_text().splitlines() if " 1/0.5/0 " in line)
+    assert re.search(r"1/0.5/0 +1 +0.05 +99.0±2.0", row)
 
 
 def test_the_front_is_made_of_finished_trials_by_validation(sweep):

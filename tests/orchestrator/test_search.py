@@ -9,6 +9,7 @@ SPACE = {
     "alpha": {"low": 0.01, "high": 10.0, "log": True},
     "momentum": {"low": 0.0, "high": 0.9},
     "epochs": {"low": 3, "high": 6, "integer": True},
+    "width": {"low": 1, "high": 1024, "integer": True, "log": True},
 }
 PROBLEM = Problem(SPACE, {"tau": [0.5, 0.9]}, {"reuse_accuracy": "max", "module_size": "min"}, seed=7)
 HISTORY = History(
@@ -46,6 +47,12 @@ class TestContract:
         alphas = [searcher.propose(HISTORY, [], number)["alpha"] for number in range(128)]
         decades = [sum(low <= alpha < 10 * low for alpha in alphas) for low in (0.01, 0.1, 1.0)]
         assert min(decades) > 25
+
+    def test_a_logarithmic_integer_is_even_in_the_logarithm(self, name):
+        searcher = make_searcher(name, PROBLEM)
+        widths = sorted(searcher.propose(HISTORY, [], number)["width"] for number in range(128))
+        assert all(isinstance(width, int) for width in widths)
+        assert 15 < widths[64] < 60  # the logarithmic middle is 27
 
     def test_every_integer_is_reached(self, name):
         searcher = make_searcher(name, PROBLEM)

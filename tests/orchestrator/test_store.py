@@ -53,6 +53,10 @@ class StoreContract:
         rows = store.read("trials").to_pylist()
         assert sorted((row["trial_id"], row["coefficients"]) for row in rows) == [("s-0", "{}"), ("s-1", "{}")]
 
+    def test_a_row_twice_in_one_append_is_one_row(self, store):
+        store.append("trials", [event(0), event(0), event(1)])
+        assert store.read("trials").num_rows == 2
+
     def test_the_key_tells_events_apart(self, store):
         store.append("trials", [event(0), event(0, "started", 1), event(0, "started", 2), event(0, "finished", 2)])
         assert store.read("trials").num_rows == 4

@@ -8,7 +8,7 @@ import torch
 from moda_core import build_model
 from moda_core.methods import Moda, Standard
 from orchestrator.data import load_data
-from orchestrator.training import Diverged, Steps, Workers, _augmented, train
+from orchestrator.training import Diverged, Steps, Workers, _augmented, read_checkpoint, train
 
 
 @pytest.fixture
@@ -38,7 +38,9 @@ def test_a_resumed_training_is_the_uninterrupted_one(small, precision):
     next(epochs)
     checkpoint = next(epochs).checkpoint()
     resumed = make(data, seed=99)  # its own weights do not matter
-    later = list(run(config, data, resumed, precision=precision, resume=checkpoint))
+    later = list(
+        run(config, data, resumed, precision=precision, resume=read_checkpoint(checkpoint, torch.device("cpu")))
+    )
     assert [epoch.row["epoch"] for epoch in later] == [3, 4]
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name

@@ -47,6 +47,11 @@ def test_what_is_no_weights_is_refused_and_never_run(tmp_path, capsys):
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     (tmp_path / "empty.pt").write_bytes(b"")
     torch.save([1, 2], tmp_path / "list.pt")
+    torch.save({0: torch.zeros(1)}, tmp_path / "numbered.pt")
+    whole = (tmp_path / "list.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    for index, start in enumerate((b"\x00", b"}q\x00", b"(K", b"\xff\xfe")):
+        (tmp_path / f"random{index}.pt").write_bytes(start * 20)
     torch.save(make(num_classes=4).state_dict(), tmp_path / "classes.pt")
     torch.save(make(hidden=[6, 6]).state_dict(), tmp_path / "deeper.pt")
     for name, message in {
@@ -54,6 +59,9 @@ def test_what_is_no_weights_is_refused_and_never_run(tmp_path, capsys):
         "junk.safetensors": "no safetensors file",
         "empty.pt": "no safetensors file and no state dict",
         "list.pt": "holds no state dict",
+        "numbered.pt": "holds no state dict",
+        "cut.pt": "no safetensors file and no state dict",
+        **{f"random{index}.pt": "no safetensors file and no state dict" for index in range(4)},
         "classes.pt": r"head.weight is \(4, 6\), the model's \(3, 6\)",
         "deeper.pt": "0 missing, 2 unknown",
         "nothing.pt": "no such file",

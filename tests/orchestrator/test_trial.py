@@ -1,0 +1,120 @@
+"""A trial that is interrupted anywhere, or whose tracking fails, ends with the same rows."""
+
+import dataclasses
+from datetime import UTC, datetime
+
+import pytest
+import wandb
+import wandb.errors
+
+from orchestrator import trial as trial_module
+from orchestrator.config import load_config
+from orchestrator.data import load_data
+from orchestrator.records import claim_sweep, read_sweep
+from orchestrator.store import DeltaStore
+from orchestrator.sweep import Proposals
+from orchestrator.trial import Trial, run_trial
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+SMALL = ("training.epochs=2", "data.limit=200", "evaluation.taus=[0.9]", "sweep.name=s", "sweep.trials=4")
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    def make(*overrides):
+        config = load_config([*SMALL, f"storage={tmp_path}", *overrides])
+        store = DeltaStore(str(tmp_path))
+        claim_sweep(store, config, prefix="x", now=NOW)
+        return Trial("s", 0, {"alpha": 1.0}, config, str(tmp_path)), load_data(config.data), store
+
+    return make
+
+
+def events(store):
+    rows = store.read("trials", "s").to_pylist()
+    return sorted((row["attempt"], row["event"]) for row in rows)
+
+
+@pytest.mark.parametrize("step", ["prepare", "dump_weights", "dump_frequencies", "measure", "_keyed"])
+def test_a_crash_after_the_last_epoch_loses_nothing(prepared, monkeypatch, step):
+    trial, data, store = prepared("tracking=none")
+
+    def crash(*_, **__):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_module, step, crash)
+        with pytest.raises(OSError, match="disk full"):
+            run_trial(trial, data, report=lambda _: None)
+    assert read_sweep(store, "s").trials[0].reason == "OSError: disk full"
+    reports = []
+    run_trial(trial, data, report=reports.append)
+    assert reports == []  # no epoch was trained again
+    sweep = read_sweep(store, "s")
+    assert sweep.trials[0].status == "finished"
+    assert sweep.trials[0].seconds > 0
+    assert store.read("epochs", "s").num_rows == 2
+    assert len(sweep.points) == 4
+    assert events(store) == [(1, "failed"), (1, "started"), (2, "finished"), (2, "started")]
+    assert not (trial_module.Files(trial.root).exists(trial.file("checkpoint.pt")))
+    run_trial(trial, data, report=reports.append)  # once more changes nothing
+    assert len(events(store)) == 4
+
+
+class BrokenRun:
+    id = "s-0000"
+
+    def __init__(self, at):
+        self.at = at
+        self.summary = {}
+
+    def log(self, values, **_):
+        if self.at in values or self.at == "log":
+            raise wandb.errors.CommError("connection lost")
+
+    def finish(self, **_):
+        if self.at == "finish":
+            raise RuntimeError("no service")
+
+
+@pytest.mark.parametrize("at", ["log", "points", "finish"])
+def test_a_tracker_that_fails_never_stops_a_training(prepared, monkeypatch, caplog, at):
+    trial, data, store = prepared("tracking=wandb")
+    monkeypatch.setattr(wandb, "init", lambda **_: BrokenRun(at))
+    run_trial(trial, data, report=lambda _: None)
+    assert events(store) == [(1, "finished"), (1, "started")]
+    assert caplog.text.count("W&B failed") == 1
+
+
+def test_a_tracker_that_cannot_start_is_said(prepared, monkeypatch, caplog):
+    trial, data, store = prepared("tracking=wandb")
+    monkeypatch.setenv("WANDB_MODE", "sideways")
+    run_trial(trial, data, report=lambda _: None)
+    assert events(store) == [(1, "finished"), (1, "started")]
+    assert "W&B could not be started" in caplog.text
+
+
+def test_a_diverged_trial_is_recorded_and_not_tried_again(prepared):
+    trial, data, store = prepared("tracking=none", "training.learning_rate=1e20")
+    run_trial(trial, data, report=lambda _: None)
+    run_trial(trial, data, report=lambda _: None)
+    assert events(store) == [(1, "diverged"), (1, "started")]
+    assert "the loss is" in read_sweep(store, "s").trials[0].reason
+
+
+def test_two_drivers_at_once_propose_the_same_trials(prepared):
+    trial, _, store = prepared("tracking=none", "search.baselines=[]")
+    other = prepared("tracking=none", "search.baselines=[]", "search=random")[0]
+    first, second = (Proposals(one.config, "s", store) for one in (trial, other))
+    assert [first.next() for _ in range(4)] == [second.next() for _ in range(4)]
+
+
+def test_the_order_in_which_a_space_is_written_changes_nothing(prepared):
+    def proposed(names):
+        trial, _, store = prepared("tracking=none", "search.baselines=[]")
+        space = {name: trial.config.search.space[name] for name in names}
+        search = dataclasses.replace(trial.config.search, space=space)
+        config = dataclasses.replace(trial.config, search=search)
+        return Proposals(config, f"s-{names[0]}", store).searcher.propose(None, [], 3)
+
+    assert proposed(["alpha", "beta", "gamma"]) == proposed(["gamma", "alpha", "beta"])
