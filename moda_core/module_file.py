@@ -9,11 +9,9 @@ shapes are checked before anything is allocated from them.
 
 import hashlib
 import json
-import math
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +21,19 @@ from torch import Tensor, fx, nn
 
 from moda_core.extract import LARGEST_DIFFERENCE, cut_graph, largest_difference, mask_network, slice_state
 from moda_core.graph import ChannelGraph, channel_graph, held_channels
+from moda_core.manifest import (
+    LARGEST_MANIFEST,
+    MANIFEST,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    check_file,
+    check_preprocessing,
+    graph_from_json,
+    node_to_json,
+    parse_manifest,
+)
 from moda_core.masks import merge_masks
-from moda_core.operations import Node
 from moda_core.units import UnitLayers
-
-SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
-WEIGHTS = "weights.safetensors"
-LARGEST_MANIFEST = 16 * 2**20
-LARGEST_WEIGHTS = 64 * 2**30
-LARGEST_NODES = 20_000
-LARGEST_SIDE = 65_536
-FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 
 
 class Modules(nn.Module):
@@ -120,7 +119,7 @@ def save_modules(
         "schema_version": SCHEMA_VERSION,
         "class_names": list(class_names),
         "preprocessing": dict(preprocessing),
-        "graph": {"widths": list(graph.widths), "nodes": [_to_json(node) for node in graph.nodes]},
+        "graph": {"widths": list(graph.widths), "nodes": [node_to_json(node) for node in graph.nodes]},
         "files": {WEIGHTS: {"bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}},
         "about": dict(about or {}),
     }
@@ -157,55 +156,6 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     return parse_manifest(file.read_bytes())
 
 
-def parse_manifest(text: bytes) -> dict[str, Any]:
-    """Read a manifest's bytes and check its form."""
-    try:
-        manifest = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{MANIFEST} is no JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
-        version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-        raise ValueError(f"{MANIFEST} has schema_version {version!r}; this package reads {SCHEMA_VERSION}")
-    names, files = manifest.get("class_names"), manifest.get("files")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{MANIFEST}: class_names is no list of names")
-    if not isinstance(files, dict) or WEIGHTS not in files:
-        raise ValueError(f"{MANIFEST}: files does not name {WEIGHTS}")
-    for name, entry in files.items():
-        if not FILE_NAME.fullmatch(name) or name == MANIFEST:
-            raise ValueError(f"{MANIFEST}: {name!r} is no file name that a module set may have")
-        if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int):
-            raise ValueError(f"{MANIFEST}: files[{name!r}] has no size")
-        if not 0 <= entry["bytes"] <= LARGEST_WEIGHTS or not isinstance(entry.get("sha256"), str):
-            raise ValueError(f"{MANIFEST}: files[{name!r}] has a wrong size or no sha256")
-    check_preprocessing(manifest.get("preprocessing"))
-    return manifest
-
-
-def check_preprocessing(recipe: Any) -> None:
-    """Refuse a preprocessing that is not "shape" [ch, H, W], "mean" and "std" with a number a channel, std above 0."""
-    try:
-        shape, mean, std = (list(recipe[key]) for key in ("shape", "mean", "std"))
-        right = len(shape) == 3 and all(isinstance(side, int) and 0 < side <= LARGEST_SIDE for side in shape)
-        right = right and len(mean) == len(std) == shape[0] and all(math.isfinite(one) for one in (*mean, *std))
-        right = right and min(std) > 0
-    except (TypeError, KeyError, ValueError, OverflowError):
-        right = False
-    if not right:
-        raise ValueError(
-            f"preprocessing={recipe!r:.200} must have shape [ch, H, W], and mean and std of ch numbers each"
-        )
-
-
-def check_file(name: str, data: bytes, manifest: Mapping[str, Any]) -> None:
-    """Refuse bytes that are not the file ``name`` of the manifest."""
-    entry = manifest["files"][name]
-    if len(data) != entry["bytes"]:
-        raise ValueError(f"{name} has {len(data)} bytes, the manifest says {entry['bytes']}: truncated or replaced")
-    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise ValueError(f"{name} has another sha256 than the manifest says: it was changed after publishing")
-
-
 def write_whole(file: Path, data: bytes) -> None:
     """Write a file that is either not there or whole."""
     part = file.with_name(file.name + ".part")
@@ -230,7 +180,7 @@ def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
 
 
 def _assemble(manifest: dict[str, Any], weights: bytes, classes: Sequence[str] | None) -> Modules:
-    graph = _graph_from_json(manifest.get("graph"))
+    graph = graph_from_json(manifest.get("graph"))
     names = manifest["class_names"]
     if len(names) != graph.output.channels:
         raise ValueError(f"{MANIFEST} names {len(names)} classes, its graph has {graph.output.channels} logits")
@@ -281,22 +231,6 @@ def _checked_state(tensors: Mapping[str, Tensor], graph: ChannelGraph, union: di
     if len({tensor.dtype for tensor in state.values()}) != 1:
         raise ValueError(f"{WEIGHTS}: tensors of different types; expected one")
     return state
-
-
-def _to_json(node: Node) -> dict[str, Any]:
-    return asdict(node) | {"inputs": list(node.inputs)}
-
-
-def _graph_from_json(value: Any) -> ChannelGraph:
-    if not isinstance(value, dict) or not isinstance(value.get("nodes"), list):
-        raise ValueError(f"{MANIFEST}: graph is no list of nodes")
-    if not 0 < len(value["nodes"]) <= LARGEST_NODES:
-        raise ValueError(f"{MANIFEST}: the graph has {len(value['nodes'])} nodes; 1 to {LARGEST_NODES} are allowed")
-    try:
-        nodes = [Node(**{**node, "inputs": tuple(node["inputs"])}) for node in value["nodes"]]
-        return ChannelGraph(tuple(nodes), tuple(value["widths"]))
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{MANIFEST}: the graph is malformed: {error}") from error
 
 
 def _prove(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator.config import Config, ConfigError, compose_config, parse_config, render_config
+from orchestrator.config import Config, compose_config, parse_config, render_config
 from orchestrator.records import Sweep, read_sweep
+from orchestrator.sections import ConfigError
 from orchestrator.storage import Files, resolve_root
 from orchestrator.store import DeltaStore
 

@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses, made from Hydra's YAML once, at the edge. The only module that sees OmegaConf.
+"""Configuration: Hydra's YAML becomes frozen dataclasses once, at the edge. The only module that sees OmegaConf.
 
 Whatever is wrong becomes a :class:`ConfigError` of one line that names the key, the value and what would be right.
 """
@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,187 +23,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moda_core.methods import METHODS, Method
 from moda_core.models import MODELS
-from orchestrator.search import SEARCHERS
-
-DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
-PRECISIONS = ("auto", "bfloat16", "float32")
-TRACKERS = ("none", "wandb")
-DIRECTIONS = ("max", "min")
-METRICS = ("accuracy", "module_overlap", "module_size", "overlap_jaccard", "reuse_accuracy")
-
-
-class ConfigError(ValueError):
-    """A user's mistake in the configuration: one line, with the remedy."""
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Which network; ``options`` are the builder's own keywords."""
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which images, and how they are split. See ``sweeps/data``."""
-
-    name: str
-    root: str | None = None
-    path: str | None = None
-    test_path: str | None = None
-    image_column: str = "image"
-    label_column: str = "label"
-    class_names: tuple[str, ...] | None = None
-    channels: int = 3
-    resize: int | None = None
-    download: bool = False
-    classes: tuple[str, ...] | None = None
-    limit: int | None = None
-    test_limit: int | None = None
-    validation_fraction: float = 0.2
-    crop: int = 0
-    flip: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _one_of("data.name", self.name, DATA_SETS)
-        _check(
-            "data.classes",
-            list(self.classes or ()),
-            self.classes is None or len(self.classes) > 1,
-            "two classes or more",
-        )
-        _check("data.channels", self.channels, self.channels in (1, 3), "1 (grey) or 3 (colour)")
-        _check("data.limit", self.limit, self.limit is None or self.limit > 0, "a positive number, or null for all")
-        _check("data.test_limit", self.test_limit, self.test_limit is None or self.test_limit > 0, "positive, or null")
-        _check("data.validation_fraction", self.validation_fraction, 0 < self.validation_fraction < 1, "within (0, 1)")
-        _check("data.crop", self.crop, self.crop >= 0, "the padding of the random crop, 0 for none")
-        _check("data.resize", self.resize, self.resize is None or 0 < self.resize <= 4096, "1 to 4096, or null")
-        if self.name == "table" and self.path is None:
-            raise ConfigError("data.path=null: name the Parquet or Arrow file, folder or pattern, data.path=...")
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a network is trained: SGD with Nesterov momentum, cosine to 0. See ``sweeps/training``."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    precision: str = "auto"
-    num_workers: int = 1
-    cpus_per_worker: int = 1
-    gpus_per_worker: float = 0.0
-    max_failures: int = 1
-    seed: int = 0
-    init_from: str | None = None
-
-    def __post_init__(self) -> None:
-        _one_of("training.precision", self.precision, PRECISIONS)
-        least_epochs = 1 if self.init_from is None else 0
-        _check(
-            "training.epochs", self.epochs, self.epochs >= least_epochs, f"a whole number of at least {least_epochs}"
-        )
-        for name in ("batch_size", "num_workers", "cpus_per_worker"):
-            value = getattr(self, name)
-            _check(f"training.{name}", value, value >= 1, "a whole number of at least 1")
-        _check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
-        _check("training.momentum", self.momentum, 0 <= self.momentum < 1, "within [0, 1)")
-        for name in ("weight_decay", "gpus_per_worker", "max_failures", "seed"):
-            value = getattr(self, name)
-            _check(f"training.{name}", value, value >= 0, "at least 0")
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """The free grid (tau, threshold), and how reuse accuracy is estimated on it."""
-
-    taus: tuple[float, ...]
-    thresholds: tuple[float, ...]
-    floor: float = 0.005
-    subsets_per_size: int = 3
-    images_per_size: int = 200
-    test_subsets_per_size: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _grid("evaluation.taus", self.taus)
-        _grid("evaluation.thresholds", self.thresholds)
-        _check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
-        _check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
-        _check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
-        for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size"):
-            value = getattr(self, name)
-            _check(f"evaluation.{name}", value, value >= 1, "a whole number of at least 1")
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One dimension of the search space."""
-
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
-
-
-@dataclass(frozen=True)
-class SearchConfig:
-    """Which searcher proposes, in which space, to which ends. See ``sweeps/search``."""
-
-    name: str
-    space: Mapping[str, Dimension]
-    objectives: Mapping[str, str]
-    reference: Mapping[str, float]
-    baselines: tuple[Mapping[str, float], ...] = ()
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _one_of("search.name", self.name, sorted(SEARCHERS))
-        for key, one in self.space.items():
-            at = f"search.space.{key}"
-            if not (math.isfinite(one.low) and math.isfinite(one.high) and one.low < one.high):
-                raise ConfigError(f"{at}: low={one.low} high={one.high}; low must be below high")
-            _check(f"{at}.low", one.low, one.low > 0 or not one.log, "above 0 on a logarithmic scale")
-            whole = all(end == int(end) for end in (one.low, one.high))
-            _check(at, f"{one.low} to {one.high}", whole or not one.integer, "between whole numbers")
-        _check("search.objectives", dict(self.objectives), len(self.objectives) >= 2, "two objectives or more")
-        _check("search.seed", self.seed, self.seed >= 0, "at least 0")
-        for metric, direction in self.objectives.items():
-            _one_of("search.objectives", metric, METRICS)
-            _one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
-        missing = sorted(set(self.objectives) - set(self.reference))
-        _check("search.reference", dict(self.reference), not missing, f"a value for {missing} too")
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """How many trials, and how many at once (null: as many as the cluster holds)."""
-
-    name: str | None = None
-    trials: int = 16
-    concurrency: int | None = None
-
-    def __post_init__(self) -> None:
-        _check("sweep.trials", self.trials, self.trials >= 1, "at least 1")
-        _check("sweep.concurrency", self.concurrency, self.concurrency is None or self.concurrency >= 1, "at least 1")
-        if self.name is not None and not _is_sweep_name(self.name):
-            raise ConfigError(f"sweep.name={self.name!r}: use 1 to 64 of a-z 0-9 _ -, a letter or digit first")
-
-
-@dataclass(frozen=True)
-class TrackingConfig:
-    """Where results are shown besides the tables."""
-
-    name: str = "wandb"
-    project: str = "moda"
-    entity: str | None = None
-
-    def __post_init__(self) -> None:
-        _one_of("tracking.name", self.name, TRACKERS)
+from orchestrator.sections import (
+    ConfigError,
+    DataConfig,
+    Dimension,
+    EvaluationConfig,
+    ModelConfig,
+    SearchConfig,
+    SweepConfig,
+    TrackingConfig,
+    TrainingConfig,
+    one_of,
+)
 
 
 @dataclass(frozen=True)
@@ -369,7 +200,7 @@ def _file_hash(path: str) -> str:
 def _model(value: Any) -> ModelConfig:
     options = dict(_typed("model", value, dict))
     name = options.pop("name", None)
-    _one_of("model.name", name, sorted(MODELS))
+    one_of("model.name", name, sorted(MODELS))
     known = _model_options(name)
     if unknown := sorted(set(options) - set(known)):
         raise ConfigError(f"model.{unknown[0]} is no key of {name}; known: {', '.join(sorted(known)) or 'none'}")
@@ -388,7 +219,7 @@ def _field_names(section: Any) -> list[str]:
 def _method(value: Any) -> Method:
     options = dict(_typed("method", value, dict))
     name = options.pop("name", None)
-    _one_of("method.name", name, sorted(METHODS))
+    one_of("method.name", name, sorted(METHODS))
     method: Method = _build(METHODS[name], options, "method")
     return method
 
@@ -452,25 +283,6 @@ def _as_plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_as_plain(one) for one in value]
     return value
-
-
-def _check(key: str, value: object, right: bool, remedy: str) -> None:
-    if not right:
-        raise ConfigError(f"{key}={value}: must be {remedy}")
-
-
-def _one_of(key: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ConfigError(f"{key}={value!r} is not known; known: {', '.join(known)}")
-
-
-def _grid(key: str, values: tuple[float, ...]) -> None:
-    _check(key, list(values), 0 < len(values) == len(set(values)), "one or more different numbers")
-
-
-def _is_sweep_name(name: str) -> bool:
-    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789_-")
-    return 0 < len(name) <= 64 and set(name) <= allowed and name[0] not in "_-"
 
 
 def _addable(override: str) -> str:

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from orchestrator.config import ConfigError, DataConfig
+from orchestrator.sections import ConfigError, DataConfig
 from orchestrator.tables import EncodedImages, read_table
 from orchestrator.vision import torchvision_datasets
 

@@ -24,8 +24,9 @@ from moda_core import (
 from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.metrics import sizes_and_overlaps
 from moda_core.units import evaluating
-from orchestrator.config import Config, EvaluationConfig
+from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet
+from orchestrator.sections import EvaluationConfig
 
 Choice = tuple[float, float]  # tau, threshold
 

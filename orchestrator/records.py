@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator import pareto
-from orchestrator.config import Config, ConfigError, identity, identity_hash, parse_config, to_plain
+from orchestrator.config import Config, identity, identity_hash, parse_config, to_plain
 from orchestrator.search import History
+from orchestrator.sections import ConfigError
 from orchestrator.store import ResultStore
 
 # How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.

@@ -17,10 +17,12 @@ from typing import Any
 import torch
 
 from moda_core import keep_masks, save_modules
-from moda_core.module_file import MANIFEST, check_file, parse_manifest, write_whole
-from orchestrator.config import ConfigError, DataConfig, to_plain
+from moda_core.manifest import MANIFEST, check_file, parse_manifest
+from moda_core.module_file import write_whole
+from orchestrator.config import to_plain
 from orchestrator.data import load_data
 from orchestrator.records import PACKAGES, Point, Sweep
+from orchestrator.sections import ConfigError, DataConfig
 from orchestrator.storage import Files
 from orchestrator.trial import Trial, load_trained
 

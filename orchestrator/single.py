@@ -6,13 +6,14 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orchestrator.config import Config, ConfigError
+from orchestrator.cluster import concurrent_trials, connected
+from orchestrator.config import Config
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
 from orchestrator.records import Sweep, claim_sweep, read_sweep, trial_event, utc_now
+from orchestrator.sections import ConfigError
 from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore
-from orchestrator.sweep import concurrent_trials, connected
 from orchestrator.trial import Report, Trial, check_trainable, measure_on_test, run_trial
 
 

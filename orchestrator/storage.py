@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from orchestrator.config import ConfigError
+from orchestrator.sections import ConfigError
 
 
 class Files:

@@ -6,13 +6,8 @@ before its trial starts.
 """
 
 import dataclasses
-import logging
-import math
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -20,23 +15,19 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.search import Searcher as TuneSearcher
 
-from orchestrator.config import Config, ConfigError, check_space, corners
+from orchestrator.cluster import concurrent_trials, connected
+from orchestrator.config import Config, check_space, corners
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
 from orchestrator.progress import Progress
+from orchestrator.proposals import Proposals
 from orchestrator.records import (
     Sweep,
-    canonical,
     claim_sweep,
-    history,
     name_sweep,
-    read_sweep,
-    trial_event,
-    trial_states,
     utc_now,
 )
 from orchestrator.report.figures import front_figure
-from orchestrator.search import Problem, Searcher, make_searcher
 from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore
 from orchestrator.tracking import make_tracker
@@ -104,70 +95,6 @@ def show_sweep(sweep: Sweep, root: str) -> None:
     tracker.finish({"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(rows)})
 
 
-@dataclass
-class Proposals:
-    """What there is still to train: trials in flight or failed first, then what the searcher proposes."""
-
-    config: Config
-    sweep_id: str
-    store: DeltaStore
-
-    def __post_init__(self) -> None:
-        states = trial_states(self.store.read("trials", self.sweep_id))
-        self.again = [one for one in states if not one.is_over and one.number < self.config.sweep.trials]
-        self.next_number = 1 + max((one.number for one in states), default=-1)
-        self.missing = len(self.again) + max(0, self.config.sweep.trials - self.next_number)
-        self.pending: dict[str, dict[str, float]] = {one.trial_id: one.coefficients for one in self.again}
-        search = self.config.search
-        self.searcher: Searcher = make_searcher(
-            search.name,
-            Problem(
-                # Sorted: the order in which a space is written down is no part of a sweep's identity.
-                space={key: dataclasses.asdict(one) for key, one in sorted(search.space.items())},
-                free={"tau": self.config.evaluation.taus, "threshold": self.config.evaluation.thresholds},
-                objectives=search.objectives,
-                reference=search.reference,
-                seed=search.seed,
-            ),
-        )
-
-    def sweep(self) -> Sweep:
-        """The sweep as the tables tell it now, under today's budget, objectives, tracking and resources."""
-        return dataclasses.replace(read_sweep(self.store, self.sweep_id), config=self.config)
-
-    def next(self) -> tuple[int, dict[str, float]]:
-        """Number and coefficients of the next trial. A new one is recorded first, and is what the record says: of two
-        drivers at once the first one proposes it."""
-        if self.again:
-            state = self.again.pop(0)
-            return state.number, state.coefficients
-        number = self.next_number
-        self.next_number += 1
-        baselines = self.config.search.baselines
-        if number < len(baselines):
-            coefficients = dict(baselines[number])
-        else:
-            known = history(self.sweep())
-            coefficients = self.searcher.propose(known, list(self.pending.values()), number - len(baselines))
-        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
-        self.store.append("trials", [trial_event(self.sweep_id, trial, "proposed", attempt=0, now=utc_now())])
-        states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
-        self.pending[trial.trial_id] = states[trial.trial_id].coefficients
-        return number, states[trial.trial_id].coefficients
-
-    def over(self, number: int, coefficients: dict[str, float], *, died: bool) -> None:
-        """A trial ended. One whose process died without a word gets its event here."""
-        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
-        self.pending.pop(trial.trial_id, None)
-        if died:
-            states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
-            if states[trial.trial_id].status == "started":
-                reason = "its process died (out of memory, or a lost node)"
-                attempt = states[trial.trial_id].attempt
-                event = trial_event(self.sweep_id, trial, "failed", attempt=attempt, now=utc_now(), reason=reason)
-                self.store.append("trials", [event])
-
-
 class _TuneAdapter(TuneSearcher):
     """Our proposals in Ray Tune's terms. Tune's own metrics play no part, and nothing of it is ever restored."""
 
@@ -231,7 +158,8 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
                 failure_config=tune.FailureConfig(max_failures=training.max_failures),
             ),
         ).fit()
-    if any(one.status in ("proposed", "started") for one in proposals.sweep().trials):
+    asked_for = [one for one in proposals.sweep().trials if one.number < config.sweep.trials]
+    if any(one.status in ("proposed", "started") for one in asked_for):
         raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
 
 
@@ -247,40 +175,3 @@ def _measure_front(sweep: Sweep, root: str, data: "ray.ObjectRef[Data]") -> None
             trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
             waiting.append(task.remote(trial, data, choices))
     ray.get(waiting)
-
-
-def concurrent_trials(config: Config) -> int:
-    """How many trials the cluster holds at once, at most ``sweep.concurrency``.
-
-    Raises:
-        ConfigError: not even one.
-    """
-    training = config.training
-    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    needs = {
-        "CPU": training.num_workers * training.cpus_per_worker,
-        "GPU": training.num_workers * training.gpus_per_worker,
-    }
-    fits = min((math.floor(has.get(kind, 0.0) / amount) for kind, amount in needs.items() if amount > 0), default=1)
-    if fits < 1:
-        raise ConfigError(
-            f"one trial needs {canonical(needs)}, the cluster has CPU {has.get('CPU', 0):g}, GPU {has.get('GPU', 0):g};"
-            " lower training.num_workers, cpus_per_worker or gpus_per_worker"
-        )
-    return min(fits, config.sweep.concurrency or fits)
-
-
-@contextmanager
-def connected() -> Iterator[None]:
-    """The cluster of ``RAY_ADDRESS`` (a submitted job has it), or a local one for as long as this lasts."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get("RAY_ADDRESS", "local")
-    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    try:
-        yield
-    finally:
-        ray.shutdown()

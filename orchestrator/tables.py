@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 from PIL import Image, UnidentifiedImageError
 
-from orchestrator.config import ConfigError, DataConfig
+from orchestrator.sections import ConfigError, DataConfig
 
 LARGEST_SIDE = 4096
 

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import wandb
 
-from orchestrator.config import Config, TrackingConfig
+from orchestrator.config import Config
+from orchestrator.sections import TrackingConfig
 from orchestrator.storage import Files
 
 LOG = logging.getLogger("moda")

@@ -22,8 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from moda_core import unit_layers, watch_units
 from moda_core.methods import Method, Moda
-from orchestrator.config import TrainingConfig
 from orchestrator.data import ImageSet
+from orchestrator.sections import TrainingConfig
 
 LOSSES = ("loss", "cross_entropy", "affinity", "dispersion", "compactness", "training_accuracy")
 
@@ -116,10 +116,7 @@ def train(
     device = images.labels.device
     if precision == torch.bfloat16:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    watching = isinstance(method, Moda) and method.watches_units
-    model: nn.Module = network
-    if watching:
-        model = watch_units(network, unit_layers(network, images[torch.zeros(2, dtype=torch.long, device=device)]))
+    model = _watched(network, images, method)
     if workers.world > 1:
         model = DistributedDataParallel(model)
     optimizer = torch.optim.SGD(
@@ -135,6 +132,7 @@ def train(
         optimizer.load_state_dict(resume.optimizer)
         rows = list(resume.rows)
     steps = Steps(len(images), config, workers)
+    context = torch.autocast(device.type, dtype=precision) if precision != torch.float32 else nullcontext()
     for epoch in range(len(rows), config.epochs):
         started = clock()
         torch.manual_seed(_epoch_seed(config.seed, epoch) + workers.rank)  # dropout
@@ -142,36 +140,53 @@ def train(
         totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
         for batch in steps.epoch(epoch):
             optimizer.param_groups[0]["lr"] = steps.learning_rate(batch.step)
-            pixels = _augmented(images.images[batch.mine.to(device)], batch, crop, flip)
-            labels = images.labels[batch.mine.to(device)]
-            context = torch.autocast(device.type, dtype=precision) if precision != torch.float32 else nullcontext()
+            mine = batch.mine.to(device)
+            pixels, labels = _augmented(images.images[mine], batch, crop, flip), images.labels[mine]
             with context:
                 output = model(images.normalise(pixels))
-            logits, units = output if watching else (output, None)
-            # DDP averages gradients: the local sum over the global batch, times the workers, averages to the mean.
-            share = workers.world / batch.size
-            cross_entropy = F.cross_entropy(logits.float(), labels, reduction="sum") * share
-            extra, terms = cross_entropy.new_zeros(()), [cross_entropy.new_zeros(())] * 3
-            if isinstance(method, Moda) and units is not None:
-                extra, parts = method.extra_loss(units, labels, num_classes=num_classes, group=workers.group)
-                terms = list(parts)
-            loss = cross_entropy + workers.world * extra
+            loss, shown = _losses(output, labels, method, num_classes=num_classes, workers=workers, size=batch.size)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            correct = (logits.argmax(1) == labels).sum() * share
-            shown = torch.stack([cross_entropy + extra, cross_entropy, *terms, correct]).detach().double()
             totals += shown * batch.size
         if workers.group is not None:
             dist.all_reduce(totals, group=workers.group)
             totals /= workers.world
-        means = dict(zip(LOSSES, (totals / steps.samples(epoch)).tolist(), strict=True))
+        means = dict(zip(LOSSES, (totals / steps.samples).tolist(), strict=True))
         if not math.isfinite(means["loss"]):
             raise Diverged(f"the loss is {means['loss']} after epoch {epoch + 1}")
         rate = steps.learning_rate(steps.per_epoch * epoch)
         row = {"epoch": epoch + 1, **means, "learning_rate": rate, "seconds": clock() - started}
         rows.append(row)
         yield Epoch(row, list(rows), lambda: _checkpoint(network, optimizer, rows))
+
+
+def _watched(network: nn.Module, images: ImageSet, method: Method) -> nn.Module:
+    """The network, or for a method that needs them the network that gives its units too."""
+    if not method.watches_units:
+        return network
+    example = images[torch.zeros(2, dtype=torch.long, device=images.labels.device)]
+    return watch_units(network, unit_layers(network, example))
+
+
+def _losses(
+    output: Any, labels: Tensor, method: Method, *, num_classes: int, workers: Workers, size: int
+) -> tuple[Tensor, Tensor]:
+    """The loss to differentiate on this worker, and the global batch's numbers to show (before averaging workers).
+
+    DDP averages gradients: the cross-entropy's local sum over the global batch, times the workers, averages to the
+    mean; the modular losses are the whole batch's already, and their workers' gradients are to be added.
+    """
+    logits, units = output if method.watches_units else (output, None)
+    share = workers.world / size
+    cross_entropy = F.cross_entropy(logits.float(), labels, reduction="sum") * share
+    extra, terms = cross_entropy.new_zeros(()), [cross_entropy.new_zeros(())] * 3
+    if isinstance(method, Moda) and units is not None:
+        extra, parts = method.extra_loss(units, labels, num_classes=num_classes, group=workers.group)
+        terms = list(parts)
+    correct = (logits.argmax(1) == labels).sum() * share
+    shown = torch.stack([cross_entropy + extra, cross_entropy, *terms, correct]).detach().double()
+    return cross_entropy + workers.world * extra, shown
 
 
 @dataclass(frozen=True)
@@ -194,17 +209,14 @@ class Steps:
     def __init__(self, images: int, config: TrainingConfig, workers: Workers) -> None:
         self.images, self.config, self.workers = images, config, workers
         whole, rest = divmod(images, config.batch_size)
-        self.rest = rest if rest >= 2 * workers.world else 0
-        self.per_epoch = whole + (self.rest > 0)
+        last = rest if rest >= 2 * workers.world else 0
+        self.per_epoch = whole + (last > 0)
+        self.samples = images - rest + last  # images seen in an epoch
         if self.per_epoch == 0 or config.batch_size < 2 * workers.world:
             raise ValueError(
                 f"{images} images in batches of training.batch_size={config.batch_size} for"
                 f" training.num_workers={workers.world}: every worker needs two samples a batch"
             )
-
-    def samples(self, epoch: int) -> int:
-        """Images seen in an epoch."""
-        return self.images - self.images % self.config.batch_size + self.rest
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step of the whole training."""
@@ -213,7 +225,7 @@ class Steps:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch."""
         generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, epoch))
-        order = torch.randperm(self.images, generator=generator)[: self.samples(epoch)]
+        order = torch.randperm(self.images, generator=generator)[: self.samples]
         for number, index_B in enumerate(order.split(self.config.batch_size)):
             offsets_B2 = torch.rand(len(index_B), 2, generator=generator)
             flips_B = torch.rand(len(index_B), generator=generator) < 0.5

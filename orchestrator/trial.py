@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from moda_core import build_model
-from orchestrator.config import Config, ConfigError, to_plain
+from orchestrator.config import Config, to_plain
 from orchestrator.data import Data
 from orchestrator.decompose import Choice, Trained, dump_frequencies, grid, measure, prepare, read_frequencies
 from orchestrator.records import trial_event, trial_states, utc_now
+from orchestrator.sections import ConfigError, TrackingConfig
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
 from orchestrator.tracking import POINT_COLUMNS, make_tracker
@@ -114,11 +115,10 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
     state = states.get(trial.trial_id)
     if state is not None and state.is_over:
         return  # somebody else did it
-    attempt = 1 if state is None else state.attempt + 1
-    record = _Recorder(trial, store, attempt, active=workers.rank == 0)
+    record = _Recorder(trial, store, 1 if state is None else state.attempt + 1, active=workers.rank == 0)
     record("started")
     tracker = make_tracker(
-        config.tracking if workers.rank == 0 else type(config.tracking)(name="none"),
+        config.tracking if workers.rank == 0 else TrackingConfig(name="none"),
         trial.root,
         run_id=trial.trial_id,
         sweep_id=trial.sweep_id,
@@ -172,9 +172,9 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
 
 
 def load_trained(trial: Trial, data: Data) -> Trained:
-    """A finished trial's network and counts, from the storage."""
+    """A finished trial's network and counts, from the storage, on the data's device."""
     files = Files(trial.root)
-    network = make_network(trial.config, data, pretrained=False)
+    network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
     read_weights(files.read(trial.file("weights.safetensors")), network)
     frequencies = read_frequencies(files.read(trial.file("frequencies.safetensors")))
     return prepare(network.eval(), data, trial.config, frequencies)
@@ -183,6 +183,7 @@ def load_trained(trial: Trial, data: Data) -> Trained:
 def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
     """Write the test rows of some of a finished trial's points."""
     torch.set_num_threads(trial.config.training.cpus_per_worker)
+    data = data.to(choose_device(trial.config.training))
     trained = load_trained(trial, data)
     rows = measure(trained, data.test, trial.config.evaluation, split="test", choices=choices)
     DeltaStore(trial.root).append("points", [_keyed(trial, row) for row in rows])

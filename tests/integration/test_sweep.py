@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from moda_core import load_modules
-from moda_core.module_file import MANIFEST
+from moda_core.manifest import MANIFEST
 from orchestrator.config import identity, load_config
 from orchestrator.records import read_sweep
 from orchestrator.search import Problem, make_searcher

@@ -7,8 +7,8 @@ import torch.multiprocessing as mp
 
 from moda_core import build_model, modular_losses
 from moda_core.methods import Moda
-from orchestrator.config import TrainingConfig
 from orchestrator.data import ImageSet
+from orchestrator.sections import TrainingConfig
 from orchestrator.training import Workers, train
 
 WEIGHTS = (1.0, 0.7, 0.3)

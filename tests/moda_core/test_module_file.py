@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from moda_core import largest_difference, load_modules, mask_network, merge_masks, save_modules, unit_layers
-from moda_core.module_file import MANIFEST, WEIGHTS
+from moda_core.manifest import MANIFEST, WEIGHTS
 from tests.moda_core.test_cut import random_masks
 
 NAMES = ["ant", "bee", "cat", "dog", "eel"]

@@ -8,7 +8,6 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.config import (
-    ConfigError,
     check_space,
     compose_config,
     identity,
@@ -18,6 +17,7 @@ from orchestrator.config import (
     render_config,
     to_plain,
 )
+from orchestrator.sections import ConfigError
 
 SWEEPS = Path(str(resources.files("sweeps")))
 SHIPPED = sorted(SWEEPS.rglob("*.yaml"))

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from orchestrator.config import ConfigError
 from orchestrator.data import load_data
+from orchestrator.sections import ConfigError
 
 # The header of a PNG of 60,000 x 60,000.
 BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"

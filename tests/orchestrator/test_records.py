@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from orchestrator.config import ConfigError
 from orchestrator.records import canonical, claim_sweep, history, read_sweep, trial_states
 from orchestrator.report.terminal import front_table
+from orchestrator.sections import ConfigError
 from orchestrator.store import DeltaStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

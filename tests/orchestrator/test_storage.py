@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.config import ConfigError
+from orchestrator.sections import ConfigError
 from orchestrator.storage import Files
 
 

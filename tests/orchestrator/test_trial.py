@@ -10,9 +10,9 @@ import wandb.errors
 from orchestrator import trial as trial_module
 from orchestrator.config import load_config
 from orchestrator.data import load_data
+from orchestrator.proposals import Proposals
 from orchestrator.records import claim_sweep, read_sweep
 from orchestrator.store import DeltaStore
-from orchestrator.sweep import Proposals
 from orchestrator.trial import Trial, run_trial
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 
 from moda_core import build_model, count_frequencies, unit_layers
-from orchestrator.config import ConfigError
 from orchestrator.decompose import dump_frequencies, read_frequencies
+from orchestrator.sections import ConfigError
 from orchestrator.weights import dump_weights, load_weights_file, read_weights
 
 

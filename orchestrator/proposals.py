@@ -1,0 +1,74 @@
+"""Which trials a sweep still has to train: read from the tables, or proposed by the searcher and recorded first."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from orchestrator.config import Config
+from orchestrator.records import Sweep, history, read_sweep, trial_event, trial_states, utc_now
+from orchestrator.search import Problem, Searcher, make_searcher
+from orchestrator.store import DeltaStore
+from orchestrator.trial import Trial
+
+
+@dataclass
+class Proposals:
+    """What there is still to train: trials in flight or failed first, then what the searcher proposes."""
+
+    config: Config
+    sweep_id: str
+    store: DeltaStore
+
+    def __post_init__(self) -> None:
+        states = trial_states(self.store.read("trials", self.sweep_id))
+        self.again = [one for one in states if not one.is_over and one.number < self.config.sweep.trials]
+        self.next_number = 1 + max((one.number for one in states), default=-1)
+        self.missing = len(self.again) + max(0, self.config.sweep.trials - self.next_number)
+        self.pending: dict[str, dict[str, float]] = {one.trial_id: one.coefficients for one in self.again}
+        search = self.config.search
+        self.searcher: Searcher = make_searcher(
+            search.name,
+            Problem(
+                # Sorted: the order in which a space is written down is no part of a sweep's identity.
+                space={key: dataclasses.asdict(one) for key, one in sorted(search.space.items())},
+                free={"tau": self.config.evaluation.taus, "threshold": self.config.evaluation.thresholds},
+                objectives=search.objectives,
+                reference=search.reference,
+                seed=search.seed,
+            ),
+        )
+
+    def sweep(self) -> Sweep:
+        """The sweep as the tables tell it now, under today's budget, objectives, tracking and resources."""
+        return dataclasses.replace(read_sweep(self.store, self.sweep_id), config=self.config)
+
+    def next(self) -> tuple[int, dict[str, float]]:
+        """Number and coefficients of the next trial. A new one is recorded first, and is what the record says: of two
+        drivers at once the first one proposes it."""
+        if self.again:
+            state = self.again.pop(0)
+            return state.number, state.coefficients
+        number = self.next_number
+        self.next_number += 1
+        baselines = self.config.search.baselines
+        if number < len(baselines):
+            coefficients = dict(baselines[number])
+        else:
+            known = history(self.sweep())
+            coefficients = self.searcher.propose(known, list(self.pending.values()), number - len(baselines))
+        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
+        self.store.append("trials", [trial_event(self.sweep_id, trial, "proposed", attempt=0, now=utc_now())])
+        states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
+        self.pending[trial.trial_id] = states[trial.trial_id].coefficients
+        return number, states[trial.trial_id].coefficients
+
+    def over(self, number: int, coefficients: dict[str, float], *, died: bool) -> None:
+        """A trial ended. One whose process died without a word gets its event here."""
+        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
+        self.pending.pop(trial.trial_id, None)
+        if died:
+            states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
+            if states[trial.trial_id].status == "started":
+                reason = "its process died (out of memory, or a lost node)"
+                attempt = states[trial.trial_id].attempt
+                event = trial_event(self.sweep_id, trial, "failed", attempt=attempt, now=utc_now(), reason=reason)
+                self.store.append("trials", [event])
