@@ -1,4 +1,4 @@
-"""How often each class activates each unit: one pass for the means, one for exact counts (method.md, section 1).
+"""How often each class activates each unit: one pass for the means, one for exact counts (docs/method.md).
 
 A unit k of layer l is active on a sample when a_l^k > threshold x (mean of a_l^k over all samples); threshold 0 is the
 published rule. Statistics stream: whatever the number of samples, what is kept is thresholds x classes x units.

@@ -1,4 +1,4 @@
-"""Affinity, dispersion and compactness from per-class sums (method.md, section 1; arXiv 2411.01074).
+"""Affinity, dispersion and compactness from per-class sums (docs/method.md; arXiv 2411.01074).
 
 The pair means need no pairs: with s_c the sum of the normalised units over class c, s over the batch and q the sum of
 the squared norms, the same-class pairs sum to (sum_c |s_c|^2 - q) / 2 and all pairs to (|s|^2 - q) / 2. A layer costs

@@ -16,7 +16,7 @@ DEFAULT_FLOOR = 0.005
 def keep_masks(
     frequencies: Frequencies, tau: float, *, threshold: float = 0.0, floor: float = DEFAULT_FLOOR
 ) -> list[Tensor]:
-    """The units that each class keeps: those active on at least ``tau`` of its samples (method.md, section 1).
+    """The units that each class keeps: those active on at least ``tau`` of its samples (docs/method.md).
 
     A class mask smaller than ``max(1, floor * N_l)`` is replaced by the class's most frequent units, as many as the
     layer's largest class mask has; ties go to the lowest index. Because of it a mask may grow with tau:

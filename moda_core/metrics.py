@@ -1,4 +1,4 @@
-"""Sizes and overlaps of modules, by the exact definitions of method.md, section 3.
+"""Sizes and overlaps of modules, by the exact definitions of docs/method.md.
 
 Everything follows from the masks and the layer shapes; no network is built.
 """

@@ -1,4 +1,4 @@
-"""Reuse accuracy: how well composed modules tell their own classes apart (method.md, section 3).
+"""Reuse accuracy: how well composed modules tell their own classes apart (docs/method.md).
 
 The composed module of a class subset is tested on the images of its classes. Here a batch may mix subsets: every row
 has its own unit mask and its own allowed logits, so a thousand small composed modules cost a few full batches.

@@ -1,4 +1,4 @@
-"""Which call sites of a network are unit layers, and one value per unit and sample (method.md, section 1).
+"""Which call sites of a network are unit layers, and one value per unit and sample (docs/method.md).
 
 A unit layer is one *call* of a ReLU in the traced graph: a module called twice is two layers, a functional ReLU is a
 layer like any other. A convolutional unit is a channel, its value the mean over height and width; a fully connected

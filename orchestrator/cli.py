@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         plain = compose_config(options.overrides)
         config = parse_config(plain)
-        if options.cfg:
+        if getattr(options, "cfg", False):
             print(render_config(plain), end="")
             return 0
         command: Callable[[Config, argparse.Namespace, Console], int | None] = options.run
@@ -153,29 +153,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
-    def add(name: str, run: object, text: str) -> argparse.ArgumentParser:
+    def add(name: str, run: object, text: str, *, overrides: str | None = None) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=text, description=text, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=text,
+            description=text,
+            epilog=EPILOG if overrides is None else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.set_defaults(run=run)
-        command.add_argument("--cfg", action="store_true", help="print the resolved configuration and stop")
+        command.set_defaults(run=run, overrides_help=overrides or "configuration, see below")
         return command
 
-    add("train", _train, "train once, then show every tau and threshold")
-    add("sweep", _sweep, "search the coefficients on Ray; the same command again goes on where it stopped")
-    command = add("decompose", _decompose, "count, cut and measure a network that was trained elsewhere")
-    command.add_argument(
-        "checkpoint", help="its weights: safetensors or a PyTorch state dict; name model= and data= too"
-    )
-    command = add("front", _front, "show a sweep's Pareto front")
-    command.add_argument("sweep", help="the sweep's id")
-    command = add("report", _report, "write a sweep's report: one self-contained HTML file")
+    looking = "storage=... where it is not the default"
+    trainers = [
+        add("train", _train, "train once, then show every tau and threshold"),
+        add("sweep", _sweep, "search the coefficients on Ray; the same command again goes on where it stopped"),
+        add("decompose", _decompose, "count, cut and measure a network that was trained elsewhere"),
+    ]
+    trainers[-1].add_argument("checkpoint", help="safetensors or a PyTorch state dict; give its model= and data= too")
+    for command in trainers:
+        command.add_argument("--cfg", action="store_true", help="print the resolved configuration and stop")
+    add("front", _front, "show a sweep's Pareto front", overrides=looking).add_argument("sweep", help="the sweep's id")
+    command = add("report", _report, "write a sweep's report: one self-contained HTML file", overrides=looking)
     command.add_argument("sweep", help="the sweep's id")
     command.add_argument("--to", metavar="FILE", help="where to write it (default <sweep>.html)")
-    command = add("pull", _pull, "bring a point's module set to a local folder")
+    looking += "; data.root=... where the data lies here"
+    command = add("pull", _pull, "bring a point's module set to a local folder", overrides=looking)
     command.add_argument("sweep", help="the sweep's id")
     command.add_argument("--point", default="best", help="best, knee, or trial/tau/threshold (default best)")
     command.add_argument("--to", metavar="DIR", required=True, help="a new folder")
     for command in commands.choices.values():
-        command.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, see below")
+        command.add_argument("overrides", nargs="*", metavar="key=value", help=command.get_default("overrides_help"))
     return parser

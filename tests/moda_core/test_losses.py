@@ -1,4 +1,4 @@
-"""The three losses against a plain pairwise computation written from the formulas of method.md, section 1."""
+"""The three losses against a plain pairwise computation written from the formulas of docs/method.md."""
 
 import itertools
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import pickle
 import zlib
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from orchestrator.data import load_data
 from orchestrator.sections import ConfigError
+from orchestrator.vision import torchvision_datasets
 
 # The header of a PNG of 60,000 x 60,000.
 BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
@@ -82,6 +84,25 @@ def test_cifar10_as_a_table(configured, data_dir):
     assert data.train.images.shape == (400, 3, 32, 32)
     assert data.class_names[8] == "ship"
     assert torch.bincount(data.train.labels).tolist() == [40] * 10
+
+
+def test_cifar10_through_torchvision(configured, tmp_path, monkeypatch):
+    """A small folder of torchvision's layout, read by torchvision itself (its checksums are of the whole data set)."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 40, 3072), dtype=np.uint8)
+    for index, name in enumerate([f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]):
+        batch = {"data": pixels[index], "labels": [row % 10 for row in range(40)]}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+    cifar = torchvision_datasets().cifar
+    monkeypatch.setattr(cifar, "check_integrity", lambda *_: True)
+    data = load_data(configured("data=cifar10", f"data.root={tmp_path}").data)
+    assert data.class_names == tuple(names)
+    assert [len(one) for one in (data.train, data.validation, data.test)] == [160, 40, 40]
+    assert torch.equal(data.test.images[3], torch.from_numpy(pixels[5, 3].reshape(3, 32, 32)))
+    assert data.test.labels[3] == 3
 
 
 def test_missing_files_name_the_remedy(configured, tmp_path):
