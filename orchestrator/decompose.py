@@ -27,6 +27,7 @@ from moda_core.units import evaluating
 from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet
 from orchestrator.sections import EvaluationConfig
+from orchestrator.training import computing
 
 Choice = tuple[float, float]  # tau, threshold
 
@@ -40,29 +41,38 @@ class Trained:
         layers: its unit layers.
         graph: its channel graph.
         frequencies: counted over the training images.
+        precision: of the forward passes that count and measure; means, counts and sums are wider in any case.
     """
 
     network: nn.Module
     layers: UnitLayers
     graph: ChannelGraph
     frequencies: Frequencies
+    precision: torch.dtype
 
 
-def prepare(network: nn.Module, data: Data, config: Config, frequencies: Frequencies | None = None) -> Trained:
+def prepare(
+    network: nn.Module,
+    data: Data,
+    config: Config,
+    frequencies: Frequencies | None = None,
+    *,
+    precision: torch.dtype = torch.float32,
+) -> Trained:
     """Trace the network, and count over the training images unless that was done before."""
-    network.float().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
     if frequencies is None:
-        frequencies = count_frequencies(
-            network,
-            layers,
-            data.train.batches(),
-            num_classes=data.num_classes,
-            thresholds=config.evaluation.thresholds,
-        )
-    return Trained(network, layers, graph, frequencies)
+        with computing(example.device, precision):
+            frequencies = count_frequencies(
+                network,
+                layers,
+                data.train.batches(),
+                num_classes=data.num_classes,
+                thresholds=config.evaluation.thresholds,
+            )
+    return Trained(network, layers, graph, frequencies, precision)
 
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:
@@ -84,9 +94,15 @@ def measure(
 ) -> list[dict[str, Any]]:
     """One row of the points table for each choice.
 
-    On validation, reuse accuracy is the seeded estimate: some subsets of each size, some images. On test, each of
-    more subsets is tested on all its images.
+    Reuse accuracy is the seeded estimate: some subsets of each size, some images; more of both on test.
     """
+    with computing(images.labels.device, trained.precision):
+        return _measure(trained, images, config, split, choices)
+
+
+def _measure(
+    trained: Trained, images: ImageSet, config: EvaluationConfig, split: str, choices: Sequence[Choice]
+) -> list[dict[str, Any]]:
     classes = trained.graph.output.channels
     on_test = split == "test"
     per_size = config.test_subsets_per_size if on_test else config.subsets_per_size
@@ -94,7 +110,7 @@ def measure(
         images.labels,
         draw_subsets(classes, per_size, seed=config.seed),
         num_classes=classes,
-        images_per_size=None if on_test else config.images_per_size,
+        images_per_size=config.test_images_per_size if on_test else config.images_per_size,
         seed=config.seed,
     )
     network, layers = trained.network, trained.layers

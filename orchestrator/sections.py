@@ -109,6 +109,7 @@ class EvaluationConfig:
     subsets_per_size: int = 3
     images_per_size: int = 200
     test_subsets_per_size: int = 10
+    test_images_per_size: int = 2000
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class EvaluationConfig:
         _check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
         _check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
         _check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
-        for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size"):
+        for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size", "test_images_per_size"):
             value = getattr(self, name)
             _check(f"evaluation.{name}", value, value >= 1, "a whole number of at least 1")
 

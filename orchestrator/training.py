@@ -10,7 +10,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,11 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[wanted]
 
 
+def computing(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
+    """Where forward passes run: autocast for half precision, nothing for float32."""
+    return nullcontext() if precision == torch.float32 else torch.autocast(device.type, dtype=precision)
+
+
 def train(
     network: nn.Module,
     images: ImageSet,
@@ -132,7 +137,6 @@ def train(
         optimizer.load_state_dict(resume.optimizer)
         rows = list(resume.rows)
     steps = Steps(len(images), config, workers)
-    context = torch.autocast(device.type, dtype=precision) if precision != torch.float32 else nullcontext()
     for epoch in range(len(rows), config.epochs):
         started = clock()
         torch.manual_seed(_epoch_seed(config.seed, epoch) + workers.rank)  # dropout
@@ -142,7 +146,7 @@ def train(
             optimizer.param_groups[0]["lr"] = steps.learning_rate(batch.step)
             mine = batch.mine.to(device)
             pixels, labels = _augmented(images.images[mine], batch, crop, flip), images.labels[mine]
-            with context:
+            with computing(device, precision):
                 output = model(images.normalise(pixels))
             loss, shown = _losses(output, labels, method, num_classes=num_classes, workers=workers, size=batch.size)
             optimizer.zero_grad(set_to_none=True)

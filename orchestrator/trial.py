@@ -151,7 +151,8 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
             report({"epoch": epoch.row["epoch"], "epochs": config.training.epochs, "loss": epoch.row["loss"]})
         if workers.rank == 0:
             started = time.perf_counter()
-            points = _finish(trial, network, data, files, store, rows)
+            trained = prepare(network.eval(), data, config, precision=precision)
+            points = _finish(trial, trained, data, files, store, rows)
             record(
                 "finished",
                 seconds=sum(row["seconds"] for row in rows),
@@ -202,11 +203,10 @@ class _Recorder:
 
 
 def _finish(
-    trial: Trial, network: nn.Module, data: Data, files: Files, store: DeltaStore, epochs: list[dict[str, Any]]
+    trial: Trial, trained: Trained, data: Data, files: Files, store: DeltaStore, epochs: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Keep weights and counts, then the rows of epochs and validation points."""
-    trained = prepare(network.eval(), data, trial.config)
-    files.write(trial.file("weights.safetensors"), dump_weights(network))
+    files.write(trial.file("weights.safetensors"), dump_weights(trained.network))
     files.write(trial.file("frequencies.safetensors"), dump_frequencies(trained.frequencies))
     evaluation = trial.config.evaluation
     points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
