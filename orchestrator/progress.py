@@ -46,7 +46,7 @@ class Progress(Callback):
         """Say what is going to happen; ``read`` gives the sweep as it stands."""
         self._read, sweep = read, read()
         over = sum(one.is_over for one in sweep.trials)
-        self._sweep, self._budget, self._slots, self._done_before = sweep, config.sweep.trials, concurrency, over
+        self._sweep, self._budget, self._done_before = sweep, config.sweep.trials, over
         self._started = self._clock()
         say = self._console.print
         say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={config.search.name}")
@@ -66,11 +66,14 @@ class Progress(Callback):
         """A line above the display."""
         self._console.print(text, highlight=False)
 
-    def end(self, sweep: Sweep) -> None:
-        """Close the display and sum up."""
+    def close(self) -> None:
+        """End the display that refreshes; what is printed later follows it."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def end(self, sweep: Sweep) -> None:
+        """Sum up."""
         finished = sum(one.status == "finished" for one in sweep.trials)
         took = f" in {_duration(self._clock() - self._started)}" if finished > self._done_before else ""
         self._console.print(

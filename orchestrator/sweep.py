@@ -56,7 +56,10 @@ def run_sweep(config: Config, progress: Progress) -> Sweep:
             progress.begin(config, concurrency, proposals.sweep)
             shared = ray.put(data)
             if proposals.missing:
-                _tune(proposals, shared, concurrency, progress)
+                try:
+                    _tune(proposals, shared, concurrency, progress)
+                finally:
+                    progress.close()
             progress.say("measuring the front on the test images")
             _measure_front(proposals.sweep(), root, shared)
         show_sweep(proposals.sweep(), root)
