@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from moda_core import build_model, unit_layers, watch_units
+from moda_core import build_model, modular_losses, unit_layers, watch_units
+from moda_core.units import unit_values
 
 
 class Twice(nn.Module):
@@ -70,6 +71,41 @@ def test_half_precision_units_are_averaged_in_float32():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         _, units = watch_units(network, unit_layers(network, images))(images)
     assert {unit.dtype for unit in units} == {torch.float32}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_channel_means_and_their_gradient(layout):
+    generator = torch.Generator().manual_seed(0)
+    activation = torch.randn(3, 4, 5, 6, generator=generator, dtype=torch.float64)
+    activation = activation.contiguous(memory_format=layout).requires_grad_()
+    torch.testing.assert_close(unit_values(activation), activation.mean((2, 3)))
+    assert torch.autograd.gradcheck(unit_values, activation)
+    (gradient,) = torch.autograd.grad(unit_values(activation).sum(), activation)
+    assert gradient.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_means_of_half_precision_are_as_precise_as_it(layout):
+    activation = torch.randn(16, 8, 32, 32, generator=torch.Generator().manual_seed(0)).relu()
+    activation = activation.contiguous(memory_format=layout)
+    half = activation.bfloat16()
+    found = unit_values(half)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, half.float().mean((2, 3)), rtol=2**-8, atol=0)
+    assert torch.equal(unit_values(torch.zeros_like(half)), torch.zeros(16, 8))  # a dead unit stays exactly dead
+
+
+def test_half_precision_keeps_the_losses_within_a_hundredth():
+    network = build_model("resnet18", in_channels=3, image_size=16, num_classes=4, width=8)
+    network.to(memory_format=torch.channels_last)
+    images, labels = torch.randn(32, 3, 16, 16), torch.arange(32) % 4
+    watched = watch_units(network, unit_layers(network, images))
+    exact = modular_losses(watched(images)[1], labels, num_classes=4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, units = watched(images)
+    half = modular_losses(units, labels, num_classes=4)
+    for one, other in zip(half, exact, strict=True):
+        assert float(one.detach()) == pytest.approx(float(other.detach()), rel=0.01)
 
 
 def test_tracing_leaves_modes_and_statistics_alone():
