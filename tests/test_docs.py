@@ -65,4 +65,6 @@ def test_the_example_cluster_file_is_valid():
     import yaml
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    validate_config(prepare_config(yaml.safe_load((ROOT / "cluster" / "on-premise.yaml").read_text())))
+    config = prepare_config(yaml.safe_load((ROOT / "cluster" / "on-premise.yaml").read_text()))
+    validate_config(config)  # raises
+    assert config["available_node_types"]

@@ -29,6 +29,18 @@ SWEEP = (
 )
 
 
+def start(storage, *overrides):
+    """The sweep in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "sweep", *SWEEP, *overrides],
+        cwd=ROOT,
+        env={**os.environ, "MODA_STORAGE": str(storage)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def until(condition, what, seconds=120.0):
     end = time.monotonic() + seconds
     while not condition():
@@ -42,14 +54,7 @@ def epochs_done(checkpoint):
 
 
 def test_interrupting_says_how_to_go_on(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", "sweep", *SWEEP],
-        cwd=ROOT,
-        env={**os.environ, "MODA_STORAGE": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(tmp_path)
     until((tmp_path / "trials" / "killed-0000" / "checkpoint.pt").exists, "the first checkpoint")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=90)
@@ -59,14 +64,7 @@ def test_interrupting_says_how_to_go_on(tmp_path):
 
 def test_a_killed_worker_is_replaced_and_goes_on(tmp_path):
     """What the out-of-memory killer does to a trial."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", "sweep", *SWEEP, "sweep.trials=1"],
-        cwd=ROOT,
-        env={**os.environ, "MODA_STORAGE": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(tmp_path, "sweep.trials=1")
     until((tmp_path / "trials" / "killed-0000" / "checkpoint.pt").exists, "the first checkpoint")
     for pid in descendants(process.pid):
         if "ImplicitFunc" in Path(f"/proc/{pid}/cmdline").read_text():
@@ -101,19 +99,14 @@ def descendants(pid):
 def test_kill_9_and_the_same_command_again(tmp_path):
     store = DeltaStore(str(tmp_path))
     checkpoint = tmp_path / "trials" / "killed-0001" / "checkpoint.pt"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", "sweep", *SWEEP],
-        cwd=ROOT,
-        env={**os.environ, "MODA_STORAGE": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start(tmp_path)
     try:
         until(checkpoint.exists, "the second trial's first checkpoint")
         until(lambda: len(epochs_done(checkpoint)) >= 3, "its third epoch")
     finally:
         os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     time.sleep(5)  # its workers notice, and end
     assert [one.status for one in trial_states(store.read("trials", "killed"))] == ["finished", "started"]
     before = epochs_done(checkpoint)
