@@ -215,13 +215,11 @@ def _live(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor) -> di
     return live
 
 
-def count_parameters(graph: ChannelGraph, held: dict[str, Tensor]) -> Tensor:
-    """Trainable parameters of each of K networks: (K,) float64, exact below 2^53."""
-    return count_shared_parameters(graph, held).diagonal()
-
-
 def count_shared_parameters(graph: ChannelGraph, held: dict[str, Tensor]) -> Tensor:
-    """Trainable parameters that each pair of K networks both hold: (K, K) float64, each one's own on the diagonal."""
+    """Trainable parameters that each pair of K networks both hold: (K, K), each one's own on the diagonal.
+
+    In float64, exact below 2^53.
+    """
     total = torch.zeros((), dtype=torch.float64)
     for node in graph.nodes:
         for name, axes in node.tensors().items():

@@ -143,7 +143,7 @@ def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = N
         ValueError: no module set there, a class it does not have, or files that are not what the manifest says.
     """
     manifest = read_manifest(path)
-    return _assemble(manifest, _read_checked(Path(path), WEIGHTS, manifest), classes)
+    return _read_set(manifest, _read_checked(Path(path), WEIGHTS, manifest)).compose(classes)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -179,25 +179,39 @@ def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
     return data
 
 
-def _assemble(manifest: dict[str, Any], weights: bytes, classes: Sequence[str] | None) -> Modules:
+@dataclass(frozen=True)
+class _ModuleSet:
+    """A set read and checked once, from which any subset of classes is composed."""
+
+    manifest: dict[str, Any]
+    graph: ChannelGraph
+    masks: list[Tensor]
+    union: dict[str, Tensor]
+    state: dict[str, Tensor]
+
+    def compose(self, classes: Sequence[str] | None) -> Modules:
+        names = self.manifest["class_names"]
+        wanted = list(names) if classes is None else list(classes)
+        unknown = [name for name in wanted if name not in names]
+        if unknown:
+            raise ValueError(f"classes {unknown} are not in this module set; it has {names}")
+        class_ids = [names.index(name) for name in wanted]
+        network = cut_graph(self.graph, self.state, merge_masks(self.masks, class_ids), class_ids, held=self.union)
+        return Modules(network, wanted, self.manifest).eval()
+
+
+def _read_set(manifest: dict[str, Any], weights: bytes) -> _ModuleSet:
     graph = graph_from_json(manifest.get("graph"))
     names = manifest["class_names"]
     if len(names) != graph.output.channels:
         raise ValueError(f"{MANIFEST} names {len(names)} classes, its graph has {graph.output.channels} logits")
-    wanted = list(names) if classes is None else list(classes)
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        raise ValueError(f"classes {unknown} are not in this module set; it has {names}")
     try:
         tensors = safetensors.torch.load(weights)
     except (safetensors.SafetensorError, KeyError, RuntimeError, OverflowError, ValueError) as error:
         raise ValueError(f"{WEIGHTS} is no safetensors file: {error}") from error
     masks = _checked_masks(tensors, graph)
     union = _held_union(graph, masks)
-    state = _checked_state(tensors, graph, union)
-    class_ids = [names.index(name) for name in wanted]
-    network = cut_graph(graph, state, merge_masks(masks, class_ids), class_ids, held=union)
-    return Modules(network, wanted, manifest).eval()
+    return _ModuleSet(manifest, graph, masks, union, _checked_state(tensors, graph, union))
 
 
 def _held_union(graph: ChannelGraph, masks: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -244,9 +258,10 @@ def _prove(
     """The largest difference, over all classes together and pairs of neighbours, from the very bytes to be written."""
     names = manifest["class_names"]
     subsets = [list(range(len(names)))] + [[one, (one + 1) % len(names)] for one in range(len(names)) if len(names) > 2]
+    written = _read_set(manifest, weights)
     differences = []
     for class_ids in subsets:
-        loaded = _assemble(manifest, weights, [names[class_id] for class_id in class_ids]).to(images.device)
+        loaded = written.compose([names[class_id] for class_id in class_ids]).to(images.device)
         masked = mask_network(network, layers, merge_masks(masks, class_ids), class_ids)
         difference = largest_difference(masked, loaded, images)
         if not difference <= LARGEST_DIFFERENCE:  # also when it is no number

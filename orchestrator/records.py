@@ -147,7 +147,7 @@ def claim_sweep(store: ResultStore, config: Config, *, prefix: str, now: datetim
         "created": now,
         "identity": canonical(identity(config)),
         "config": json.dumps(to_plain(config), allow_nan=False),  # unsorted: objectives have an order
-        "versions": canonical({name: metadata.version(name) for name in PACKAGES}),
+        "versions": canonical(package_versions()),
     }
     store.append("sweeps", [row])
     return name_sweep(store, config, prefix=prefix)
@@ -231,6 +231,11 @@ def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: dat
         "coefficients": canonical(dict(trial.coefficients)),
         **more,
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Of the packages that results depend on."""
+    return {name: metadata.version(name) for name in PACKAGES}
 
 
 def utc_now() -> datetime:

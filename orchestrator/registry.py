@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from moda_core.manifest import MANIFEST, check_file, parse_manifest
 from moda_core.module_file import write_whole
 from orchestrator.config import to_plain
 from orchestrator.data import load_data
-from orchestrator.records import PACKAGES, Point, Sweep
+from orchestrator.records import Point, Sweep, package_versions
 from orchestrator.sections import ConfigError, DataConfig
 from orchestrator.storage import Files
 from orchestrator.trial import Trial, load_trained
@@ -106,7 +105,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         "config": to_plain(dataclasses.replace(config, storage="")),
         "validation": point.metrics,
         "test": point.test,
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": package_versions(),
     }
     files = Files(root)
     name = set_name(sweep, point)

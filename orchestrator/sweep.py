@@ -171,8 +171,9 @@ def _measure_front(sweep: Sweep, root: str, data: "ray.ObjectRef[Data]") -> None
     training = sweep.config.training
     task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=training.gpus_per_worker)(measure_on_test)
     waiting = []
+    untested = [point for point in sweep.front if point.test is None]
     for state in sweep.trials:
-        choices = [(p.tau, p.threshold) for p in sweep.front if p.trial.number == state.number and p.test is None]
+        choices = [(point.tau, point.threshold) for point in untested if point.trial.number == state.number]
         if choices:
             config = sweep.config.with_coefficients(state.coefficients)
             trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
