@@ -6,14 +6,16 @@ slices weights to the channels that :func:`moda_core.graph.held_channels` says a
 
 import operator
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.graph import ChannelGraph, channel_graph, held_channels
+from moda_core.cutting import Cutter, Select, tensor_of
+from moda_core.graph import ChannelGraph, Held, held_channels
 from moda_core.masks import check_class_ids
-from moda_core.operations import MIXING, Node, build_module
-from moda_core.units import UnitLayers, evaluating, rewrite_units
+from moda_core.tracing import channel_graph
+from moda_core.units import UnitLayers, along, evaluating, rewrite_units
 
 LARGEST_DIFFERENCE = 1e-4  # between cut and masked logits in float32, relative to the largest logit
 
@@ -35,24 +37,20 @@ def mask_network(
         ValueError: masks that do not fit the layers or keep nothing of one; no class, or one named twice.
     """
     _check_keep(keep, layers.widths, [layer.name for layer in layers])
+    named = [str(node.target) for node in layers.graph.nodes if node.op in ("call_module", "get_attr")]
+    parts: dict[str, Any] = {name: operator.attrgetter(name)(network) for name in named}
     ours = "moda"
-    while hasattr(network, ours):  # a name that the network does not use
+    while any(name.split(".")[0] == ours for name in parts):  # a name that the network does not use
         ours += "_"
     graph = rewrite_units(layers, lambda graph, node, index: graph.call_module(f"{ours}.mask_{index}", (node,)))
     output = next(node for node in graph.nodes if node.op == "output")
     with graph.inserting_before(output):
         output.args = (graph.call_module(f"{ours}.classes", (output.args[0],)),)
     device = next(network.parameters()).device
-    root = nn.Module()
-    for name, module in network.named_children():
-        root.add_module(name, module)
-    for name, parameter in network.named_parameters(recurse=False):
-        root.register_parameter(name, parameter)
-    for name, buffer in network.named_buffers(recurse=False):
-        root.register_buffer(name, buffer)
-    added = {f"mask_{index}": UnitMask(keep_N.to(device)) for index, keep_N in enumerate(keep)}
-    root.add_module(ours, nn.ModuleDict({**added, "classes": Select(torch.tensor(list(class_ids), device=device))}))
-    return fx.GraphModule(root, graph)
+    for index, (layer, keep_N) in enumerate(zip(layers, keep, strict=True)):
+        parts[f"{ours}.mask_{index}"] = UnitMask(keep_N.to(device), layer.dimension)
+    parts[f"{ours}.classes"] = Select(torch.tensor(list(class_ids), device=device))
+    return fx.GraphModule(parts, graph)
 
 
 def cut_network(
@@ -74,32 +72,23 @@ def cut_graph(
     keep: Sequence[Tensor],
     class_ids: Sequence[int],
     *,
-    held: Mapping[str, Tensor] | None = None,
+    held: Held | None = None,
 ) -> fx.GraphModule:
-    """Cut a channel graph whose ``state`` holds the channels of ``held`` (boolean (channels,) a node; None: all)."""
+    """Cut a channel graph whose ``state`` holds what ``held`` says (constants not folded; None: everything)."""
     check_class_ids(class_ids, graph.output.channels)
     outputs_C = torch.zeros(graph.output.channels, dtype=torch.bool)
     outputs_C[list(class_ids)] = True
     rows = held_channels(graph, [keep_N.cpu()[None] for keep_N in keep], outputs_C[None])
-    return _Cutter(graph, state, {name: row[0] for name, row in rows.items()}, held).build(class_ids)
+    return Cutter(graph, state, rows.row(0), held).build(class_ids)
 
 
-def slice_state(
-    graph: ChannelGraph,
-    state: Mapping[str, Tensor],
-    want: Mapping[str, Tensor],
-    have: Mapping[str, Tensor] | None = None,
-) -> dict[str, Tensor]:
-    """The tensors of ``state`` (which hold the channels of ``have``; None: all) cut to the channels of ``want``."""
-    sliced = {}
-    for node in graph.nodes:
-        for name, axes in node.tensors().items():
-            tensor = state[f"{node.name}.{name}"]
-            tensor = tensor[_positions(node.name, want, have).to(tensor.device)]
-            if axes == "oi":
-                tensor = tensor[:, _positions(node.inputs[0], want, have).to(tensor.device)]
-            sliced[f"{node.name}.{name}"] = tensor.contiguous()
-    return sliced
+def slice_state(graph: ChannelGraph, state: Mapping[str, Tensor], want: Held) -> dict[str, Tensor]:
+    """The tensors of a whole network's ``state`` cut to what ``want`` holds, over all calls of a layer."""
+    return {
+        f"{name}.{tensor}": tensor_of(graph, state, graph.by_name[name], tensor, want, None).contiguous()
+        for name in graph.calls
+        for tensor in graph.by_name[name].tensors()
+    }
 
 
 def largest_difference(masked: nn.Module, cut: nn.Module, images: Tensor) -> float:
@@ -115,144 +104,14 @@ def largest_difference(masked: nn.Module, cut: nn.Module, images: Tensor) -> flo
 class UnitMask(nn.Module):
     """Multiplies units or channels by 0 or 1."""
 
-    def __init__(self, keep_N: Tensor) -> None:
+    def __init__(self, keep_N: Tensor, dimension: int) -> None:
         super().__init__()
         self.register_buffer("keep_N", keep_N)
         self.keep_N: Tensor
+        self.dimension = dimension
 
     def forward(self, activation: Tensor) -> Tensor:
-        return activation * self.keep_N.view(1, -1, *[1] * (activation.ndim - 2)).to(activation.dtype)
-
-
-class Select(nn.Module):
-    """Takes channels (or logits) by index."""
-
-    def __init__(self, index: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("index", index)
-        self.index: Tensor
-
-    def forward(self, values: Tensor) -> Tensor:
-        return values.index_select(1, self.index)
-
-
-class Place(nn.Module):
-    """Puts channels at an index among ``channels`` of them; the others are zero."""
-
-    def __init__(self, index: Tensor, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("index", index)
-        self.index: Tensor
-        self.channels = channels
-
-    def forward(self, values: Tensor) -> Tensor:
-        empty = values.new_zeros(values.shape[0], self.channels, *values.shape[2:])
-        return empty.index_copy(1, self.index, values)
-
-
-class AddAt(nn.Module):
-    """Adds a branch of fewer channels to one that has them all."""
-
-    def __init__(self, index: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("index", index)
-        self.index: Tensor
-
-    def forward(self, whole: Tensor, part: Tensor) -> Tensor:
-        return whole.index_add(1, self.index, part)
-
-
-class _Cutter:
-    """Builds the network of one set of held channels, node by node."""
-
-    def __init__(
-        self,
-        graph: ChannelGraph,
-        state: Mapping[str, Tensor],
-        want: Mapping[str, Tensor],
-        have: Mapping[str, Tensor] | None,
-    ) -> None:
-        self.graph = graph
-        self.want = want
-        self.state = slice_state(graph, state, want, have)
-        self.device = next(iter(state.values())).device
-        self.out = fx.Graph()
-        self.modules: dict[str, nn.Module] = {}
-        self.built: dict[str, fx.Node] = {}  # a node that holds no channel is not built
-
-    def build(self, class_ids: Sequence[int]) -> fx.GraphModule:
-        for node in self.graph.nodes:
-            if node.op == "input":
-                self.built[node.name] = self.out.placeholder("images")
-            elif self.want[node.name].any():
-                self.built[node.name] = self._add(node) if node.op == "add" else self._one_input(node)
-        held = self.want[self.graph.output.name].nonzero().flatten().tolist()
-        if missing := [class_id for class_id in class_ids if class_id not in held]:
-            raise ValueError(f"the logits of classes {missing} are masked away; they are no units")
-        last = self.built[self.graph.output.name]
-        order = [held.index(class_id) for class_id in class_ids]
-        if order != list(range(len(held))):
-            last = self._call("classes", Select(torch.tensor(order, device=self.device)), last)
-        self.out.output(last)
-        return fx.GraphModule(self.modules, self.out).eval()
-
-    def _one_input(self, node: Node) -> fx.Node:
-        source = node.inputs[0]
-        if node.op not in MIXING and node.op != "flatten":
-            value = self._aligned(node, source)
-        else:
-            if source not in self.built:
-                raise ValueError(f"node {node.name!r} would read no channel at all; keep a unit of the layer before it")
-            value = self.built[source]
-        tensors = {name: self.state[f"{node.name}.{name}"] for name in node.tensors()}
-        inputs, outputs = int(self.want[source].sum()), int(self.want[node.name].sum())
-        return self._call(node.name, build_module(node, tensors, inputs=inputs, outputs=outputs), value)
-
-    def _aligned(self, node: Node, source: str) -> fx.Node:
-        """The source with exactly the channels that ``node`` holds: some left out, missing ones as zeros."""
-        target = self.want[node.name]
-        if source not in self.built:
-            raise ValueError(f"node {node.name!r} would read no channel at all; keep a unit of the layer before it")
-        value, common = self._common(node, source)
-        if bool((common == target).all()):
-            return value
-        return self._call(f"{node.name}_place", Place(self._index(common[target]), int(target.sum())), value)
-
-    def _common(self, node: Node, source: str) -> tuple[fx.Node, Tensor]:
-        """The channels that the source has and the node holds."""
-        has = self.want[source]
-        common = has & self.want[node.name]
-        if bool((common == has).all()):
-            return self.built[source], common
-        return self._call(f"{node.name}_from_{source}", Select(self._index(common[has])), self.built[source]), common
-
-    def _add(self, node: Node) -> fx.Node:
-        target = self.want[node.name]
-        branches = [name for name in node.inputs if (self.want[name] & target).any()]
-        branches.sort(key=lambda name: int((self.want[name] & target).sum()), reverse=True)
-        whole = self._aligned(node, branches[0])
-        if len(branches) == 1:
-            return whole
-        part, common = self._common(node, branches[1])
-        if bool((common == target).all()):
-            return self.out.call_function(operator.add, (whole, part))
-        return self._call(f"{node.name}_at", AddAt(self._index(common[target])), whole, part)
-
-    def _call(self, label: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
-        name = f"op{len(self.modules)}_{label}"  # unique, and no attribute that a module has anyway
-        self.modules[name] = module
-        return self.out.call_module(name, inputs)
-
-    def _index(self, chosen: Tensor) -> Tensor:
-        return chosen.nonzero().flatten().to(self.device)
-
-
-def _positions(name: str, want: Mapping[str, Tensor], have: Mapping[str, Tensor] | None) -> Tensor:
-    """Where the wanted channels of a node stand among the held ones."""
-    if have is None:
-        return want[name].nonzero().flatten()
-    assert not (want[name] & ~have[name]).any(), name
-    return want[name][have[name]].nonzero().flatten()
+        return activation * along(self.keep_N[None], activation, self.dimension)
 
 
 def _check_keep(keep: Sequence[Tensor], widths: Sequence[int], names: Sequence[str]) -> None:

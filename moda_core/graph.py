@@ -1,26 +1,26 @@
 """How unit masks run through a network: which channels each operation still has to hold.
 
-A channel outside a unit layer's mask is zero for its consumers, so it need not be held; a channel that nobody reads
-need not be computed. What a node holds is what is *live* (not known to be zero) and *needed* (read by somebody).
+Under a mask a channel is *zero* (a dropped unit), *constant* (what batch norm makes of a dropped unit: the same number
+for every image and pixel) or *varying*. Zeros and constants need not be computed: who reads them is given the number,
+or has it folded into its bias. What a node holds is what varies and is read by somebody.
 
-Shapes: K masks side by side (one a class, or just one), ch channels of a node, N_l units of layer l.
+Shapes: K masks side by side (one a class, or just one), ch channels of a node, G groups, N_l units of layer l.
 """
 
-import operator
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from moda_core.operations import MIXING, PER_CHANNEL, TRAINABLE, Attribute, Node, describe_module
-from moda_core.units import RELU_FUNCTIONS, RELU_METHODS, UnitLayers, trace_with_shapes
+from moda_core.operations import BROADCASTING, MIXING, NORMALISING, TRAINABLE, Node
 
-ADD_FUNCTIONS = (operator.add, operator.iadd, torch.add)
-ADD_METHODS = ("add", "add_")
-IN_PLACE = (operator.iadd, F.relu_, torch.relu_)
 LARGEST_CHANNELS = 2**24  # of all nodes together: what is allocated to follow masks through a graph
+LARGEST_IMAGE = 2**28  # channels x pixels of a node
+RESIZING = frozenset({"input", "conv2d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "reshape", "flatten"})
+INDEXED = frozenset({"select", "flatten", "concat"})  # gathering nodes that do not read channel k for channel k
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,11 @@ class ChannelGraph:
             unknown = [name for name in node.inputs if name not in seen]
             if unknown:
                 raise ValueError(f"node {node.name!r} reads {unknown}, which no earlier node gives")
-            _check_channels(node, [seen[name] for name in node.inputs], self.widths)
+            _check_channels(node, [seen[name] for name in node.inputs])
+            _check_size(node, [seen[name] for name in node.inputs])
+            _check_unit_layer(node, self.widths)
+            if node.shares is not None:
+                _check_shared(node, seen)
             seen[node.name] = node
         layers = sorted(node.unit_layer for node in self.nodes if node.unit_layer is not None)
         if layers != list(range(len(self.widths))):
@@ -60,176 +64,286 @@ class ChannelGraph:
         """The node that gives the logits."""
         return self.nodes[-1]
 
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        """The nodes by name."""
+        return {node.name: node for node in self.nodes}
 
-def _check_channels(node: Node, inputs: list[Node], widths: tuple[int, ...]) -> None:
+    @cached_property
+    def calls(self) -> dict[str, list[Node]]:
+        """The nodes that use a node's tensors, itself first, by its name."""
+        calls: dict[str, list[Node]] = {node.name: [node] for node in self.nodes if node.shares is None}
+        for node in self.nodes:
+            if node.shares is not None:
+                calls[node.shares].append(node)
+        return calls
+
+
+def _check_channels(node: Node, inputs: list[Node]) -> None:
+    have = [one.channels for one in inputs]
     expected = node.channels
-    if node.op in PER_CHANNEL and inputs:
-        expected = inputs[0].channels
-        if any(one.channels != expected for one in inputs):
-            raise ValueError(
-                f"node {node.name!r} adds {[one.channels for one in inputs]} channels; expected equal ones"
-            )
+    if node.op == "conv2d":
+        if have[0] % node.groups:
+            raise ValueError(f"node {node.name!r}: {have[0]} input channels do not split into {node.groups} groups")
+    elif node.op == "concat":
+        expected = sum(have)
     elif node.op == "flatten":
-        expected = inputs[0].channels * int(node.attributes["repeat"])  # type: ignore[arg-type]
+        expected = have[0] * math.prod(inputs[0].size)
+    elif node.op == "select":
+        index: list[int] = node.attributes["index"]  # type: ignore[assignment]
+        expected = len(index)
+        if max(index) >= have[0]:
+            raise ValueError(f"node {node.name!r} selects channel {max(index)} of {have[0]}")
+    elif node.op not in ("input", "linear"):
+        expected = have[0]
+        if any(one != expected for one in have):
+            raise ValueError(f"node {node.name!r}: {node.op} of {have} channels; expected equal ones")
     if node.channels != expected:
         raise ValueError(f"node {node.name!r} has {node.channels} channels; its inputs make {expected}")
-    if node.unit_layer is not None:
-        if not 0 <= node.unit_layer < len(widths):
-            raise ValueError(f"node {node.name!r}: there is no unit layer {node.unit_layer}")
-        if widths[node.unit_layer] != node.channels:
-            raise ValueError(
-                f"node {node.name!r} has {node.channels} channels, its layer {widths[node.unit_layer]} units"
-            )
 
 
-def channel_graph(
-    network: nn.Module, layers: UnitLayers, example_input: Tensor
-) -> tuple[ChannelGraph, dict[str, Tensor]]:
-    """The network's channel graph and its tensors, named ``node.tensor`` (the network's own: nothing is copied).
+def _check_size(node: Node, inputs: list[Node]) -> None:
+    sizes = [one.size for one in inputs]
+    right = node.channels * math.prod(node.size) <= LARGEST_IMAGE
+    if node.op == "linear":
+        right = right and (*sizes, node.size) == ((), ())
+    elif node.op == "flatten":
+        right = right and node.size == ()
+    elif node.op == "reshape":
+        right = right and math.prod(node.size) == math.prod(sizes[0])
+    elif node.op in BROADCASTING:
+        right = right and len({len(size) for size in sizes}) == 1
+        right = right and node.size == tuple(max(sides) for sides in zip(*sizes, strict=True))
+        right = right and all(have in (1, side) for size in sizes for have, side in zip(size, node.size, strict=True))
+    elif node.op not in RESIZING:
+        right = right and all(size == node.size for size in sizes)
+    if not right:
+        raise ValueError(f"node {node.name!r}: {node.op} of sizes {sizes} does not make {node.channels} x {node.size}")
 
-    Raises:
-        ValueError: an operation that the allow-list does not know, by node and name.
+
+def _check_unit_layer(node: Node, widths: tuple[int, ...]) -> None:
+    if node.unit_layer is None:
+        return
+    if not 0 <= node.unit_layer < len(widths):
+        raise ValueError(f"node {node.name!r}: there is no unit layer {node.unit_layer}")
+    if widths[node.unit_layer] != node.channels:
+        raise ValueError(f"node {node.name!r} has {node.channels} channels, its layer {widths[node.unit_layer]} units")
+
+
+def _check_shared(node: Node, seen: Mapping[str, Node]) -> None:
+    first = seen.get(str(node.shares))
+    if first is None or first.shares is not None or not first.tensors():
+        raise ValueError(f"node {node.name!r} shares the tensors of {node.shares!r}, which has none of its own")
+    same = (first.op, first.channels, dict(first.attributes)) == (node.op, node.channels, dict(node.attributes))
+    same = same and seen[first.inputs[0]].channels == seen[node.inputs[0]].channels
+    if not same or (node.op == "layer_norm" and first.size != node.size):
+        raise ValueError(f"node {node.name!r} shares the tensors of {node.shares!r}, which is another operation")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a network holds of every node, for K masks (K, ch) or for one of them (ch,).
+
+    Attributes:
+        channels: node name -> which of its output channels.
+        reads: name of a mixing node -> which input channels its weights are held for.
+        constant: node name -> which output channels are a constant other than zero, whether read or not.
     """
-    graph = trace_with_shapes(network, example_input)
-    layer_of = {layer.node: index for index, layer in enumerate(layers)}
-    modules = dict(network.named_modules())
-    nodes: list[Node] = []
-    state: dict[str, Tensor] = {}
-    logits = next(node.args[0] for node in graph.nodes if node.op == "output")
-    if not isinstance(logits, fx.Node):
-        raise ValueError(
-            f"{type(network).__name__} returns {logits}; a network that returns its logits alone is needed"
-        )
-    called: dict[str, str] = {}
-    for fx_node in graph.nodes:
-        if fx_node.op == "output":
-            break
-        op, attributes = _describe(fx_node, modules)
-        _refuse_in_place(fx_node, modules)
-        channels = int(fx_node.meta["tensor_meta"].shape[1])
-        inputs = tuple(one.name for one in fx_node.all_input_nodes)
-        if op == "add" and len(inputs) == 1:
-            inputs *= 2  # x + x
-        if op == "flatten":
-            attributes = {"repeat": channels // fx_node.all_input_nodes[0].meta["tensor_meta"].shape[1]}
-        node = Node(fx_node.name, op, inputs, channels, attributes, layer_of.get(fx_node.name))
-        nodes.append(node)
-        if node.tensors() and called.setdefault(str(fx_node.target), node.name) != node.name:
-            raise ValueError(
-                f"node {node.name!r}: {fx_node.target!r} is called twice; cutting shared weights is not known"
-            )
-        for name in node.tensors():
-            state[f"{node.name}.{name}"] = getattr(modules[str(fx_node.target)], name).detach()
-        if fx_node is logits:
-            break
-    return ChannelGraph(tuple(nodes), tuple(layers.widths)), state
+
+    channels: Mapping[str, Tensor]
+    reads: Mapping[str, Tensor]
+    constant: Mapping[str, Tensor]
+
+    def row(self, index: int) -> "Held":
+        """What is held under one of the K masks."""
+        parts = (self.channels, self.reads, self.constant)
+        return Held(*({name: rows[index] for name, rows in part.items()} for part in parts))
 
 
-def _refuse_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> None:
-    """A cut network computes without side effects, so nobody else may read what a node overwrites."""
-    in_place = bool(node.kwargs.get("inplace")) or node.target in IN_PLACE
-    if node.op == "call_method":
-        in_place = str(node.target).endswith("_")
-    elif node.op == "call_module":
-        in_place = bool(getattr(modules[str(node.target)], "inplace", False))
-    if in_place and len(node.all_input_nodes[0].users) > 1:
-        readers = [user.name for user in node.all_input_nodes[0].users if user is not node]
-        raise ValueError(f"node {node.name!r} works in place on what {readers} read too; make it inplace=False")
-
-
-def _describe(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[str, dict[str, Attribute]]:
-    if node.op == "placeholder":
-        return "input", {}
-    found: tuple[str, dict[str, Attribute]] | None = None
-    if node.op == "call_module":
-        found = describe_module(modules[str(node.target)])
-    elif node.target in RELU_FUNCTIONS or (node.op == "call_method" and node.target in RELU_METHODS):
-        found = "relu", {}
-    elif node.target in ADD_FUNCTIONS or (node.op == "call_method" and node.target in ADD_METHODS):
-        shapes = [one.meta["tensor_meta"].shape if isinstance(one, fx.Node) else None for one in node.args]
-        found = ("add", {}) if shapes == shapes[:1] * 2 and None not in shapes and not node.kwargs else None
-    elif node.target is torch.flatten or (node.op == "call_method" and node.target == "flatten"):
-        found = ("flatten", {}) if node.args[1:] == (1,) or node.kwargs == {"start_dim": 1} else None
-    elif node.target is F.adaptive_avg_pool2d and node.args[1:] in ((1,), ((1, 1),)):
-        found = "adaptive_avg_pool2d", {"output_size": [1, 1]}
-    if found is None:
-        what = modules[str(node.target)] if node.op == "call_module" else f"{node.target} with {node.args[1:]}"
-        raise ValueError(
-            f"node {node.name!r}: cutting does not know the operation {what}; the masked network still works"
-        )
-    return found
-
-
-def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor) -> dict[str, Tensor]:
+def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor, *, fold: bool = True) -> Held:
     """What every node has to hold under K masks at once: the images whole, a flattened channel with all its features.
 
     Args:
         graph: the network.
         keep: L boolean tensors of (K, N_l).
         outputs_KC: boolean, which logits each of the K networks gives.
-
-    Returns:
-        For each node a boolean (K, channels).
+        fold: False to hold the constant channels too: what any network with fewer units is cut from.
     """
-    live = _live(graph, keep, outputs_KC)
-    rows = outputs_KC.shape[0]
-    needed = {node.name: outputs_KC.new_zeros(rows, node.channels) for node in graph.nodes}
-    needed[graph.output.name] |= outputs_KC
-    held: dict[str, Tensor] = {}
-    for node in reversed(graph.nodes):
-        held_K = live[node.name] & needed[node.name]
-        if node.op == "input":
-            held_K = live[node.name]
-        elif node.op == "flatten":
-            repeat = int(node.attributes["repeat"])  # type: ignore[arg-type]
-            held_K = held_K.view(rows, -1, repeat).any(2).repeat_interleave(repeat, dim=1)
-        held[node.name] = held_K
-        for name in node.inputs:
-            if node.op in MIXING:
-                needed[name] |= held_K.any(1, keepdim=True)
-            elif node.op == "flatten":
-                needed[name] |= held_K.view(rows, -1, int(node.attributes["repeat"])).any(2)  # type: ignore[arg-type]
-            else:
-                needed[name] |= held_K
-                if node.op == "batch_norm":  # of zeros alone it makes constants, and still needs something to read
-                    alone_K = held_K.any(1, keepdim=True) & ~(held_K & live[name]).any(1, keepdim=True)
-                    needed[name] |= alone_K & _first(live[name])
-    return held
+    live, varying = _states(graph, keep, outputs_KC)
+    if not fold:
+        varying = live
+    again = {name: calls for name, calls in graph.calls.items() if len(calls) > 1}
+    shared: dict[str, tuple[Tensor, Tensor]] = {}
+    while True:
+        held = _backward(graph, live, varying, outputs_KC, shared, again)
+        grown = {
+            name: (
+                torch.stack([held.channels[node.name] for node in calls]).any(0),
+                torch.stack([held.reads.get(node.name, outputs_KC) for node in calls]).any(0),
+            )
+            for name, calls in again.items()
+        }
+        if all(name in shared and _equal(grown[name], shared[name]) for name in grown):
+            return held
+        shared = grown
 
 
-def _first(live_K: Tensor) -> Tensor:
-    """The first live channel of each row alone."""
-    return live_K & (live_K.cumsum(1) == 1)
+def _equal(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def _live(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor) -> dict[str, Tensor]:
+def _states(
+    graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Of every node, the channels that are not known to be zero, and of these the ones that are not constant."""
     live: dict[str, Tensor] = {}
+    varying: dict[str, Tensor] = {}
     for node in graph.nodes:
-        if node.op in MIXING or node.op in ("input", "batch_norm"):  # batch norm turns a zero into a constant
-            live_K = outputs_KC.new_ones(outputs_KC.shape[0], node.channels)
-        elif node.op == "flatten":
-            live_K = live[node.inputs[0]].repeat_interleave(int(node.attributes["repeat"]), dim=1)  # type: ignore[arg-type]
+        every_K = outputs_KC.new_ones(outputs_KC.shape[0], node.channels)
+        if node.op == "input" or (node.op == "layer_norm" and node.attributes["affine"]):
+            live_K = varying_K = every_K
+        elif node.op in MIXING or node.op in NORMALISING:
+            live_K = of_group(node, live[node.inputs[0]])
+            padded = node.padded or node.op in NORMALISING
+            varying_K = live_K if padded else of_group(node, varying[node.inputs[0]])
+            if "bias" in node.tensors():
+                live_K = every_K
         else:
-            live_K = torch.stack([live[name] for name in node.inputs]).any(0)
-        live[node.name] = live_K if node.unit_layer is None else live_K & keep[node.unit_layer]
-    return live
+            live_K = _gathered(graph, node, live, every_K)
+            varying_K = _gathered(graph, node, varying, every_K)
+            if node.op == "mul":
+                live_K = live[node.inputs[0]] & live[node.inputs[1]]
+                varying_K = varying_K & live_K
+            if node.padded:
+                varying_K = live_K
+            if node.makes_constants:
+                live_K = every_K
+        if node.unit_layer is not None:
+            live_K, varying_K = live_K & keep[node.unit_layer], varying_K & keep[node.unit_layer]
+        live[node.name], varying[node.name] = live_K, varying_K
+    return live, varying
 
 
-def count_shared_parameters(graph: ChannelGraph, held: dict[str, Tensor]) -> Tensor:
+def _gathered(graph: ChannelGraph, node: Node, states: Mapping[str, Tensor], every_K: Tensor) -> Tensor:
+    """Which output channels of a gathering node read a channel that is marked in any of its inputs."""
+    if node.op not in INDEXED:
+        return torch.stack([states[name] for name in node.inputs]).any(0)
+    marked_K = torch.zeros_like(every_K)
+    sources = node.gathers([graph.by_name[name].channels for name in node.inputs])
+    for name, source in zip(node.inputs, sources, strict=True):
+        marked_K |= states[name][:, source.clamp(min=0)] & (source >= 0)
+    return marked_K
+
+
+def of_group(node: Node, marked_K: Tensor) -> Tensor:
+    """(K, output channels) of a mixing or normalising node: whether any input channel of its group is marked."""
+    return _any_of_group(node, marked_K).repeat_interleave(node.channels // _groups(node), dim=1)
+
+
+def _groups(node: Node) -> int:
+    return node.groups if node.op != "layer_norm" else 1
+
+
+def _any_of_group(node: Node, marked_K: Tensor) -> Tensor:
+    return marked_K.view(len(marked_K), _groups(node), -1).any(2)
+
+
+def _backward(
+    graph: ChannelGraph,
+    live: Mapping[str, Tensor],
+    varying: Mapping[str, Tensor],
+    outputs_KC: Tensor,
+    shared: Mapping[str, tuple[Tensor, Tensor]],
+    again: Mapping[str, list[Node]],
+) -> Held:
+    """From the logits back: what somebody reads. A layer that is called again holds the same in each call."""
+    needed = {node.name: outputs_KC.new_zeros(len(outputs_KC), node.channels) for node in graph.nodes}
+    needed[graph.output.name] |= outputs_KC
+    channels: dict[str, Tensor] = {}
+    reads: dict[str, Tensor] = {}
+    for node in reversed(graph.nodes):
+        root = node.shares or node.name
+        held_K = varying[node.name] & needed[node.name]
+        if node.op == "input":
+            held_K = varying[node.name]
+        if root in shared:
+            held_K = held_K | (shared[root][0] & held_K.any(1, keepdim=True))
+        if node.op == "flatten":
+            features = node.channels // graph.by_name[node.inputs[0]].channels
+            held_K = held_K.view(len(held_K), -1, features).any(2).repeat_interleave(features, dim=1)
+        elif node.op in NORMALISING:
+            held_K = of_group(node, held_K)
+        channels[node.name] = held_K
+        if node.op in MIXING:
+            source = node.inputs[0]
+            # A layer that is called again has one bias for all calls, so nothing is folded into it.
+            read_K = live[source] if node.padded or root in again else varying[source]
+            width = graph.by_name[source].channels // node.groups
+            read_K = read_K & _any_of_group(node, held_K).repeat_interleave(width, dim=1)
+            if root in shared:
+                read_K = read_K | (shared[root][1] & held_K.any(1, keepdim=True))
+            reads[node.name] = read_K
+            needed[source] |= read_K
+        else:
+            _need(graph, node, held_K, needed)
+    return Held(channels, reads, {name: live[name] & ~varying[name] for name in live})
+
+
+def _need(graph: ChannelGraph, node: Node, held_K: Tensor, needed: dict[str, Tensor]) -> None:
+    if node.op not in INDEXED:
+        for name in node.inputs:
+            needed[name] |= held_K
+        return
+    sources = node.gathers([graph.by_name[name].channels for name in node.inputs])
+    for name, source in zip(node.inputs, sources, strict=True):
+        own = source >= 0
+        counts = torch.zeros(needed[name].shape, dtype=torch.int32).index_add_(1, source[own], held_K[:, own].int())
+        needed[name] |= counts > 0
+
+
+def count_shared_parameters(graph: ChannelGraph, held: Held) -> Tensor:
     """Trainable parameters that each pair of K networks both hold: (K, K), each one's own on the diagonal.
 
     In float64, exact below 2^53.
     """
     total = torch.zeros((), dtype=torch.float64)
-    for node in graph.nodes:
-        for name, axes in node.tensors().items():
-            if name not in TRAINABLE:
+    for name, calls in graph.calls.items():
+        node = graph.by_name[name]
+        for tensor, axes in node.tensors().items():
+            if tensor not in TRAINABLE:
                 continue
-            shared = _pairs(held[node.name])
-            if axes == "oi":
-                shared = shared * _pairs(held[node.inputs[0]]) * torch.Size(node.kernel()).numel()
+            held_K = torch.stack([held.channels[call.name] for call in calls]).any(0)
+            if axes in ("oi", "p"):
+                read_K = torch.stack([held.reads[call.name] for call in calls]).any(0)
+                shared = _weight_pairs(node, held_K, read_K) * math.prod(node.kernel())
+            else:
+                shared = _pairs(held_K) * (math.prod(node.size) if axes == "os" else 1)
             total = total + shared
     return total
+
+
+def count_flops(graph: ChannelGraph, held: Held) -> Tensor:
+    """Floating point operations of the convolutions and linear layers, for one image: (K,), a multiply-add is two."""
+    total = torch.zeros((), dtype=torch.float64)
+    for node in graph.nodes:
+        if node.op in MIXING:
+            held_KG = held.channels[node.name].view(-1, node.groups, node.channels // node.groups).sum(2)
+            reads = held.reads[node.name]
+            read_KG = reads.view(len(reads), node.groups, -1).sum(2)
+            weights_K = (held_KG.double() * read_KG.double()).sum(1) * math.prod(node.kernel())
+            total = total + 2 * weights_K * math.prod(node.size)
+    return total
+
+
+def _weight_pairs(node: Node, held_K: Tensor, read_K: Tensor) -> Tensor:
+    """Kernels that two networks both hold: in each group, shared outputs times shared inputs."""
+    if node.groups == 1:
+        return _pairs(held_K) * _pairs(read_K)
+    inputs = read_K.shape[1] // node.groups
+    if inputs == 1:  # depthwise: an output has one kernel, there when its input is read
+        return _pairs(held_K & read_K.repeat_interleave(node.channels // node.groups, dim=1))
+    held_GK, read_GK = (part.view(len(part), node.groups, -1).transpose(0, 1).double() for part in (held_K, read_K))
+    return ((held_GK @ held_GK.mT) * (read_GK @ read_GK.mT)).sum(0)
 
 
 def _pairs(held_K: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 from moda_core.graph import ChannelGraph
 from moda_core.operations import Node
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 LARGEST_MANIFEST = 16 * 2**20
@@ -75,7 +75,7 @@ def check_file(name: str, data: bytes, manifest: Mapping[str, Any]) -> None:
 
 def node_to_json(node: Node) -> dict[str, Any]:
     """A node as JSON can hold it."""
-    return asdict(node) | {"inputs": list(node.inputs)}
+    return asdict(node) | {"inputs": list(node.inputs), "size": list(node.size)}
 
 
 def graph_from_json(value: Any) -> ChannelGraph:
@@ -85,7 +85,9 @@ def graph_from_json(value: Any) -> ChannelGraph:
     if not 0 < len(value["nodes"]) <= LARGEST_NODES:
         raise ValueError(f"{MANIFEST}: the graph has {len(value['nodes'])} nodes; 1 to {LARGEST_NODES} are allowed")
     try:
-        nodes = [Node(**{**node, "inputs": tuple(node["inputs"])}) for node in value["nodes"]]
+        nodes = [
+            Node(**{**node, "inputs": tuple(node["inputs"]), "size": tuple(node["size"])}) for node in value["nodes"]
+        ]
         return ChannelGraph(tuple(nodes), tuple(value["widths"]))
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{MANIFEST}: the graph is malformed: {error}") from error

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moda_core.graph import ChannelGraph, channel_graph, count_shared_parameters, held_channels
+from moda_core.graph import ChannelGraph, count_shared_parameters, held_channels
+from moda_core.tracing import channel_graph
 from moda_core.units import UnitLayers
 
 
@@ -54,7 +55,7 @@ def sizes_and_overlaps(graph: ChannelGraph, masks: Sequence[Tensor]) -> ModuleMe
     return ModuleMetrics(
         module_size=float(size_C.mean() / full),
         module_overlap=float(both.mean() / full) if classes > 1 else 0.0,
-        overlap_jaccard=float((both / either).mean()) if classes > 1 else 0.0,
+        overlap_jaccard=float((both / either.clamp(min=1)).mean()) if classes > 1 else 0.0,
         sizes_C=size_C / full,
         parameters=int(full),
     )

@@ -19,8 +19,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, fx, nn
 
+from moda_core.cutting import stored_shape
 from moda_core.extract import LARGEST_DIFFERENCE, cut_graph, largest_difference, mask_network, slice_state
-from moda_core.graph import ChannelGraph, channel_graph, held_channels
+from moda_core.graph import ChannelGraph, Held, held_channels
 from moda_core.manifest import (
     LARGEST_MANIFEST,
     MANIFEST,
@@ -33,6 +34,7 @@ from moda_core.manifest import (
     parse_manifest,
 )
 from moda_core.masks import merge_masks
+from moda_core.tracing import channel_graph
 from moda_core.units import UnitLayers
 
 
@@ -111,7 +113,7 @@ def save_modules(
     graph, state = channel_graph(network, layers, check_images)
     if len(class_names) != graph.output.channels or len(set(class_names)) != len(class_names):
         raise ValueError(f"class_names={list(class_names)} must be {graph.output.channels} different names")
-    union = _held_union(graph, masks)
+    union = held_union(graph, masks)
     tensors = {f"state.{key}": value.cpu() for key, value in slice_state(graph, state, union).items()}
     tensors |= {f"mask.{index}": mask_CN.cpu() for index, mask_CN in enumerate(masks)}
     weights = safetensors.torch.save(tensors)
@@ -186,7 +188,7 @@ class _ModuleSet:
     manifest: dict[str, Any]
     graph: ChannelGraph
     masks: list[Tensor]
-    union: dict[str, Tensor]
+    union: Held
     state: dict[str, Tensor]
 
     def compose(self, classes: Sequence[str] | None) -> Modules:
@@ -210,14 +212,14 @@ def _read_set(manifest: dict[str, Any], weights: bytes) -> _ModuleSet:
     except (safetensors.SafetensorError, KeyError, RuntimeError, OverflowError, ValueError) as error:
         raise ValueError(f"{WEIGHTS} is no safetensors file: {error}") from error
     masks = _checked_masks(tensors, graph)
-    union = _held_union(graph, masks)
+    union = held_union(graph, masks)
     return _ModuleSet(manifest, graph, masks, union, _checked_state(tensors, graph, union))
 
 
-def _held_union(graph: ChannelGraph, masks: Sequence[Tensor]) -> dict[str, Tensor]:
+def held_union(graph: ChannelGraph, masks: Sequence[Tensor]) -> Held:
     union = [mask_CN.cpu().any(0, keepdim=True) for mask_CN in masks]
-    held = held_channels(graph, union, torch.ones(1, graph.output.channels, dtype=torch.bool))
-    return {name: rows[0] for name, rows in held.items()}
+    every = torch.ones(1, graph.output.channels, dtype=torch.bool)
+    return held_channels(graph, union, every, fold=False).row(0)
 
 
 def _checked_masks(tensors: Mapping[str, Tensor], graph: ChannelGraph) -> list[Tensor]:
@@ -231,13 +233,11 @@ def _checked_masks(tensors: Mapping[str, Tensor], graph: ChannelGraph) -> list[T
     return masks
 
 
-def _checked_state(tensors: Mapping[str, Tensor], graph: ChannelGraph, union: dict[str, Tensor]) -> dict[str, Tensor]:
+def _checked_state(tensors: Mapping[str, Tensor], graph: ChannelGraph, union: Held) -> dict[str, Tensor]:
     state = {}
-    for node in graph.nodes:
-        for name, axes in node.tensors().items():
-            key = f"{node.name}.{name}"
-            inputs = int(union[node.inputs[0]].sum())
-            shape = node.shape(axes, int(union[node.name].sum()), inputs)
+    for node in (graph.by_name[name] for name in graph.calls):
+        for name in node.tensors():
+            key, shape = f"{node.name}.{name}", stored_shape(graph, node, name, union)
             tensor = tensors.get(f"state.{key}")
             if tensor is None or not tensor.is_floating_point() or tuple(tensor.shape) != shape:
                 raise ValueError(f"{WEIGHTS}: {key} is missing or has not the shape {shape} that the graph gives it")

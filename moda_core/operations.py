@@ -1,49 +1,78 @@
 """The operations that a cut network may be made of: an allow-list, each with its attributes and its tensors.
 
-What an operation does to channels is one of four kinds:
+What an operation does to channels (dimension 1) is of one kind:
 
-- *mixing* (convolution, linear): every output channel reads every input channel;
-- *per channel* (batch norm, ReLU, pools, addition ...): output channel k reads channel k of its inputs;
-- ``flatten``: channel k becomes the features k * H * W ... (k + 1) * H * W - 1;
+- *mixing* (convolution, linear): an output channel reads every input channel, or every one of its group;
+- *normalising* (group norm, layer norm): an output channel reads its group's input channels, itself among them;
+- *gathering* (all others): output channel k reads one channel of each input, :meth:`Node.gathers` says which;
 - ``input``: the images.
 
-A tensor's axes are spelled "oi" (output x input channels, then the kernel) or "o": slicing a tensor, counting its
-elements and checking its shape all read that one spelling.
+A tensor's axes are spelled "oi" (output x input channels, then the kernel), "p" (the pairs of an output and an input
+channel of its group, in order, then the kernel), "o", or "os" (output channels, then the node's size): slicing a
+tensor, counting its elements and checking its shape all read that one spelling.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Attribute = int | float | bool | list[int]
 
 MIXING = frozenset({"conv2d", "linear"})
-PER_CHANNEL = frozenset(
-    {"add", "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "dropout", "identity", "max_pool2d", "relu"}
+NORMALISING = frozenset({"group_norm", "layer_norm"})
+BROADCASTING = frozenset({"add", "mul"})
+POINTWISE = frozenset(
+    {"relu", "relu6", "leaky_relu", "hardswish", "silu", "gelu", "tanh", "sigmoid", "hardsigmoid", "scale_shift"}
 )
 
-# Attribute kinds: "pair" two whole numbers, "whole" one, "number" finite, "flag" true or false.
+# Attribute kinds: "pair" two whole numbers, "whole" one, "wholes" any number of them, "number" finite, "flag" true or
+# false.
+POOL = {"kernel_size": "pair", "stride": "pair", "padding": "pair", "ceil_mode": "flag"}
 ATTRIBUTES: dict[str, dict[str, str]] = {
     "input": {},
-    "conv2d": {"kernel_size": "pair", "stride": "pair", "padding": "pair", "dilation": "pair", "bias": "flag"},
+    "conv2d": {
+        "kernel_size": "pair",
+        "stride": "pair",
+        "padding": "pair",
+        "dilation": "pair",
+        "groups": "whole",
+        "bias": "flag",
+    },
     "linear": {"bias": "flag"},
     "batch_norm": {"eps": "number", "momentum": "number", "affine": "flag", "dimensions": "whole"},
+    "group_norm": {"groups": "whole", "eps": "number", "affine": "flag"},
+    "layer_norm": {"eps": "number", "affine": "flag", "bias": "flag"},
     "relu": {},
-    "max_pool2d": {"kernel_size": "pair", "stride": "pair", "padding": "pair", "ceil_mode": "flag"},
-    "avg_pool2d": {"kernel_size": "pair", "stride": "pair", "padding": "pair", "ceil_mode": "flag"},
+    "relu6": {},
+    "leaky_relu": {"negative_slope": "number"},
+    "hardswish": {},
+    "silu": {},
+    "gelu": {"tanh": "flag"},
+    "tanh": {},
+    "sigmoid": {},
+    "hardsigmoid": {},
+    "scale_shift": {"factor": "number", "offset": "number"},
+    "max_pool2d": POOL,
+    "avg_pool2d": POOL | {"count_include_pad": "flag"},
     "adaptive_avg_pool2d": {"output_size": "pair"},
     "dropout": {"p": "number"},
     "identity": {},
-    "flatten": {"repeat": "whole"},
+    "reshape": {},
+    "flatten": {},
+    "select": {"index": "wholes"},
+    "concat": {},
     "add": {},
+    "mul": {},
 }
-INPUTS = {"input": 0, "add": 2}  # every other operation has one
+INPUTS = {"input": 0, "add": 2, "mul": 2}  # concat has any number, every other operation one
+ZERO_TO_CONSTANT = frozenset({"batch_norm", "sigmoid", "hardsigmoid"})  # a channel of zeros becomes another constant
 TRAINABLE = ("weight", "bias")
 LARGEST_NUMBER = 1_000_000  # of any attribute or channel count: what a manifest may ask for is capped
 LARGEST_PAIR = 1024  # of a kernel, a stride, a padding ...
+LARGEST_PIXELS = 2**24
 
 
 @dataclass(frozen=True)
@@ -54,17 +83,21 @@ class Node:
         name: unique, an identifier.
         op: a key of :data:`ATTRIBUTES`.
         inputs: names of earlier nodes.
-        channels: size of dimension 1 of its output in the full network.
+        channels: dimension 1 of its output in the full network.
+        size: the dimensions after it.
         attributes: as the allow-list says.
         unit_layer: index of the unit layer that this node is, None for any other.
+        shares: the earlier node whose tensors this one uses (a layer that is called again); None: it has its own.
     """
 
     name: str
     op: str
     inputs: tuple[str, ...]
     channels: int
+    size: tuple[int, ...]
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     unit_layer: int | None = None
+    shares: str | None = None
 
     def __post_init__(self) -> None:
         if self.op not in ATTRIBUTES:
@@ -74,29 +107,72 @@ class Node:
             raise ValueError(f"node {self.name!r}: {self.op} takes {sorted(expected)}, not {self.attributes!r:.200}")
         for key, kind in expected.items():
             if not _is_kind(self.attributes[key], kind):
-                raise ValueError(f"node {self.name!r}: {key}={self.attributes[key]!r} is no {kind}")
-        if len(self.inputs) != INPUTS.get(self.op, 1):
-            raise ValueError(f"node {self.name!r}: {self.op} does not take {len(self.inputs)} inputs")
+                raise ValueError(f"node {self.name!r}: {key}={self.attributes[key]!r:.200} is no {kind}")
+        count = len(self.inputs)
+        if count == 0 if self.op == "concat" else count != INPUTS.get(self.op, 1):
+            raise ValueError(f"node {self.name!r}: {self.op} does not take {count} inputs")
         if not _is_kind(self.channels, "whole") or self.channels < 1:
             raise ValueError(f"node {self.name!r}: channels={self.channels!r} is no positive whole number")
+        if not _is_kind(list(self.size), "wholes") or not 0 < math.prod(self.size) <= LARGEST_PIXELS:
+            raise ValueError(f"node {self.name!r}: size={self.size!r:.200} has not 1 to {LARGEST_PIXELS} pixels")
+        if self.op in ("conv2d", "group_norm") and (self.groups < 1 or self.channels % self.groups):
+            raise ValueError(f"node {self.name!r}: {self.channels} channels do not split into {self.groups} groups")
+
+    @property
+    def groups(self) -> int:
+        """Groups of channels that do not read each other's: 1 unless the attribute says otherwise."""
+        return int(self.attributes.get("groups", 1))  # type: ignore[arg-type]
+
+    @property
+    def padded(self) -> bool:
+        """Whether zeros are added around the image, so that a constant channel does not stay constant."""
+        if self.op == "avg_pool2d" and not self.attributes["count_include_pad"]:
+            return False
+        return self.op in ("conv2d", "avg_pool2d") and self.attributes["padding"] != [0, 0]
+
+    @property
+    def makes_constants(self) -> bool:
+        """Whether a channel of zeros becomes a channel of another constant."""
+        return self.op in ZERO_TO_CONSTANT or (self.op == "scale_shift" and self.attributes["offset"] != 0)
 
     def tensors(self) -> dict[str, str]:
         """The node's tensors: name -> axes."""
-        if self.op in MIXING:
-            return {"weight": "oi"} | ({"bias": "o"} if self.attributes["bias"] else {})
-        if self.op == "batch_norm":
-            running = {"running_mean": "o", "running_var": "o"}
-            return running | ({"weight": "o", "bias": "o"} if self.attributes["affine"] else {})
-        return {}
+        bias = {"bias": "o"} if self.attributes.get("bias") else {}
+        match self.op:
+            case "conv2d" | "linear":
+                return {"weight": "oi" if self.groups == 1 else "p"} | bias
+            case "batch_norm":
+                running = {"running_mean": "o", "running_var": "o"}
+                return running | ({"weight": "o", "bias": "o"} if self.attributes["affine"] else {})
+            case "group_norm" if self.attributes["affine"]:
+                return {"weight": "o", "bias": "o"}
+            case "layer_norm" if self.attributes["affine"]:
+                return {"weight": "os"} | ({"bias": "os"} if bias else {})
+            case _:
+                return {}
 
     def kernel(self) -> tuple[int, ...]:
         """The trailing dimensions of the weight: (kH, kW) of a convolution, none of a linear layer."""
         size = self.attributes.get("kernel_size") if self.op == "conv2d" else None
         return tuple(size) if isinstance(size, list) else ()
 
-    def shape(self, axes: str, outputs: int, inputs: int) -> tuple[int, ...]:
-        """The shape of a tensor of the given axes for so many output and input channels."""
-        return (outputs, inputs, *self.kernel()) if axes == "oi" else (outputs,)
+    def gathers(self, inputs: Sequence[int]) -> list[Tensor]:
+        """For each input (of so many channels) of a gathering node: the channel that each output channel reads.
+
+        -1 where an output channel reads none of that input.
+        """
+        own = torch.arange(self.channels)
+        if self.op == "select":
+            return [torch.tensor(self.attributes["index"])]
+        if self.op == "flatten":
+            return [own // (self.channels // inputs[0])]
+        if self.op == "concat":
+            ends = torch.tensor(inputs).cumsum(0)
+            return [
+                torch.where((own < end) & (own >= end - count), own - (end - count), -1)
+                for end, count in zip(ends.tolist(), inputs, strict=True)
+            ]
+        return [own] * len(inputs)
 
 
 def _is_kind(value: object, kind: str) -> bool:
@@ -105,6 +181,8 @@ def _is_kind(value: object, kind: str) -> bool:
             return isinstance(value, bool)
         case "number":
             return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
+        case "wholes":
+            return isinstance(value, list) and all(_is_kind(one, "whole") for one in value)
         case "pair":
             return (
                 isinstance(value, list)
@@ -113,92 +191,3 @@ def _is_kind(value: object, kind: str) -> bool:
             )
         case _:
             return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER
-
-
-def describe_module(module: nn.Module) -> tuple[str, dict[str, Attribute]] | None:
-    """The operation and attributes of a layer, None if the allow-list has no such operation."""
-    match module:
-        case nn.Conv2d() if module.groups == 1 and module.padding_mode == "zeros" and module.padding != "same":
-            padding = [0, 0] if isinstance(module.padding, str) else _pair(module.padding)
-            return "conv2d", {
-                "kernel_size": _pair(module.kernel_size),
-                "stride": _pair(module.stride),
-                "padding": padding,
-                "dilation": _pair(module.dilation),
-                "bias": module.bias is not None,
-            }
-        case nn.Linear():
-            return "linear", {"bias": module.bias is not None}
-        case nn.BatchNorm1d() | nn.BatchNorm2d() if module.track_running_stats and module.momentum is not None:
-            return "batch_norm", {
-                "eps": module.eps,
-                "momentum": module.momentum,
-                "affine": module.affine,
-                "dimensions": 2 if isinstance(module, nn.BatchNorm2d) else 1,
-            }
-        case nn.ReLU():
-            return "relu", {}
-        case nn.MaxPool2d() if _pair(module.dilation) == [1, 1] and not module.return_indices:
-            return "max_pool2d", _pool(module)
-        case nn.AvgPool2d() if module.count_include_pad and module.divisor_override is None:
-            return "avg_pool2d", _pool(module)
-        case nn.AdaptiveAvgPool2d() if module.output_size is not None and None not in _pair(module.output_size):
-            return "adaptive_avg_pool2d", {"output_size": _pair(module.output_size)}
-        case nn.Dropout() | nn.Dropout2d():
-            return "dropout", {"p": module.p}
-        case nn.Identity():
-            return "identity", {}
-        case nn.Flatten() if module.start_dim == 1 and module.end_dim == -1:
-            return "flatten", {}
-        case _:
-            return None
-
-
-def build_module(node: Node, tensors: Mapping[str, Tensor], *, inputs: int, outputs: int) -> nn.Module:
-    """A layer that does what ``node`` does, from ``inputs`` to ``outputs`` channels, holding ``tensors``."""
-    options: dict[str, Any] = {key: _tuple(value) for key, value in node.attributes.items()}
-    module: nn.Module
-    match node.op:
-        case "conv2d":
-            module = nn.Conv2d(inputs, outputs, device="meta", **options)
-        case "linear":
-            module = nn.Linear(inputs, outputs, device="meta", **options)
-        case "batch_norm":
-            kind = nn.BatchNorm2d if options.pop("dimensions") == 2 else nn.BatchNorm1d
-            module = kind(outputs, device="meta", **options)
-            module.num_batches_tracked = torch.zeros((), dtype=torch.int64, device=tensors["running_mean"].device)
-        case "relu":
-            module = nn.ReLU()
-        case "max_pool2d":
-            module = nn.MaxPool2d(**options)
-        case "avg_pool2d":
-            module = nn.AvgPool2d(**options)
-        case "adaptive_avg_pool2d":
-            module = nn.AdaptiveAvgPool2d(**options)
-        case "dropout":
-            module = nn.Dropout(**options)
-        case "identity":
-            module = nn.Identity()
-        case _:
-            assert node.op == "flatten", node.op
-            module = nn.Flatten()
-    if tensors:
-        module.load_state_dict(dict(tensors), strict=False, assign=True)
-    return module
-
-
-def _pair(value: int | tuple[int, ...] | Any) -> list[int]:
-    return [value, value] if not isinstance(value, tuple | list) else list(value)
-
-
-def _tuple(value: Attribute) -> Attribute | tuple[int, ...]:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _pool(module: nn.MaxPool2d | nn.AvgPool2d) -> dict[str, Attribute]:
-    return {
-        "kernel_size": _pair(module.kernel_size),
-        "stride": _pair(module.stride),
-        "padding": _pair(module.padding),
-        "ceil_mode": module.ceil_mode,
-    }

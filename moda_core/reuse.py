@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.units import UnitLayers, evaluating, rewrite_units
+from moda_core.units import UnitLayers, along, evaluating, rewrite_units
 
 
 class Images(Protocol):
@@ -187,13 +187,13 @@ def _row_masked_graph(layers: UnitLayers) -> fx.Graph:
 
     def mask(graph: fx.Graph, node: fx.Node, layer: int) -> fx.Node:
         factor = next(one for one in graph.nodes if one.op == "placeholder" and one.target == f"extra_{layer}")
-        return graph.call_function(_mask_rows, (node, factor))
+        return graph.call_function(_mask_rows, (node, factor, layers[layer].dimension))
 
     return rewrite_units(layers, mask, extra_inputs=len(layers))
 
 
-def _mask_rows(activation: Tensor, factor_BN: Tensor) -> Tensor:
-    return activation * factor_BN.view(*factor_BN.shape, *[1] * (activation.ndim - 2)).to(activation.dtype)
+def _mask_rows(activation: Tensor, factor_BN: Tensor, dimension: int) -> Tensor:
+    return activation * along(factor_BN, activation, dimension)
 
 
 def _summary(correct_P: Tensor, draw: ReuseDraw) -> ReuseAccuracy:

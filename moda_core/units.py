@@ -1,8 +1,9 @@
 """Which call sites of a network are unit layers, and one value per unit and sample (docs/method.md).
 
-A unit layer is one *call* of a ReLU in the traced graph: a module called twice is two layers, a functional ReLU is a
-layer like any other. A convolutional unit is a channel, its value the mean over height and width; a fully connected
-unit is one value.
+A unit layer is one *call* of an activation in the traced graph: a module called twice is two layers, a functional ReLU
+is a layer like any other. A convolutional unit is a channel, its value the mean over height and width; a fully
+connected unit is one value, in a Transformer the mean over the tokens. Where the activation goes below zero the mean is
+of absolute values.
 
 Shapes: B samples, N_l units of layer l.
 """
@@ -14,22 +15,38 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
+from torch.fx.node import map_aggregate
 from torch.nn import functional as F
 
-RELU_FUNCTIONS = (F.relu, F.relu_, torch.relu, torch.relu_)
-RELU_METHODS = ("relu", "relu_")
+from moda_core.activations import ACTIVATIONS, KIND_OF_FUNCTION, KIND_OF_METHOD, KIND_OF_MODULE, Activation
+
 DROPOUT_FUNCTIONS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
 WEIGHTED_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv3d, torch.matmul, torch.bmm)
+OPAQUE = ("torchvision.ops.stochastic_depth",)  # modules that draw at random in training: tracing would freeze them
 
 
 @dataclass(frozen=True)
 class UnitLayer:
-    """One unit layer: its name ("blocks.0.relu#2"), its node in the traced graph, and its number of units."""
+    """One unit layer.
+
+    Attributes:
+        name: of the call site ("blocks.0.relu#2").
+        node: its node in the traced graph.
+        units: their number.
+        kind: the activation, a key of ``ACTIVATIONS``.
+        dimension: where the units lie in its output: 1 after a convolution, -1 after a linear layer over tokens.
+    """
 
     name: str
     node: str
     units: int
+    kind: str = "relu"
+    dimension: int = 1
+
+    @property
+    def activation(self) -> Activation:
+        """What is known of its activation."""
+        return ACTIVATIONS[self.kind]
 
 
 @dataclass(frozen=True)
@@ -55,32 +72,35 @@ class UnitLayers:
 
 
 def unit_layers(network: nn.Module, example_input: Tensor) -> UnitLayers:
-    """Trace ``network`` and find its unit layers. A ReLU with no weights after it makes logits and is none.
+    """Trace ``network`` and find its unit layers. An activation with no weights after it makes logits and is none.
 
     Args:
         network: any network that ``torch.fx`` can trace symbolically.
         example_input: one batch, for the shapes; its values do not matter.
 
     Raises:
-        ValueError: the network cannot be traced, has no ReLU, or calls dropout as a function (tracing would freeze it).
+        ValueError: the network cannot be traced, has no activation that is known, or calls dropout as a function
+            (tracing would freeze it).
     """
     graph = trace_with_shapes(network, example_input)
     modules = dict(network.named_modules())
     layers: list[UnitLayer] = []
     calls: dict[str, int] = {}
     for node in graph.nodes:
-        name = _relu_name(node, modules)
-        if name is None or _leads_to_logits(node, modules):
+        kind = activation_kind(node, modules)
+        if kind is None or _leads_to_logits(node, modules):
             continue
+        name = _call_site(node, kind)
         calls[name] = calls.get(name, 0) + 1
-        shape = node.meta["tensor_meta"].shape
-        if len(shape) not in (2, 4):
-            raise ValueError(
-                f"unit layer {name!r} gives a tensor of shape {tuple(shape)}; expected (B, N) or (B, N, H, W)"
-            )
-        layers.append(UnitLayer(name if calls[name] == 1 else f"{name}#{calls[name]}", node.name, shape[1]))
+        shape = node.meta["value"].shape
+        dimension = _unit_dimension(node, modules)
+        name = name if calls[name] == 1 else f"{name}#{calls[name]}"
+        layers.append(UnitLayer(name, node.name, shape[dimension], kind, dimension))
     if not layers:
-        raise ValueError(f"{type(network).__name__} has no ReLU, so it has no unit layers to make modules of")
+        raise ValueError(
+            f"{type(network).__name__} has no unit layers to make modules of: it calls none of"
+            f" {', '.join(sorted(ACTIVATIONS))} before a layer with weights"
+        )
     return UnitLayers(graph, tuple(layers))
 
 
@@ -92,7 +112,8 @@ def watch_units(network: nn.Module, layers: UnitLayers) -> fx.GraphModule:
     watched: list[fx.Node] = []
 
     def watch(graph: fx.Graph, node: fx.Node, layer: int) -> fx.Node:
-        watched.append(graph.call_function(unit_values, (node,)))
+        one = layers[layer]
+        watched.append(graph.call_function(unit_values, (node, one.dimension, one.activation.signed)))
         return node
 
     graph = rewrite_units(layers, watch)
@@ -101,30 +122,50 @@ def watch_units(network: nn.Module, layers: UnitLayers) -> fx.GraphModule:
     return fx.GraphModule(network, graph)
 
 
-def unit_values(activation: Tensor) -> Tensor:
-    """One value per unit and sample of a ReLU's output: (B, N) copied, (B, N, H, W) as the mean over H and W.
+def unit_values(activation: Tensor, dimension: int = 1, signed: bool = False) -> Tensor:
+    """One value per unit and sample: (B, N) itself, anything larger as the mean over all dimensions but two.
 
     Summed and returned in float32 or wider, whatever the activation's type: losses and statistics stay there (on a CPU
     the mean of a bfloat16 activation is rounded to its precision once). A copy, since what follows may work in place.
+
+    Args:
+        activation: an activation's output, the batch first.
+        dimension: of the units.
+        signed: whether it goes below zero; absolute values are taken then.
     """
+    wide = torch.promote_types(activation.dtype, torch.float32)
+    if activation.ndim == 4 and dimension == 1:
+        means: Tensor = _ChannelMean.apply(activation, signed)  # type: ignore[no-untyped-call]
+        return means
+    magnitude = activation.abs() if signed else activation
     if activation.ndim == 2:
-        return activation.to(torch.promote_types(activation.dtype, torch.float32), copy=True)
-    means: Tensor = _ChannelMean.apply(activation)  # type: ignore[no-untyped-call]
-    return means
+        return magnitude.to(wide, copy=True)
+    others = [axis for axis in range(1, activation.ndim) if axis != dimension % activation.ndim]
+    return magnitude.mean(others, dtype=wide)
+
+
+def along(factor_BN: Tensor, activation: Tensor, dimension: int) -> Tensor:
+    """A factor for every (row and) unit in the shape and type that multiplies an activation."""
+    shape = [factor_BN.shape[0]] + [1] * (activation.ndim - 1)
+    shape[dimension] = factor_BN.shape[1]
+    return factor_BN.view(shape).to(activation.dtype)
 
 
 class _ChannelMean(torch.autograd.Function):
-    """Mean over height and width whose gradient has the activation's own memory layout.
+    """Mean (absolute) value over height and width whose gradient has the activation's own memory layout.
 
     The gradient of ``Tensor.mean`` is expanded with strides of zero, or in float32, and what adds it to the gradient
     from the next layer is then several times slower than it need be.
     """
 
     @staticmethod
-    def forward(ctx: Any, activation: Tensor) -> Tensor:
+    def forward(ctx: Any, activation: Tensor, signed: bool) -> Tensor:
         ctx.shape, ctx.dtype = activation.shape, activation.dtype
         last = activation.is_contiguous(memory_format=torch.channels_last)
         ctx.layout = torch.channels_last if last else torch.contiguous_format
+        if signed:
+            ctx.save_for_backward(activation)
+            activation = activation.abs()
         if activation.dtype == torch.bfloat16 and activation.device.type == "cpu" and last:
             # A product with ones sums in float32 at the speed of a matrix product; a reduction over bfloat16 crawls.
             flat = activation.permute(0, 2, 3, 1).flatten(1, 2)
@@ -132,10 +173,12 @@ class _ChannelMean(torch.autograd.Function):
         return activation.mean((2, 3), dtype=torch.promote_types(activation.dtype, torch.float32))
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
         pixels = ctx.shape[2] * ctx.shape[3]
         gradient: Tensor = (grad_outputs[0] / pixels).to(ctx.dtype)[:, :, None, None]
-        return gradient.expand(ctx.shape).contiguous(memory_format=ctx.layout)
+        if ctx.saved_tensors:
+            return gradient * ctx.saved_tensors[0].sign(), None
+        return gradient.expand(ctx.shape).contiguous(memory_format=ctx.layout), None
 
 
 def rewrite_units(
@@ -171,21 +214,80 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m).__module__ in OPAQUE or bool(super().is_leaf_module(m, module_qualified_name))
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph once and leaves every node's value in ``node.meta["value"]``; of tensors only type and shape."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        n.meta["value"] = map_aggregate(result, lambda one: one.to("meta") if isinstance(one, Tensor) else one)
+        return result
+
+
 def trace_with_shapes(network: nn.Module, example_input: Tensor) -> fx.Graph:
-    """The network's symbolic graph with every node's shape in ``node.meta["tensor_meta"]``."""
+    """The network's symbolic graph, run once: every node's value (of a tensor its shape) in ``node.meta["value"]``."""
     try:
-        graph = fx.Tracer().trace(network)
-    except (fx.proxy.TraceError, TypeError, NotImplementedError, RuntimeError) as error:
+        graph = _Tracer().trace(network)
+    except Exception as error:  # whatever a network's own code raises when it is given a proxy
         raise ValueError(f"{type(network).__name__} cannot be traced by torch.fx: {error}") from error
     placeholders = [node.name for node in graph.nodes if node.op == "placeholder"]
     if len(placeholders) != 1:
         raise ValueError(f"{type(network).__name__} takes {placeholders}; a network of one input is needed")
     for node in graph.nodes:
-        if node.op == "call_function" and ("training" in node.kwargs or node.target in DROPOUT_FUNCTIONS):
+        if node.op == "call_function" and _is_frozen(node):
             raise ValueError(f"node {node.name!r}: tracing freezes {node.target}; use a module such as nn.Dropout")
+    images = torch.cat([example_input[:1], example_input[-1:]])
     with evaluating(network):
-        ShapeProp(fx.GraphModule(network, graph)).propagate(example_input)
+        try:
+            _Recorder(fx.GraphModule(network, graph)).run(images)
+        except (RuntimeError, ValueError, TypeError) as error:
+            shape = tuple(example_input.shape[1:])
+            raise ValueError(f"{type(network).__name__} does not take images of shape {shape}: {error}") from error
     return graph
+
+
+def _is_frozen(node: fx.Node) -> bool:
+    """Whether a function drops at random in training and was traced in one mode only."""
+    shares = [value for key, value in node.kwargs.items() if key == "p" or "dropout" in key]
+    if "training" in node.kwargs and shares and not any(shares):
+        return False  # it drops nothing
+    return "training" in node.kwargs or node.target in DROPOUT_FUNCTIONS
+
+
+def activation_kind(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
+    """Which of ``ACTIVATIONS`` a node calls, None for any other node."""
+    if node.op == "call_module":
+        return KIND_OF_MODULE.get(type(modules[str(node.target)]))
+    if node.op == "call_function":
+        return KIND_OF_FUNCTION.get(node.target)  # type: ignore[arg-type]
+    return KIND_OF_METHOD.get(str(node.target)) if node.op == "call_method" else None
+
+
+def _call_site(node: fx.Node, kind: str) -> str:
+    """The name of an activation's call site without its count."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    owner = stack[-1][0] if stack else ""
+    return f"{owner}.{kind}" if owner else kind
+
+
+def _unit_dimension(node: fx.Node, modules: dict[str, nn.Module]) -> int:
+    """1 or -1: where the nearest layer with weights before an activation puts its outputs."""
+    dimensions = node.meta["value"].ndim
+    before: fx.Node | None = node
+    while dimensions > 2 and before is not None and before.all_input_nodes:
+        before = before.all_input_nodes[0]
+        module = modules[str(before.target)] if before.op == "call_module" else None
+        if isinstance(module, nn.Linear) or before.target is F.linear:
+            return -1
+        if isinstance(module, nn.modules.conv._ConvNd | nn.modules.batchnorm._BatchNorm):
+            return 1
+    return -1 if dimensions == 3 else 1
 
 
 def _leads_to_logits(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
@@ -204,17 +306,3 @@ def _leads_to_logits(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
             seen.update(new)
             reached += new
     return False
-
-
-def _relu_name(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
-    """The name of a ReLU's call site without its count, None for any other node."""
-    if node.op == "call_module" and isinstance(modules[str(node.target)], nn.ReLU):
-        return str(node.target)
-    functional = (node.op == "call_function" and node.target in RELU_FUNCTIONS) or (
-        node.op == "call_method" and node.target in RELU_METHODS
-    )
-    if not functional:
-        return None
-    stack = list(node.meta.get("nn_module_stack", {}).values())
-    owner = stack[-1][0] if stack else ""
-    return f"{owner}.relu" if owner else "relu"

@@ -21,8 +21,9 @@ from moda_core import (
     keep_masks,
     unit_layers,
 )
-from moda_core.graph import ChannelGraph, channel_graph
+from moda_core.graph import ChannelGraph
 from moda_core.metrics import sizes_and_overlaps
+from moda_core.tracing import channel_graph
 from moda_core.units import evaluating
 from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet

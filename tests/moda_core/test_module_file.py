@@ -101,7 +101,12 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: linear(m).update(inputs=["nowhere"]), "no earlier node"),
         (lambda m: linear(m)["attributes"].update(bias="yes"), "is no flag"),
         (lambda m: linear(m)["attributes"].update(more=1), "takes"),
-        (lambda m: flatten(m)["attributes"].update(repeat=7), "its inputs make"),
+        (lambda m: flatten(m).update(channels=7), "its inputs make"),
+        (lambda m: linear(m).update(size=[2]), "of sizes"),
+        (lambda m: linear(m).update(size=[2**40, 2**40]), "pixels"),
+        (lambda m: linear(m).update(size=3), "malformed"),
+        (lambda m: linear(m).update(shares=linear(m)["name"]), "none of its own"),
+        (lambda m: linear(m).update(shares=flatten(m)["name"]), "none of its own"),
         (lambda m: m["graph"].update(widths=[1]), "its layer 1 units"),
         (lambda m: m["graph"].update(nodes=[]), "nodes"),
         (lambda m: m["graph"]["nodes"].append(3), "malformed"),
@@ -126,9 +131,17 @@ def test_hostile_manifests_are_refused(saved):
 
 def test_a_small_manifest_cannot_ask_for_much_memory(saved):
     folder, *_ = saved
-    bomb = {"op": "identity", "inputs": ["n0"], "channels": 10**6, "attributes": {}, "unit_layer": None}
+    bomb = {"op": "identity", "inputs": ["n0"], "channels": 10**6, "size": [], "attributes": {}, "unit_layer": None}
     nodes = [{**bomb, "name": f"n{index}"} for index in range(1, 100)]
-    first = {"name": "n0", "op": "input", "inputs": [], "channels": 10**6, "attributes": {}, "unit_layer": None}
+    first = {
+        "name": "n0",
+        "op": "input",
+        "inputs": [],
+        "channels": 10**6,
+        "size": [],
+        "attributes": {},
+        "unit_layer": None,
+    }
     rewrite(folder, lambda m: m["graph"].update(nodes=[first, *nodes]))
     with pytest.raises(ValueError, match="channels together"):
         load_modules(folder)
@@ -142,7 +155,7 @@ def test_a_node_may_have_any_identifier_for_a_name(saved, name):
     def rename(manifest):
         nodes = manifest["graph"]["nodes"]
         old = nodes[-2]["name"]  # holds no tensors: they are stored by name
-        assert nodes[-2]["op"] in ("relu", "flatten")
+        assert nodes[-2]["op"] in ("relu", "flatten", "reshape")
         for node in nodes:
             node["inputs"] = [name if one == old else one for one in node["inputs"]]
         nodes[-2]["name"] = name
