@@ -5,9 +5,18 @@ from moda_core.extract import cut_network, largest_difference, mask_network
 from moda_core.frequency import Frequencies, count_frequencies
 from moda_core.losses import ModularLosses, modular_losses
 from moda_core.masks import floored, keep_masks, merge_masks
-from moda_core.metrics import ModuleMetrics, module_metrics
+from moda_core.metrics import ModuleMetrics, cohesion, module_metrics
 from moda_core.models import build_model
 from moda_core.module_file import Modules, load_modules, save_modules
+from moda_core.replace import (
+    ClassAccuracy,
+    RawImages,
+    ReplacedClass,
+    Replacement,
+    ReplacementAccuracy,
+    replace_class,
+    replacement_accuracy,
+)
 from moda_core.reuse import (
     ReuseAccuracy,
     ReuseDraw,
@@ -20,16 +29,22 @@ from moda_core.reuse import (
 from moda_core.units import UnitLayer, UnitLayers, unit_layers, watch_units
 
 __all__ = [
+    "ClassAccuracy",
     "Frequencies",
     "ModularLosses",
     "ModuleMetrics",
     "Modules",
+    "RawImages",
+    "ReplacedClass",
+    "Replacement",
+    "ReplacementAccuracy",
     "ReuseAccuracy",
     "ReuseDraw",
     "UnitLayer",
     "UnitLayers",
     "all_subsets",
     "build_model",
+    "cohesion",
     "compose",
     "count_frequencies",
     "cut_network",
@@ -44,6 +59,8 @@ __all__ = [
     "merge_masks",
     "modular_losses",
     "module_metrics",
+    "replace_class",
+    "replacement_accuracy",
     "reuse_accuracy",
     "save_modules",
     "unit_layers",

@@ -56,21 +56,23 @@ def count_frequencies(
     num_classes: int,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
 ) -> Frequencies:
-    """Count, for every class and unit, the samples on which the unit is active. The network runs in eval mode.
+    """Count, for every class and unit, the samples on which the unit is active.
 
     Args:
-        network: the trained network.
+        network: the trained network, in eval mode.
         layers: its unit layers.
         batches: (images, labels) on the network's device; iterated twice, so a list or a loader and no generator.
         num_classes: C.
         thresholds: the grid; each at least 0.
 
     Raises:
-        ValueError: a bad threshold, a class without samples, or batches that can be read only once.
+        ValueError: a bad threshold, or 0 where an activation has no exact zeros; a network in training mode; a class
+            without samples; batches that can be read only once.
     """
     grid = tuple(sorted(set(thresholds)))
-    if not grid or not all(0 <= threshold < float("inf") for threshold in grid):
-        raise ValueError(f"thresholds={list(thresholds)} must be one or more finite numbers of at least 0")
+    check_thresholds(layers, grid)
+    if network.training:
+        raise ValueError(f"{type(network).__name__} is in training mode; call its eval() before counting")
     if isinstance(batches, Iterator):
         raise ValueError("batches can be read only once; counting needs two passes, give a list or a loader")
     watched = watch_units(network, layers)
@@ -81,6 +83,18 @@ def count_frequencies(
             raise ValueError(f"classes {missing} have no samples to count; every class needs at least one")
         counts_TCN = _counts(watched, batches, num_classes, means_N, grid)
     return Frequencies(grid, counts_TCN.to(torch.int32).cpu(), sizes_C.cpu(), means_N.cpu(), widths)
+
+
+def check_thresholds(layers: UnitLayers, thresholds: Sequence[float]) -> None:
+    """Refuse thresholds that are no numbers of at least 0, and 0 where an activation has no exact zeros."""
+    if not thresholds or not all(0 <= threshold < float("inf") for threshold in thresholds):
+        raise ValueError(f"thresholds={list(thresholds)} must be one or more finite numbers of at least 0")
+    without = [layer for layer in layers if not layer.activation.exact_zeros]
+    if 0 in thresholds and without:
+        raise ValueError(
+            f"thresholds={list(thresholds)} holds 0 (active is what is not zero), but {without[0].kind} at"
+            f" {without[0].name!r} is never exactly zero; choose thresholds above 0"
+        )
 
 
 def _means(watched: nn.Module, batches: Batches, num_classes: int, units: int) -> tuple[Tensor, Tensor]:

@@ -335,6 +335,14 @@ def count_flops(graph: ChannelGraph, held: Held) -> Tensor:
     return total
 
 
+def count_kernels(graph: ChannelGraph, held: Held) -> Tensor:
+    """Output channels of all convolutions but the first: (K,)."""
+    convolutions = [node.name for node in graph.nodes if node.op == "conv2d" and node.shares is None]
+    every = [torch.stack([held.channels[call.name] for call in graph.calls[name]]).any(0) for name in convolutions[1:]]
+    rows = len(held.channels[graph.output.name])
+    return torch.stack([one.sum(1).double() for one in every]).sum(0) if every else torch.ones(rows).double()
+
+
 def _weight_pairs(node: Node, held_K: Tensor, read_K: Tensor) -> Tensor:
     """Kernels that two networks both hold: in each group, shared outputs times shared inputs."""
     if node.groups == 1:

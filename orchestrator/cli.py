@@ -22,6 +22,14 @@ Overrides are Hydra's: group=choice (model, data, method, search, training, trac
   moda sweep 'search.space.learning_rate={low: 0.01, high: 0.2, log: true}'
 Results go to storage= (default ~/moda-results, or MODA_STORAGE); data sets are looked for in MODA_DATA_DIR.
 """
+REPLACING = """\
+Both sets are folders that moda pull made. The data is the weak set's own, as it records it; data=... and data.key=...
+say otherwise. A linear layer on top of the logits is trained on its training images, without augmentation; the
+accuracies are on its test images. The control is the same layer on the weak network's own logits: what the layer alone
+gains. E.g.
+  moda replace weak strong --class 3
+  moda replace weak strong --class cat data.root=/data
+"""
 
 
 LOG_WIDTH = 110  # of tables where the output is no terminal
@@ -135,6 +143,30 @@ def _pull(config: Config, options: argparse.Namespace, console: Console) -> None
     )
 
 
+def _replace(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.replace import Request, replace_from_sets
+    from orchestrator.report.terminal import replacement_table
+
+    allowed = ("data=", "data.", "training.gpus_per_worker=")
+    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
+        raise ConfigError(f"{wrong[0]}: this command takes data=, data.key= and training.gpus_per_worker= only")
+    request = Request(options.weak, options.strong, options.class_name, epochs=options.epochs, seed=options.seed)
+    try:
+        found = replace_from_sets(request, config, options.overrides)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    title = f"class {request.class_name} of {request.weak} from {request.strong}, on test"
+    console.print(replacement_table(found.accuracy, class_name=request.class_name, title=title))
+    lines = [
+        "control: the added layer on the weak network's own logits; others: the mean of their accuracies",
+        f"the layer saw {found.training_images} training images of {found.data.name} {request.epochs} times, without"
+        " augmentation",
+        *(f"note: {note}" for note in found.notes),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
 def _read(config: Config, options: argparse.Namespace) -> Sweep:
     """The sweep of a command that only looks; its configuration is the recorded one."""
     allowed = ("storage=", "data.root=") if options.command == "pull" else ("storage=",)
@@ -182,6 +214,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("sweep", help="the sweep's id")
     command.add_argument("--point", default="best", help="best, knee, or trial/tau/threshold (default best)")
     command.add_argument("--to", metavar="DIR", required=True, help="a new folder")
+    text = "mend a class of one module set with another set's module, and show the control"
+    command = add("replace", _replace, text, overrides="data=... or data.key=..., see below")
+    command.epilog = REPLACING
+    command.add_argument("weak", help="the folder of the set whose class is replaced")
+    command.add_argument("strong", help="the folder of the set that gives the module")
+    command.add_argument("--class", metavar="NAME", dest="class_name", required=True, help="the class")
+    command.add_argument("--epochs", type=int, default=5, help="of the added layer (default 5)")
+    command.add_argument("--seed", type=int, default=0, help="of its weights and the order of images (default 0)")
     for command in commands.choices.values():
         command.add_argument("overrides", nargs="*", metavar="key=value", help=command.get_default("overrides_help"))
     return parser

@@ -5,7 +5,6 @@ Whatever is wrong becomes a :class:`ConfigError` of one line that names the key,
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import math
 import types
@@ -22,7 +21,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moda_core.methods import METHODS, Method
-from moda_core.models import MODELS
+from orchestrator.models import check_model_name, model_options
 from orchestrator.sections import (
     ConfigError,
     DataConfig,
@@ -56,15 +55,16 @@ class Config:
         method: dict[str, Any] = {}
         training: dict[str, Any] = {}
         options = dict(self.model.options)
+        own = model_options(self.model.name)
         for key, value in coefficients.items():
             if key in _field_names(self.method):
                 method[key] = value
             elif key in _field_names(self.training):
                 training[key] = _as_field(TrainingConfig, key, value)
-            elif key in _model_options(self.model.name):
+            elif own is None or key in own:
                 options[key] = value
             else:
-                known = [*_field_names(self.method), *_field_names(self.training), *_model_options(self.model.name)]
+                known = [*_field_names(self.method), *_field_names(self.training), *own]
                 raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
         return dataclasses.replace(
             self,
@@ -200,16 +200,14 @@ def _file_hash(path: str) -> str:
 def _model(value: Any) -> ModelConfig:
     options = dict(_typed("model", value, dict))
     name = options.pop("name", None)
-    one_of("model.name", name, sorted(MODELS))
-    known = _model_options(name)
-    if unknown := sorted(set(options) - set(known)):
+    try:
+        check_model_name(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    known = model_options(name)
+    if known is not None and (unknown := sorted(set(options) - set(known))):
         raise ConfigError(f"model.{unknown[0]} is no key of {name}; known: {', '.join(sorted(known)) or 'none'}")
     return ModelConfig(name, options)
-
-
-def _model_options(name: str) -> list[str]:
-    given = {"in_channels", "image_size", "num_classes"}  # by the data
-    return [key for key in inspect.signature(MODELS[name]).parameters if key not in given]
 
 
 def _field_names(section: Any) -> list[str]:

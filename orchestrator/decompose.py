@@ -138,6 +138,9 @@ def _measure(
                 "module_size": sizes.module_size,
                 "module_overlap": sizes.module_overlap,
                 "overlap_jaccard": sizes.overlap_jaccard,
+                "kernel_retention": sizes.kernel_retention,
+                "flops": sizes.flops,
+                "coupling": sizes.coupling,
                 "floored": sum(int(layer.sum()) for layer in acted),
             }
         )

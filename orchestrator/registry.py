@@ -89,7 +89,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
     state = point.trial
     config = sweep.config.with_coefficients(state.coefficients) if sweep.config.search.space else sweep.config
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
-    data = load_data(_data_here(config.data, data_root))
+    data = load_data(data_here(config.data, data_root))
     trained = load_trained(trial, data)
     masks = keep_masks(trained.frequencies, point.tau, threshold=point.threshold, floor=config.evaluation.floor)
     images = data.validation[torch.arange(min(CHECK_IMAGES, len(data.validation)))]
@@ -124,7 +124,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
             files.write(f"modules/{name}/{file.name}", file.read_bytes())
 
 
-def _data_here(config: DataConfig, data_root: str | None) -> DataConfig:
+def data_here(config: DataConfig, data_root: str | None) -> DataConfig:
     """The recorded data set where it lies on this machine: as told, as recorded, or where MODA_DATA_DIR says."""
     recorded = config.root
     if data_root is None and recorded is not None and not Path(recorded).expanduser().is_dir():

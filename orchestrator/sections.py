@@ -11,7 +11,16 @@ DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
 PRECISIONS = ("auto", "bfloat16", "float32")
 TRACKERS = ("none", "wandb")
 DIRECTIONS = ("max", "min")
-METRICS = ("accuracy", "module_overlap", "module_size", "overlap_jaccard", "reuse_accuracy")
+METRICS = (
+    "accuracy",
+    "coupling",
+    "flops",
+    "kernel_retention",
+    "module_overlap",
+    "module_size",
+    "overlap_jaccard",
+    "reuse_accuracy",
+)
 
 
 class ConfigError(ValueError):

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: kernel_retention, flops, coupling in points
 ATTEMPTS = 12
 
 
@@ -79,6 +80,9 @@ TABLES = {
         module_size=_FLOAT,
         module_overlap=_FLOAT,
         overlap_jaccard=_FLOAT,
+        kernel_retention=_FLOAT,
+        flops=_FLOAT,  # module / full model
+        coupling=_FLOAT,
         floored=_INT,  # (class, layer) pairs where the floor acted
     ),
 }
@@ -144,7 +148,10 @@ class DeltaStore:
         except TableNotFoundError:
             return schema.empty_table()
         filters = None if sweep_id is None else [("sweep_id", "=", sweep_id)]
-        return found.to_pyarrow_table(filters=filters).select(schema.names).cast(schema)
+        rows = found.to_pyarrow_table(filters=filters)
+        for name in set(schema.names) - set(rows.schema.names):  # written before there was such a column
+            rows = rows.append_column(name, pa.nulls(len(rows)))
+        return rows.select(schema.names).cast(schema)
 
     def version(self, table: str) -> int:
         """The Delta version."""
@@ -156,7 +163,12 @@ class DeltaStore:
     def _table(self, name: str) -> DeltaTable:
         uri = f"{self._root}/{name}"
         try:
-            return DeltaTable(uri)
+            table = DeltaTable(uri)
+            there = {column.name for column in table.schema().fields}
+            missing = [column for column in TABLES[name].schema if column.name not in there]
+            if missing:
+                table.alter.add_columns(DeltaSchema.from_arrow(pa.schema(missing)).fields)
+            return table
         except TableNotFoundError:
             pass
         try:

@@ -12,10 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from moda_core import build_model
+from moda_core import unit_layers
+from moda_core.frequency import check_thresholds
+from moda_core.tracing import channel_graph
 from orchestrator.config import Config, to_plain
 from orchestrator.data import Data
 from orchestrator.decompose import Choice, Trained, dump_frequencies, grid, measure, prepare, read_frequencies
+from orchestrator.models import make_model
 from orchestrator.records import trial_event, trial_states, utc_now
 from orchestrator.sections import ConfigError, TrackingConfig
 from orchestrator.storage import Files
@@ -71,12 +74,12 @@ def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.M
     """
     torch.manual_seed(config.training.seed)
     try:
-        network = build_model(
+        network = make_model(
             config.model.name,
+            config.model.options,
             in_channels=data.in_channels,
             image_size=data.image_size,
             num_classes=data.num_classes,
-            **config.model.options,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -89,11 +92,15 @@ def check_trainable(config: Config, data: Data) -> None:
     """Refuse what would fail only inside a trial.
 
     Raises:
-        ConfigError: a model that does not fit the data, weights that do not fit the model, or batches that are too
-            small for the workers.
+        ConfigError: a model that does not fit the data or that no modules can be cut out of, thresholds that do not
+            fit its activations, weights that do not fit the model, or batches that are too small for the workers.
     """
-    make_network(config, data)
+    network = make_network(config, data)
+    example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     try:
+        layers = unit_layers(network, example)
+        channel_graph(network, layers, example)
+        check_thresholds(layers, config.evaluation.thresholds)
         Steps(len(data.train), config.training, Workers(world=config.training.num_workers))
     except ValueError as error:
         raise ConfigError(str(error)) from error

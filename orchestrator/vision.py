@@ -19,8 +19,17 @@ _declared: list[torch.library.Library] = []  # a schema lives as long as its lib
 
 def torchvision_datasets() -> ModuleType:
     """``torchvision.datasets``."""
+    return _imported("torchvision.datasets")
+
+
+def torchvision_models() -> ModuleType:
+    """``torchvision.models``."""
+    return _imported("torchvision.models")
+
+
+def _imported(name: str) -> ModuleType:
     try:
-        return importlib.import_module("torchvision.datasets")
+        return importlib.import_module(name)
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
@@ -28,4 +37,4 @@ def torchvision_datasets() -> ModuleType:
     for schema in _SCHEMAS:
         library.define(schema)
     _declared.append(library)
-    return importlib.import_module("torchvision.datasets")
+    return importlib.import_module(name)

@@ -6,10 +6,18 @@ from typing import Any
 from torch import nn
 
 from moda_core.models.lenet import LeNet5
-from moda_core.models.resnet import resnet18
-from moda_core.models.vgg import VGG
+from moda_core.models.mobilenet import MobileNetV1
+from moda_core.models.resnet import resnet18, resnet50
+from moda_core.models.vgg import VGG, vgg16
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"lenet5": LeNet5, "resnet18": resnet18, "vgg": VGG}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "lenet5": LeNet5,
+    "mobilenet_v1": MobileNetV1,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "vgg": VGG,
+    "vgg16": vgg16,
+}
 
 
 def build_model(name: str, *, in_channels: int, image_size: int, num_classes: int, **options: Any) -> nn.Module:

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from moda_core.models.width import check_width
+
 VGG16_WIDTHS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
+VGG16_HIDDEN = (4096, 4096)
 
 
 class VGG(nn.Module):
@@ -25,7 +28,7 @@ class VGG(nn.Module):
         image_size: int,
         num_classes: int,
         widths: Sequence[int | str] = VGG16_WIDTHS,
-        hidden: Sequence[int] = (4096, 4096),
+        hidden: Sequence[int] = VGG16_HIDDEN,
     ) -> None:
         super().__init__()
         features: list[nn.Module] = []
@@ -54,3 +57,25 @@ class VGG(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.classifier(self.features(images)))
         return logits
+
+
+def vgg16(*, in_channels: int, image_size: int, num_classes: int, width: int = 64) -> VGG:
+    """VGG16 with batch normalisation and without dropout: 15 unit layers.
+
+    Args:
+        in_channels: channels of the image.
+        image_size: its height and width, at least 32.
+        num_classes: number of logits.
+        width: channels of the first convolution; all other convolutions and the hidden layers follow.
+
+    Raises:
+        ValueError: images that are too small, or a width below 1.
+    """
+    check_width(width)
+    return VGG(
+        in_channels=in_channels,
+        image_size=image_size,
+        num_classes=num_classes,
+        widths=[one if isinstance(one, str) else one // 64 * width for one in VGG16_WIDTHS],
+        hidden=[one // 64 * width for one in VGG16_HIDDEN],
+    )

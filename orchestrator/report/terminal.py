@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
+from moda_core import ReplacementAccuracy
 from orchestrator.records import Point, Sweep
 
 METRIC_TITLES = {
@@ -12,6 +14,9 @@ METRIC_TITLES = {
     "module_size": "module size",
     "module_overlap": "overlap",
     "overlap_jaccard": "overlap (Jaccard)",
+    "kernel_retention": "kernel retention",
+    "flops": "FLOPs of a module",
+    "coupling": "coupling",
 }
 TITLES = {"accuracy": "acc %", "reuse_accuracy": "reuse %", "module_size": "size %", "module_overlap": "overlap %"}
 ON_FRONT = ("reuse_accuracy", "module_size", "module_overlap")
@@ -55,6 +60,22 @@ def surface_table(points: Sequence[Point], *, marked: Mapping[str, str], title: 
         cells = [marked.get(point.label, ""), f"{point.tau:g}", f"{point.threshold:g}"]
         cells += [_cell(point.metrics, name) for name in SHOWN]
         table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if point.label in marked else None)
+    return table
+
+
+def replacement_table(found: ReplacementAccuracy, *, class_name: str, title: str) -> Table:
+    """What replacing a class changed on test, in per cent and points, with the control beside it."""
+    columns = ["", f"{class_name} acc %", "change", "images", "others acc %", "change", "images"]
+    table = _table(escape(title), [escape(one) for one in columns])
+    for name, one in (("weak", found.before), ("replaced", found.replaced), ("control", found.control)):
+        cells = [name]
+        for after, before, images in (
+            (one.target, found.before.target, found.target_images),
+            (one.others, found.before.others, found.other_images),
+        ):
+            change = "" if one is found.before else f"{100 * (after - before):+.1f}"
+            cells += [f"{100 * after:.1f}", change, str(images)]
+        table.add_row(*cells, style="bold" if name == "replaced" else None)
     return table
 
 

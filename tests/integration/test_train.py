@@ -3,6 +3,7 @@
 import safetensors.torch
 import torch
 
+from moda_core import load_modules
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import run_moda
@@ -52,3 +53,26 @@ def test_standard_training_on_another_model(tmp_path):
     done = run_moda("train", *overrides, storage=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "knee" in done.stdout
+
+
+def test_a_sweep_over_ones_own_network(tmp_path):
+    """Its module is in a folder that only PYTHONPATH names; Ray's workers import it too."""
+    (tmp_path / "nets_of_mine.py").write_text(OWN)
+    overrides = ("model=own", "model.name=nets_of_mine:net", "search.space.width={low: 2, high: 5, integer: true}")
+    more = ("search.baselines=[]", "sweep.trials=1", "training.epochs=1", "data.limit=200", "tracking=none")
+    environment = {"PYTHONPATH": str(tmp_path)}
+    done = run_moda("sweep", *overrides, *more, "sweep.name=own", storage=tmp_path / "storage", **environment)
+    assert done.returncode == 0, done.stderr
+    assert read_sweep(DeltaStore(str(tmp_path / "storage")), "own").trials[0].coefficients["width"] in range(2, 6)
+    done = run_moda("pull", "own", "--to", str(tmp_path / "modules"), storage=tmp_path / "storage", **environment)
+    assert done.returncode == 0, done.stderr
+    assert load_modules(tmp_path / "modules", classes=["3", "8"])(torch.zeros(2, 1, 8, 8)).shape == (2, 2)
+
+
+OWN = """
+from torch import nn
+
+def net(*, in_channels, image_size, num_classes, width):
+    convolution = nn.Conv2d(in_channels, width, 3, padding=1)
+    return nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), nn.Linear(width * image_size**2, num_classes))
+"""

@@ -16,7 +16,7 @@ def counted():
     torch.manual_seed(0)
     network = build_model("vgg", in_channels=1, image_size=8, num_classes=3, widths=[5, "M", 7], hidden=[6])
     images, labels = torch.randn(40, 1, 8, 8), torch.arange(40) % 3
-    layers = unit_layers(network, images)
+    layers = unit_layers(network.eval(), images)
     batches = list(zip(images.split(16), labels.split(16), strict=True))
     found = count_frequencies(network, layers, batches, num_classes=3, thresholds=THRESHOLDS)
     return network, layers, images, labels, found

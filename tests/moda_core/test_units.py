@@ -1,11 +1,22 @@
 """Unit layers are call sites of the traced graph."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from moda_core import build_model, modular_losses, unit_layers, watch_units
+from moda_core import (
+    build_model,
+    count_frequencies,
+    cut_network,
+    keep_masks,
+    mask_network,
+    modular_losses,
+    unit_layers,
+    watch_units,
+)
 from moda_core.units import unit_values
 
 
@@ -119,7 +130,7 @@ def test_tracing_leaves_modes_and_statistics_alone():
 
 
 def test_a_network_without_relu_is_refused():
-    with pytest.raises(ValueError, match="no ReLU"):
+    with pytest.raises(ValueError, match="has no unit layers"):
         unit_layers(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.zeros(1, 1, 2, 2))
 
 
@@ -135,7 +146,7 @@ def test_a_network_that_cannot_be_traced_is_refused():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vgg17", {}, "known: lenet5, resnet18, vgg"),
+        ("vgg17", {}, "known: lenet5, mobilenet_v1, resnet18"),
         ("vgg", {"widths": [4, "P"]}, "'P'"),
         ("vgg", {"depth": 3}, "does not take"),
         ("vgg", {"widths": [4] + ["M"] * 4}, "16 pixels"),
@@ -146,3 +157,118 @@ def test_bad_models_say_what_is_wrong(name, options, message):
     options = {"in_channels": 1, "image_size": 8, "num_classes": 3} | options
     with pytest.raises(ValueError, match=message):
         build_model(name, **options)
+
+
+class Activated(nn.Module):
+    """One activation as a module and as a function, after a convolution and after a linear layer."""
+
+    def __init__(self, module, function):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.activation = module
+        self.function = function
+        self.hidden = nn.Linear(16, 5)
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, x):
+        x = self.activation(self.conv(x)).flatten(1)
+        return self.head(self.function(self.hidden(x)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "function"),
+    [
+        ("relu", nn.ReLU(), F.relu),
+        ("relu6", nn.ReLU6(), F.relu6),
+        ("leaky_relu", nn.LeakyReLU(0.2), lambda x: F.leaky_relu(x, 0.2)),
+        ("hardswish", nn.Hardswish(), F.hardswish),
+        ("silu", nn.SiLU(), F.silu),
+        ("gelu", nn.GELU(), F.gelu),
+    ],
+)
+def test_every_activation_by_call_site_and_by_absolute_value(kind, module, function):
+    network = Activated(module, function).double().eval()
+    images = torch.randn(6, 1, 4, 4, dtype=torch.float64)
+    layers = unit_layers(network, images)
+    assert [layer.name for layer in layers] == ["activation", kind]
+    assert [layer.kind for layer in layers] == [kind, kind]
+    _, units = watch_units(network, layers)(images)
+    first = module(network.conv(images))
+    torch.testing.assert_close(units[0], first.abs().mean((2, 3)))
+    torch.testing.assert_close(units[1], function(network.hidden(first.flatten(1))).abs())
+    labels = torch.arange(6) % 2
+    if kind in ("relu", "relu6", "hardswish"):
+        assert count_frequencies(network, layers, [(images, labels)], num_classes=2).thresholds[0] == 0
+    else:
+        with pytest.raises(
+            ValueError, match=f"{kind} at 'activation' is never exactly zero; choose thresholds above 0"
+        ):
+            count_frequencies(network, layers, [(images, labels)], num_classes=2)
+        found = count_frequencies(network, layers, [(images, labels)], num_classes=2, thresholds=(0.1, 0.5))
+        with pytest.raises(ValueError, match="threshold=0"):
+            keep_masks(found, 0.9)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_absolute_means_and_their_gradient(layout):
+    activation = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    activation = activation.contiguous(memory_format=layout).requires_grad_()
+
+    def values(x):
+        return unit_values(x, 1, True)
+
+    torch.testing.assert_close(values(activation), activation.abs().mean((2, 3)))
+    assert torch.autograd.gradcheck(values, activation)
+
+
+class Tokens(nn.Module):
+    """Patches as tokens, a Transformer's MLP on them, the mean token to the head."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 6, 2, stride=2)
+        self.mlp = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 9), nn.GELU(), nn.Linear(9, 6))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        return self.head((x + self.mlp(x)).mean(1))
+
+
+def test_a_token_s_units_are_averaged_like_pixels_masked_and_not_cut():
+    network, images = Tokens().double().eval(), torch.randn(4, 1, 6, 6, dtype=torch.float64)
+    layers = unit_layers(network, images)
+    assert [(layer.name, layer.units, layer.dimension) for layer in layers] == [("mlp.2", 9, -1)]
+    hidden = network.mlp[:3](network.patches(images).flatten(2).transpose(1, 2))
+    torch.testing.assert_close(watch_units(network, layers)(images)[1][0], hidden.abs().mean(1))
+    keep = torch.arange(9) % 2 == 0
+    masked = mask_network(network, layers, [keep], [2, 0])
+    expected = copy.deepcopy(network)
+    expected.mlp[3].weight.data[:, ~keep] = 0
+    torch.testing.assert_close(masked(images), expected(images)[:, [2, 0]])
+    with pytest.raises(ValueError, match=r"'mlp.2' lie in the last one \(tokens\); the masked network still works"):
+        cut_network(network, layers, [keep], [0], images)
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Branching(), "Branching cannot be traced"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), "has no unit layers"),
+        (nn.Sequential(nn.Linear(7, 2), nn.ReLU(), nn.Linear(2, 2)), r"does not take images of shape \(1, 4, 4\)"),
+    ],
+)
+def test_networks_without_unit_layers_are_refused(network, message):
+    with pytest.raises(ValueError, match=message):
+        unit_layers(network, torch.zeros(2, 1, 4, 4))
+
+
+def test_counting_a_network_in_training_mode_is_refused():
+    network, images = Activated(nn.ReLU(), F.relu), torch.randn(4, 1, 4, 4)
+    with pytest.raises(ValueError, match=r"Activated is in training mode; call its eval\(\)"):
+        count_frequencies(network, unit_layers(network, images), [(images, torch.tensor([0, 1, 0, 1]))], num_classes=2)

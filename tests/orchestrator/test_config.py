@@ -21,7 +21,10 @@ from orchestrator.sections import ConfigError
 
 SWEEPS = Path(str(resources.files("sweeps")))
 SHIPPED = sorted(SWEEPS.rglob("*.yaml"))
-NEEDS = {"data/table": ["data.path=x.parquet"]}  # what a choice cannot know
+NEEDS = {  # what a choice cannot know
+    "data/table": ["data.path=x.parquet"],
+    "model/own": ["model.name=my_package.nets:TinyNet"],
+}
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: str(file.relative_to(SWEEPS)))
@@ -56,7 +59,10 @@ WRONG = {
     "data.limit=5": "data.limit=5 cannot be drawn",
     "data.validation_fraction=1": "data.validation_fraction=1.0",
     "model=vgg17": "Could not find 'model/vgg17'.*resnet18",
-    "model.name=vgg17": "model.name='vgg17' is not known; known: lenet5, resnet18, vgg",
+    "model.name=vgg17": "model.name='vgg17' is not known; known: lenet5, .*vgg16; or torchvision:<name>",
+    "model.name=torchvision:resnet181": "'torchvision:resnet181' is not known; among .*resnet18",
+    "model.name=no_such_package.nets:Net": "no_such_package.nets cannot be imported here.*PYTHONPATH",
+    "model=own": "model.name=None is not known; known: .*package.module:Name",
     "model.depth=3": "model.depth is no key of vgg; known: hidden, widths",
     "model=lenet5": "12 x 12",
     "model.widths=[16,P]": "'P'",
@@ -133,6 +139,11 @@ def test_coefficients_go_where_they_belong():
     assert changed.training.learning_rate == 0.02
     assert changed.model.options["hidden"] == [8]
     assert dataclasses.replace(changed, method=config.method, training=config.training, model=config.model) == config
+
+
+def test_coefficients_of_a_model_that_only_its_builder_knows():
+    config = load_config(["model=own", "model.name=my_package.nets:TinyNet"])  # not imported: it may not be here
+    assert config.with_coefficients({"alpha": 2.0, "depth": 3}).model.options == {"depth": 3}
 
 
 def test_an_empty_space_is_refused_for_a_sweep_only():

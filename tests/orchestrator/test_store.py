@@ -3,9 +3,11 @@
 import multiprocessing
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
-from orchestrator.store import TABLES, DeltaStore
+from orchestrator.store import SCHEMA_VERSION, TABLES, DeltaStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
@@ -45,7 +47,7 @@ class StoreContract:
         assert [row["trial_id"] for row in rows] == ["s-0", "s-1"]
         assert rows[0]["time"] == NOW
         assert rows[0]["reason"] is None
-        assert rows[0]["schema_version"] == 1
+        assert rows[0]["schema_version"] == SCHEMA_VERSION
 
     def test_writing_a_row_twice_adds_nothing(self, store):
         store.append("trials", [event(0)])
@@ -89,3 +91,18 @@ class TestDeltaStore(StoreContract):
     @pytest.fixture
     def store(self, tmp_path):
         return DeltaStore(str(tmp_path))
+
+
+def test_a_table_from_before_a_column_was_added_is_read_and_appended_to(tmp_path):
+    """Points of schema version 1 had no FLOPs."""
+    later = ("kernel_retention", "flops", "coupling")
+    old = pa.schema([column for column in TABLES["points"].schema if column.name not in later])
+    key = {"sweep_id": "s", "trial_id": "s-0", "tau": 0.9, "threshold": 0.0, "split": "test"}
+    rows = pa.Table.from_pylist([{**key, "module_size": 0.5, "schema_version": 1}], old)
+    write_deltalake(f"{tmp_path}/tables/points", rows, partition_by=["sweep_id"])
+    store = DeltaStore(str(tmp_path))
+    assert store.read("points").schema == TABLES["points"].schema
+    assert store.read("points").to_pylist()[0]["flops"] is None
+    store.append("points", [{**key, "flops": 0.1}, {**key, "tau": 0.5, "flops": 0.25}])  # the first is there already
+    found = sorted(store.read("points").to_pylist(), key=lambda row: row["tau"])
+    assert [(row["tau"], row["flops"], row["schema_version"]) for row in found] == [(0.5, 0.25, 2), (0.9, None, 1)]

@@ -78,7 +78,7 @@ def test_weights_and_counts_come_back_as_written():
     read_weights(dump_weights(network), other)
     assert same(network, other)
     images, labels = torch.rand(9, 1, 4, 4), torch.arange(9) % 3
-    layers = unit_layers(network, images)
+    layers = unit_layers(network.eval(), images)
     counted = count_frequencies(network, layers, [(images, labels)], num_classes=3, thresholds=(0.0, 0.25))
     again = read_frequencies(dump_frequencies(counted))
     assert again.thresholds == counted.thresholds

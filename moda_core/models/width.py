@@ -1,0 +1,16 @@
+"""``width``, the one size that all networks by name share: the channels of the first stage, everything else follows.
+
+At its default a network is the published one (VGG16 and ResNets 64, MobileNet-v1 32, LeNet-5 6). Every other layer
+keeps its published ratio to the first one; where that is no whole number (LeNet-5's second convolution alone) it is
+rounded to the nearest.
+"""
+
+
+def check_width(width: int) -> None:
+    """Refuse what is no width.
+
+    Raises:
+        ValueError: anything but a whole number of at least 1.
+    """
+    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+        raise ValueError(f"model.width={width!r} must be a whole number of at least 1: the channels of the first stage")

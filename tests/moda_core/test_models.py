@@ -1,0 +1,120 @@
+"""The networks by name are the published ones."""
+
+import pytest
+import torch
+from torch import nn
+
+from moda_core import build_model, unit_layers
+from moda_core.models import MODELS
+
+# Parameters as published for CIFAR-10 (VGG16: 33.65 M) or, for LeNet-5, for grey images of 28 x 28; unit layers.
+PUBLISHED = {
+    "vgg16": (33_646_666, 15),
+    "resnet18": (11_173_962, 17),
+    "resnet50": (23_520_842, 49),
+    "mobilenet_v1": (3_217_226, 27),
+    "lenet5": (61_706, 4),
+}
+SMALLEST = {"vgg16": 32, "resnet18": 8, "resnet50": 8, "mobilenet_v1": 16, "lenet5": 12}
+DEFAULT_WIDTH = {"vgg16": 64, "resnet18": 64, "resnet50": 64, "mobilenet_v1": 32, "lenet5": 6}
+NAMES = sorted(PUBLISHED)
+
+
+def build(name, **options):
+    data = {"in_channels": 1, "image_size": 28} if name == "lenet5" else {"in_channels": 3, "image_size": 32}
+    return build_model(name, **{**data, "num_classes": 10, **options})
+
+
+def parameters(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_every_name_is_tested():
+    assert {*PUBLISHED, "vgg"} == set(MODELS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_published_number_of_parameters(name):
+    with torch.device("meta"):
+        assert parameters(build(name)) == PUBLISHED[name][0]
+        assert parameters(build(name, width=DEFAULT_WIDTH[name])) == PUBLISHED[name][0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_published_number_of_unit_layers(name):
+    size, channels = (28, 1) if name == "lenet5" else (32, 3)
+    layers = unit_layers(build(name, width=2), torch.zeros(1, channels, size, size))
+    assert len(layers) == PUBLISHED[name][1]
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_width_scales_every_layer_in_proportion(name, width):
+    def outputs(network):
+        weighted = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+        return [len(one.weight) for one in weighted if one is not network.head]
+
+    with torch.device("meta"):
+        whole, scaled = outputs(build(name)), outputs(build(name, width=width))
+    assert scaled[0] == width
+    assert scaled == [round(one * width / DEFAULT_WIDTH[name]) for one in whole]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smallest_images_and_too_small_ones(name):
+    size = SMALLEST[name]
+    network = build(name, width=2, in_channels=2, image_size=size, num_classes=3).eval()
+    assert network(torch.zeros(2, 2, size, size)).shape == (2, 3)
+    with pytest.raises(ValueError, match=rf"at least {size} .*not {size - 1}"):
+        build(name, image_size=size - 1)
+
+
+@pytest.mark.parametrize("width", [0, -1, 1.5, True, "4"])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_width(name, width):
+    with pytest.raises(ValueError, match=r"model\.width=.* must be a whole number of at least 1"):
+        build(name, width=width)
+
+
+def test_vgg16_is_the_vgg_at_its_defaults():
+    networks = []
+    for name in ("vgg", "vgg16"):
+        torch.manual_seed(0)
+        networks.append(build(name).state_dict())
+    assert list(networks[0]) == list(networks[1])
+    assert all(torch.equal(networks[0][key], networks[1][key]) for key in networks[0])
+
+
+def test_strides_for_small_images():
+    found = {}
+
+    def watch(name):
+        return lambda module, inputs, output: found.setdefault(name, []).append(output.shape[-1])
+
+    for name in ("mobilenet_v1", "resnet50"):
+        network = build(name, width=1).eval()
+        for block in network.blocks:
+            block.register_forward_hook(watch(name))
+        network(torch.zeros(1, 3, 32, 32))
+    assert found["mobilenet_v1"] == [32, 16, 16, 8, 8, *[4] * 6, 2, 2]
+    assert found["resnet50"] == [*[32] * 3, *[16] * 4, *[8] * 6, *[4] * 3]
+
+
+def test_the_bottleneck_has_its_stride_on_the_3x3_convolution():
+    block = build("resnet50", width=1).blocks[3]
+    assert [one.stride[0] for one in (block.conv1, block.conv2, block.conv3)] == [1, 2, 1]
+
+
+def test_unknown_names_and_options():
+    with pytest.raises(ValueError, match="'vgg17' is not known; known: lenet5, mobilenet_v1, resnet18, resnet50, vgg"):
+        build("vgg17")
+    with pytest.raises(ValueError, match=r"'resnet50' does not take these options: .*depth"):
+        build("resnet50", depth=3)
