@@ -144,8 +144,23 @@ def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = N
     Raises:
         ValueError: no module set there, a class it does not have, or files that are not what the manifest says.
     """
+    return open_modules(path).compose(classes)
+
+
+def open_modules(path: str | os.PathLike[str]) -> "ModuleSet":
+    """The module set on disk, read and checked once; ``.compose(classes)`` gives any subset of its classes.
+
+    Raises:
+        ValueError: as :func:`load_modules`. Also for several sets: classes together need weights that no class has
+            alone, so modules of different sets cannot be merged exactly.
+    """
+    if isinstance(path, list | tuple | set):
+        raise ValueError(
+            f"{len(path)} module sets cannot be merged: classes together need weights between their units that no set"
+            " of fewer classes holds; pull one set with all of these classes and name them: load_modules(path, classes)"
+        )
     manifest = read_manifest(path)
-    return _read_set(manifest, _read_checked(Path(path), WEIGHTS, manifest)).compose(classes)
+    return _read_set(manifest, _read_checked(Path(path), WEIGHTS, manifest))
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -182,8 +197,16 @@ def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
 
 
 @dataclass(frozen=True)
-class _ModuleSet:
-    """A set read and checked once, from which any subset of classes is composed."""
+class ModuleSet:
+    """A set read and checked once, from which any subset of classes is composed.
+
+    Attributes:
+        manifest: what the set's manifest says; ``class_names`` in it.
+        graph: the network's channel graph.
+        masks: L boolean tensors of (C, N_l).
+        union: what the set holds: all that any of its modules needs.
+        state: its tensors.
+    """
 
     manifest: dict[str, Any]
     graph: ChannelGraph
@@ -191,18 +214,21 @@ class _ModuleSet:
     union: Held
     state: dict[str, Tensor]
 
-    def compose(self, classes: Sequence[str] | None) -> Modules:
+    def compose(self, classes: Sequence[str] | None = None) -> Modules:
+        """The composed module of ``classes`` (None: all of the set's), logits in that order."""
         names = self.manifest["class_names"]
         wanted = list(names) if classes is None else list(classes)
         unknown = [name for name in wanted if name not in names]
         if unknown:
             raise ValueError(f"classes {unknown} are not in this module set; it has {names}")
+        if len(set(wanted)) != len(wanted):
+            raise ValueError(f"classes={wanted} names a class twice")
         class_ids = [names.index(name) for name in wanted]
         network = cut_graph(self.graph, self.state, merge_masks(self.masks, class_ids), class_ids, held=self.union)
         return Modules(network, wanted, self.manifest).eval()
 
 
-def _read_set(manifest: dict[str, Any], weights: bytes) -> _ModuleSet:
+def _read_set(manifest: dict[str, Any], weights: bytes) -> ModuleSet:
     graph = graph_from_json(manifest.get("graph"))
     names = manifest["class_names"]
     if len(names) != graph.output.channels:
@@ -213,7 +239,7 @@ def _read_set(manifest: dict[str, Any], weights: bytes) -> _ModuleSet:
         raise ValueError(f"{WEIGHTS} is no safetensors file: {error}") from error
     masks = _checked_masks(tensors, graph)
     union = held_union(graph, masks)
-    return _ModuleSet(manifest, graph, masks, union, _checked_state(tensors, graph, union))
+    return ModuleSet(manifest, graph, masks, union, _checked_state(tensors, graph, union))
 
 
 def held_union(graph: ChannelGraph, masks: Sequence[Tensor]) -> Held:

@@ -8,7 +8,7 @@ Shapes: S subsets, C classes, P (image, subset) pairs, N_l units of layer l, I i
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -165,7 +165,7 @@ def estimate_reuse(
     device = next(network.parameters()).device
     subsets_SC = draw.subsets_SC.to(device)
     unions = [] if masks is None else [_union(subsets_SC, mask_CN.to(device)) for mask_CN in masks]
-    masked = fx.GraphModule(network, _row_masked_graph(layers)) if unions else network
+    masked = fx.GraphModule(network, row_masked_graph(layers)) if unions else network
     correct = []
     with evaluating(network):
         for image_B, subset_B in zip(
@@ -177,12 +177,35 @@ def estimate_reuse(
     return _summary(torch.cat(correct).cpu() == draw.pair_label_P, draw)
 
 
+def reuse_by_composing(
+    compose: Callable[[Sequence[int]], nn.Module], images: Images, draw: ReuseDraw, *, batch_size: int = 512
+) -> ReuseAccuracy:
+    """Reuse accuracy over a draw, each subset by its own composed network; :func:`estimate_reuse` gets it by masking.
+
+    Args:
+        compose: gives the network of some class ids, its logits in their order: cut in memory, or loaded from a set.
+        images: where the draw's images are, on the networks' device.
+        draw: which images are tested in which subsets; all of them, for confirmed points.
+        batch_size: images of one forward pass.
+    """
+    correct_P = torch.zeros(len(draw.pair_image_P), dtype=torch.bool)
+    for row in draw.pair_subset_P.unique().tolist():
+        classes = draw.subsets_SC[row].nonzero().flatten()
+        own_P = (draw.pair_subset_P == row).nonzero().flatten()
+        network = compose(classes.tolist())
+        with evaluating(network):
+            for part in own_P.split(batch_size):
+                found = network(images[draw.pair_image_P[part]]).argmax(1).cpu()
+                correct_P[part] = classes[found] == draw.pair_label_P[part]
+    return _summary(correct_P, draw)
+
+
 def _union(subsets_SC: Tensor, mask_CN: Tensor) -> Tensor:
     """The union mask of each subset: (S, N_l), as a float factor."""
     return ((subsets_SC.float() @ mask_CN.float()) > 0).float()
 
 
-def _row_masked_graph(layers: UnitLayers) -> fx.Graph:
+def row_masked_graph(layers: UnitLayers) -> fx.Graph:
     """The network with one more input a unit layer: a factor for every row and unit."""
 
     def mask(graph: fx.Graph, node: fx.Node, layer: int) -> fx.Node:

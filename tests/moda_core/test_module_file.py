@@ -208,6 +208,16 @@ def test_a_folder_without_manifest_is_no_module_set(tmp_path):
         load_modules(tmp_path)
 
 
+def test_sets_pulled_apart_cannot_be_merged(saved):
+    with pytest.raises(ValueError, match=r"2 module sets cannot be merged.*pull one set with all of these classes"):
+        load_modules([saved[0], saved[0]])
+
+
+def test_a_class_twice_is_refused(saved):
+    with pytest.raises(ValueError, match=r"\['dog', 'ant', 'dog'\] names a class twice"):
+        load_modules(saved[0], ["dog", "ant", "dog"])
+
+
 def test_unknown_classes_are_named(saved):
     with pytest.raises(ValueError, match=r"\['fox'\] are not in this module set"):
         load_modules(saved[0], ["ant", "fox"])

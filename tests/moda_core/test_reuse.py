@@ -12,7 +12,10 @@ from moda_core import (
     draw_pairs,
     draw_subsets,
     estimate_reuse,
+    open_modules,
     reuse_accuracy,
+    reuse_by_composing,
+    save_modules,
     unit_layers,
 )
 from tests.moda_core.test_cut import random_masks
@@ -37,6 +40,23 @@ def test_reuse_accuracy_equals_the_composed_networks(network_and_images):
     expected = {size: sum(values) / len(values) for size, values in by_size.items()}
     assert found.by_size == pytest.approx(expected)
     assert found.mean == pytest.approx(sum(expected.values()) / 4)
+
+
+def test_cut_networks_give_the_same_from_memory_and_from_a_set(network_and_images, tmp_path):
+    network, images = network_and_images
+    network, images = network.float(), images.float()
+    labels = torch.arange(16) % 5
+    layers = unit_layers(network, images)
+    masks = random_masks(layers.widths, 5, seed=5, density=0.7)
+    draw = draw_pairs(labels, all_subsets(5), num_classes=5)
+    expected = estimate_reuse(network, layers, masks, images, draw)
+    assert reuse_by_composing(lambda ids: compose(network, layers, masks, ids, images), images, draw) == expected
+    preprocessing = {"shape": list(images.shape[1:]), "mean": [0.5] * images.shape[1], "std": [0.5] * images.shape[1]}
+    names = ["ant", "bee", "cat", "dog", "eel"]
+    save_modules(tmp_path, network, layers, masks, images, class_names=names, preprocessing=preprocessing)
+    published = open_modules(tmp_path)
+    found = reuse_by_composing(lambda ids: published.compose([names[i] for i in ids]), images, draw, batch_size=3)
+    assert found == expected
 
 
 def test_the_baseline_restricts_the_logits_of_the_whole_network(network_and_images):

@@ -1,0 +1,80 @@
+"""Reuse accuracy over all 1,013 subsets of 10 classes: each subset by its own cut network, all subsets mixed in masked
+batches, and the plain loop of masked passes, one masked network a subset.
+
+Prints for each the seconds and the ratio to the plain loop, and that all three say the same. The network is the small
+VGG after a short MODA training on Fashion-MNIST (MODA_DATA_DIR; digits where it is not set). About 4 minutes.
+
+Usage: python tests/benchmarks/reuse_subsets.py
+"""
+
+import os
+import time
+
+import torch
+
+from moda_core import (
+    all_subsets,
+    draw_pairs,
+    estimate_reuse,
+    keep_masks,
+    mask_network,
+    merge_masks,
+    reuse_by_composing,
+)
+from moda_core.extract import cut_graph
+from moda_core.metrics import sizes_and_overlaps
+from moda_core.tracing import channel_graph
+from orchestrator.config import load_config
+from orchestrator.data import load_data
+from orchestrator.decompose import prepare
+from orchestrator.training import train
+from orchestrator.trial import make_network
+
+FASHION = [
+    "data=fashion_mnist",
+    "training=fashion_mnist",
+    "model=vgg_medium",
+    "data.limit=6000",
+    "data.test_limit=400",
+]
+
+
+def main() -> None:
+    torch.set_num_threads(2)
+    on_fashion = "MODA_DATA_DIR" in os.environ
+    config = load_config([*(FASHION if on_fashion else []), "method=moda", "training.epochs=4", "tracking=none"])
+    data = load_data(config.data)
+    network = make_network(config, data)
+    for _ in train(network, data.train, config.training, config.method, num_classes=10):
+        pass
+    trained = prepare(network, data, config)
+    masks = keep_masks(trained.frequencies, 0.9, threshold=0.1)
+    images = data.test
+    draw = draw_pairs(images.labels, all_subsets(10), num_classes=10)
+    graph, state = channel_graph(network, trained.layers, images[torch.zeros(1, dtype=torch.long)])
+    size = sizes_and_overlaps(graph, masks).module_size
+    print(f"{len(draw.pair_image_P):,} pairs of a subset and an image, {len(images):,} images, module size {size:.3f}")
+
+    def mask(classes):
+        return mask_network(network, trained.layers, merge_masks(masks, classes), classes).eval()
+
+    ways = {
+        "plain loop of masked networks": lambda: reuse_by_composing(mask, images, draw),
+        "masked, subsets mixed in batches": lambda: estimate_reuse(network, trained.layers, masks, images, draw),
+        "cut networks": lambda: reuse_by_composing(
+            lambda classes: cut_graph(graph, state, merge_masks(masks, classes), classes), images, draw
+        ),
+    }
+    plain = None
+    print("| way | seconds | to the plain loop | reuse accuracy |")
+    print("|---|---|---|---|")
+    for name, run in ways.items():
+        started = time.perf_counter()
+        found = run()
+        seconds = time.perf_counter() - started
+        plain = plain or seconds
+        print(f"| {name} | {seconds:.1f} | {seconds / plain:.2f} | {found.mean:.5f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
