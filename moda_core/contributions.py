@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from moda_core.reuse import row_masked_graph
-from moda_core.units import UnitLayers, evaluating
+from moda_core.units import UnitLayers, device_of, evaluating
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def count_contributions(
     if network.training:
         raise ValueError(f"{type(network).__name__} is in training mode; call its eval() before counting")
     scaled = fx.GraphModule(network, row_masked_graph(layers))
-    device = next(network.parameters()).device
+    device = device_of(network)
     sums_CN = torch.zeros(num_classes, sum(layers.widths), dtype=torch.float64, device=device)
     sizes_C = torch.zeros(num_classes, dtype=torch.float64, device=device)
     with evaluating(network):

@@ -13,84 +13,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.graph import INDEXED, ChannelGraph, Held
+from moda_core.alignment import AddAt, Concat, Fill, Place, Select, UnevenGroups
+from moda_core.graph import ChannelGraph
+from moda_core.held import Held
 from moda_core.layers import build_module
-from moda_core.operations import BROADCASTING, MIXING, NORMALISING, POINTWISE, Node
-
-
-class Select(nn.Module):
-    """Takes channels (or logits) by index."""
-
-    def __init__(self, index: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("index", index)
-        self.index: Tensor
-
-    def forward(self, values: Tensor) -> Tensor:
-        return values.index_select(1, self.index)
-
-
-class Fill(nn.Module):
-    """Constant channels, as many images as it is given."""
-
-    def __init__(self, constants_C: Tensor, size: tuple[int, ...]) -> None:
-        super().__init__()
-        self.register_buffer("constants_C", constants_C)
-        self.constants_C: Tensor
-        self.size = size
-
-    def forward(self, images: Tensor) -> Tensor:
-        constants = self.constants_C.view(1, -1, *[1] * len(self.size))
-        return constants.expand(images.shape[0], -1, *self.size)
-
-
-class Place(nn.Module):
-    """Puts channels at an index among constant ones."""
-
-    def __init__(self, index: Tensor, constants_C: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("index", index)
-        self.register_buffer("constants_C", constants_C)
-        self.index: Tensor
-        self.constants_C: Tensor
-
-    def forward(self, values: Tensor) -> Tensor:
-        constants = self.constants_C.to(values.dtype).view(1, -1, *[1] * (values.ndim - 2))
-        return constants.expand(values.shape[0], -1, *values.shape[2:]).index_copy(1, self.index, values)
-
-
-class AddAt(nn.Module):
-    """Adds a branch of fewer channels to one that has them all."""
-
-    def __init__(self, index: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("index", index)
-        self.index: Tensor
-
-    def forward(self, whole: Tensor, part: Tensor) -> Tensor:
-        return whole.index_add(1, self.index, part)
-
-
-class Concat(nn.Module):
-    """Puts branches side by side."""
-
-    def forward(self, *branches: Tensor) -> Tensor:
-        return torch.cat(branches, 1)
-
-
-class UnevenGroups(nn.Module):
-    """A grouped convolution whose groups differ in width: groups of the same widths run as one convolution."""
-
-    def __init__(self, convolutions: list[nn.Module], inputs: list[Tensor], order: Tensor) -> None:
-        super().__init__()
-        self.convolutions = nn.ModuleList(convolutions)
-        self.selects = nn.ModuleList(Select(index) for index in inputs)
-        self.order = Select(order)
-
-    def forward(self, images: Tensor) -> Tensor:
-        parts = [run(take(images)) for take, run in zip(self.selects, self.convolutions, strict=True)]
-        ordered: Tensor = self.order(torch.cat(parts, 1))
-        return ordered
+from moda_core.operations import BROADCASTING, INDEXED, MIXING, NORMALISING, POINTWISE, Node
+from moda_core.slices import held_by, kernels_of, tensor_of
 
 
 class Cutter:
@@ -99,7 +27,8 @@ class Cutter:
     def __init__(self, graph: ChannelGraph, state: Mapping[str, Tensor], want: Held, have: Held | None) -> None:
         self.graph, self.state, self.want, self.have = graph, state, want, have
         first = next(iter(state.values()))
-        self.device, self.dtype = first.device, first.dtype
+        self.device, self.wide = first.device, torch.promote_types(first.dtype, torch.float32)
+        self.dtype = first.dtype
         self.out = fx.Graph()
         self.modules: dict[str, nn.Module] = {}
         self.shared: dict[str, str] = {}  # node with tensors that others use -> its module
@@ -189,10 +118,10 @@ class Cutter:
         """The wanted channels of the source: the held ones, the others as the constants they are."""
         held = self.want.channels[source.name]
         common = held & wanted
-        constants_C = self.constants[source.name][wanted.to(self.device)]
+        constants_C = self.constants[source.name][wanted.to(self.device)].to(self.dtype)
         label = f"{reader.name}_from_{source.name}"
         if not common.any():
-            return self._call(label, Fill(constants_C, source.size), self.images)
+            return self._call(label, Fill(constants_C, source.size, self.graph.nodes[0].size), self.images)
         value = self.built[source.name]
         if not torch.equal(common, held):
             value = self._call(label, Select(self._index(common[held])), value)
@@ -205,7 +134,7 @@ class Cutter:
         folded = self.folded[node.name][held.to(self.device)] if node.op in MIXING else None
         trains = "bias" in tensors
         if folded is not None and bool(folded.any()):
-            tensors["bias"] = tensors["bias"] + folded if trains else folded
+            tensors["bias"] = (tensors["bias"] + folded if trains else folded).to(tensors["weight"].dtype)
         if node.op == "conv2d" and node.groups > 1:
             layer = self._grouped(node, tensors, reads, held)
         else:
@@ -245,7 +174,7 @@ class Cutter:
     def _find_constants(self, node: Node) -> None:
         """What the node's constant channels are; of a mixing node also what is folded into its bias."""
         constants = [self.constants[name] for name in node.inputs]
-        empty_C = torch.zeros(node.channels, dtype=self.dtype, device=self.device)
+        empty_C = torch.zeros(node.channels, dtype=self.wide, device=self.device)
         found_C = empty_C
         if node.op in MIXING:
             added_C = empty_C if node.padded or not bool(constants[0].any()) else self._mixed(node, constants[0])
@@ -276,15 +205,15 @@ class Cutter:
     def _mixed(self, node: Node, constants_C: Tensor) -> Tensor:
         """What constant inputs add to each output channel."""
         root = self.graph.by_name[node.shares or node.name]
-        weight = self.state[f"{root.name}.weight"]
-        held, reads = _held(self.graph, root, self.have)
-        mixed_C = torch.zeros(node.channels, dtype=self.dtype, device=self.device)
+        weight = self.state[f"{root.name}.weight"].to(self.wide)
+        held, reads = held_by(self.graph, root, self.have)
+        mixed_C = torch.zeros(node.channels, dtype=self.wide, device=self.device)
         if node.groups == 1:
             mixed_C[held] = (
                 weight.flatten(2).sum(2) @ constants_C[reads] if weight.ndim > 2 else weight @ constants_C[reads]
             )
             return mixed_C
-        pairs = _kernels(node, held, reads)
+        pairs = kernels_of(node, held, reads)
         output, place = pairs.nonzero(as_tuple=True)
         source = output // (node.channels // node.groups) * pairs.shape[1] + place
         kernels = (weight if self.have is not None else weight[pairs]).flatten(1).sum(1)
@@ -293,9 +222,11 @@ class Cutter:
     def _whole(self, node: Node, name: str) -> Tensor:
         """A tensor of one number a channel with all channels, 0 where none is held (or if the node has none such)."""
         root = self.graph.by_name[node.shares or node.name]
-        whole_C = torch.zeros(node.channels, dtype=self.dtype, device=self.device)
+        whole_C = torch.zeros(node.channels, dtype=self.wide, device=self.device)
         if name in root.tensors():
-            whole_C[_held(self.graph, root, self.have)[0].to(self.device)] = self.state[f"{root.name}.{name}"]
+            whole_C[held_by(self.graph, root, self.have)[0].to(self.device)] = self.state[f"{root.name}.{name}"].to(
+                self.wide
+            )
         return whole_C
 
     def _tensor(self, node: Node, name: str) -> Tensor:
@@ -310,58 +241,6 @@ class Cutter:
 
     def _index(self, chosen: Tensor) -> Tensor:
         return chosen.nonzero().flatten().to(self.device)
-
-
-def tensor_of(
-    graph: ChannelGraph, state: Mapping[str, Tensor], node: Node, name: str, want: Held, have: Held | None
-) -> Tensor:
-    """A tensor of ``node`` as ``want`` holds it over all calls, from a state that holds what ``have`` does."""
-    tensor, axes = state[f"{node.name}.{name}"], node.tensors()[name]
-    (held, reads), (have_held, have_reads) = _held(graph, node, want), _held(graph, node, have)
-    if axes == "p":
-        chosen = _kernels(node, held, reads)
-        stored = chosen[_kernels(node, have_held, have_reads)] if have is not None else chosen
-        return tensor[stored.to(tensor.device)]
-    tensor = tensor[_positions(held, have_held).to(tensor.device)]
-    return tensor[:, _positions(reads, have_reads).to(tensor.device)] if axes == "oi" else tensor
-
-
-def stored_shape(graph: ChannelGraph, node: Node, name: str, have: Held) -> tuple[int, ...]:
-    """The shape that a tensor of ``node`` has in a state that holds what ``have`` does."""
-    held, reads = _held(graph, node, have)
-    match node.tensors()[name]:
-        case "oi":
-            return int(held.sum()), int(reads.sum()), *node.kernel()
-        case "p":
-            return int(_kernels(node, held, reads).sum()), *node.kernel()
-        case "os":
-            return int(held.sum()), *node.size
-        case _:
-            return (int(held.sum()),)
-
-
-def _held(graph: ChannelGraph, node: Node, held: Held | None) -> tuple[Tensor, Tensor]:
-    """Output channels and read input channels of a node over all its calls; all of them if ``held`` is None."""
-    inputs = graph.by_name[node.inputs[0]].channels
-    if held is None:
-        return torch.ones(node.channels, dtype=torch.bool), torch.ones(inputs, dtype=torch.bool)
-    calls = [call.name for call in graph.calls[node.name]]
-    outputs = torch.stack([held.channels[name] for name in calls]).any(0)
-    if node.op not in MIXING:
-        return outputs, outputs
-    return outputs, torch.stack([held.reads[name] for name in calls]).any(0)
-
-
-def _kernels(node: Node, held: Tensor, reads: Tensor) -> Tensor:
-    """Of a grouped convolution: which (output, input of its group) are held."""
-    read_GI = reads.view(node.groups, -1)
-    return held[:, None] & read_GI.repeat_interleave(node.channels // node.groups, dim=0)
-
-
-def _positions(want: Tensor, have: Tensor) -> Tensor:
-    """Where the wanted channels stand among those there are."""
-    assert not (want & ~have).any()
-    return want[have].nonzero().flatten()
 
 
 def _starts(counts: Sequence[int]) -> list[int]:

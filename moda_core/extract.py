@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.cutting import Cutter, Select, tensor_of
-from moda_core.graph import ChannelGraph, Held, held_channels
+from moda_core.alignment import Select
+from moda_core.cutting import Cutter
+from moda_core.graph import ChannelGraph
+from moda_core.held import Held, held_channels
 from moda_core.masks import check_class_ids
 from moda_core.tracing import channel_graph
-from moda_core.units import UnitLayers, along, evaluating, rewrite_units
+from moda_core.units import UnitLayers, along, device_of, evaluating, rewrite_units
 
 LARGEST_DIFFERENCE = 1e-4  # between cut and masked logits in float32, relative to the largest logit
 
@@ -37,6 +39,9 @@ def mask_network(
         ValueError: masks that do not fit the layers or keep nothing of one; no class, or one named twice.
     """
     _check_keep(keep, layers.widths, [layer.name for layer in layers])
+    last = next(node for node in layers.graph.nodes if node.op == "output").args[0]
+    if isinstance(last, fx.Node) and last.meta["value"].ndim == 2:
+        check_class_ids(class_ids, last.meta["value"].shape[1])
     named = [str(node.target) for node in layers.graph.nodes if node.op in ("call_module", "get_attr")]
     parts: dict[str, Any] = {name: operator.attrgetter(name)(network) for name in named}
     ours = "moda"
@@ -46,7 +51,7 @@ def mask_network(
     output = next(node for node in graph.nodes if node.op == "output")
     with graph.inserting_before(output):
         output.args = (graph.call_module(f"{ours}.classes", (output.args[0],)),)
-    device = next(network.parameters()).device
+    device = device_of(network)
     for index, (layer, keep_N) in enumerate(zip(layers, keep, strict=True)):
         parts[f"{ours}.mask_{index}"] = UnitMask(keep_N.to(device), layer.dimension)
     parts[f"{ours}.classes"] = Select(torch.tensor(list(class_ids), device=device))
@@ -80,15 +85,6 @@ def cut_graph(
     outputs_C[list(class_ids)] = True
     rows = held_channels(graph, [keep_N.cpu()[None] for keep_N in keep], outputs_C[None])
     return Cutter(graph, state, rows.row(0), held).build(class_ids)
-
-
-def slice_state(graph: ChannelGraph, state: Mapping[str, Tensor], want: Held) -> dict[str, Tensor]:
-    """The tensors of a whole network's ``state`` cut to what ``want`` holds, over all calls of a layer."""
-    return {
-        f"{name}.{tensor}": tensor_of(graph, state, graph.by_name[name], tensor, want, None).contiguous()
-        for name in graph.calls
-        for tensor in graph.by_name[name].tensors()
-    }
 
 
 def largest_difference(masked: nn.Module, cut: nn.Module, images: Tensor) -> float:

@@ -1,7 +1,8 @@
 """How often each class activates each unit: one pass for the means, one for exact counts (docs/method.md).
 
 A unit k of layer l is active on a sample when a_l^k > threshold x (mean of a_l^k over all samples); threshold 0 is the
-published rule. Statistics stream: whatever the number of samples, what is kept is thresholds x classes x units.
+published rule. Statistics stream: whatever the number of samples, what is kept is thresholds x classes x units, and up
+to 64 MiB of the first pass's values, which the second pass then need not compute again.
 
 Shapes: T thresholds, C classes, B samples, N = units of all layers together, N_l units of layer l.
 """
@@ -10,12 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moda_core.units import UnitLayers, evaluating, watch_units
+from moda_core.units import UnitLayers, device_of, evaluating, watch_units
 
 Batches = Iterable[tuple[Tensor, Tensor]]
+KEPT_BYTES = 64 * 2**20  # of the first pass's unit values, so that the second need not compute them again
 DEFAULT_THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
@@ -55,6 +58,7 @@ def count_frequencies(
     *,
     num_classes: int,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    group: dist.ProcessGroup | None = None,
 ) -> Frequencies:
     """Count, for every class and unit, the samples on which the unit is active.
 
@@ -64,6 +68,8 @@ def count_frequencies(
         batches: (images, labels) on the network's device; iterated twice, so a list or a loader and no generator.
         num_classes: C.
         thresholds: the grid; each at least 0.
+        group: the workers that the batches are shared out to; None for one worker. Each gives its own share (which may
+            hold no batch) and the same network, running statistics included; all return the frequencies of all batches.
 
     Raises:
         ValueError: a bad threshold, or 0 where an activation has no exact zeros; a network in training mode; a class
@@ -75,13 +81,14 @@ def count_frequencies(
         raise ValueError(f"{type(network).__name__} is in training mode; call its eval() before counting")
     if isinstance(batches, Iterator):
         raise ValueError("batches can be read only once; counting needs two passes, give a list or a loader")
-    watched = watch_units(network, layers)
+    passes = _Passes(watch_units(network, layers), batches)
     widths = tuple(layers.widths)
     with evaluating(network):
-        sizes_C, means_N = _means(watched, batches, num_classes, sum(widths))
+        device = device_of(network)  # a worker without batches has no images to ask
+        sizes_C, means_N = _means(passes, num_classes, sum(widths), device, group)
         if (missing := (sizes_C == 0).nonzero().flatten().tolist()) != []:
             raise ValueError(f"classes {missing} have no samples to count; every class needs at least one")
-        counts_TCN = _counts(watched, batches, num_classes, means_N, grid)
+        counts_TCN = _counts(passes, num_classes, means_N, grid, group)
     return Frequencies(grid, counts_TCN.to(torch.int32).cpu(), sizes_C.cpu(), means_N.cpu(), widths)
 
 
@@ -97,27 +104,59 @@ def check_thresholds(layers: UnitLayers, thresholds: Sequence[float]) -> None:
         )
 
 
-def _means(watched: nn.Module, batches: Batches, num_classes: int, units: int) -> tuple[Tensor, Tensor]:
-    sizes_C = sums_N = None
-    for images, labels in batches:
-        if sizes_C is None or sums_N is None:
-            sizes_C = torch.zeros(num_classes, dtype=torch.int64, device=images.device)
-            sums_N = torch.zeros(units, dtype=torch.float64, device=images.device)
-        _, values = watched(images)
+class _Passes:
+    """All batches' unit values (B, N) and labels, pass after pass; the first ones are kept as far as there is room."""
+
+    def __init__(self, watched: nn.Module, batches: Batches) -> None:
+        self.watched, self.batches = watched, batches
+        self.kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.room = KEPT_BYTES
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        kept = iter(self.kept)
+        for images, labels in self.batches:
+            mark = images.sum(dtype=torch.float64)  # a loader that shuffles gives other batches the next time
+            before = next(kept, None)
+            if before is not None and torch.equal(before[2], mark) and torch.equal(before[1], labels):
+                units_BN = before[0]
+            else:
+                units_BN = torch.cat(self.watched(images)[1], dim=1)
+            self.room -= units_BN.nbytes
+            if self.room >= 0:
+                self.kept.append((units_BN, labels, mark))
+            yield units_BN, labels
+        self.room = -1  # what is kept are the first pass's
+
+
+def _means(
+    passes: _Passes, num_classes: int, units: int, device: torch.device, group: dist.ProcessGroup | None
+) -> tuple[Tensor, Tensor]:
+    sizes_C = torch.zeros(num_classes, dtype=torch.int64, device=device)
+    sums_N = torch.zeros(units, dtype=torch.float64, device=device)
+    for units_BN, labels in passes:
         sizes_C += torch.bincount(labels, minlength=num_classes)
-        sums_N += torch.cat([unit_BN.sum(0, dtype=torch.float64) for unit_BN in values])
-    if sizes_C is None or sums_N is None:
+        sums_N += units_BN.sum(0, dtype=torch.float64)
+    if group is not None:
+        dist.all_reduce(sizes_C, group=group)
+        dist.all_reduce(sums_N, group=group)
+    if not sizes_C.any():
         raise ValueError("there are no batches to count")
     return sizes_C, sums_N / sizes_C.sum()
 
 
-def _counts(watched: nn.Module, batches: Batches, num_classes: int, means_N: Tensor, grid: tuple[float, ...]) -> Tensor:
+def _counts(
+    passes: _Passes,
+    num_classes: int,
+    means_N: Tensor,
+    grid: tuple[float, ...],
+    group: dist.ProcessGroup | None,
+) -> Tensor:
     counts_TCN = torch.zeros(len(grid), num_classes, len(means_N), dtype=torch.int64, device=means_N.device)
-    for images, labels in batches:
-        _, values = watched(images)
-        units_BN = torch.cat(values, dim=1)
+    for units_BN, labels in passes:
         one_hot_CB = F.one_hot(labels, num_classes).T.float()  # 0/1 sums of a batch are exact in float32
         for row, threshold in enumerate(grid):
             active_BN = units_BN > (threshold * means_N).to(units_BN.dtype)
             counts_TCN[row] += (one_hot_CB @ active_BN.float()).long()
+    if group is not None:
+        dist.all_reduce(counts_TCN, group=group)
     return counts_TCN

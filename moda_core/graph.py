@@ -1,26 +1,15 @@
-"""How unit masks run through a network: which channels each operation still has to hold.
-
-Under a mask a channel is *zero* (a dropped unit), *constant* (what batch norm makes of a dropped unit: the same number
-for every image and pixel) or *varying*. Zeros and constants need not be computed: who reads them is given the number,
-or has it folded into its bias. What a node holds is what varies and is read by somebody.
-
-Shapes: K masks side by side (one a class, or just one), ch channels of a node, G groups, N_l units of layer l.
-"""
+"""A network as operations on channels, checked: what masks run through and cut networks are built from."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-from torch import Tensor
-
-from moda_core.operations import BROADCASTING, MIXING, NORMALISING, TRAINABLE, Node
+from moda_core.operations import BROADCASTING, Node
 
 LARGEST_CHANNELS = 2**24  # of all nodes together: what is allocated to follow masks through a graph
 LARGEST_IMAGE = 2**28  # channels x pixels of a node
-RESIZING = frozenset({"input", "conv2d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "reshape", "flatten"})
-INDEXED = frozenset({"select", "flatten", "concat"})  # gathering nodes that do not read channel k for channel k
+WINDOWED = frozenset({"conv2d", "max_pool2d", "avg_pool2d"})
 
 
 @dataclass(frozen=True)
@@ -40,10 +29,13 @@ class ChannelGraph:
             raise ValueError(f"a graph of {len(self.nodes)} nodes and {len(self.widths)} unit layers is no network")
         if sum(node.channels for node in self.nodes) > LARGEST_CHANNELS:
             raise ValueError(f"the nodes have more than {LARGEST_CHANNELS} channels together")
+        read = sum(len(node.inputs) * node.channels for node in self.nodes)
+        if read > LARGEST_CHANNELS:
+            raise ValueError(f"the nodes read more than {LARGEST_CHANNELS} channels together")
         seen: dict[str, Node] = {}
         for node in self.nodes:
-            if not node.name.isidentifier() or node.name in seen:
-                raise ValueError(f"node name {node.name!r} is no identifier or stands twice")
+            if node.name in seen:
+                raise ValueError(f"node name {node.name!r} stands twice")
             if (node.op == "input") != (node is self.nodes[0]):
                 raise ValueError(f"node {node.name!r}: the first node, and only it, is the input")
             unknown = [name for name in node.inputs if name not in seen]
@@ -115,10 +107,30 @@ def _check_size(node: Node, inputs: list[Node]) -> None:
         right = right and len({len(size) for size in sizes}) == 1
         right = right and node.size == tuple(max(sides) for sides in zip(*sizes, strict=True))
         right = right and all(have in (1, side) for size in sizes for have, side in zip(size, node.size, strict=True))
-    elif node.op not in RESIZING:
+    elif node.op in WINDOWED:
+        right = right and len(sizes[0]) == 2 and node.size == _windows(node, sizes[0])
+    elif node.op == "adaptive_avg_pool2d":
+        right = right and len(sizes[0]) == 2 and list(node.size) == node.attributes["output_size"]
+    elif node.op != "input":
         right = right and all(size == node.size for size in sizes)
     if not right:
         raise ValueError(f"node {node.name!r}: {node.op} of sizes {sizes} does not make {node.channels} x {node.size}")
+
+
+def _windows(node: Node, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width of what a convolution or pool makes of an image of a size, as PyTorch counts them."""
+    sides = []
+    for axis, side in enumerate(size):
+        kernel, stride, padding, dilation = (
+            int(node.attributes.get(key, [1, 1])[axis])  # type: ignore[index]
+            for key in ("kernel_size", "stride", "padding", "dilation")
+        )
+        room = side + 2 * padding - dilation * (kernel - 1) - 1
+        count = room // stride + 1
+        if node.attributes.get("ceil_mode") and room % stride and count * stride < side + padding:
+            count += 1  # a last window that begins inside the image or its left padding
+        sides.append(count)
+    return tuple(sides)
 
 
 def _check_unit_layer(node: Node, widths: tuple[int, ...]) -> None:
@@ -138,222 +150,3 @@ def _check_shared(node: Node, seen: Mapping[str, Node]) -> None:
     same = same and seen[first.inputs[0]].channels == seen[node.inputs[0]].channels
     if not same or (node.op == "layer_norm" and first.size != node.size):
         raise ValueError(f"node {node.name!r} shares the tensors of {node.shares!r}, which is another operation")
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a network holds of every node, for K masks (K, ch) or for one of them (ch,).
-
-    Attributes:
-        channels: node name -> which of its output channels.
-        reads: name of a mixing node -> which input channels its weights are held for.
-        constant: node name -> which output channels are a constant other than zero, whether read or not.
-    """
-
-    channels: Mapping[str, Tensor]
-    reads: Mapping[str, Tensor]
-    constant: Mapping[str, Tensor]
-
-    def row(self, index: int) -> "Held":
-        """What is held under one of the K masks."""
-        parts = (self.channels, self.reads, self.constant)
-        return Held(*({name: rows[index] for name, rows in part.items()} for part in parts))
-
-
-def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor, *, fold: bool = True) -> Held:
-    """What every node has to hold under K masks at once: the images whole, a flattened channel with all its features.
-
-    Args:
-        graph: the network.
-        keep: L boolean tensors of (K, N_l).
-        outputs_KC: boolean, which logits each of the K networks gives.
-        fold: False to hold the constant channels too: what any network with fewer units is cut from.
-    """
-    live, varying = _states(graph, keep, outputs_KC)
-    if not fold:
-        varying = live
-    again = {name: calls for name, calls in graph.calls.items() if len(calls) > 1}
-    shared: dict[str, tuple[Tensor, Tensor]] = {}
-    while True:
-        held = _backward(graph, live, varying, outputs_KC, shared, again)
-        grown = {
-            name: (
-                torch.stack([held.channels[node.name] for node in calls]).any(0),
-                torch.stack([held.reads.get(node.name, outputs_KC) for node in calls]).any(0),
-            )
-            for name, calls in again.items()
-        }
-        if all(name in shared and _equal(grown[name], shared[name]) for name in grown):
-            return held
-        shared = grown
-
-
-def _equal(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def _states(
-    graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Of every node, the channels that are not known to be zero, and of these the ones that are not constant."""
-    live: dict[str, Tensor] = {}
-    varying: dict[str, Tensor] = {}
-    for node in graph.nodes:
-        every_K = outputs_KC.new_ones(outputs_KC.shape[0], node.channels)
-        if node.op == "input" or (node.op == "layer_norm" and node.attributes["affine"]):
-            live_K = varying_K = every_K
-        elif node.op in MIXING or node.op in NORMALISING:
-            live_K = of_group(node, live[node.inputs[0]])
-            padded = node.padded or node.op in NORMALISING
-            varying_K = live_K if padded else of_group(node, varying[node.inputs[0]])
-            if "bias" in node.tensors():
-                live_K = every_K
-        else:
-            live_K = _gathered(graph, node, live, every_K)
-            varying_K = _gathered(graph, node, varying, every_K)
-            if node.op == "mul":
-                live_K = live[node.inputs[0]] & live[node.inputs[1]]
-                varying_K = varying_K & live_K
-            if node.padded:
-                varying_K = live_K
-            if node.makes_constants:
-                live_K = every_K
-        if node.unit_layer is not None:
-            live_K, varying_K = live_K & keep[node.unit_layer], varying_K & keep[node.unit_layer]
-        live[node.name], varying[node.name] = live_K, varying_K
-    return live, varying
-
-
-def _gathered(graph: ChannelGraph, node: Node, states: Mapping[str, Tensor], every_K: Tensor) -> Tensor:
-    """Which output channels of a gathering node read a channel that is marked in any of its inputs."""
-    if node.op not in INDEXED:
-        return torch.stack([states[name] for name in node.inputs]).any(0)
-    marked_K = torch.zeros_like(every_K)
-    sources = node.gathers([graph.by_name[name].channels for name in node.inputs])
-    for name, source in zip(node.inputs, sources, strict=True):
-        marked_K |= states[name][:, source.clamp(min=0)] & (source >= 0)
-    return marked_K
-
-
-def of_group(node: Node, marked_K: Tensor) -> Tensor:
-    """(K, output channels) of a mixing or normalising node: whether any input channel of its group is marked."""
-    return _any_of_group(node, marked_K).repeat_interleave(node.channels // _groups(node), dim=1)
-
-
-def _groups(node: Node) -> int:
-    return node.groups if node.op != "layer_norm" else 1
-
-
-def _any_of_group(node: Node, marked_K: Tensor) -> Tensor:
-    return marked_K.view(len(marked_K), _groups(node), -1).any(2)
-
-
-def _backward(
-    graph: ChannelGraph,
-    live: Mapping[str, Tensor],
-    varying: Mapping[str, Tensor],
-    outputs_KC: Tensor,
-    shared: Mapping[str, tuple[Tensor, Tensor]],
-    again: Mapping[str, list[Node]],
-) -> Held:
-    """From the logits back: what somebody reads. A layer that is called again holds the same in each call."""
-    needed = {node.name: outputs_KC.new_zeros(len(outputs_KC), node.channels) for node in graph.nodes}
-    needed[graph.output.name] |= outputs_KC
-    channels: dict[str, Tensor] = {}
-    reads: dict[str, Tensor] = {}
-    for node in reversed(graph.nodes):
-        root = node.shares or node.name
-        held_K = varying[node.name] & needed[node.name]
-        if node.op == "input":
-            held_K = varying[node.name]
-        if root in shared:
-            held_K = held_K | (shared[root][0] & held_K.any(1, keepdim=True))
-        if node.op == "flatten":
-            features = node.channels // graph.by_name[node.inputs[0]].channels
-            held_K = held_K.view(len(held_K), -1, features).any(2).repeat_interleave(features, dim=1)
-        elif node.op in NORMALISING:
-            held_K = of_group(node, held_K)
-        channels[node.name] = held_K
-        if node.op in MIXING:
-            source = node.inputs[0]
-            # A layer that is called again has one bias for all calls, so nothing is folded into it.
-            read_K = live[source] if node.padded or root in again else varying[source]
-            width = graph.by_name[source].channels // node.groups
-            read_K = read_K & _any_of_group(node, held_K).repeat_interleave(width, dim=1)
-            if root in shared:
-                read_K = read_K | (shared[root][1] & held_K.any(1, keepdim=True))
-            reads[node.name] = read_K
-            needed[source] |= read_K
-        else:
-            _need(graph, node, held_K, needed)
-    return Held(channels, reads, {name: live[name] & ~varying[name] for name in live})
-
-
-def _need(graph: ChannelGraph, node: Node, held_K: Tensor, needed: dict[str, Tensor]) -> None:
-    if node.op not in INDEXED:
-        for name in node.inputs:
-            needed[name] |= held_K
-        return
-    sources = node.gathers([graph.by_name[name].channels for name in node.inputs])
-    for name, source in zip(node.inputs, sources, strict=True):
-        own = source >= 0
-        counts = torch.zeros(needed[name].shape, dtype=torch.int32).index_add_(1, source[own], held_K[:, own].int())
-        needed[name] |= counts > 0
-
-
-def count_shared_parameters(graph: ChannelGraph, held: Held) -> Tensor:
-    """Trainable parameters that each pair of K networks both hold: (K, K), each one's own on the diagonal.
-
-    In float64, exact below 2^53.
-    """
-    total = torch.zeros((), dtype=torch.float64)
-    for name, calls in graph.calls.items():
-        node = graph.by_name[name]
-        for tensor, axes in node.tensors().items():
-            if tensor not in TRAINABLE:
-                continue
-            held_K = torch.stack([held.channels[call.name] for call in calls]).any(0)
-            if axes in ("oi", "p"):
-                read_K = torch.stack([held.reads[call.name] for call in calls]).any(0)
-                shared = _weight_pairs(node, held_K, read_K) * math.prod(node.kernel())
-            else:
-                shared = _pairs(held_K) * (math.prod(node.size) if axes == "os" else 1)
-            total = total + shared
-    return total
-
-
-def count_flops(graph: ChannelGraph, held: Held) -> Tensor:
-    """Floating point operations of the convolutions and linear layers, for one image: (K,), a multiply-add is two."""
-    total = torch.zeros((), dtype=torch.float64)
-    for node in graph.nodes:
-        if node.op in MIXING:
-            held_KG = held.channels[node.name].view(-1, node.groups, node.channels // node.groups).sum(2)
-            reads = held.reads[node.name]
-            read_KG = reads.view(len(reads), node.groups, -1).sum(2)
-            weights_K = (held_KG.double() * read_KG.double()).sum(1) * math.prod(node.kernel())
-            total = total + 2 * weights_K * math.prod(node.size)
-    return total
-
-
-def count_kernels(graph: ChannelGraph, held: Held) -> Tensor:
-    """Output channels of all convolutions but the first: (K,)."""
-    convolutions = [node.name for node in graph.nodes if node.op == "conv2d" and node.shares is None]
-    every = [torch.stack([held.channels[call.name] for call in graph.calls[name]]).any(0) for name in convolutions[1:]]
-    rows = len(held.channels[graph.output.name])
-    return torch.stack([one.sum(1).double() for one in every]).sum(0) if every else torch.ones(rows).double()
-
-
-def _weight_pairs(node: Node, held_K: Tensor, read_K: Tensor) -> Tensor:
-    """Kernels that two networks both hold: in each group, shared outputs times shared inputs."""
-    if node.groups == 1:
-        return _pairs(held_K) * _pairs(read_K)
-    inputs = read_K.shape[1] // node.groups
-    if inputs == 1:  # depthwise: an output has one kernel, there when its input is read
-        return _pairs(held_K & read_K.repeat_interleave(node.channels // node.groups, dim=1))
-    held_GK, read_GK = (part.view(len(part), node.groups, -1).transpose(0, 1).double() for part in (held_K, read_K))
-    return ((held_GK @ held_GK.mT) * (read_GK @ read_GK.mT)).sum(0)
-
-
-def _pairs(held_K: Tensor) -> Tensor:
-    held_KN = held_K.double()
-    return held_KN @ held_KN.T

@@ -7,11 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from moda_core.activations import ACTIVATIONS
 from moda_core.operations import Attribute, Node
+from moda_core.units import OPAQUE
 
 Described = tuple[str, dict[str, Attribute]]
+
+WEIGHT_HOOKS = (WeightNorm, SpectralNorm, prune.BasePruningMethod)  # they set the weight before each call
 
 PLAIN = {  # layers without attributes
     "relu": nn.ReLU,
@@ -51,8 +57,10 @@ ARITHMETIC: dict[Callable[..., Any] | str, str] = {
 
 def describe_module(module: nn.Module) -> Described | None:
     """The operation and attributes of a layer, None if the allow-list has no such operation."""
+    if not _computes_as_its_class(module):
+        return None
     for op, kind in PLAIN.items():
-        if type(module) is kind:
+        if isinstance(module, kind):
             return op, {}
     match module:
         case nn.Conv2d() if module.padding_mode == "zeros" and (padding := _padding(module)) is not None:
@@ -66,7 +74,7 @@ def describe_module(module: nn.Module) -> Described | None:
             }
         case nn.Linear():
             return "linear", {"bias": module.bias is not None}
-        case nn.BatchNorm1d() | nn.BatchNorm2d() if module.track_running_stats and module.momentum is not None:
+        case nn.BatchNorm1d() | nn.BatchNorm2d() if module.running_mean is not None and module.momentum is not None:
             return "batch_norm", {
                 "eps": module.eps,
                 "momentum": module.momentum,
@@ -90,8 +98,8 @@ def describe_module(module: nn.Module) -> Described | None:
             return "adaptive_avg_pool2d", {"output_size": _pair(module.output_size)}
         case nn.Dropout() | nn.Dropout2d():
             return "dropout", {"p": module.p}
-        case _ if type(module).__name__ == "StochasticDepth":
-            return "identity", {}  # in eval mode, which a cut network is in
+        case _ if type(module).__module__ in OPAQUE:
+            return "identity", {}  # it draws in training alone, and a cut network is in eval mode
         case _:
             return None
 
@@ -101,7 +109,10 @@ def describe_function(function: Callable[..., Any], args: tuple[Any, ...], kwarg
     layer = FUNCTIONS.get(function)
     if layer is None or (layer is nn.MaxPool2d and len(args) > 4):  # where its order differs from the layer's
         return None
-    return describe_module(layer(*args, **kwargs))
+    try:
+        return describe_module(layer(*args, **kwargs))
+    except TypeError:  # arguments that the layer does not take
+        return None
 
 
 def build_module(node: Node, tensors: Mapping[str, Tensor], *, inputs: int, outputs: int) -> nn.Module:
@@ -171,6 +182,17 @@ class Reshape(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         return values.reshape(*values.shape[:2], *self.size)
+
+
+def _computes_as_its_class(module: nn.Module) -> bool:
+    """Whether a module is one of PyTorch's own layers (maybe parametrised) with nothing hung on to its forward."""
+    kind = type(module)
+    if parametrize.is_parametrized(module):
+        kind = kind.__bases__[0]
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    changed = [hook for hook in hooks if not isinstance(hook, WEIGHT_HOOKS)]
+    known = kind.__module__.startswith("torch.nn.modules.") or kind.__module__ in OPAQUE
+    return known and not changed and "forward" not in vars(module)
 
 
 def _padding(module: nn.Conv2d) -> list[int] | None:

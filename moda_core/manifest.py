@@ -36,6 +36,8 @@ def parse_manifest(text: bytes) -> dict[str, Any]:
     names, files = manifest.get("class_names"), manifest.get("files")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{MANIFEST}: class_names is no list of names")
+    if len(set(names)) != len(names):
+        raise ValueError(f"{MANIFEST}: class_names holds a name twice")
     if not isinstance(files, dict) or WEIGHTS not in files:
         raise ValueError(f"{MANIFEST}: files does not name {WEIGHTS}")
     for name, entry in files.items():

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from moda_core.counts import count_all_parameters, count_flops, count_kernels, count_shared_parameters
 from moda_core.frequency import Frequencies
-from moda_core.graph import ChannelGraph, count_flops, count_kernels, count_shared_parameters, held_channels
+from moda_core.graph import ChannelGraph
+from moda_core.held import held_channels
 from moda_core.tracing import channel_graph
 from moda_core.units import UnitLayers, evaluating, watch_units
 
@@ -31,7 +33,7 @@ class ModuleMetrics:
             and linear layers.
         coupling: mean over class pairs of the Jaccard index of their masks; 0 for one class.
         sizes_C: each class's parameters(module) / parameters(full model).
-        parameters: trainable parameters of the full model.
+        parameters: parameters of the full model: of every layer that its forward calls.
     """
 
     module_size: float
@@ -58,7 +60,7 @@ def sizes_and_overlaps(graph: ChannelGraph, masks: Sequence[Tensor]) -> ModuleMe
     held = held_channels(graph, masks, torch.eye(classes, dtype=torch.bool))
     everything = [torch.ones(1, width, dtype=torch.bool) for width in graph.widths]
     whole = held_channels(graph, everything, torch.ones(1, classes, dtype=torch.bool))
-    full = float(count_shared_parameters(graph, whole)[0, 0])
+    full = count_all_parameters(graph)
     shared_CC = count_shared_parameters(graph, held)
     overlap_CC, jaccard_CC = shared_CC / full, _jaccard(shared_CC)
     mask_CN = torch.cat(list(masks), dim=1).double()
@@ -70,7 +72,7 @@ def sizes_and_overlaps(graph: ChannelGraph, masks: Sequence[Tensor]) -> ModuleMe
         flops=float((count_flops(graph, held) / count_flops(graph, whole)).mean()),
         coupling=_mean_of_pairs(_jaccard(mask_CN @ mask_CN.T)),
         sizes_C=overlap_CC.diagonal(),
-        parameters=int(full),
+        parameters=full,
     )
 
 

@@ -19,9 +19,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.cutting import stored_shape
-from moda_core.extract import LARGEST_DIFFERENCE, cut_graph, largest_difference, mask_network, slice_state
-from moda_core.graph import ChannelGraph, Held, held_channels
+from moda_core.extract import LARGEST_DIFFERENCE, cut_graph, largest_difference, mask_network
+from moda_core.graph import ChannelGraph
+from moda_core.held import Held, held_channels
 from moda_core.manifest import (
     LARGEST_MANIFEST,
     MANIFEST,
@@ -34,8 +34,11 @@ from moda_core.manifest import (
     parse_manifest,
 )
 from moda_core.masks import merge_masks
+from moda_core.slices import slice_state, stored_shape
 from moda_core.tracing import channel_graph
 from moda_core.units import UnitLayers
+
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Modules(nn.Module):
@@ -216,14 +219,14 @@ class ModuleSet:
 
     def compose(self, classes: Sequence[str] | None = None) -> Modules:
         """The composed module of ``classes`` (None: all of the set's), logits in that order."""
-        names = self.manifest["class_names"]
+        names = {name: index for index, name in enumerate(self.manifest["class_names"])}
         wanted = list(names) if classes is None else list(classes)
         unknown = [name for name in wanted if name not in names]
         if unknown:
-            raise ValueError(f"classes {unknown} are not in this module set; it has {names}")
+            raise ValueError(f"classes {unknown} are not in this module set; it has {list(names)}")
         if len(set(wanted)) != len(wanted):
             raise ValueError(f"classes={wanted} names a class twice")
-        class_ids = [names.index(name) for name in wanted]
+        class_ids = [names[name] for name in wanted]
         network = cut_graph(self.graph, self.state, merge_masks(self.masks, class_ids), class_ids, held=self.union)
         return Modules(network, wanted, self.manifest).eval()
 
@@ -265,7 +268,7 @@ def _checked_state(tensors: Mapping[str, Tensor], graph: ChannelGraph, union: He
         for name in node.tensors():
             key, shape = f"{node.name}.{name}", stored_shape(graph, node, name, union)
             tensor = tensors.get(f"state.{key}")
-            if tensor is None or not tensor.is_floating_point() or tuple(tensor.shape) != shape:
+            if tensor is None or tensor.dtype not in FLOATING or tuple(tensor.shape) != shape:
                 raise ValueError(f"{WEIGHTS}: {key} is missing or has not the shape {shape} that the graph gives it")
             state[key] = tensor
     if len({tensor.dtype for tensor in state.values()}) != 1:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from moda_core.activations import ACTIVATIONS
+
 Attribute = int | float | bool | list[int]
 
 MIXING = frozenset({"conv2d", "linear"})
@@ -28,16 +30,16 @@ POINTWISE = frozenset(
     {"relu", "relu6", "leaky_relu", "hardswish", "silu", "gelu", "tanh", "sigmoid", "hardsigmoid", "scale_shift"}
 )
 
-# Attribute kinds: "pair" two whole numbers, "whole" one, "wholes" any number of them, "number" finite, "flag" true or
-# false.
-POOL = {"kernel_size": "pair", "stride": "pair", "padding": "pair", "ceil_mode": "flag"}
+# Attribute kinds: "pair" two whole numbers, "sides" two of at least 1, "whole" one, "wholes" any number of them,
+# "number" finite, "flag" true or false.
+POOL = {"kernel_size": "sides", "stride": "sides", "padding": "pair", "ceil_mode": "flag"}
 ATTRIBUTES: dict[str, dict[str, str]] = {
     "input": {},
     "conv2d": {
-        "kernel_size": "pair",
-        "stride": "pair",
+        "kernel_size": "sides",
+        "stride": "sides",
         "padding": "pair",
-        "dilation": "pair",
+        "dilation": "sides",
         "groups": "whole",
         "bias": "flag",
     },
@@ -57,7 +59,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "scale_shift": {"factor": "number", "offset": "number"},
     "max_pool2d": POOL,
     "avg_pool2d": POOL | {"count_include_pad": "flag"},
-    "adaptive_avg_pool2d": {"output_size": "pair"},
+    "adaptive_avg_pool2d": {"output_size": "sides"},
     "dropout": {"p": "number"},
     "identity": {},
     "reshape": {},
@@ -68,11 +70,13 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "mul": {},
 }
 INPUTS = {"input": 0, "add": 2, "mul": 2}  # concat has any number, every other operation one
+INDEXED = frozenset({"select", "flatten", "concat"})  # gathering, and not channel k from channel k
 ZERO_TO_CONSTANT = frozenset({"batch_norm", "sigmoid", "hardsigmoid"})  # a channel of zeros becomes another constant
 TRAINABLE = ("weight", "bias")
 LARGEST_NUMBER = 1_000_000  # of any attribute or channel count: what a manifest may ask for is capped
 LARGEST_PAIR = 1024  # of a kernel, a stride, a padding ...
 LARGEST_PIXELS = 2**24
+LONGEST_NAME = 500
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,9 @@ class Node:
     shares: str | None = None
 
     def __post_init__(self) -> None:
+        name = self.name
+        if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or len(name) > LONGEST_NAME:
+            raise ValueError(f"node name {name!r:.200} is no ASCII identifier of at most {LONGEST_NAME} characters")
         if self.op not in ATTRIBUTES:
             raise ValueError(f"node {self.name!r}: operation {self.op!r} is not one of {sorted(ATTRIBUTES)}")
         expected = ATTRIBUTES[self.op]
@@ -113,8 +120,16 @@ class Node:
             raise ValueError(f"node {self.name!r}: {self.op} does not take {count} inputs")
         if not _is_kind(self.channels, "whole") or self.channels < 1:
             raise ValueError(f"node {self.name!r}: channels={self.channels!r} is no positive whole number")
-        if not _is_kind(list(self.size), "wholes") or not 0 < math.prod(self.size) <= LARGEST_PIXELS:
+        if (
+            len(self.size) > 4
+            or not _is_kind(list(self.size), "wholes")
+            or not 0 < math.prod(self.size) <= LARGEST_PIXELS
+        ):
             raise ValueError(f"node {self.name!r}: size={self.size!r:.200} has not 1 to {LARGEST_PIXELS} pixels")
+        if self.shares is not None and not isinstance(self.shares, str):
+            raise ValueError(f"node {self.name!r}: shares={self.shares!r:.200} is no name")
+        if self.unit_layer is not None and self.op not in ACTIVATIONS:
+            raise ValueError(f"node {self.name!r}: {self.op} is no activation, so no unit layer")
         if self.op in ("conv2d", "group_norm") and (self.groups < 1 or self.channels % self.groups):
             raise ValueError(f"node {self.name!r}: {self.channels} channels do not split into {self.groups} groups")
 
@@ -183,11 +198,12 @@ def _is_kind(value: object, kind: str) -> bool:
             return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
         case "wholes":
             return isinstance(value, list) and all(_is_kind(one, "whole") for one in value)
-        case "pair":
+        case "pair" | "sides":
+            least = 1 if kind == "sides" else 0
             return (
                 isinstance(value, list)
                 and len(value) == 2
-                and all(_is_kind(one, "whole") and one <= LARGEST_PAIR for one in value)
+                and all(_is_kind(one, "whole") and least <= one <= LARGEST_PAIR for one in value)
             )
         case _:
             return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER

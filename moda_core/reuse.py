@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.units import UnitLayers, along, evaluating, rewrite_units
+from moda_core.units import UnitLayers, along, device_of, evaluating, rewrite_units
 
 
 class Images(Protocol):
@@ -162,7 +162,7 @@ def estimate_reuse(
         draw: which images are tested in which subsets.
         batch_size: rows of one forward pass.
     """
-    device = next(network.parameters()).device
+    device = device_of(network)
     subsets_SC = draw.subsets_SC.to(device)
     unions = [] if masks is None else [_union(subsets_SC, mask_CN.to(device)) for mask_CN in masks]
     masked = fx.GraphModule(network, row_masked_graph(layers)) if unions else network

@@ -18,7 +18,7 @@ from torch.fx.node import map_arg
 from moda_core.graph import ChannelGraph
 from moda_core.layers import ARITHMETIC, METHODS, Described, describe_function, describe_module
 from moda_core.operations import BROADCASTING, Attribute, Node
-from moda_core.units import UnitLayers, trace_with_shapes
+from moda_core.units import OPAQUE, UnitLayers, trace_with_shapes
 
 MOVING: frozenset[Callable[..., Any] | str] = frozenset(
     {
@@ -51,30 +51,46 @@ def channel_graph(
             " the masked network still works"
         )
     graph = trace_with_shapes(network, example_input)
+    if _calls(graph) != _calls(layers.graph):
+        raise ValueError(
+            f"{type(network).__name__} does not run as it did when its unit layers were found (in another mode?); call"
+            " unit_layers again"
+        )
     logits = next(node.args[0] for node in graph.nodes if node.op == "output")
     if not isinstance(logits, fx.Node):
         raise ValueError(
             f"{type(network).__name__} returns {logits}; a network that returns its logits alone is needed"
         )
-    return _Reader(network, layers).read(graph, logits)
+    found, state = _Reader(network, layers, graph).read(logits)
+    if not state:
+        raise ValueError(f"{type(network).__name__} has no layer with weights that could be cut")
+    return found, state
+
+
+def _calls(graph: fx.Graph) -> list[tuple[str, str]]:
+    return [(node.op, str(node.target)) for node in graph.nodes]
 
 
 class _Reader:
     """Reads a traced graph node by node."""
 
-    def __init__(self, network: nn.Module, layers: UnitLayers) -> None:
+    def __init__(self, network: nn.Module, layers: UnitLayers, graph: fx.Graph) -> None:
+        self.graph = graph
         self.modules = dict(network.named_modules())
         self.widths = tuple(layers.widths)
         self.layer_of = {layer.node: index for index, layer in enumerate(layers)}
         self.nodes: dict[str, Node] = {}
         self.state: dict[str, Tensor] = {}
         self.called: dict[int, str] = {}  # id of a module -> the node of its first call
-        self.owner: dict[int, str] = {}  # id of a parameter -> the node that holds it
+        self.owner: dict[int, tuple[str, Tensor]] = {}  # id of a parameter -> the node that holds it, and itself
         self.plain: dict[fx.Node, str] = {}  # a traced node -> the node that computes it
+        self.expanded: dict[fx.Node, str] = {}  # the same for what was expanded, before it was
         self.moved: dict[fx.Node, tuple[str, Any]] = {}  # a traced node -> whose numbers it moves, and their labels
 
-    def read(self, graph: fx.Graph, logits: fx.Node) -> tuple[ChannelGraph, dict[str, Tensor]]:
-        for node in graph.nodes:
+    def read(self, logits: fx.Node) -> tuple[ChannelGraph, dict[str, Tensor]]:
+        for node in self.graph.nodes:
+            self._refuse_in_place(node)
+        for node in self.graph.nodes:
             if node.op == "output":
                 break
             if node.op == "placeholder":
@@ -87,18 +103,25 @@ class _Reader:
                 break
         last = self._input(logits, "the output")
         if last != next(reversed(self.nodes)):  # the last node is what gives the logits
-            self.nodes[f"{last}_last"] = replace(
-                self.nodes[last], name=f"{last}_last", op="identity", inputs=(last,), attributes={}, unit_layer=None
+            name = self._name(f"{last}_last")
+            self.nodes[name] = replace(
+                self.nodes[last],
+                name=name,
+                op="identity",
+                inputs=(last,),
+                attributes={},
+                unit_layer=None,
+                shares=None,
             )
         return ChannelGraph(tuple(self.nodes.values()), self.widths), self.state
 
     def _compute(self, node: fx.Node) -> None:
-        self._refuse_in_place(node)
-        if node.op == "call_function" and node.target in CONCAT:
+        called = node.op in ("call_function", "call_method")
+        if called and node.target in CONCAT:
             self._concat(node)
-        elif node.target in MEAN:
+        elif called and node.target in MEAN:
             self._mean(node)
-        elif node.target in ARITHMETIC:
+        elif called and node.target in ARITHMETIC:
             self._arithmetic(node)
         else:
             described = self._describe(node)
@@ -141,7 +164,7 @@ class _Reader:
         if node.meta["value"].ndim == 4:
             self._add(node, "adaptive_avg_pool2d", {"output_size": [1, 1]}, [self._input(source, node.name)])
             return
-        name, channels = f"{node.name}_pool", int(node.meta["value"].shape[1])
+        name, channels = self._name(f"{node.name}_pool"), int(node.meta["value"].shape[1])
         whole = (self._input(source, node.name),)
         pool = Node(name, "adaptive_avg_pool2d", whole, channels, (1, 1), {"output_size": [1, 1]})
         self.nodes[pool.name] = pool
@@ -158,7 +181,9 @@ class _Reader:
         if len(numbers) != 1 or len(tensors) != 1 or (op in ("sub", "div") and node.args[0] is not tensors[0]):
             raise _unknown(node, self.modules)
         number = float(numbers[0])
-        factor = {"mul": number, "div": 1 / number if number else 0.0}.get(op, 1.0)
+        if op == "div" and number == 0:
+            raise _unknown(node, self.modules)
+        factor = {"mul": number, "div": 1 / (number or 1.0)}.get(op, 1.0)
         offset = {"add": number, "sub": -number}.get(op, 0.0)
         attributes: dict[str, Attribute] = {"factor": factor, "offset": offset}
         return self._add(node, "scale_shift", attributes, [self._input(tensors[0], node.name)])
@@ -182,7 +207,7 @@ class _Reader:
     def _own(self, node: Node, module: nn.Module) -> None:
         for name in node.tensors():
             tensor = getattr(module, name)
-            owner = self.owner.setdefault(id(tensor), node.name)
+            owner, _ = self.owner.setdefault(id(tensor), (node.name, tensor))
             if owner != node.name:
                 raise ValueError(
                     f"node {node.name!r}: its {name} is that of {owner!r}; cutting knows a layer that is called again,"
@@ -220,8 +245,9 @@ class _Reader:
 
     def _input(self, node: fx.Node, reader: str, *, broadcast: bool = False) -> str:
         """The name of the node that gives what ``node`` is; what moved numbers about is added now."""
-        if node in self.plain:
-            return self.plain[node]
+        found = self.plain.get(node) or (self.expanded.get(node) if broadcast else None)
+        if found is not None:
+            return found
         if node not in self.moved:
             raise ValueError(
                 f"node {reader!r} reads {node.name!r} ({node.op} {node.target}), which cutting does not know to follow"
@@ -230,14 +256,16 @@ class _Reader:
         origin, labels = self.moved[node]
         if not isinstance(labels, Tensor):
             raise _unknown(node, self.modules)
-        self.plain[node] = self._moved_node(node, self.nodes[origin], labels, broadcast)
-        return self.plain[node]
+        found = self._moved_node(node, self.nodes[origin], labels, broadcast)
+        whole = self.nodes[found].size == tuple(labels.shape[2:])
+        (self.plain if whole else self.expanded)[node] = found
+        return found
 
     def _moved_node(self, node: fx.Node, origin: Node, labels: Tensor, broadcast: bool) -> str:
         pixels = math.prod(origin.size)
         sample = origin.channels * pixels
         apart = labels.ndim >= 2 and len(labels) == 2 and torch.equal(labels[1], labels[0] + sample)
-        if not apart or int(labels[0].max()) >= sample:
+        if not apart or labels.numel() == 0 or int(labels[0].max()) >= sample:
             raise _misplaced(node, "images of a batch")
         channels, size = labels.shape[1], tuple(labels.shape[2:])
         label_CP = labels[0].reshape(channels, -1)
@@ -260,30 +288,60 @@ class _Reader:
     def _select(self, name: str, origin: Node, index: Tensor) -> str:
         if torch.equal(index, torch.arange(origin.channels)):
             return origin.name
-        node = Node(f"{name}_select", "select", (origin.name,), len(index), origin.size, {"index": index.tolist()})
+        node = Node(
+            self._name(f"{name}_select"), "select", (origin.name,), len(index), origin.size, {"index": index.tolist()}
+        )
         self.nodes[node.name] = node
         return node.name
 
-    def _put(self, name: str, op: str, source: str, channels: int, size: tuple[int, ...]) -> str:
+    def _put(self, wanted: str, op: str, source: str, channels: int, size: tuple[int, ...]) -> str:
+        name = wanted if wanted not in self.nodes else self._name(wanted)
         self.nodes[name] = Node(name, op, (source,), channels, size)
         return name
 
+    def _name(self, wanted: str) -> str:
+        """A name that no node has."""
+        taken = {node.name for node in self.graph.nodes} | set(self.nodes)
+        while wanted in taken:
+            wanted += "_"
+        return wanted
+
     def _refuse_in_place(self, node: fx.Node) -> None:
         """A cut network computes without side effects, so nobody else may read what a node overwrites."""
-        in_place = bool(node.kwargs.get("inplace")) or node.target in IN_PLACE
-        if node.op == "call_method" or str(getattr(node.target, "__name__", "")).endswith("_"):
-            in_place = str(getattr(node.target, "__name__", node.target)).endswith("_")
-        elif node.op == "call_module":
-            module = self.modules[str(node.target)]
-            in_place = bool(getattr(module, "inplace", False)) and not isinstance(module, nn.modules.dropout._DropoutNd)
-        if not in_place:
+        if not self._works_in_place(node):
             return
         overwritten = node.all_input_nodes[0]
-        readers = [user.name for user in overwritten.users if user is not node]
+        while self._is_alias(overwritten):  # to whom the memory belongs
+            overwritten = overwritten.all_input_nodes[0]
+        readers, aliases = [], [overwritten]
+        for alias in aliases:
+            for user in alias.users:
+                if self._is_alias(user):
+                    aliases.append(user)
+                elif user is not node and (user.op == "output" or _holds_tensor(user.meta["value"])):
+                    readers.append(user.name)
         if readers:
             raise ValueError(f"node {node.name!r} works in place on what {readers} read too; make it inplace=False")
-        if overwritten in self.moved:
-            raise ValueError(f"node {node.name!r} works in place on a part or a view; make it inplace=False")
+
+    def _works_in_place(self, node: fx.Node) -> bool:
+        if node.op == "call_module":
+            module = self.modules[str(node.target)]
+            return bool(getattr(module, "inplace", False)) and not isinstance(module, nn.modules.dropout._DropoutNd)
+        if node.op == "call_method":
+            return str(node.target).endswith("_") and not str(node.target).endswith("__")
+        named = str(getattr(node.target, "__name__", ""))
+        in_place = bool(node.kwargs.get("inplace")) or node.target in IN_PLACE
+        return node.op == "call_function" and (in_place or (named.endswith("_") and not named.endswith("__")))
+
+    def _is_alias(self, node: fx.Node) -> bool:
+        """Whether a node's result may share its input's memory."""
+        if node.op == "call_module":
+            module = self.modules[str(node.target)]
+            shared = (*MOVING_MODULES, nn.Identity, nn.modules.dropout._DropoutNd)
+            return isinstance(module, shared) or type(module).__module__ in OPAQUE
+        return (
+            node.op in ("call_function", "call_method") and node.target in MOVING and _holds_tensor(node.meta["value"])
+        )
 
 
 def _misplaced(node: fx.Node, what: str) -> ValueError:

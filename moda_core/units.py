@@ -201,6 +201,11 @@ def rewrite_units(
     return graph
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """The device of a network's first parameter or buffer; the CPU if it has none."""
+    return next((one.device for one in (*network.parameters(), *network.buffers())), torch.device("cpu"))
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; every module gets its own mode back afterwards."""

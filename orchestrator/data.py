@@ -55,9 +55,9 @@ class ImageSet:
         """The same set with its tensors on a device."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-    def batches(self) -> "Batches":
-        """(images, labels) in order, as often as wanted."""
-        return Batches(self)
+    def batches(self, *, rank: int = 0, world: int = 1) -> "Batches":
+        """(images, labels) in order, as often as wanted; of ``world`` workers each gets every ``world``-th batch."""
+        return Batches(self, rank, world)
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,12 @@ class Batches:
     """An image set's normalised batches in order; can be iterated again."""
 
     images: ImageSet
+    rank: int = 0
+    world: int = 1
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for index in torch.arange(len(self.images), device=self.images.labels.device).split(EVALUATION_BATCH):
+        batches = torch.arange(len(self.images), device=self.images.labels.device).split(EVALUATION_BATCH)
+        for index in batches[self.rank :: self.world]:
             yield self.images[index], self.images.labels[index]
 
 

@@ -28,7 +28,7 @@ from moda_core.units import evaluating
 from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet
 from orchestrator.sections import EvaluationConfig
-from orchestrator.training import computing
+from orchestrator.training import Workers, computing
 
 Choice = tuple[float, float]  # tau, threshold
 
@@ -59,8 +59,14 @@ def prepare(
     frequencies: Frequencies | None = None,
     *,
     precision: torch.dtype = torch.float32,
+    workers: Workers | None = None,
 ) -> Trained:
-    """Trace the network, and count over the training images unless that was done before."""
+    """Trace the network, and count over the training images unless that was done before. Leaves it in eval mode.
+
+    Of several workers each counts a share of the batches, and all have the counts of all.
+    """
+    workers = workers or Workers()
+    network.eval()
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
@@ -69,9 +75,10 @@ def prepare(
             frequencies = count_frequencies(
                 network,
                 layers,
-                data.train.batches(),
+                data.train.batches(rank=workers.rank, world=workers.world),
                 num_classes=data.num_classes,
                 thresholds=config.evaluation.thresholds,
+                group=workers.group,
             )
     return Trained(network, layers, graph, frequencies, precision)
 

@@ -88,6 +88,7 @@ class TrainingConfig:
     num_workers: int = 1
     cpus_per_worker: int = 1
     gpus_per_worker: float = 0.0
+    sync_batch_norm: bool = False
     max_failures: int = 1
     seed: int = 0
     init_from: str | None = None
@@ -106,6 +107,16 @@ class TrainingConfig:
         for name in ("weight_decay", "gpus_per_worker", "max_failures", "seed"):
             value = getattr(self, name)
             _check(f"training.{name}", value, value >= 0, "at least 0")
+        if self.sync_batch_norm and self.num_workers == 1:
+            raise ConfigError(
+                "training.sync_batch_norm=true is for several workers; set training.num_workers to 2 or more, or"
+                " training.sync_batch_norm=false"
+            )
+        if self.sync_batch_norm and self.gpus_per_worker == 0:
+            raise ConfigError(
+                "training.sync_batch_norm=true: SyncBatchNorm exists on GPUs only; set training.sync_batch_norm=false"
+                " or training.gpus_per_worker=1"
+            )
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,15 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from moda_core import unit_layers, watch_units
 from moda_core.methods import Method, Moda
 from orchestrator.data import ImageSet
-from orchestrator.sections import TrainingConfig
+from orchestrator.sections import ConfigError, TrainingConfig
 
 LOSSES = ("loss", "cross_entropy", "affinity", "dispersion", "compactness", "training_accuracy")
 
@@ -99,7 +100,7 @@ def train(
     resume: Checkpoint | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Epoch]:
-    """Train ``network`` in place, giving each epoch as it ends.
+    """Train ``network`` in place, giving each epoch as it ends. It is the same network on every worker then.
 
     Args:
         network: on the images' device.
@@ -116,12 +117,18 @@ def train(
 
     Raises:
         Diverged: after an epoch whose loss is not finite.
+        ConfigError: SyncBatchNorm on a worker without a GPU.
     """
     workers = workers or Workers()
     device = images.labels.device
+    if config.sync_batch_norm and workers.world > 1 and device.type == "cpu":
+        raise ConfigError(
+            "training.sync_batch_norm=true: SyncBatchNorm exists on GPUs only and this worker sees none; set"
+            " training.sync_batch_norm=false"
+        )
     if precision == torch.bfloat16:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model = _watched(network, images, method)
+    model = _trained(network, images, method, sync_batch_norm=config.sync_batch_norm)
     if workers.world > 1:
         model = DistributedDataParallel(model)
     optimizer = torch.optim.SGD(
@@ -136,7 +143,7 @@ def train(
         network.load_state_dict(resume.network)
         optimizer.load_state_dict(resume.optimizer)
         rows = list(resume.rows)
-    steps = Steps(len(images), config, workers)
+    steps = Steps(len(images), config, workers, each=samples_each(network, config))
     for epoch in range(len(rows), config.epochs):
         started = clock()
         torch.manual_seed(_epoch_seed(config.seed, epoch) + workers.rank)  # dropout
@@ -147,7 +154,7 @@ def train(
             mine = batch.mine.to(device)
             pixels, labels = _augmented(images.images[mine], batch, crop, flip), images.labels[mine]
             with computing(device, precision):
-                output = model(images.normalise(pixels))
+                output = _output(model, images, pixels)
             loss, shown = _losses(output, labels, method, num_classes=num_classes, workers=workers, size=batch.size)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -156,6 +163,8 @@ def train(
         if workers.group is not None:
             dist.all_reduce(totals, group=workers.group)
             totals /= workers.world
+            for statistic in network.buffers():  # DDP takes the first worker's before a step, not after the last one
+                dist.broadcast(statistic, 0, group=workers.group)
         means = dict(zip(LOSSES, (totals / steps.samples).tolist(), strict=True))
         if not math.isfinite(means["loss"]):
             raise Diverged(f"the loss is {means['loss']} after epoch {epoch + 1}")
@@ -165,12 +174,46 @@ def train(
         yield Epoch(row, list(rows), lambda: _checkpoint(network, optimizer, rows))
 
 
-def _watched(network: nn.Module, images: ImageSet, method: Method) -> nn.Module:
-    """The network, or for a method that needs them the network that gives its units too."""
-    if not method.watches_units:
+def _trained(network: nn.Module, images: ImageSet, method: Method, *, sync_batch_norm: bool) -> nn.Module:
+    """The network, or for a method that needs them the network that gives its units too.
+
+    SyncBatchNorm takes the place of batch norm in that traced copy only. It shares every parameter and statistic with
+    the network, which stays what is saved, counted and cut.
+    """
+    if not method.watches_units and not sync_batch_norm:
         return network
     example = images[torch.zeros(2, dtype=torch.long, device=images.labels.device)]
-    return watch_units(network, unit_layers(network, example))
+    layers = unit_layers(network, example)
+    model = watch_units(network, layers) if method.watches_units else fx.GraphModule(network, layers.graph)
+    if not sync_batch_norm:
+        return model
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return converted
+
+
+def samples_each(network: nn.Module, config: TrainingConfig) -> int:
+    """How many samples of a batch every worker needs: two for statistics of its own, one to share in everybody's.
+
+    A network without batch norm needs none: a worker that has none takes part in the step and adds nothing.
+    """
+    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
+        return 0
+    return 1 if config.sync_batch_norm else 2
+
+
+def _output(model: nn.Module, images: ImageSet, pixels: Tensor) -> Any:
+    """What ``model`` gives for this worker's part of a batch.
+
+    A worker without any image shows it a stand-in and drops the row: it takes part in the step's collectives, and its
+    gradients are 0. Not every network takes an empty batch itself; ``view(len(x), -1)`` does not.
+    """
+    if len(pixels) > 0:
+        return model(images.normalise(pixels))
+    return _without_rows(model(images.normalise(images.images[:1])))
+
+
+def _without_rows(output: Any) -> Any:
+    return output[:0] if isinstance(output, Tensor) else [_without_rows(one) for one in output]
 
 
 def _losses(
@@ -183,7 +226,8 @@ def _losses(
     """
     logits, units = output if method.watches_units else (output, None)
     share = workers.world / size
-    cross_entropy = F.cross_entropy(logits.float(), labels, reduction="sum") * share
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    cross_entropy = F.cross_entropy(logits.to(wide), labels, reduction="sum") * share
     extra, terms = cross_entropy.new_zeros(()), [cross_entropy.new_zeros(())] * 3
     if isinstance(method, Moda) and units is not None:
         extra, parts = method.extra_loss(units, labels, num_classes=num_classes, group=workers.group)
@@ -207,19 +251,22 @@ class Batch:
 class Steps:
     """How an epoch is cut into global batches, and the learning rate of each: cosine to 0 over all steps.
 
-    A last batch too small to give every worker two samples (batch norm needs them) is left out of that epoch.
+    Workers share every batch, so the batches are the same for any number of them; but a last batch too small to give
+    every worker the samples it needs (:func:`samples_each`) is left out of that epoch.
     """
 
-    def __init__(self, images: int, config: TrainingConfig, workers: Workers) -> None:
+    def __init__(self, images: int, config: TrainingConfig, workers: Workers, *, each: int) -> None:
         self.images, self.config, self.workers = images, config, workers
+        needed = max(1, each * workers.world)
         whole, rest = divmod(images, config.batch_size)
-        last = rest if rest >= 2 * workers.world else 0
+        last = rest if rest >= needed else 0
         self.per_epoch = whole + (last > 0)
         self.samples = images - rest + last  # images seen in an epoch
-        if self.per_epoch == 0 or config.batch_size < 2 * workers.world:
+        if self.per_epoch == 0 or config.batch_size < needed:
             raise ValueError(
                 f"{images} images in batches of training.batch_size={config.batch_size} for"
-                f" training.num_workers={workers.world}: every worker needs two samples a batch"
+                f" training.num_workers={workers.world}: every worker needs"
+                f" {('no samples', 'a sample', 'two samples')[each]} a batch"
             )
 
     def learning_rate(self, step: int) -> float:

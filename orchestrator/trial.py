@@ -31,6 +31,7 @@ from orchestrator.training import (
     choose_device,
     choose_precision,
     read_checkpoint,
+    samples_each,
     train,
 )
 from orchestrator.weights import dump_weights, load_weights_file, read_weights
@@ -101,13 +102,14 @@ def check_trainable(config: Config, data: Data) -> None:
         layers = unit_layers(network, example)
         channel_graph(network, layers, example)
         check_thresholds(layers, config.evaluation.thresholds)
-        Steps(len(data.train), config.training, Workers(world=config.training.num_workers))
+        workers = Workers(world=config.training.num_workers)
+        Steps(len(data.train), config.training, workers, each=samples_each(network, config.training))
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
 def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | None = None) -> None:
-    """Run a trial to its end. Of several workers the first one counts, decomposes and writes.
+    """Run a trial to its end. All workers train and count; the first one decomposes and writes.
 
     A trial that is over already is left alone. A loss that diverges, or a configuration that cannot work, is recorded
     and returns normally: training again would only tell the same. Anything else that goes wrong is recorded and raised.
@@ -156,9 +158,9 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
                 files.write(checkpoint, epoch.checkpoint())
                 tracker.log(epoch.row, step=epoch.row["epoch"])
             report({"epoch": epoch.row["epoch"], "epochs": config.training.epochs, "loss": epoch.row["loss"]})
+        started = time.perf_counter()
+        trained = prepare(network, data, config, precision=precision, workers=workers)
         if workers.rank == 0:
-            started = time.perf_counter()
-            trained = prepare(network.eval(), data, config, precision=precision)
             points = _finish(trial, trained, data, files, store, rows)
             record(
                 "finished",
@@ -185,7 +187,7 @@ def load_trained(trial: Trial, data: Data) -> Trained:
     network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
     read_weights(files.read(trial.file("weights.safetensors")), network)
     frequencies = read_frequencies(files.read(trial.file("frequencies.safetensors")))
-    return prepare(network.eval(), data, trial.config, frequencies)
+    return prepare(network, data, trial.config, frequencies)
 
 
 def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:

@@ -4,8 +4,11 @@ import safetensors.torch
 import torch
 
 from moda_core import load_modules
+from orchestrator.data import load_data
+from orchestrator.decompose import prepare
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
+from orchestrator.trial import Trial, load_trained
 from tests.integration.sweeps import run_moda
 
 SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one")
@@ -38,7 +41,9 @@ def test_train_then_decompose_its_weights_elsewhere(tmp_path):
 
 
 def test_two_workers_run_the_same_loop(tmp_path):
-    done = run_moda("train", *SMALL, "training.num_workers=2", storage=tmp_path)
+    done = run_moda(
+        "train", *SMALL[:1], *SMALL[2:], "training.num_workers=2", storage=tmp_path
+    )  # three batches to count
     assert done.returncode == 0, done.stderr
     store = DeltaStore(str(tmp_path))
     rows = sorted(store.read("epochs", "one").to_pylist(), key=lambda row: row["epoch"])
@@ -46,6 +51,14 @@ def test_two_workers_run_the_same_loop(tmp_path):
     assert rows[1]["cross_entropy"] < rows[0]["cross_entropy"]
     events = [row["event"] for row in store.read("trials", "one").to_pylist()]
     assert sorted(events) == ["finished", "proposed", "started"]
+
+    config = read_sweep(store, "one").config
+    trial = Trial("one", 0, {}, config, str(tmp_path))
+    counted = load_trained(trial, load_data(config.data))
+    alone = prepare(counted.network, load_data(config.data), config).frequencies
+    assert torch.equal(counted.frequencies.counts_TCN, alone.counts_TCN)
+    assert torch.equal(counted.frequencies.class_sizes_C, alone.class_sizes_C)
+    torch.testing.assert_close(counted.frequencies.means_N, alone.means_N, rtol=1e-14, atol=0)
 
 
 def test_standard_training_on_another_model(tmp_path):

@@ -1,87 +1,205 @@
-"""Two real workers give the losses, the gradients and the training that one gives on the whole batch."""
+"""Real processes give the losses, gradients, training and counts that one gives on the whole batch.
+
+Each world of 1, 2 or 4 workers is started once and runs every case; one worker without processes is the oracle. All in
+float64, and equal to 1e-10.
+"""
+
+from unittest import mock
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from moda_core import build_model, modular_losses
+from moda_core import build_model, count_frequencies, unit_layers, watch_units
 from moda_core.methods import Moda
 from orchestrator.data import ImageSet
 from orchestrator.sections import TrainingConfig
-from orchestrator.training import Workers, train
+from orchestrator.training import Workers, _losses, _output, train
 
-WEIGHTS = (1.0, 0.7, 0.3)
-
-
-def batch():
-    generator = torch.Generator().manual_seed(5)
-    units = [torch.randn(9, width, generator=generator, dtype=torch.float64).relu() for width in (4, 7)]
-    return units, torch.tensor([0, 1, 2, 0, 1, 0, 0, 2, 3])
-
-
-def total(losses):
-    return sum(weight * term for weight, term in zip(WEIGHTS, losses, strict=True))
-
-
-def worker(rank, store, results):
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    units, labels = batch()
-    own = slice(0, 6) if rank == 0 else slice(6, 9)  # uneven
-    mine = [unit[own].clone().requires_grad_() for unit in units]
-    loss = total(modular_losses(mine, labels[own], num_classes=5, group=dist.group.WORLD))
-    loss.backward()
-    torch.save([loss.detach(), *(unit.grad for unit in mine)], f"{results}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_workers_give_the_loss_and_gradient_of_the_whole_batch(tmp_path):
-    mp.spawn(worker, args=(str(tmp_path / "store"), str(tmp_path)), nprocs=2)
-    units, labels = batch()
-    units = [unit.requires_grad_() for unit in units]
-    loss = total(modular_losses(units, labels, num_classes=5))
-    loss.backward()
-    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    for part in parts:
-        assert float(part[0]) == pytest.approx(float(loss.detach()), abs=1e-12)
-    for layer, unit in enumerate(units):
-        together = torch.cat([part[1 + layer] for part in parts])
-        torch.testing.assert_close(together, unit.grad, rtol=1e-10, atol=1e-12)
-
-
-def training(workers):
-    """A network without batch norm, since that has statistics of its own on every worker."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (53, 1, 12, 12), generator=generator, dtype=torch.uint8)
-    labels = torch.randint(0, 3, (53,), generator=generator)
-    torch.manual_seed(0)
-    network = build_model("lenet5", in_channels=1, image_size=12, num_classes=3).double()
-    config = TrainingConfig(epochs=3, batch_size=16, learning_rate=0.02, num_workers=workers.world)
-    data = Double(images, labels, (0.5,), (0.3,))
-    epochs = train(network, data, config, Moda(1.0, 1.0, 0.3), num_classes=3, crop=1, flip=True, workers=workers)
-    rows = [epoch.row for epoch in epochs]
-    return rows, [parameter.detach() for parameter in network.parameters()]
+CLASSES = 5
+METHOD = Moda(1.0, 0.7, 0.3)
+WORLDS = (1, 2, 4)
+NETWORKS = {
+    "no batch norm": {"name": "lenet5"},
+    "batch norm in eval mode": {"name": "vgg", "widths": [5, "M", 6, "M", 7], "hidden": [8]},
+}
+BATCHES = {
+    "even": [0, 1, 2, 3, 4, 0, 1, 2],
+    "uneven": [0, 1, 2, 0, 1, 4, 0, 2, 3, 4, 4],
+    "absent classes": [0, 3, 3, 0, 3, 0, 3],
+    "one class": [2, 2, 2, 2, 2, 2],
+    "fewer than four": [1, 4, 1],
+    "all different": [0, 1, 2, 3],
+    "one": [3],
+}
+TRAININGS = {"the last batch has five": 53, "the last batch has one": 49}  # number of images, 16 a batch
+SHARES = {"uneven": (2, 0, 0, 1, 0), "one worker without any": (0, 0, 0, 0, 0)}  # who counts which batch
 
 
 class Double(ImageSet):
+    """Images as float64."""
+
     def normalise(self, images):
         return super().normalise(images).double()
 
 
-def trainer(rank, store, results):
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    torch.save(training(Workers(rank, 2)), f"{results}/trained-{rank}.pt")
+def image_set(labels):
+    generator = torch.Generator().manual_seed(len(labels))
+    images = torch.randint(0, 256, (len(labels), 1, 12, 12), generator=generator, dtype=torch.uint8)
+    return Double(images, labels, (0.5,), (0.3,))
+
+
+def make(name):
+    """A network with batch norm in eval mode has statistics as if it had been trained."""
+    torch.manual_seed(0)
+    options = dict(NETWORKS[name])
+    network = build_model(**options, in_channels=1, image_size=12, num_classes=CLASSES).double().train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval().running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return network
+
+
+def step(name, labels, workers):
+    """One step on this worker's part: the numbers told, every parameter's gradient, and our collectives."""
+    labels = torch.tensor(labels)
+    images = image_set(labels)
+    network = make(name)
+    model = watch_units(network, unit_layers(network, images[torch.arange(2).clamp(max=len(labels) - 1)]))
+    if workers.world > 1 or dist.is_initialized():
+        model = DistributedDataParallel(model)
+    mine = torch.arange(len(labels)).tensor_split(workers.world)[workers.rank]
+    with mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as collectives:
+        output = _output(model, images, images.images[mine])
+        size = len(labels)
+        loss, shown = _losses(output, labels[mine], METHOD, num_classes=CLASSES, workers=workers, size=size)
+        loss.backward()
+    return shown, {key: one.grad for key, one in network.named_parameters()}, collectives.call_count
+
+
+def training(name, images, workers):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, CLASSES, (images,), generator=generator)
+    network = make(name)
+    config = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.02, num_workers=workers.world)
+    options = {"num_classes": CLASSES, "crop": 1, "flip": True, "workers": workers}
+    rows = [epoch.row for epoch in train(network, image_set(labels), config, METHOD, **options)]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows], network.state_dict()
+
+
+def counts(name, shares, workers):
+    """``shares[batch]`` is the worker that counts it; one worker counts all."""
+    labels = torch.arange(43) % CLASSES
+    images = image_set(labels)
+    network = make(name).eval()
+    batches = [
+        (images[index], labels[index])
+        for index, worker in zip(torch.arange(43).tensor_split(len(shares)), shares, strict=True)
+        if worker % workers.world == workers.rank
+    ]
+    found = count_frequencies(
+        network,
+        unit_layers(network, images[torch.arange(2)]),
+        batches,
+        num_classes=CLASSES,
+        thresholds=(0.0, 0.3, 1.0),
+        group=workers.group,
+    )
+    return found.counts_TCN, found.class_sizes_C, found.means_N
+
+
+def everything(workers):
+    """All cases on one worker of a world."""
+    return {
+        "steps": {(name, batch): step(name, BATCHES[batch], workers) for name in NETWORKS for batch in BATCHES},
+        "trainings": {case: training("no batch norm", images, workers) for case, images in TRAININGS.items()},
+        "batch norm": training("batch norm in eval mode", 53, workers)[1],  # which training puts into training mode
+        "counts": {(name, case): counts(name, SHARES[case], workers) for name in NETWORKS for case in SHARES},
+    }
+
+
+def worker(rank, world, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store-{world}", rank=rank, world_size=world)
+    torch.save(everything(Workers(rank, world)), f"{folder}/{world}-{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_workers_train_the_same_network_and_tell_the_same_losses(tmp_path):
-    mp.spawn(trainer, args=(str(tmp_path / "store"), str(tmp_path)), nprocs=2)
-    rows, parameters = training(Workers())
-    for rank in range(2):
-        their_rows, theirs = torch.load(tmp_path / f"trained-{rank}.pt", weights_only=True)
-        for mine, other in zip(parameters, theirs, strict=True):
-            torch.testing.assert_close(other, mine, rtol=1e-6, atol=1e-7)  # the cross-entropy is float32
-        for mine, other in zip(rows, their_rows, strict=True):
-            assert {k: v for k, v in other.items() if k != "seconds"} == pytest.approx(
-                {k: v for k, v in mine.items() if k != "seconds"}, rel=1e-5
-            )
+@pytest.fixture(scope="module")
+def alone():
+    return everything(Workers())
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory):
+    """What each worker of each world found. Workers are forked from a process that has imported this module once."""
+    folder = tmp_path_factory.mktemp("worlds")
+    mp.set_forkserver_preload([__name__])
+    for world in WORLDS:
+        mp.start_processes(worker, args=(world, str(folder)), nprocs=world, start_method="forkserver")
+    return {
+        world: [torch.load(folder / f"{world}-{rank}.pt", weights_only=True) for rank in range(world)]
+        for world in WORLDS
+    }
+
+
+def same(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_loss_and_the_gradients_are_those_of_the_whole_batch(alone, worlds, name, batch, world):
+    shown, gradients, _ = alone["steps"][name, batch]
+    assert all(torch.isfinite(one).all() for one in (shown, *gradients.values()))
+    parts = [one["steps"][name, batch] for one in worlds[world]]
+    for theirs, their_gradients, _ in parts:
+        same(theirs[2:5], shown[2:5])  # affinity, dispersion and compactness: the whole batch's on every worker
+        same(their_gradients, gradients)
+    same(torch.stack([theirs for theirs, _, _ in parts]).mean(0), shown)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_step_has_one_collective_for_all_layers(alone, worlds, world):
+    """Beside the gradient buckets of DDP, which are no call of ours."""
+    expected = 0 if world == 1 else 1
+    for one in worlds[world]:
+        assert {calls for _, _, calls in one["steps"].values()} == {expected}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("case", TRAININGS)
+def test_a_training_is_that_of_one_worker(alone, worlds, case, world):
+    rows, state = alone["trainings"][case]
+    for one in worlds[world]:
+        their_rows, theirs = one["trainings"][case]
+        same(theirs, state)
+        assert their_rows == [pytest.approx(row, rel=1e-10, abs=1e-10) for row in rows]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_batch_norm_of_ones_own_ends_with_one_network(alone, worlds, world):
+    """Another training than on one worker, but the same network, running statistics included, on all of them."""
+    first = worlds[world][0]["batch norm"]
+    for one in worlds[world]:
+        assert all(torch.equal(one["batch norm"][key], tensor) for key, tensor in first.items())
+    alike = all(torch.allclose(first[key], tensor) for key, tensor in alone["batch norm"].items())
+    assert alike == (world == 1)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("case", SHARES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_counts_are_those_of_all_batches(alone, worlds, name, case, world):
+    active, sizes, means = alone["counts"][name, case]
+    for one in worlds[world]:
+        theirs, their_sizes, their_means = one["counts"][name, case]
+        assert torch.equal(theirs, active)
+        assert torch.equal(their_sizes, sizes)
+        torch.testing.assert_close(their_means, means, rtol=1e-14, atol=0)
+        assert torch.equal(their_means, worlds[world][0]["counts"][name, case][2])

@@ -154,6 +154,7 @@ class Plain(nn.Module):
         self.conv = nn.Conv2d(3, 3, 1)
         self.more = nn.Conv2d(3, 3, 1)
         self.over = nn.ReLU(inplace=True)
+        self.nothing = nn.Identity()
         self.tied = nn.Conv2d(3, 3, 1)
         self.tied.weight = self.conv.weight
         self.weight = nn.Parameter(torch.ones(()))
@@ -168,7 +169,9 @@ class Plain(nn.Module):
     ("body", "message"),
     [
         (lambda m, x: (y := m.conv(x)) + m.more(m.over(y)), r"works in place on what \['add'\] read too"),
-        (lambda m, x: m.over(m.conv(x)[:, :1]) + m.more(x)[:, :1], "works in place on a part"),
+        (lambda m, x: (y := m.conv(x)) + m.more(m.over(y[:, :])), r"works in place on what \['add'\] read too"),
+        (lambda m, x: (y := m.conv(x)) + m.more(m.over(m.nothing(y))), r"works in place on what \['add'\] read too"),
+        (lambda m, x: (y := m.more(F.relu(m.conv(x))), y.add_(1.0))[0], "works in place on what"),
         (lambda m, x: F.relu(m.conv(x)) + m.more(x).mean((2, 3), keepdim=True).mean(1, keepdim=True), "does not know"),
         (lambda m, x: F.relu(m.conv(x)) + m.more(x)[:, :1], r"add of \[3, 1\] channels"),
         (lambda m, x: F.relu(m.conv(x)) + m.more.bias[0], "does not know.*getitem"),

@@ -98,3 +98,36 @@ def test_batches_that_can_be_read_once_are_refused(counted):
     network, layers, images, labels, _ = counted
     with pytest.raises(ValueError, match="two passes"):
         count_frequencies(network, layers, iter([(images, labels)]), num_classes=3)
+
+
+class Shuffling:
+    """Other batches at each pass, as a loader that shuffles gives; sorted by class, so that labels tell nothing."""
+
+    def __init__(self, images, labels):
+        self.images, self.labels = images, labels
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __iter__(self):
+        for c in range(3):
+            own = (self.labels == c).nonzero().flatten()
+            own = own[torch.randperm(len(own), generator=self.generator)]
+            for part in own.split(6):
+                yield self.images[part], self.labels[part]
+
+
+@pytest.mark.parametrize("room", [0, 2000, 10**6])
+def test_counts_do_not_depend_on_how_much_of_the_first_pass_is_kept(counted, room, monkeypatch):
+    network, layers, images, labels, expected = counted
+    monkeypatch.setattr("moda_core.frequency.KEPT_BYTES", room)
+    for batches in ([(images[:7], labels[:7]), (images[7:], labels[7:])], Shuffling(images, labels)):
+        found = count_frequencies(network, layers, batches, num_classes=3, thresholds=THRESHOLDS)
+        assert torch.equal(found.counts_TCN, expected.counts_TCN)
+
+
+def test_what_is_kept_is_not_computed_again(counted):
+    network, layers, images, labels, _ = counted
+    calls = []
+    hook = network.features[0].register_forward_hook(lambda *_: calls.append(1))
+    count_frequencies(network, layers, [(images, labels)] * 3, num_classes=3)
+    hook.remove()
+    assert len(calls) == 3

@@ -116,7 +116,7 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: m["files"].update({"manifest.json": m["files"][WEIGHTS]}), "no file name"),
         (lambda m: m["files"].update({"evil\n": m["files"][WEIGHTS]}), "no file name"),
         (lambda m: linear(m).update(attributes=[]), "linear takes"),
-        (lambda m: linear(m).update(name="not a name"), "no identifier"),
+        (lambda m: linear(m).update(name="not a name"), "no ASCII identifier"),
         (lambda m: m["graph"]["nodes"][0].update(channels=10**6), "channels|has not the shape"),
         (lambda m: m.pop("preprocessing"), "preprocessing="),
         (lambda m: m["preprocessing"].update(std=[0.0] * len(m["preprocessing"]["std"])), "preprocessing="),

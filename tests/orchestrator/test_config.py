@@ -86,6 +86,7 @@ WRONG = {
     "sweep.trials=0": "sweep.trials=0",
     "sweep.name=../x": "sweep.name='../x'",
     "training.num_workers=64": "lower training.num_workers|every worker needs two samples",
+    "training.sync_batch_norm=true": "training.sync_batch_norm=true is for several workers; set training.num_workers",
     "tracking.name=mlflow": "known: none, wandb",
     "a b": "a b",
 }
@@ -121,6 +122,16 @@ def test_budget_objectives_tracking_and_concurrency_are_no_part_of_the_identity(
     different = ["training.epochs=31", "method.alpha=2", "model.hidden=[32]", "data.seed=1", "search.seed=1"]
     different += ["search.space.alpha.low=0.2", "evaluation.taus=[0.5]"]
     assert base not in {hashed(one) for one in different}
+    workers = ["training.num_workers=2", "training.gpus_per_worker=1"]
+    assert hashed(*workers) != hashed(*workers, "training.sync_batch_norm=true")
+
+
+def test_sync_batch_norm_is_refused_on_cpus():
+    workers = ["training.sync_batch_norm=true", "training.num_workers=2"]
+    remedy = "exists on GPUs only; set training.sync_batch_norm=false or training.gpus_per_worker=1"
+    with pytest.raises(ConfigError, match=remedy):
+        load_config(workers)
+    assert load_config([*workers, "training.gpus_per_worker=1"]).training.sync_batch_norm
 
 
 def test_pretrained_weights_are_identified_by_content(tmp_path):

@@ -1,14 +1,26 @@
 """The train loop: resumable to the bit, whole batches whoever shares them, divergence told."""
 
+import copy
 import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
-from moda_core import build_model
+from moda_core import build_model, unit_layers
 from moda_core.methods import Moda, Standard
 from orchestrator.data import load_data
-from orchestrator.training import Diverged, Steps, Workers, _augmented, read_checkpoint, train
+from orchestrator.sections import ConfigError
+from orchestrator.training import (
+    Diverged,
+    Steps,
+    Workers,
+    _augmented,
+    _trained,
+    read_checkpoint,
+    samples_each,
+    train,
+)
 
 
 @pytest.fixture
@@ -78,22 +90,26 @@ def test_a_diverging_loss_is_told(small):
         list(run(config, data, make(data)))
 
 
-@pytest.mark.parametrize(("images", "workers"), [(103, 1), (103, 2), (101, 2), (107, 4)])
-def test_workers_share_every_global_batch(small, images, workers):
+@pytest.mark.parametrize("each", [0, 1, 2])
+@pytest.mark.parametrize(("images", "workers"), [(103, 1), (103, 2), (101, 2), (107, 4), (103, 4), (101, 4)])
+def test_workers_share_every_global_batch(small, images, workers, each):
     config = small[0].training
-    alone = list(Steps(images, config, Workers()).epoch(3))
-    shared = [list(Steps(images, config, Workers(rank, workers)).epoch(3)) for rank in range(workers)]
+    alone = list(Steps(images, config, Workers(), each=each).epoch(3))
+    shared = [list(Steps(images, config, Workers(rank, workers), each=each).epoch(3)) for rank in range(workers)]
     for number, batches in enumerate(zip(*shared, strict=True)):
         together = torch.cat([batch.mine for batch in batches])
         assert len(together) == batches[0].size
-        assert min(len(batch.mine) for batch in batches) >= 2
-        if batches[0].size == alone[number].size:
-            assert torch.equal(together, alone[number].mine)
-            assert torch.equal(torch.cat([batch.offsets_B2 for batch in batches]), alone[number].offsets_B2)
+        assert min(len(batch.mine) for batch in batches) >= each
+        assert torch.equal(together, alone[number].mine)
+        assert torch.equal(torch.cat([batch.offsets_B2 for batch in batches]), alone[number].offsets_B2)
+    seen = sum(batch.size for batch in shared[0])
+    assert seen == (
+        images if images % 50 >= each * workers else images // 50 * 50
+    )  # what is left out is the last batch
 
 
 def test_the_learning_rate_falls_to_zero_as_a_cosine(small):
-    steps = Steps(100, small[0].training, Workers())
+    steps = Steps(100, small[0].training, Workers(), each=2)
     last = steps.per_epoch * small[0].training.epochs
     assert steps.learning_rate(0) == pytest.approx(0.1)
     assert steps.learning_rate(last // 2) == pytest.approx(0.05)
@@ -102,12 +118,57 @@ def test_the_learning_rate_falls_to_zero_as_a_cosine(small):
 
 def test_too_few_images_for_the_workers(small):
     with pytest.raises(ValueError, match="every worker needs two samples"):
-        Steps(1, small[0].training, Workers())
+        Steps(1, small[0].training, Workers(), each=2)
+
+
+def test_only_batch_norm_needs_samples_on_every_worker(small):
+    training = small[0].training
+    assert samples_each(make(small[1]), training) == 2
+    shared = dataclasses.replace(training, num_workers=2, gpus_per_worker=1, sync_batch_norm=True)
+    assert samples_each(make(small[1]), shared) == 1
+    assert samples_each(build_model("lenet5", in_channels=1, image_size=12, num_classes=3), training) == 0
+
+
+@pytest.mark.parametrize("method", [Moda(), Standard()])
+def test_sync_batch_norm_is_in_the_traced_copy_alone(small, method):
+    """One process: SyncBatchNorm computes what batch norm does, so both trainings end the same."""
+    config, data = small
+    networks = [make(data), make(data)]
+    training = dataclasses.replace(config.training, epochs=2, num_workers=2, gpus_per_worker=1)
+    rows = []
+    for sync, network in enumerate(networks):
+        own = dataclasses.replace(config, training=dataclasses.replace(training, sync_batch_norm=bool(sync)))
+        rows.append([epoch.row["loss"] for epoch in run(own, data, network, method)])
+    assert rows[0] == rows[1]
+    plain, shared = (network.state_dict() for network in networks)
+    assert list(plain) == list(shared)
+    assert all(torch.equal(plain[name], shared[name]) for name in plain)
+    kinds = [[type(module) for module in network.modules()] for network in networks]
+    assert kinds[0] == kinds[1]
+
+    converted = _trained(networks[1], data.train, method, sync_batch_norm=True)
+    changed = [module for module in converted.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    assert {type(module) for module in changed} == {nn.SyncBatchNorm}
+    ours = {id(one) for one in (*networks[1].parameters(), *networks[1].buffers())}
+    assert {id(one) for module in changed for one in (*module.parameters(), *module.buffers())} <= ours
+    images = data.test[torch.arange(5)]
+    output = converted.eval()(images)
+    assert torch.equal(output[0] if method.watches_units else output, networks[1].eval()(images))
+    other = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(networks[1]))
+    assert unit_layers(other, images).layers == unit_layers(networks[1], images).layers
+
+
+def test_sync_batch_norm_needs_a_gpu_where_it_runs(small):
+    config, data = small
+    training = dataclasses.replace(config.training, num_workers=2, gpus_per_worker=1, sync_batch_norm=True)
+    config = dataclasses.replace(config, training=training)
+    with pytest.raises(ConfigError, match="SyncBatchNorm exists on GPUs only and this worker sees none"):
+        next(run(config, data, make(data), workers=Workers(0, 2)))
 
 
 def test_crop_and_flip_are_those_of_a_plain_loop(small):
     pixels = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8)
-    batch = next(Steps(12, small[0].training, Workers()).epoch(0))
+    batch = next(Steps(12, small[0].training, Workers(), each=2).epoch(0))
     found = _augmented(pixels, batch, 2, True)
     padded = torch.nn.functional.pad(pixels, (2, 2, 2, 2))
     for index in range(12):
