@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from moda_core.modes import device_of, evaluating
 from moda_core.reuse import row_masked_graph
-from moda_core.units import UnitLayers, device_of, evaluating
+from moda_core.units import UnitLayers
 
 
 @dataclass(frozen=True)

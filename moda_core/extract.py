@@ -16,8 +16,9 @@ from moda_core.cutting import Cutter
 from moda_core.graph import ChannelGraph
 from moda_core.held import Held, held_channels
 from moda_core.masks import check_class_ids
-from moda_core.tracing import channel_graph
-from moda_core.units import UnitLayers, along, device_of, evaluating, rewrite_units
+from moda_core.modes import device_of, evaluating
+from moda_core.reading import channel_graph
+from moda_core.units import UnitLayers, along, rewrite_units
 
 LARGEST_DIFFERENCE = 1e-4  # between cut and masked logits in float32, relative to the largest logit
 

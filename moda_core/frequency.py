@@ -15,7 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moda_core.units import UnitLayers, device_of, evaluating, watch_units
+from moda_core.modes import device_of, evaluating
+from moda_core.units import UnitLayers, watch_units
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 KEPT_BYTES = 64 * 2**20  # of the first pass's unit values, so that the second need not compute them again

@@ -15,8 +15,9 @@ from moda_core.counts import count_all_parameters, count_flops, count_kernels, c
 from moda_core.frequency import Frequencies
 from moda_core.graph import ChannelGraph
 from moda_core.held import held_channels
-from moda_core.tracing import channel_graph
-from moda_core.units import UnitLayers, evaluating, watch_units
+from moda_core.modes import evaluating
+from moda_core.reading import channel_graph
+from moda_core.units import UnitLayers, watch_units
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ from moda_core.manifest import (
     parse_manifest,
 )
 from moda_core.masks import merge_masks
+from moda_core.reading import channel_graph
 from moda_core.slices import slice_state, stored_shape
-from moda_core.tracing import channel_graph
 from moda_core.units import UnitLayers
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

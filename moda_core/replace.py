@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moda_core.modes import evaluating
 from moda_core.module_file import Modules
-from moda_core.units import evaluating
 
 INITIAL_DEVIATION = 0.01  # of the head's weights
 MOMENTUM = 0.9

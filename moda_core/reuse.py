@@ -15,7 +15,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.units import UnitLayers, along, device_of, evaluating, rewrite_units
+from moda_core.modes import device_of, evaluating
+from moda_core.units import UnitLayers, along, rewrite_units
 
 
 class Images(Protocol):

@@ -9,20 +9,17 @@ Shapes: B samples, N_l units of layer l.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.node import map_aggregate
 from torch.nn import functional as F
 
 from moda_core.activations import ACTIVATIONS, KIND_OF_FUNCTION, KIND_OF_METHOD, KIND_OF_MODULE, Activation
+from moda_core.tracing import trace_with_shapes
 
-DROPOUT_FUNCTIONS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
 WEIGHTED_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv3d, torch.matmul, torch.bmm)
-OPAQUE = ("torchvision.ops.stochastic_depth",)  # modules that draw at random in training: tracing would freeze them
 
 
 @dataclass(frozen=True)
@@ -199,68 +196,6 @@ def rewrite_units(
         if node.name in layer_of:
             copies[node] = at_unit(graph, copies[node], layer_of[node.name])
     return graph
-
-
-def device_of(network: nn.Module) -> torch.device:
-    """The device of a network's first parameter or buffer; the CPU if it has none."""
-    return next((one.device for one in (*network.parameters(), *network.buffers())), torch.device("cpu"))
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; every module gets its own mode back afterwards."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m).__module__ in OPAQUE or bool(super().is_leaf_module(m, module_qualified_name))
-
-
-class _Recorder(fx.Interpreter):
-    """Runs a graph once and leaves every node's value in ``node.meta["value"]``; of tensors only type and shape."""
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        n.meta["value"] = map_aggregate(result, lambda one: one.to("meta") if isinstance(one, Tensor) else one)
-        return result
-
-
-def trace_with_shapes(network: nn.Module, example_input: Tensor) -> fx.Graph:
-    """The network's symbolic graph, run once: every node's value (of a tensor its shape) in ``node.meta["value"]``."""
-    try:
-        graph = _Tracer().trace(network)
-    except Exception as error:  # whatever a network's own code raises when it is given a proxy
-        raise ValueError(f"{type(network).__name__} cannot be traced by torch.fx: {error}") from error
-    placeholders = [node.name for node in graph.nodes if node.op == "placeholder"]
-    if len(placeholders) != 1:
-        raise ValueError(f"{type(network).__name__} takes {placeholders}; a network of one input is needed")
-    for node in graph.nodes:
-        if node.op == "call_function" and _is_frozen(node):
-            raise ValueError(f"node {node.name!r}: tracing freezes {node.target}; use a module such as nn.Dropout")
-    images = torch.cat([example_input[:1], example_input[-1:]])
-    with evaluating(network):
-        try:
-            _Recorder(fx.GraphModule(network, graph)).run(images)
-        except (RuntimeError, ValueError, TypeError) as error:
-            shape = tuple(example_input.shape[1:])
-            raise ValueError(f"{type(network).__name__} does not take images of shape {shape}: {error}") from error
-    return graph
-
-
-def _is_frozen(node: fx.Node) -> bool:
-    """Whether a function drops at random in training and was traced in one mode only."""
-    shares = [value for key, value in node.kwargs.items() if key == "p" or "dropout" in key]
-    if "training" in node.kwargs and shares and not any(shares):
-        return False  # it drops nothing
-    return "training" in node.kwargs or node.target in DROPOUT_FUNCTIONS
 
 
 def activation_kind(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:

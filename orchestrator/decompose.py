@@ -23,8 +23,8 @@ from moda_core import (
 )
 from moda_core.graph import ChannelGraph
 from moda_core.metrics import sizes_and_overlaps
-from moda_core.tracing import channel_graph
-from moda_core.units import evaluating
+from moda_core.modes import evaluating
+from moda_core.reading import channel_graph
 from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet
 from orchestrator.sections import EvaluationConfig

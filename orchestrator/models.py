@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from moda_core.models import MODELS, build_model
-from moda_core.units import evaluating
+from moda_core.modes import evaluating
 from orchestrator.vision import torchvision_models
 
 TORCHVISION = "torchvision:"

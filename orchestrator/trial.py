@@ -14,7 +14,7 @@ from torch import nn
 
 from moda_core import unit_layers
 from moda_core.frequency import check_thresholds
-from moda_core.tracing import channel_graph
+from moda_core.reading import channel_graph
 from orchestrator.config import Config, to_plain
 from orchestrator.data import Data
 from orchestrator.decompose import Choice, Trained, dump_frequencies, grid, measure, prepare, read_frequencies

@@ -1,8 +1,9 @@
 """Fashion-MNIST over seeds: MODA with the default coefficients against standard training, small VGG and small ResNet.
 
-The two trainings of a seed take turns, an epoch each, so that the ratio of their times is fair. Prints a Markdown table
-with accuracy on test, module size, overlap and the seeded estimate of reuse accuracy on test at tau 0.9 for thresholds 0 and
-0.1, and for the contribution rule at level 0.1; then the time of a whole MODA training over the standard one's.
+The two trainings of a seed take turns, an epoch each, so that the ratio of their times is fair. Prints a Markdown
+table: accuracy on test, the seeded estimate of reuse accuracy on test, module size and overlap at tau 0.9 for
+thresholds 0 and 0.1, and for the contribution rule at level 0.1; then the time of a whole MODA training over the
+standard one's.
 
 Needs MODA_DATA_DIR. About 10 minutes for the VGG and 15 for the ResNet, on one core with bfloat16.
 

@@ -23,7 +23,7 @@ from moda_core import (
 )
 from moda_core.extract import cut_graph
 from moda_core.metrics import sizes_and_overlaps
-from moda_core.tracing import channel_graph
+from moda_core.reading import channel_graph
 from orchestrator.config import load_config
 from orchestrator.data import load_data
 from orchestrator.decompose import prepare

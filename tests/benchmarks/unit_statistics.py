@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from moda_core import watch_units
 from moda_core.graph import ChannelGraph
 from moda_core.metrics import sizes_and_overlaps
-from moda_core.units import UnitLayers, evaluating, rewrite_units
+from moda_core.modes import evaluating
+from moda_core.units import UnitLayers, rewrite_units
 from orchestrator.data import ImageSet
 from orchestrator.decompose import Trained
 

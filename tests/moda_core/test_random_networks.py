@@ -13,8 +13,8 @@ from moda_core.extract import cut_graph
 from moda_core.held import held_channels
 from moda_core.metrics import sizes_and_overlaps
 from moda_core.module_file import held_union
+from moda_core.reading import channel_graph
 from moda_core.slices import slice_state
-from moda_core.tracing import channel_graph
 from tests.moda_core.random_networks import random_network
 from tests.moda_core.test_cut import parameters, random_masks
 

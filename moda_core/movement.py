@@ -1,0 +1,102 @@
+"""Calls that only move numbers about: views, transposes, chunks, slices, a channel shuffle.
+
+None is read by name. The same calls are run on labels, one for every number, and where each number of the result came
+from says which channels were selected, flattened or reshaped.
+
+Shapes: C channels of the result, P pixels.
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+
+MOVING: frozenset[Callable[..., Any] | str] = frozenset(
+    {
+        *(torch.flatten, torch.reshape, torch.transpose, torch.permute, torch.squeeze, torch.unsqueeze, torch.chunk),
+        *(torch.split, torch.unbind, torch.narrow, torch.movedim, torch.swapaxes, torch.channel_shuffle),
+        operator.getitem,
+        *("flatten", "reshape", "view", "transpose", "permute", "squeeze", "unsqueeze", "chunk", "split", "unbind"),
+        *("narrow", "movedim", "swapaxes", "contiguous", "expand", "expand_as", "unflatten", "view_as", "reshape_as"),
+    }
+)
+MOVING_MODULES = (nn.Flatten, nn.Unflatten, nn.ChannelShuffle)
+
+
+@dataclass(frozen=True)
+class Movement:
+    """What became of a tensor: channels ``index_C`` of it, flattened or not, in the shape (images, channels, *size)."""
+
+    index_C: Tensor
+    flattened: bool
+    size: tuple[int, ...]
+
+
+def is_movement(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether a node only moves numbers of a tensor about."""
+    if node.op == "call_module":
+        return isinstance(modules[str(node.target)], MOVING_MODULES)
+    called = node.op in ("call_function", "call_method") and node.target in MOVING
+    return called and holds_tensor(node.meta["value"])
+
+
+def holds_tensor(value: Any) -> bool:
+    """Whether a node's value is a tensor or has one in it."""
+    if isinstance(value, tuple | list):
+        return any(holds_tensor(one) for one in value)
+    return isinstance(value, Tensor)
+
+
+def run_movement(node: fx.Node, modules: dict[str, nn.Module], known: Callable[[fx.Node], Any]) -> Any:
+    """The node's call on what ``known`` gives for its inputs."""
+    args, kwargs = map_arg(node.args, known), map_arg(node.kwargs, known)
+    if node.op == "call_module":
+        return modules[str(node.target)](*args)
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def decode(name: str, labels: Tensor, channels: int, size: tuple[int, ...], *, broadcast: bool) -> Movement:
+    """Read from labels how whole channels of a tensor were moved.
+
+    Args:
+        name: of the node, for the error.
+        labels: (2, C, ...), of two images: 0, 1, 2 ... where the tensor had its first number, its second ...
+        channels: of that tensor.
+        size: what followed them.
+        broadcast: whether the reader broadcasts, so that a number that was expanded may stay one.
+
+    Raises:
+        ValueError: images or pixels changed places.
+    """
+    pixels = math.prod(size)
+    sample = channels * pixels
+    apart = labels.ndim >= 2 and len(labels) == 2 and torch.equal(labels[1], labels[0] + sample)
+    if not apart or labels.numel() == 0 or int(labels[0].max()) >= sample:
+        raise _misplaced(name, "images of a batch")
+    moved_size = tuple(labels.shape[2:])
+    label_CP = labels[0].reshape(labels.shape[1], -1)
+    if broadcast and pixels == 1 and bool((label_CP == label_CP[:, :1]).all()):
+        moved_size = (1,) * len(moved_size)
+        label_CP = label_CP[:, :1]
+    flattened = moved_size == () != size
+    if flattened and label_CP.shape[0] % pixels == 0:
+        label_CP = label_CP.view(-1, pixels)
+    first_C = label_CP[:, :1]
+    whole = label_CP.shape[1] == pixels and bool((label_CP == first_C + torch.arange(pixels)).all())
+    if not whole or bool((first_C % pixels != 0).any()):
+        raise _misplaced(name, "pixels")
+    return Movement(first_C.flatten() // pixels, flattened, moved_size)
+
+
+def _misplaced(name: str, what: str) -> ValueError:
+    return ValueError(
+        f"node {name!r}: cutting knows operations that select, flatten or reshape whole channels; up to here the"
+        f" {what} change places; the masked network still works"
+    )
