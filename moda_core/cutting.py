@@ -81,11 +81,10 @@ class Cutter:
     def _two(self, node: Node, held: Tensor) -> fx.Node:
         """Addition adds a branch only where it has a channel; multiplication reads both whole."""
         first, second = (self.graph.by_name[name] for name in node.inputs)
-        has = [one.size == node.size and self._has(one, held) for one in (first, second)]
-        if node.op == "add" and all(isinstance(one, Tensor) for one in has):
-            if int(has[1].sum()) > int(has[0].sum()):  # type: ignore[union-attr]
-                first, second, has = second, first, has[::-1]
-            part: Tensor = has[1]  # type: ignore[assignment]
+        if node.op == "add" and first.size == second.size:
+            if int(self._has(second, held).sum()) > int(self._has(first, held).sum()):
+                first, second = second, first
+            part = self._has(second, held)
             if not bool(part.any()):
                 return self._read(node, first, held)
             if not bool((part == held).all()):
@@ -209,9 +208,8 @@ class Cutter:
         held, reads = held_by(self.graph, root, self.have)
         mixed_C = torch.zeros(node.channels, dtype=self.wide, device=self.device)
         if node.groups == 1:
-            mixed_C[held] = (
-                weight.flatten(2).sum(2) @ constants_C[reads] if weight.ndim > 2 else weight @ constants_C[reads]
-            )
+            kernels = weight if weight.ndim == 2 else weight.sum((2, 3))
+            mixed_C[held] = kernels @ constants_C[reads]
             return mixed_C
         pairs = kernels_of(node, held, reads)
         output, place = pairs.nonzero(as_tuple=True)
@@ -224,9 +222,8 @@ class Cutter:
         root = self.graph.by_name[node.shares or node.name]
         whole_C = torch.zeros(node.channels, dtype=self.wide, device=self.device)
         if name in root.tensors():
-            whole_C[held_by(self.graph, root, self.have)[0].to(self.device)] = self.state[f"{root.name}.{name}"].to(
-                self.wide
-            )
+            held, _ = held_by(self.graph, root, self.have)
+            whole_C[held] = self.state[f"{root.name}.{name}"].to(self.wide)
         return whole_C
 
     def _tensor(self, node: Node, name: str) -> Tensor:
