@@ -47,9 +47,7 @@ def modular_losses(
     one_hot_BC = F.one_hot(labels, num_classes).to(units[0].dtype)
     parts: list[Tensor] = [one_hot_BC.sum(0), one_hot_BC.new_tensor([labels.shape[0]])]
     for unit_BN in units:
-        normal_BN = F.normalize(unit_BN, dim=1, eps=EPSILON)
-        sum_CN = one_hot_BC.T @ normal_BN
-        parts += [sum_CN.flatten(), normal_BN.square().sum().view(1), unit_BN.abs().sum().view(1)]
+        parts += _UnitSums.apply(unit_BN, one_hot_BC)  # type: ignore[no-untyped-call]
     flat = torch.cat(parts)
     if group is not None:
         flat = _SumOverWorkers.apply(flat, group)  # type: ignore[no-untyped-call]
@@ -78,6 +76,38 @@ def _from_sums(flat: Tensor, num_classes: int, widths: list[int]) -> ModularLoss
         torch.where(different_pairs > 0, dispersion, zero),
         torch.stack(compact).mean(),
     )
+
+
+class _UnitSums(torch.autograd.Function):
+    """What a layer adds: sum_CN (flat) of the normalised units, the sum of their squares, and of the absolute units.
+
+    Nothing but the units is kept for the gradient; the normalised ones are made again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, unit_BN: Tensor, one_hot_BC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(unit_BN, one_hot_BC)
+        normal_BN, _ = _normalised(unit_BN)
+        sum_CN = one_hot_BC.T @ normal_BN
+        return sum_CN.flatten(), normal_BN.square().sum().view(1), unit_BN.abs().sum().view(1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        unit_BN, one_hot_BC = ctx.saved_tensors
+        by_class, square, absolute = grad_outputs
+        normal_BN, length_B = _normalised(unit_BN)
+        gradient_BN = one_hot_BC @ by_class.view(one_hot_BC.shape[1], -1)
+        gradient_BN.add_(normal_BN * (2 * square))
+        # A unit vector does not change along itself, unless it is so short that only the floor divides it.
+        along_B = (gradient_BN * normal_BN).sum(1, keepdim=True) * (length_B > EPSILON)
+        gradient_BN.sub_(normal_BN.mul_(along_B)).div_(length_B.clamp(min=EPSILON))
+        return gradient_BN.add_(unit_BN.sign() * absolute), None
+
+
+def _normalised(unit_BN: Tensor) -> tuple[Tensor, Tensor]:
+    """Each sample's units as a vector of length 1, and its length (B, 1)."""
+    length_B = torch.linalg.vector_norm(unit_BN, dim=1, keepdim=True)
+    return unit_BN / length_B.clamp(min=EPSILON), length_B
 
 
 class _SumOverWorkers(torch.autograd.Function):

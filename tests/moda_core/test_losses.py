@@ -4,11 +4,13 @@ import itertools
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from moda_core import modular_losses
+from moda_core.losses import _SumOverWorkers, _UnitSums
 from moda_core.methods import Moda
 
 
@@ -87,3 +89,19 @@ def test_identical_samples_have_no_affinity_loss_and_full_dispersion():
 def test_coefficients_must_be_finite_and_not_negative(value):
     with pytest.raises(ValueError, match=r"method\.beta="):
         Moda(beta=value)
+
+
+def test_the_gradient_of_the_sum_over_workers_is_that_of_the_own_part(tmp_path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        part = torch.randn(7, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda x: _SumOverWorkers.apply(x, dist.group.WORLD), part)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_the_gradient_of_a_layer_s_sums():
+    one_hot = torch.eye(3, dtype=torch.float64)[[0, 1, 1, 0, 2]]
+    unit = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    unit[3] *= 1e-3  # a short vector, whose derivative is large
+    assert torch.autograd.gradcheck(lambda x: _UnitSums.apply(x, one_hot), unit.requires_grad_(), eps=1e-8, atol=1e-4)
