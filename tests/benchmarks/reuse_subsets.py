@@ -14,9 +14,10 @@ import torch
 
 from moda_core import (
     all_subsets,
+    contribution_masks,
+    count_contributions,
     draw_pairs,
     estimate_reuse,
-    keep_masks,
     mask_network,
     merge_masks,
     reuse_by_composing,
@@ -48,7 +49,8 @@ def main() -> None:
     for _ in train(network, data.train, config.training, config.method, num_classes=10):
         pass
     trained = prepare(network, data, config)
-    masks = keep_masks(trained.frequencies, 0.9, threshold=0.1)
+    contributions = count_contributions(network, trained.layers, data.train.batches(), num_classes=10)
+    masks = contribution_masks(contributions, 0.1)
     images = data.test
     draw = draw_pairs(images.labels, all_subsets(10), num_classes=10)
     graph, state = channel_graph(network, trained.layers, images[torch.zeros(1, dtype=torch.long)])
