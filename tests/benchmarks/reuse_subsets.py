@@ -1,8 +1,8 @@
 """Reuse accuracy over class subsets: each subset by its own cut network, all subsets mixed in masked batches, and the
 plain loop of masked passes, one masked network a subset.
 
-Prints for each the seconds and the ratio to the plain loop, and that all three say the same: for all 1,013 subsets of 10
-classes on few images, where building a network and its first pass are dearest, and for a draw of 65 subsets on many.
+Prints for each the seconds and the ratio to the plain loop, and that all three say the same: for all 1,013 subsets of
+10 classes on few images, where building a network and its first pass are dearest, and for a draw of 65 subsets on many.
 The network is the small VGG after a short MODA training on Fashion-MNIST (MODA_DATA_DIR; digits where it is not set).
 About 6 minutes on 2 cores.
 
@@ -11,6 +11,7 @@ Usage: python tests/benchmarks/reuse_subsets.py
 
 import os
 import time
+from functools import partial
 
 import torch
 
@@ -74,14 +75,14 @@ def main() -> None:
         print("| way | seconds | to the plain loop | reuse accuracy |")
         print("|---|---|---|---|")
         ways = {
-            "plain loop of masked networks": lambda: reuse_by_composing(mask, data.test, draw),
-            "masked, subsets mixed in batches": lambda: estimate_reuse(network, trained.layers, masks, data.test, draw),
-            "cut networks": lambda: reuse_by_composing(cut, data.test, draw),
+            "plain loop of masked networks": partial(reuse_by_composing, mask),
+            "masked, subsets mixed in batches": partial(estimate_reuse, network, trained.layers, masks),
+            "cut networks": partial(reuse_by_composing, cut),
         }
         plain = None
         for name, run in ways.items():
             started = time.perf_counter()
-            found = run()
+            found = run(data.test, draw)
             seconds = time.perf_counter() - started
             plain = plain or seconds
             print(f"| {name} | {seconds:.1f} | {seconds / plain:.2f} | {found.mean:.5f} |", flush=True)
