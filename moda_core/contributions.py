@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from moda_core.frequency import check_evaluating, check_sizes
 from moda_core.modes import device_of, evaluating
 from moda_core.reuse import row_masked_graph
 from moda_core.units import UnitLayers
@@ -48,8 +49,7 @@ def count_contributions(
     Raises:
         ValueError: a network in training mode, or a class without samples.
     """
-    if network.training:
-        raise ValueError(f"{type(network).__name__} is in training mode; call its eval() before counting")
+    check_evaluating(network)
     scaled = fx.GraphModule(network, row_masked_graph(layers))
     device = device_of(network)
     sums_CN = torch.zeros(num_classes, sum(layers.widths), dtype=torch.float64, device=device)
@@ -65,8 +65,7 @@ def count_contributions(
             one_hot_CB = F.one_hot(labels, num_classes).T.double()
             sums_CN += one_hot_CB @ torch.cat(terms, dim=1).abs().double()
             sizes_C += one_hot_CB.sum(1)
-    if (missing := (sizes_C == 0).nonzero().flatten().tolist()) != []:
-        raise ValueError(f"classes {missing} have no samples to count; every class needs at least one")
+    check_sizes(sizes_C)
     return Contributions((sums_CN / sizes_C[:, None]).cpu(), tuple(layers.widths))
 
 

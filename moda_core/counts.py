@@ -19,14 +19,13 @@ def count_shared_parameters(graph: ChannelGraph, held: Held) -> Tensor:
     In float64, exact below 2^53.
     """
     total = torch.zeros((), dtype=torch.float64)
-    for name, calls in graph.calls.items():
+    for name in graph.calls:
         node = graph.by_name[name]
+        held_K, read_K = held.over_calls(graph, node)
         for tensor, axes in node.tensors().items():
             if tensor not in TRAINABLE:
                 continue
-            held_K = torch.stack([held.channels[call.name] for call in calls]).any(0)
             if axes in ("oi", "p"):
-                read_K = torch.stack([held.reads[call.name] for call in calls]).any(0)
                 shared = _weight_pairs(node, held_K, read_K) * math.prod(node.kernel())
             else:
                 shared = _pairs(held_K) * (math.prod(node.size) if axes == "os" else 1)
@@ -63,8 +62,8 @@ def count_flops(graph: ChannelGraph, held: Held) -> Tensor:
 
 def count_kernels(graph: ChannelGraph, held: Held) -> Tensor:
     """Output channels of all convolutions but the first: (K,)."""
-    convolutions = [node.name for node in graph.nodes if node.op == "conv2d" and node.shares is None]
-    every = [torch.stack([held.channels[call.name] for call in graph.calls[name]]).any(0) for name in convolutions[1:]]
+    convolutions = [node for node in graph.nodes if node.op == "conv2d" and node.shares is None]
+    every = [held.over_calls(graph, node)[0] for node in convolutions[1:]]
     rows = len(held.channels[graph.output.name])
     return torch.stack([one.sum(1).double() for one in every]).sum(0) if every else torch.ones(rows).double()
 

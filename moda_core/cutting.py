@@ -203,7 +203,7 @@ class Cutter:
 
     def _mixed(self, node: Node, constants_C: Tensor) -> Tensor:
         """What constant inputs add to each output channel."""
-        root = self.graph.by_name[node.shares or node.name]
+        root = self._root(node)
         weight = self.state[f"{root.name}.weight"].to(self.wide)
         held, reads = held_by(self.graph, root, self.have)
         mixed_C = torch.zeros(node.channels, dtype=self.wide, device=self.device)
@@ -219,17 +219,19 @@ class Cutter:
 
     def _whole(self, node: Node, name: str) -> Tensor:
         """A tensor of one number a channel with all channels, 0 where none is held (or if the node has none such)."""
-        root = self.graph.by_name[node.shares or node.name]
+        root = self._root(node)
         whole_C = torch.zeros(node.channels, dtype=self.wide, device=self.device)
         if name in root.tensors():
             held, _ = held_by(self.graph, root, self.have)
             whole_C[held] = self.state[f"{root.name}.{name}"].to(self.wide)
         return whole_C
 
+    def _root(self, node: Node) -> Node:
+        """The node whose tensors a node uses."""
+        return self.graph.by_name[node.shares or node.name]
+
     def _tensor(self, node: Node, name: str) -> Tensor:
-        return tensor_of(
-            self.graph, self.state, self.graph.by_name[node.shares or node.name], name, self.want, self.have
-        )
+        return tensor_of(self.graph, self.state, self._root(node), name, self.want, self.have)
 
     def _call(self, label: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
         name = f"op{len(self.modules)}_{label}"  # unique, and no attribute that a module has anyway

@@ -1,7 +1,7 @@
 """The masked network is what a module *means*; the cut network gives the same logits from smaller layers.
 
 Masking multiplies the output of every unit layer by its mask and keeps the logits of the target classes. Cutting
-slices weights to the channels that :func:`moda_core.graph.held_channels` says are held.
+slices weights to the channels that :func:`moda_core.held.held_channels` says are held.
 """
 
 import operator

@@ -78,8 +78,7 @@ def count_frequencies(
     """
     grid = tuple(sorted(set(thresholds)))
     check_thresholds(layers, grid)
-    if network.training:
-        raise ValueError(f"{type(network).__name__} is in training mode; call its eval() before counting")
+    check_evaluating(network)
     if isinstance(batches, Iterator):
         raise ValueError("batches can be read only once; counting needs two passes, give a list or a loader")
     passes = _Passes(watch_units(network, layers), batches)
@@ -87,8 +86,7 @@ def count_frequencies(
     with evaluating(network):
         device = device_of(network)  # a worker without batches has no images to ask
         sizes_C, means_N = _means(passes, num_classes, sum(widths), device, group)
-        if (missing := (sizes_C == 0).nonzero().flatten().tolist()) != []:
-            raise ValueError(f"classes {missing} have no samples to count; every class needs at least one")
+        check_sizes(sizes_C)
         counts_TCN = _counts(passes, num_classes, means_N, grid, group)
     return Frequencies(grid, counts_TCN.to(torch.int32).cpu(), sizes_C.cpu(), means_N.cpu(), widths)
 
@@ -103,6 +101,23 @@ def check_thresholds(layers: UnitLayers, thresholds: Sequence[float]) -> None:
             f"thresholds={list(thresholds)} holds 0 (active is what is not zero), but {without[0].kind} at"
             f" {without[0].name!r} is never exactly zero; choose thresholds above 0"
         )
+
+
+def check_evaluating(network: nn.Module) -> None:
+    """Refuse to count a network in training mode."""
+    if network.training:
+        raise ValueError(f"{type(network).__name__} is in training mode; call its eval() before counting")
+
+
+def check_sizes(sizes_C: Tensor) -> None:
+    """Refuse classes without samples."""
+    if (missing := (sizes_C == 0).nonzero().flatten().tolist()) != []:
+        raise ValueError(f"classes {missing} have no samples to count; every class needs at least one")
+
+
+def active_units(units_BN: Tensor, means_N: Tensor, threshold: float) -> Tensor:
+    """Which units are active on which samples: boolean (B, N)."""
+    return units_BN > (threshold * means_N).to(units_BN.dtype)
 
 
 class _Passes:
@@ -156,8 +171,7 @@ def _counts(
     for units_BN, labels in passes:
         one_hot_CB = F.one_hot(labels, num_classes).T.float()  # 0/1 sums of a batch are exact in float32
         for row, threshold in enumerate(grid):
-            active_BN = units_BN > (threshold * means_N).to(units_BN.dtype)
-            counts_TCN[row] += (one_hot_CB @ active_BN.float()).long()
+            counts_TCN[row] += (one_hot_CB @ active_units(units_BN, means_N, threshold).float()).long()
     if group is not None:
         dist.all_reduce(counts_TCN, group=group)
     return counts_TCN

@@ -33,6 +33,14 @@ class Held:
     reads: Mapping[str, Tensor]
     constant: Mapping[str, Tensor]
 
+    def over_calls(self, graph: ChannelGraph, node: Node) -> tuple[Tensor, Tensor]:
+        """Output channels of a node with tensors of its own, and input channels it reads, over all that use them."""
+        calls = graph.calls[node.name]
+        outputs = torch.stack([self.channels[call.name] for call in calls]).any(0)
+        if node.op not in MIXING:
+            return outputs, outputs
+        return outputs, torch.stack([self.reads[call.name] for call in calls]).any(0)
+
     def row(self, index: int) -> "Held":
         """What is held under one of the K masks."""
         parts = (self.channels, self.reads, self.constant)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from moda_core.counts import count_all_parameters, count_flops, count_kernels, count_shared_parameters
-from moda_core.frequency import Frequencies
+from moda_core.frequency import Frequencies, active_units
 from moda_core.graph import ChannelGraph
 from moda_core.held import held_channels
 from moda_core.modes import evaluating
@@ -104,8 +104,7 @@ def cohesion(
     with evaluating(network):
         for images, label_B in batches:
             units_BN = torch.cat(watched(images)[1], dim=1)
-            means_N = frequencies.means_N.to(units_BN.device)
-            active.append(units_BN > (threshold * means_N).to(units_BN.dtype))
+            active.append(active_units(units_BN, frequencies.means_N.to(units_BN.device), threshold))
             labels.append(label_B)
     active_SN, label_S = torch.cat(active), torch.cat(labels)
     mask_CN = torch.cat(list(masks), dim=1).to(active_SN.device)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from moda_core.graph import ChannelGraph
 from moda_core.held import Held
-from moda_core.operations import MIXING, Node
+from moda_core.operations import Node
 
 
 def slice_state(graph: ChannelGraph, state: Mapping[str, Tensor], want: Held) -> dict[str, Tensor]:
@@ -50,14 +50,10 @@ def stored_shape(graph: ChannelGraph, node: Node, name: str, have: Held) -> tupl
 
 def held_by(graph: ChannelGraph, node: Node, held: Held | None) -> tuple[Tensor, Tensor]:
     """Output channels and read input channels of a node over all its calls; all of them if ``held`` is None."""
+    if held is not None:
+        return held.over_calls(graph, node)
     inputs = graph.by_name[node.inputs[0]].channels
-    if held is None:
-        return torch.ones(node.channels, dtype=torch.bool), torch.ones(inputs, dtype=torch.bool)
-    calls = [call.name for call in graph.calls[node.name]]
-    outputs = torch.stack([held.channels[name] for name in calls]).any(0)
-    if node.op not in MIXING:
-        return outputs, outputs
-    return outputs, torch.stack([held.reads[name] for name in calls]).any(0)
+    return torch.ones(node.channels, dtype=torch.bool), torch.ones(inputs, dtype=torch.bool)
 
 
 def kernels_of(node: Node, held: Tensor, reads: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """What all tests share: where real data is, and a storage of one's own."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from orchestrator.config import Config, load_config
 
@@ -17,6 +18,15 @@ def data_dir() -> Path:
     if "MODA_DATA_DIR" not in os.environ:
         pytest.skip("MODA_DATA_DIR is not set: no real Fashion-MNIST and CIFAR-10 to test with")
     return Path(os.environ["MODA_DATA_DIR"])
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small networks are faster without threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -68,12 +68,7 @@ def make(name, options=None, *, in_channels=1, image_size=8, num_classes=3):
     return make_model(name, options or {}, in_channels=in_channels, image_size=image_size, num_classes=num_classes)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_moda_cores_names_are_built_as_before():
