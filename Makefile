@@ -35,6 +35,7 @@ format: $(VENV)/.installed
 	$(VENV)/bin/ruff format .
 
 bench: $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	for file in tests/benchmarks/*.py; do $(PYTHON) $$file; done
 
 clean:
