@@ -1,48 +1,153 @@
-"""Dominance, hypervolume, and the points that people ask for by name. Pure functions of arrays.
+"""Dominance, hypervolume, attainment, and the points that people ask for by name. Pure functions of arrays.
 
-Shapes: P points, M metrics. Directions are "max" or "min", one a metric. Infinite values are allowed and compare as
-such; NaN is refused.
+Shapes: P points, M metrics, K corners of a staircase. Directions are "max" or "min", one a metric. NaN is refused.
+
+Infinite values compare as such; values beyond a quarter of float64's range count as infinite. A point that is
+infinitely bad in one metric can be on the front by another, but no reference point lies behind it, so that it has no
+volume. A point inside the reference that is infinitely good in one metric has an infinite volume. moocore is never
+given an infinite value: with three or more metrics it crashes on them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import moocore
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+LARGEST = np.finfo(np.float64).max / 4  # a difference of two such values is still finite
 
 
-def on_front(values_PM: npt.ArrayLike, directions: Sequence[str]) -> npt.NDArray[np.bool_]:
+@dataclass(frozen=True)
+class Attainment:
+    """What the seeds of an experiment reach in two metrics, as staircases that can be drawn as they are.
+
+    A staircase is the line through its corners in order: the first metric, the same for all three, against the best
+    second metric that is reached together with it. The band between worst and best is filled between two such lines.
+    Where nothing is reached stands the reference, hence every corner is finite unless a second metric is infinitely
+    good.
+
+    Attributes:
+        first_K: first metric of each corner, ascending; from the best of any point to the reference.
+        worst_K: second metric that every seed reaches.
+        median_K: second metric that at least half of the seeds reach.
+        best_K: second metric that at least one seed reaches.
+    """
+
+    first_K: Floats
+    worst_K: Floats
+    median_K: Floats
+    best_K: Floats
+
+
+def on_front(values_PM: npt.ArrayLike, directions: Sequence[str]) -> Mask:
     """Which points no other point dominates; of equal points every one counts."""
+    return _front(as_costs(values_PM, directions))
+
+
+def ranks(values_PM: npt.ArrayLike, directions: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Non-dominated sorting (Deb et al. 2002): 0 on the front, 1 on the front of what is left without it, and so on."""
     costs_PM = as_costs(values_PM, directions)
     if len(costs_PM) == 0:
-        return np.zeros(0, dtype=bool)
-    mask: npt.NDArray[np.bool_] = moocore.is_nondominated(costs_PM, keep_weakly=True)
-    return mask
+        return np.zeros(0, dtype=np.int64)
+    found: npt.NDArray[np.int64] = moocore.pareto_rank(_comparable(costs_PM)).astype(np.int64)
+    return found
 
 
 def hypervolume(values_PM: npt.ArrayLike, directions: Sequence[str], reference_M: Sequence[float]) -> float:
-    """The volume that the points dominate, up to the reference point (a value a metric, in its own units)."""
-    costs_PM = as_costs(values_PM, directions)
-    reference = as_costs([list(reference_M)], directions)[0]
-    costs_PM = costs_PM[(costs_PM < reference).all(1)]
-    return float(moocore.hypervolume(costs_PM, ref=reference)) if len(costs_PM) else 0.0
+    """The volume that the points dominate, up to the reference point (a value a metric, in its own units).
+
+    0 without a point that is better than the reference in every metric; infinite with one that is infinitely good.
+
+    Raises:
+        ValueError: as :func:`as_costs`, or a reference that is not finite.
+    """
+    costs_PM, limit_M = as_costs(values_PM, directions), as_limit(reference_M, directions)
+    costs_PM = costs_PM[(costs_PM < limit_M).all(1)]
+    if not np.isfinite(costs_PM).all():
+        return float("inf")
+    return float(moocore.hypervolume(costs_PM, ref=limit_M)) if len(costs_PM) else 0.0
+
+
+def contributions(values_PM: npt.ArrayLike, directions: Sequence[str], reference_M: Sequence[float]) -> Floats:
+    """The hypervolume that would be lost without each point.
+
+    0 for dominated points, for those not better than the reference in every metric, and for equal points, each of which
+    stands for the other. A dominated point counts where it would come to the front: it lessens what is lost without the
+    one point that dominates it. Infinite for a point of the front that is infinitely good. Takes O(P log P) for two
+    metrics; for more the hypervolume is computed once for each point of the first two fronts.
+
+    Raises:
+        ValueError: as :func:`hypervolume`.
+    """
+    costs_PM, limit_M = as_costs(values_PM, directions), as_limit(reference_M, directions)
+    found_P = np.zeros(len(costs_PM))
+    inside = np.flatnonzero((costs_PM < limit_M).all(1))
+    front = _front(costs_PM[inside])
+    behind = np.flatnonzero(~front)[_front(costs_PM[inside[~front]])]
+    near = inside[np.concatenate([np.flatnonzero(front), behind])]  # the others never come to the front
+    if len(near) == 0:
+        return found_P
+    bounded_PM = bounded(costs_PM[near], limit_M)
+    if len(limit_M) == 1:  # moocore wants two metrics
+        bounded_PM, limit_M = np.pad(bounded_PM, ((0, 0), (0, 1))), np.append(limit_M, 1.0)
+    lost_P = moocore.hv_contributions(bounded_PM, ref=limit_M, ignore_dominated=len(behind) == 0)
+    lost_P = np.maximum(lost_P, 0.0)  # differences of volumes round
+    alone_P = _alone(costs_PM[near]) & (np.arange(len(near)) < front.sum())
+    found_P[near] = np.where(alone_P, np.where(np.isinf(costs_PM[near]).any(1), np.inf, lost_P), 0.0)
+    return found_P
+
+
+def attainment(fronts: Sequence[npt.ArrayLike], directions: Sequence[str], reference_M: Sequence[float]) -> Attainment:
+    """The empirical attainment surfaces (Grunert da Fonseca et al. 2001) of several seeds' points in two metrics.
+
+    Only points better than the reference in both metrics count. One that is infinitely good in the first metric counts
+    from the first corner on.
+
+    Args:
+        fronts: for each seed its points, (P, 2) with any P; points that are not on its front change nothing.
+        directions: of the two metrics.
+        reference_M: where the staircases end.
+
+    Raises:
+        ValueError: as :func:`hypervolume`; no seeds, or another number of metrics than two.
+    """
+    if len(directions) != 2:
+        raise ValueError(f"attainment surfaces are drawn for 2 metrics, not {len(directions)}; choose two of them")
+    if len(fronts) == 0:
+        raise ValueError("there are no seeds, so there is no attainment surface; give the points of one at least")
+    limit = as_limit(reference_M, directions)
+    seeds = [costs[(costs < limit).all(1)] for costs in (as_costs(one, directions) for one in fronts)]
+    places = np.unique(np.concatenate([*(costs[:, 0] for costs in seeds), limit[:1]]))
+    places = places[np.isfinite(places)]
+    reached = np.sort([_reached(costs, places, limit[1]) for costs in seeds], axis=0)  # (seeds, places), best first
+    worst, median, top = reached[len(seeds) - 1], reached[(len(seeds) - 1) // 2], reached[0]
+    first_K = _turned(np.repeat(places, 2)[1:], directions[0])
+    order = np.arange(len(first_K))[:: -1 if directions[0] == "max" else 1]
+    others = [_turned(np.repeat(level, 2)[:-1], directions[1])[order] for level in (worst, median, top)]
+    return Attainment(first_K[order], *others)
 
 
 def knee(values_PM: npt.ArrayLike, directions: Sequence[str]) -> int:
     """The point of the front farthest from the chord (for M metrics, the plane) through the front's extremes.
 
-    Metrics are scaled to the front's own range first. Ties go to the lowest index; of no points there is no knee.
+    Metrics are scaled to the front's own range first. Points with an infinite value have no place in it: they are
+    chosen only where there are no others. Ties go to the lowest index; of no points there is no knee.
     """
     costs_PM = as_costs(values_PM, directions)
     front = np.flatnonzero(on_front(values_PM, directions))
     if len(front) == 0:
         raise ValueError("there are no points, so there is no knee")
-    costs = costs_PM[front]
+    finite = front[np.isfinite(costs_PM[front]).all(1)]
+    if len(finite) == 0:
+        return int(front[0])
+    costs = costs_PM[finite]
     low, high = costs.min(0), costs.max(0)
     scaled = (costs - low) / np.where(high > low, high - low, 1.0)
-    return int(front[np.argmin(scaled.sum(1))])  # the plane through the unit points is sum = 1
+    return int(finite[np.argmin(scaled.sum(1))])  # the plane through the unit points is sum = 1
 
 
 def best(values_PM: npt.ArrayLike, directions: Sequence[str], errors_P: npt.ArrayLike) -> int:
@@ -52,15 +157,18 @@ def best(values_PM: npt.ArrayLike, directions: Sequence[str], errors_P: npt.Arra
     Args:
         values_PM: the points.
         directions: of the metrics.
-        errors_P: standard error of each point's first metric.
+        errors_P: standard error of each point's first metric; infinite where it is not known at all.
     """
     costs_PM = as_costs(values_PM, directions)
     errors = np.asarray(errors_P, dtype=np.float64)
+    if not (errors >= 0).all():
+        raise ValueError(f"standard errors of points {np.flatnonzero(~(errors >= 0)).tolist()} are not at least 0")
     front = np.flatnonzero(on_front(values_PM, directions))
     if len(front) == 0:
         raise ValueError("there are no points, so there is no best one")
     top = front[np.argmin(costs_PM[front, 0])]
-    near = front[costs_PM[front, 0] <= costs_PM[top, 0] + errors[top]]
+    limit = np.inf if np.isinf(errors[top]) else costs_PM[top, 0] + errors[top]
+    near = front[costs_PM[front, 0] <= limit]
     return int(near[np.lexsort((costs_PM[near, 0], costs_PM[near, 1]))[0]])
 
 
@@ -80,4 +188,66 @@ def as_costs(values_PM: npt.ArrayLike, directions: Sequence[str]) -> Floats:
     if np.isnan(values).any():
         raise ValueError(f"points {np.flatnonzero(np.isnan(values).any(1)).tolist()} hold NaN; leave them out")
     costs: Floats = np.where([one == "max" for one in directions], -values, values)
+    costs[np.abs(costs) > LARGEST] *= np.inf
+    costs += 0.0  # no negative zeros
     return costs
+
+
+def as_limit(reference_M: Sequence[float], directions: Sequence[str]) -> Floats:
+    """The reference point as costs.
+
+    Raises:
+        ValueError: a value that is not finite, or another number of values than directions.
+    """
+    if len(reference_M) != len(directions):
+        raise ValueError(f"reference {list(reference_M)} must have a value for each of {len(directions)} metrics")
+    if not (np.abs(np.asarray(reference_M, dtype=np.float64)) <= LARGEST).all():
+        raise ValueError(f"reference {list(reference_M)} must be finite; name the worst value that still counts")
+    limit_M: Floats = as_costs([list(reference_M)], directions)[0]
+    return limit_M
+
+
+def bounded(costs_PM: Floats, limit_M: Floats) -> Floats:
+    """Costs below the limit with finite stand-ins, better than every other value, for those that are minus infinity.
+
+    Dominance stays, and so does the volume that any finite point adds to others.
+    """
+    low_M = np.min(costs_PM, axis=0, where=np.isfinite(costs_PM), initial=np.inf)
+    low_M = np.where(np.isfinite(low_M), low_M, limit_M - 1.0)
+    stand_in_M = np.minimum(low_M - (limit_M - low_M), np.nextafter(low_M, -np.inf))
+    stood_in_PM: Floats = np.where(np.isinf(costs_PM), stand_in_M, costs_PM)
+    return stood_in_PM
+
+
+def _front(costs_PM: Floats) -> Mask:
+    if len(costs_PM) == 0:
+        return np.zeros(0, dtype=bool)
+    mask: Mask = moocore.is_nondominated(_comparable(costs_PM), keep_weakly=True)
+    return mask
+
+
+def _comparable(costs_PM: Floats) -> Floats:
+    """Finite values in the same order: each metric's dense ranks where a value is infinite."""
+    if np.isfinite(costs_PM).all():
+        return costs_PM
+    return np.stack([np.unique(column, return_inverse=True)[1] for column in costs_PM.T], axis=1).astype(np.float64)
+
+
+def _alone(costs_PM: Floats) -> Mask:
+    """Which points have no equal."""
+    _, places_P, counts = np.unique(costs_PM, axis=0, return_inverse=True, return_counts=True)
+    mask: Mask = counts[places_P] == 1
+    return mask
+
+
+def _reached(costs: Floats, places: Floats, limit: float) -> Floats:
+    """The least second cost of the points whose first cost is at most each place; the limit where there is none."""
+    costs = costs[np.argsort(costs[:, 0])]
+    least = np.minimum.accumulate(np.append(limit, costs[:, 1]))
+    found: Floats = least[np.searchsorted(costs[:, 0], places, side="right")]
+    return found
+
+
+def _turned(costs: Floats, direction: str) -> Floats:
+    """Values again, of one metric."""
+    return 0.0 - costs if direction == "max" else costs

@@ -1,17 +1,40 @@
-"""Dominance, hypervolume, knee and best against plain definitions."""
+"""Dominance, hypervolume, contributions, attainment, knee and best against plain definitions."""
 
 import itertools
+import math
+from fractions import Fraction
 
+import moocore
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.pareto import best, hypervolume, knee, on_front
+from orchestrator.pareto import attainment, best, contributions, hypervolume, knee, on_front, ranks
 
-VALUES = st.floats(0, 1, width=16)
+INF = float("inf")
+VALUES = st.integers(0, 16).map(lambda sixteenths: sixteenths / 16)  # exact, with many ties
 POINTS = st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=12)
+ENDLESS = st.lists(st.tuples(*[st.sampled_from([-INF, 0.0, 0.25, 0.5, 2.0, INF])] * 3), max_size=12)
 DIRECTIONS = st.tuples(st.sampled_from(["max", "min"]), st.sampled_from(["max", "min"]))
+CALLS = {
+    "on_front": on_front,
+    "ranks": ranks,
+    "knee": knee,
+    "hypervolume": lambda points, directions: hypervolume(points, directions, [0.5] * len(directions)),
+    "contributions": lambda points, directions: contributions(points, directions, [0.5] * len(directions)),
+    "attainment": lambda points, directions: attainment([points], directions, [0.5] * len(directions)),
+    "best": lambda points, directions: best(points, directions, [0.1] * len(points)),
+}
+
+
+@st.composite
+def problems(draw, metrics=(1, 2, 3)):
+    """Points on a coarse grid, directions, and a reference that some of the points are not better than."""
+    count = draw(st.sampled_from(metrics))
+    points = draw(st.lists(st.tuples(*[VALUES] * count), max_size=9))
+    directions = draw(st.tuples(*[st.sampled_from(["max", "min"])] * count))
+    return points, directions, [0.125 if one == "max" else 0.875 for one in directions]
 
 
 def dominates(a, b, directions):
@@ -19,42 +42,230 @@ def dominates(a, b, directions):
     return all(better) and a != b
 
 
-@given(POINTS, DIRECTIONS)
-def test_the_front_is_what_nobody_dominates(points, directions):
+def volume(points, directions, reference):
+    """Exact, for any number of metrics: the cells of the grid through all values that some point dominates."""
+    turned = [[Fraction(-v if d == "max" else v) for v, d in zip(one, directions, strict=True)] for one in points]
+    limit = [Fraction(-v if d == "max" else v) for v, d in zip(reference, directions, strict=True)]
+    turned = [one for one in turned if all(x < r for x, r in zip(one, limit, strict=True))]
+    axes = [sorted({one[m] for one in turned} | {limit[m]}) for m in range(len(limit))]
+    cells = itertools.product(*(itertools.pairwise(axis) for axis in axes))
+    return sum(
+        math.prod((high - low for low, high in cell), start=Fraction(1))
+        for cell in cells
+        if any(all(x <= low for x, (low, _) in zip(one, cell, strict=True)) for one in turned)
+    )
+
+
+def sweep(points, directions, reference):
+    """Front and hypervolume of two metrics by one sweep over the sorted points, exact."""
+    sign = [-1 if one == "max" else 1 for one in directions]
+    turned = sorted({(Fraction(x) * sign[0], Fraction(y) * sign[1]) for x, y in points})
+    right, top = (Fraction(value) * one for value, one in zip(reference, sign, strict=True))
+    front, total, least = set(), Fraction(0), None
+    for x, y in turned:
+        if least is None or y < least:
+            least = y
+            front.add((x * sign[0], y * sign[1]))
+            if x < right and y < top:
+                total, top = total + (right - x) * (top - y), y
+    return [point in front for point in points], total
+
+
+@given(problems(metrics=(2,)))
+def test_front_and_hypervolume_are_those_of_an_exact_sweep(problem):
+    front, total = sweep(*problem)
+    assert on_front(*problem[:2]).tolist() == front
+    assert hypervolume(*problem) == pytest.approx(float(total), abs=1e-12)
+
+
+@given(problems())
+def test_ranks_peel_one_front_after_another(problem):
+    points, directions, _ = problem
+    left, expected = set(range(len(points))), {}
+    while left:
+        front = {i for i in left if not any(dominates(points[j], points[i], directions) for j in left)}
+        expected |= dict.fromkeys(front, max(expected.values(), default=-1) + 1)
+        left -= front
+    assert ranks(points, directions).tolist() == [expected[index] for index in range(len(points))]
+    assert on_front(points, directions).tolist() == [expected[index] == 0 for index in range(len(points))]
+
+
+@given(problems())
+def test_contributions_are_what_is_lost_without_a_point(problem):
+    points, directions, reference = problem
+    whole = volume(points, directions, reference)
+    lost = [whole - volume([*points[:i], *points[i + 1 :]], directions, reference) for i in range(len(points))]
+    found = contributions(points, directions, reference)
+    assert hypervolume(*problem) == pytest.approx(float(whole), abs=1e-12)
+    assert found.tolist() == pytest.approx([float(one) for one in lost], abs=1e-12)
+    assert [one == 0 for one in lost] == [one <= 1e-12 for one in found]
+    assert found.sum() <= float(whole) + 1e-12
+
+
+def test_dominated_outside_and_equal_points_contribute_exactly_nothing():
+    points = [(0.1, 0.5), (0.5, 0.1), (0.5, 0.1), (0.6, 0.6), (1.0, 0.0), (0.0, 2.0)]
+    assert contributions(points, ["min", "min"], [1.0, 1.0]).tolist() == pytest.approx([0.4 * 0.5, 0, 0, 0, 0, 0])
+    assert contributions([(0.25,), (0.5,), (2.0,)], ["min"], [1.0]).tolist() == [0.25, 0, 0]
+
+
+@given(problems(), st.randoms())
+def test_order_and_duplicates_change_nothing(problem, random):
+    points, directions, reference = problem
+    order = [*range(len(points)), *range(min(1, len(points)))]
+    random.shuffle(order)
+    shuffled = [points[index] for index in order]
+    assert hypervolume(shuffled, directions, reference) == pytest.approx(hypervolume(*problem), abs=1e-12)
+    assert ranks(shuffled, directions).tolist() == ranks(points, directions)[order].tolist()
+    expected = [0.0 if order.count(i) > 1 else contributions(*problem)[i] for i in order]
+    assert contributions(shuffled, directions, reference).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@given(problems(), st.data())
+def test_a_metric_and_its_direction_may_both_be_turned(problem, data):
+    points, directions, reference = problem
+    signs = data.draw(st.tuples(*[st.sampled_from([-1, 1])] * len(directions)))
+    flipped = [tuple(v * s for v, s in zip(one, signs, strict=True)) for one in points]
+    other = {"max": "min", "min": "max"}
+    turned = [one if s > 0 else other[one] for one, s in zip(directions, signs, strict=True)]
+    reversed_reference = [v * s for v, s in zip(reference, signs, strict=True)]
+    assert ranks(flipped, turned).tolist() == ranks(points, directions).tolist()
+    assert hypervolume(flipped, turned, reversed_reference) == hypervolume(*problem)
+    assert contributions(flipped, turned, reversed_reference).tolist() == contributions(*problem).tolist()
+    if points:
+        assert knee(flipped, turned) == knee(points, directions)
+
+
+@given(problems(), st.data())
+def test_hypervolume_grows_with_points(problem, data):
+    points, directions, reference = problem
+    more = data.draw(st.tuples(*[VALUES] * len(directions)))
+    assert hypervolume([*points, more], directions, reference) >= hypervolume(*problem) - 1e-12
+
+
+def staircase(x_K, y_K, x):
+    """Where the drawn line stands at x, between corners."""
+    after = int(np.searchsorted(x_K, x))
+    assert y_K[after - 1] == y_K[after]
+    return y_K[after]
+
+
+@given(st.lists(POINTS | st.just([]), min_size=1, max_size=5), DIRECTIONS)
+def test_attainment_is_what_so_many_seeds_reach(seeds, directions):
+    reference = [0.125 if one == "max" else 0.875 for one in directions]
+    found = attainment(seeds, directions, reference)
+    levels = {"worst_K": len(seeds), "median_K": math.ceil(len(seeds) / 2), "best_K": 1}
+    worse = max if directions[1] == "min" else min
+    inside = [
+        [p for p in one if all(dominates((v,), (r,), (d,)) for v, r, d in zip(p, reference, directions, strict=True))]
+        for one in seeds
+    ]
+    assert found.first_K.tolist() == sorted(found.first_K)
+    for x in np.unique(found.first_K)[:-1] + 1 / 64:
+        reached = []
+        for points in inside:
+            near = [y for p, y in points if p == x or dominates((p,), (x,), directions[:1])]
+            reached.append((min if directions[1] == "min" else max)([*near, reference[1]]))
+        reached.sort(reverse=directions[1] == "max")
+        for name, level in levels.items():
+            assert staircase(found.first_K, getattr(found, name), x) == worse(reached[:level])
+
+
+@given(st.lists(POINTS, min_size=1, max_size=5))
+def test_attainment_agrees_with_moocore(seeds):
+    found = attainment(seeds, ["min", "min"], [2.0, 2.0])
+    rows = np.concatenate([np.asarray(one) for one in seeds])
+    owners = np.repeat(np.arange(len(seeds)), [len(one) for one in seeds])
+    for name, percent in (("best_K", 0), ("median_K", 50), ("worst_K", 100)):
+        surface = moocore.eaf(rows, owners, percentiles=[percent])[:, :2]
+        corners = np.stack([found.first_K, getattr(found, name)], axis=1)
+        lowest = corners[(corners < 2.0).all(1)]
+        lowest = np.unique(lowest[on_front(lowest, ["min", "min"])], axis=0)
+        assert lowest.tolist() == np.unique(surface, axis=0).tolist()
+
+
+def test_an_attainment_band_is_drawn_from_its_corners():
+    found = attainment([[(0.9, 0.4), (0.5, 0.1)], [(0.7, 0.2)], []], ["max", "min"], [0.0, 1.0])
+    assert found.first_K.tolist() == [0.0, 0.0, 0.5, 0.5, 0.7, 0.7, 0.9]
+    assert found.best_K.tolist() == [0.1, 0.1, 0.1, 0.2, 0.2, 0.4, 0.4]
+    assert found.median_K.tolist() == [0.2, 0.2, 0.2, 0.4, 0.4, 1.0, 1.0]
+    assert found.worst_K.tolist() == [1.0] * 7
+
+
+def test_attainment_wants_seeds_and_two_metrics():
+    with pytest.raises(ValueError, match="2 metrics, not 3"):
+        attainment([[(1, 2, 3)]], ["max"] * 3, [0, 0, 0])
+    with pytest.raises(ValueError, match="no seeds"):
+        attainment([], ["max", "min"], [0, 1])
+    endless = attainment([[(-INF, 0.5), (0.25, -INF), (INF, 0.0)]], ["min", "min"], [1.0, 1.0])
+    assert endless.first_K.tolist() == [0.25, 1.0, 1.0]
+    assert endless.best_K.tolist() == [-INF] * 3
+    assert attainment([[(-INF, 0.5)]], ["min", "min"], [1.0, 1.0]).best_K.tolist() == [0.5]
+
+
+@given(ENDLESS)
+@settings(max_examples=300)
+def test_infinite_values_compare_as_such(points):
+    directions = ("min", "max", "min")
     expected = [not any(dominates(other, one, directions) for other in points) for one in points]
     assert on_front(points, directions).tolist() == expected
+    assert (ranks(points, directions) == 0).tolist() == expected
+    if points:
+        assert expected[knee(points, directions)]
+        assert expected[best(points, directions, [INF] * len(points))]
 
 
-def area(points, reference):
-    """Two-objective hypervolume (less is better) by sweeping: an oracle that shares nothing with the library."""
-    total, height = 0.0, reference[1]
-    for x, y in sorted(points):
-        if x < reference[0] and y < height:
-            total += (reference[0] - x) * (height - y)
-            height = y
-    return total
+@given(ENDLESS)
+@settings(max_examples=300)
+def test_an_infinitely_good_value_has_infinite_volume_and_an_infinitely_bad_one_none(points):
+    directions, reference = ("min", "min", "min"), (1.0, 1.0, 1.0)
+    inside = [one for one in points if max(one) < 1]
+    found, lost = hypervolume(points, directions, reference), contributions(points, directions, reference)
+    assert found == INF if -INF in itertools.chain(*inside) else math.isfinite(found)
+    # Far away stands for infinity: what is exclusive to a point is more than any other can have, or the same as before.
+    far = [tuple(max(value, -1e6) for value in one) for one in points]
+    for near, one, infinite in zip(contributions(far, directions, reference), points, lost, strict=True):
+        assert (infinite == INF) == (near > 1e4), one
+        assert infinite == INF or infinite == pytest.approx(near, abs=1e-2)
 
 
-@given(POINTS, DIRECTIONS)
-def test_hypervolume_is_the_swept_area(points, directions):
-    reference = [0.0 if d == "max" else 1.0 for d in directions]
-    turned = [[1 - v if d == "max" else v for v, d in zip(one, directions, strict=True)] for one in points]
-    assert hypervolume(points, directions, reference) == pytest.approx(area(turned, (1.0, 1.0)), abs=1e-9)
+@pytest.mark.parametrize("huge", [1e307, 1.7e308])
+@pytest.mark.parametrize("metrics", [1, 2, 3, 4])
+def test_huge_values_do_no_harm(huge, metrics):
+    points = [[-huge] * metrics, [0.25] * metrics, [huge] * metrics]
+    assert on_front(points, ["min"] * metrics).tolist() == [True, False, False]
+    assert hypervolume(points, ["min"] * metrics, [0.5] * metrics) > 1e306
+    assert contributions(points, ["min"] * metrics, [0.5] * metrics)[0] > 1e306
+    assert contributions(points, ["min"] * metrics, [0.5] * metrics).tolist()[1:] == [0, 0]
 
 
-@given(POINTS, DIRECTIONS, st.randoms())
-def test_order_and_duplicates_change_nothing(points, directions, random):
-    reference = [0.0 if d == "max" else 1.0 for d in directions]
-    shuffled = [*points, points[0]]
-    random.shuffle(shuffled)
-    assert hypervolume(shuffled, directions, reference) == pytest.approx(hypervolume(points, directions, reference))
-    front = {points[i] for i in np.flatnonzero(on_front(points, directions))}
-    assert {shuffled[i] for i in np.flatnonzero(on_front(shuffled, directions))} == front
+@pytest.mark.parametrize("name", CALLS)
+def test_nan_bad_directions_and_bad_shapes_are_refused(name):
+    with pytest.raises(ValueError, match=r"points \[1\] hold NaN"):
+        CALLS[name]([(0.1, 0.2), (float("nan"), 0.3)], ["max", "min"])
+    with pytest.raises(ValueError, match=r"\['up'\]"):
+        CALLS[name]([(1, 2)], ["up", "min"])
+    with pytest.raises(ValueError, match="2 metrics"):
+        CALLS[name]([(1, 2, 3)], ["max", "min"])
 
 
-@given(POINTS, st.tuples(VALUES, VALUES))
-def test_hypervolume_grows_with_points(points, more):
-    assert hypervolume([*points, more], ["max", "min"], [0, 1]) >= hypervolume(points, ["max", "min"], [0, 1]) - 1e-12
+@pytest.mark.parametrize("reference", [[0.5], [0.5, INF], [0.5, float("nan")], [0.5, -1.7e308]])
+def test_a_reference_must_be_finite_and_whole(reference):
+    for call in (hypervolume, contributions):
+        with pytest.raises(ValueError, match=r"reference .* must"):
+            call([(0.1, 0.2)], ["max", "min"], reference)
+
+
+def test_of_no_points():
+    assert on_front([], ["max", "min"]).tolist() == []
+    assert ranks([], ["max", "min"]).tolist() == []
+    assert hypervolume([], ["max", "min"], [0, 1]) == 0
+    assert contributions([], ["max", "min"], [0, 1]).tolist() == []
+    empty = attainment([[]], ["max", "min"], [0, 1])
+    assert [one.tolist() for one in (empty.first_K, empty.worst_K, empty.best_K)] == [[0], [1], [1]]
+    with pytest.raises(ValueError, match="no points"):
+        knee([], ["max", "min"])
+    with pytest.raises(ValueError, match="no points"):
+        best([], ["max", "min"], [])
 
 
 @given(POINTS, DIRECTIONS)
@@ -68,6 +279,7 @@ def test_knee_and_best_lie_on_the_front(points, directions):
 def test_the_knee_is_where_the_front_bends():
     points = [(0.5, 0.0), (0.9, 0.1), (0.95, 0.5), (1.0, 1.0)]
     assert knee(points, ["max", "min"]) == 1
+    assert knee([(INF, 2.0), *points], ["max", "min"]) == 2
 
 
 def test_best_is_the_smallest_within_one_standard_error_of_the_top():
@@ -75,29 +287,7 @@ def test_best_is_the_smallest_within_one_standard_error_of_the_top():
     assert best(points, ["max", "min"], [0.01] * 4) == 1
     assert best(points, ["max", "min"], [0.006] * 4) == 2
     assert best(points, ["max", "min"], [0.0] * 4) == 3
-
-
-def test_nan_is_refused_and_infinity_compares():
-    for call in (on_front, knee):
-        with pytest.raises(ValueError, match=r"points \[1\] hold NaN"):
-            call([(0.1, 0.2), (float("nan"), 0.3)], ["max", "min"])
-    assert on_front([(0.5, float("inf")), (0.5, 1.0)], ["max", "min"]).tolist() == [False, True]
-
-
-def test_three_objectives_against_all_pairs():
-    rng = np.random.default_rng(0)
-    points = [tuple(row) for row in rng.random((40, 3)).round(1)]
-    directions = ("max", "min", "max")
-    dominated = {b for a, b in itertools.permutations(points, 2) if dominates(a, b, directions)}
-    assert on_front(points, directions).tolist() == [one not in dominated for one in points]
-
-
-def test_no_points_and_bad_directions():
-    assert on_front([], ["max", "min"]).tolist() == []
-    assert hypervolume([], ["max", "min"], [0, 1]) == 0
-    with pytest.raises(ValueError, match="no points"):
-        knee([], ["max", "min"])
-    with pytest.raises(ValueError, match=r"\['up'\]"):
-        on_front([(1, 2)], ["up", "min"])
-    with pytest.raises(ValueError, match="2 metrics"):
-        on_front([(1, 2, 3)], ["max", "min"])
+    assert best(points, ["max", "min"], [INF] * 4) == 0
+    for wrong in (float("nan"), -0.1):
+        with pytest.raises(ValueError, match=r"points \[2\] are not at least 0"):
+            best(points, ["max", "min"], [0.1, 0.1, wrong, 0.1])
