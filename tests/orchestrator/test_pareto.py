@@ -72,6 +72,7 @@ def sweep(points, directions, reference):
 
 
 @given(problems(metrics=(2,)))
+@settings(deadline=None)
 def test_front_and_hypervolume_are_those_of_an_exact_sweep(problem):
     front, total = sweep(*problem)
     assert on_front(*problem[:2]).tolist() == front
@@ -79,6 +80,7 @@ def test_front_and_hypervolume_are_those_of_an_exact_sweep(problem):
 
 
 @given(problems())
+@settings(deadline=None)
 def test_ranks_peel_one_front_after_another(problem):
     points, directions, _ = problem
     left, expected = set(range(len(points))), {}
@@ -91,6 +93,7 @@ def test_ranks_peel_one_front_after_another(problem):
 
 
 @given(problems())
+@settings(deadline=None)
 def test_contributions_are_what_is_lost_without_a_point(problem):
     points, directions, reference = problem
     whole = volume(points, directions, reference)
@@ -109,6 +112,7 @@ def test_dominated_outside_and_equal_points_contribute_exactly_nothing():
 
 
 @given(problems(), st.randoms())
+@settings(deadline=None)
 def test_order_and_duplicates_change_nothing(problem, random):
     points, directions, reference = problem
     order = [*range(len(points)), *range(min(1, len(points)))]
@@ -121,6 +125,7 @@ def test_order_and_duplicates_change_nothing(problem, random):
 
 
 @given(problems(), st.data())
+@settings(deadline=None)
 def test_a_metric_and_its_direction_may_both_be_turned(problem, data):
     points, directions, reference = problem
     signs = data.draw(st.tuples(*[st.sampled_from([-1, 1])] * len(directions)))
@@ -136,6 +141,7 @@ def test_a_metric_and_its_direction_may_both_be_turned(problem, data):
 
 
 @given(problems(), st.data())
+@settings(deadline=None)
 def test_hypervolume_grows_with_points(problem, data):
     points, directions, reference = problem
     more = data.draw(st.tuples(*[VALUES] * len(directions)))
@@ -150,6 +156,7 @@ def staircase(x_K, y_K, x):
 
 
 @given(st.lists(POINTS | st.just([]), min_size=1, max_size=5), DIRECTIONS)
+@settings(deadline=None)
 def test_attainment_is_what_so_many_seeds_reach(seeds, directions):
     reference = [0.125 if one == "max" else 0.875 for one in directions]
     found = attainment(seeds, directions, reference)
@@ -171,6 +178,7 @@ def test_attainment_is_what_so_many_seeds_reach(seeds, directions):
 
 
 @given(st.lists(POINTS, min_size=1, max_size=5))
+@settings(deadline=None)
 def test_attainment_agrees_with_moocore(seeds):
     found = attainment(seeds, ["min", "min"], [2.0, 2.0])
     rows = np.concatenate([np.asarray(one) for one in seeds])
@@ -203,7 +211,7 @@ def test_attainment_wants_seeds_and_two_metrics():
 
 
 @given(ENDLESS)
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 def test_infinite_values_compare_as_such(points):
     directions = ("min", "max", "min")
     expected = [not any(dominates(other, one, directions) for other in points) for one in points]
@@ -215,7 +223,7 @@ def test_infinite_values_compare_as_such(points):
 
 
 @given(ENDLESS)
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 def test_an_infinitely_good_value_has_infinite_volume_and_an_infinitely_bad_one_none(points):
     directions, reference = ("min", "min", "min"), (1.0, 1.0, 1.0)
     inside = [one for one in points if max(one) < 1]
@@ -269,7 +277,7 @@ def test_of_no_points():
 
 
 @given(POINTS, DIRECTIONS)
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 def test_knee_and_best_lie_on_the_front(points, directions):
     front = on_front(points, directions)
     assert front[knee(points, directions)]
