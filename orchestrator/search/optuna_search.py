@@ -1,4 +1,4 @@
-"""Optuna's samplers as searchers that are told whole surfaces: each point of a trial is an Optuna trial of its own."""
+"""Optuna's samplers as searchers that are told surfaces: several points of a trial, each an Optuna trial of its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:  # importing Optuna takes a second, and only its searchers nee
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-GP_POINTS = 6  # told of a surface; the cost of a Gaussian process is cubic in all of them
-GP_PENDING = 3  # free choices with which a pending trial is told
-
 Row = Mapping[str, Any]
 Params = dict[str, Any]
 
@@ -27,11 +24,18 @@ Params = dict[str, Any]
 class OptunaSearcher:
     """Builds a study from what is known, asks it once, and drops the free choice from the answer.
 
-    A finished trial is told as several Optuna trials, one a point, with the free parameters among their parameters.
-    Pending trials are told as running ones, diverged ones as pruned ones without a value: TPE counts these as the
-    worst, while a GP looks only at finished and running ones. Trials outside the space are not told. The first
-    max(4, dimensions + 1) numbers are quasi-random.
+    A finished trial is told as several Optuna trials: points spread over its own front, with the free parameters among
+    their parameters. Pending trials are told as running ones, diverged ones as pruned ones without a value: TPE counts
+    these as the worst, while a GP looks only at finished and running ones. Trials outside the space are not told. The
+    first max(4, dimensions + 1) numbers are quasi-random.
+
+    Attributes:
+        points_told: of a surface, at most.
+        choices_told: with how many free choices a trial without a surface is told, at most.
     """
+
+    points_told: int
+    choices_told: int
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -64,12 +68,13 @@ class OptunaSearcher:
         raise NotImplementedError
 
     def told_points(self, surface: list[Row]) -> list[Row]:
-        """The points of a surface that are told."""
-        return surface
-
-    def told_choices(self) -> list[Params]:
-        """The free choices with which a trial without a surface is told."""
-        return list(self.choices.values())
+        """The points of a surface that are told: of the front of those that meet the constraints, if any do."""
+        allowed = [row for row in surface if max(self._excess(row).values(), default=0.0) <= 0] or surface
+        values = [[row[name] for name in self.problem.objectives] for row in allowed]
+        directions = list(self.problem.objectives.values())
+        front = np.flatnonzero(pareto.on_front(values, directions))
+        chosen = _spread(pareto.as_costs(values, directions)[front], self.points_told)
+        return [allowed[front[index]] for index in chosen]
 
     def _surfaces(self, points: Iterable[Row]) -> list[list[Row]]:
         """The points that can be told, by trial."""
@@ -109,15 +114,23 @@ class OptunaSearcher:
     ) -> Iterator[FrozenTrial]:
         from optuna.trial import TrialState, create_trial
 
+        choices = list(self.choices.values())
+        chosen = np.linspace(0, len(choices) - 1, min(self.choices_told, len(choices))).round().astype(int)
         for row in rows:
             if self.problem.to_unit(row) is not None:
-                for choice in self.told_choices():
-                    params = _encode(self.problem, row) | choice
+                for index in chosen:
+                    params = _encode(self.problem, row) | choices[index]
                     yield create_trial(params=params, distributions=distributions, state=TrialState[state])
 
 
 class TpeSearcher(OptunaSearcher):
-    """Tree-structured Parzen estimators, told every point. Pending trials count as bad ones (constant liar)."""
+    """Tree-structured Parzen estimators. Pending trials count as bad ones (constant liar).
+
+    Told the ends of each trial's front: density estimates grow overconfident with points that share coefficients.
+    """
+
+    points_told = 2
+    choices_told = 2
 
     def sampler(self, seed: int) -> BaseSampler:
         """TPE over all parameters together: a coefficient is good with some free choices only."""
@@ -127,31 +140,20 @@ class TpeSearcher(OptunaSearcher):
 
 
 class GpSearcher(OptunaSearcher):
-    """Expected hypervolume improvement of a Gaussian process, told some points of each trial's own front.
+    """Expected hypervolume improvement of a Gaussian process, whose cost is cubic in the points that it is told.
 
-    Pending trials are integrated over (Optuna's qLogEHVI). Optuna derives the reference point of the hypervolume from
-    the told values; the problem's own cannot be stated.
+    Pending trials are integrated over (Optuna's qLogEHVI). Optuna derives the hypervolume's reference point from the
+    worst told values; the problem's own cannot be stated. Hence its first proposals are extreme ones.
     """
+
+    points_told = 6
+    choices_told = 3
 
     def sampler(self, seed: int) -> BaseSampler:
         """The GP sampler."""
         from optuna.samplers import GPSampler
 
         return GPSampler(seed=seed, n_startup_trials=1)
-
-    def told_points(self, surface: list[Row]) -> list[Row]:
-        """At most ``GP_POINTS``, spread over the front of those that meet the constraints, if any do."""
-        allowed = [row for row in surface if max(self._excess(row).values(), default=0.0) <= 0] or surface
-        values = [[row[name] for name in self.problem.objectives] for row in allowed]
-        directions = list(self.problem.objectives.values())
-        front = np.flatnonzero(pareto.on_front(values, directions))
-        return [allowed[front[i]] for i in _spread(pareto.as_costs(values, directions)[front], GP_POINTS)]
-
-    def told_choices(self) -> list[Params]:
-        """At most ``GP_PENDING``, evenly through the list of choices."""
-        choices = list(self.choices.values())
-        picked = np.linspace(0, len(choices) - 1, min(GP_PENDING, len(choices))).round().astype(int)
-        return [choices[index] for index in picked]
 
 
 def _spread(costs_PM: pareto.Floats, count: int) -> list[int]:

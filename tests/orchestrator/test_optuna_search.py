@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.search import SEARCHERS, History, Problem, make_searcher
-from orchestrator.search.optuna_search import GP_POINTS, GpSearcher
+from orchestrator.search.optuna_search import GpSearcher, OptunaSearcher, TpeSearcher
 
 NAMES = ("optuna_gp", "optuna_tpe")
 SPACE = {"x": {"low": 0.0, "high": 1.0}}
@@ -103,16 +103,16 @@ def test_tpe_avoids_where_trials_diverged():
     assert np.median(distances("optuna_tpe", both(GRID, diverged))) > np.median(distances("optuna_tpe", GRID))
 
 
-@given(st.lists(st.tuples(st.floats(0, 1, width=16), st.floats(0, 1, width=16)), min_size=1, max_size=30))
-def test_a_gp_is_told_some_points_of_a_surface_that_no_other_dominates(values):
+@pytest.mark.parametrize("kind", [GpSearcher, TpeSearcher])
+@given(values=st.lists(st.tuples(st.floats(0, 1, width=16), st.floats(0, 1, width=16)), min_size=1, max_size=30))
+def test_what_is_told_of_a_surface_is_spread_over_its_front(kind: type[OptunaSearcher], values):
     surface = [{"gain": gain, "cost": cost} for gain, cost in values]
     front = {one for one in values if not any(o[0] >= one[0] and o[1] <= one[1] and o != one for o in values)}
-    told = [(row["gain"], row["cost"]) for row in GpSearcher(PROBLEM).told_points(surface)]
+    told = [(row["gain"], row["cost"]) for row in kind(PROBLEM).told_points(surface)]
     assert set(told) <= front
-    assert len(told) <= GP_POINTS
-    assert len(set(told)) == min(GP_POINTS, len(front))
-    if len(told) > 1:
-        assert {min(front), max(front)} <= set(told)
+    assert len(told) <= kind.points_told
+    assert len(set(told)) == min(kind.points_told, len(front))
+    assert {min(front), max(front)} <= set(told)
 
 
 def test_optuna_is_imported_by_its_searchers_alone():
