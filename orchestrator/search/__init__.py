@@ -1,9 +1,17 @@
 """Searchers: pure functions from what is known to the next trial's coefficients."""
 
+from collections.abc import Callable
+
+from orchestrator.search.optuna_search import GpSearcher, TpeSearcher
 from orchestrator.search.problem import History, Problem, Searcher
 from orchestrator.search.quasi_random import RandomSearcher, SobolSearcher
 
-SEARCHERS: dict[str, type[RandomSearcher] | type[SobolSearcher]] = {"random": RandomSearcher, "sobol": SobolSearcher}
+SEARCHERS: dict[str, Callable[[Problem], Searcher]] = {
+    "optuna_gp": GpSearcher,
+    "optuna_tpe": TpeSearcher,
+    "random": RandomSearcher,
+    "sobol": SobolSearcher,
+}
 
 
 def make_searcher(name: str, problem: Problem) -> Searcher:

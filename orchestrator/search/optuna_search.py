@@ -1,0 +1,225 @@
+"""Optuna's samplers as searchers that are told surfaces: several points of a trial, each an Optuna trial of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from orchestrator import pareto
+from orchestrator.search.problem import Coefficients, Constraint, History, Problem
+from orchestrator.search.quasi_random import SobolSearcher
+
+if TYPE_CHECKING:  # importing Optuna takes a second, and only its searchers need it
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+Row = Mapping[str, Any]
+Params = dict[str, Any]
+
+
+class OptunaSearcher:
+    """Builds a study from what is known, asks it once, and drops the free choice from the answer.
+
+    A finished trial is told as several Optuna trials: points spread over its own front, with the free parameters among
+    their parameters. Pending trials are told as running ones, diverged ones as pruned ones without a value: TPE counts
+    these as the worst, while a GP looks only at finished and running ones. Trials outside the space are not told. The
+    first max(4, dimensions + 1) numbers are quasi-random.
+
+    Attributes:
+        points_told: of a surface, at most.
+        choices_told: with how many free choices a trial without a surface is told, at most.
+    """
+
+    points_told: int
+    choices_told: int
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.start = SobolSearcher(problem)
+        self.constraints = {text: Constraint.parse(text) for text in problem.constraints}
+        self.choices = {tuple(choice.values()): _choice_params(problem, choice) for choice in problem.choices}
+
+    def propose(self, history: History, pending: Sequence[Row], number: int) -> Coefficients:
+        """What Optuna asks for, given the points, with a sampler seeded by the problem's seed and ``number``."""
+        surfaces = self._surfaces(history.points.to_pylist())
+        if number < max(4, len(self.problem.space) + 1) or not surfaces:
+            return self.start.propose(history, pending, number)
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        seed = int(np.random.SeedSequence([self.problem.seed, number]).generate_state(1)[0])
+        toward = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
+        directions = [toward[one] for one in self.problem.objectives.values()]
+        study = optuna.create_study(directions=directions, sampler=self.sampler(seed))
+        diverged = [row for row in history.trials.to_pylist() if row["status"] == "diverged"]
+        distributions = _distributions(self.problem)
+        study.add_trials(self._finished(surfaces, distributions))
+        study.add_trials(self._without_values(diverged, "PRUNED", distributions))
+        study.add_trials(self._without_values(pending, "RUNNING", distributions))
+        params = study.ask(distributions).params
+        return {name: _decode(one, params[name]) for name, one in self.problem.space.items()}
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """The sampler of one proposal."""
+        raise NotImplementedError
+
+    def told_points(self, surface: list[Row]) -> list[Row]:
+        """The points of a surface that are told: of the front of those that meet the constraints, if any do."""
+        allowed = [row for row in surface if max(self._excess(row).values(), default=0.0) <= 0] or surface
+        values = [[row[name] for name in self.problem.objectives] for row in allowed]
+        directions = list(self.problem.objectives.values())
+        front = np.flatnonzero(pareto.on_front(values, directions))
+        chosen = _spread(pareto.as_costs(values, directions)[front], self.points_told)
+        return [allowed[front[index]] for index in chosen]
+
+    def _surfaces(self, points: Iterable[Row]) -> list[list[Row]]:
+        """The points that can be told, by trial."""
+        metrics = [*self.problem.objectives, *(one.metric for one in self.constraints.values())]
+        surfaces: dict[str, list[Row]] = {}
+        for row in points:
+            known = self._choice(row) in self.choices and self.problem.to_unit(row) is not None
+            if known and all(row.get(name) is not None and math.isfinite(row[name]) for name in metrics):
+                surfaces.setdefault(row["trial_id"], []).append(row)
+        return list(surfaces.values())
+
+    def _choice(self, row: Row) -> tuple[float | None, ...]:
+        return tuple(row.get(name) for name in self.problem.free_names)
+
+    def _excess(self, row: Row) -> dict[str, float]:
+        """By how much a point fails each constraint; Optuna takes 0 and less as met."""
+        return {
+            text: (one.bound - row[one.metric]) * (1 if one.at_least else -1) for text, one in self.constraints.items()
+        }
+
+    def _finished(
+        self, surfaces: Iterable[list[Row]], distributions: dict[str, BaseDistribution]
+    ) -> Iterator[FrozenTrial]:
+        from optuna.trial import create_trial
+
+        for surface in surfaces:
+            for row in self.told_points(surface):
+                yield create_trial(
+                    params=_encode(self.problem, row) | self.choices[self._choice(row)],
+                    distributions=distributions,
+                    values=[row[name] for name in self.problem.objectives],
+                    constraints=self._excess(row),
+                )
+
+    def _without_values(
+        self, rows: Iterable[Row], state: str, distributions: dict[str, BaseDistribution]
+    ) -> Iterator[FrozenTrial]:
+        from optuna.trial import TrialState, create_trial
+
+        choices = list(self.choices.values())
+        chosen = np.linspace(0, len(choices) - 1, min(self.choices_told, len(choices))).round().astype(int)
+        for row in rows:
+            if self.problem.to_unit(row) is not None:
+                for index in chosen:
+                    params = _encode(self.problem, row) | choices[index]
+                    yield create_trial(params=params, distributions=distributions, state=TrialState[state])
+
+
+class TpeSearcher(OptunaSearcher):
+    """Tree-structured Parzen estimators. Pending trials count as bad ones (constant liar).
+
+    Told the ends of each trial's front: density estimates grow overconfident with points that share coefficients.
+    """
+
+    points_told = 2
+    choices_told = 2
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """TPE over all parameters together: a coefficient is good with some free choices only."""
+        from optuna.samplers import TPESampler
+
+        return TPESampler(seed=seed, n_startup_trials=1, multivariate=True, constant_liar=True)
+
+
+class GpSearcher(OptunaSearcher):
+    """Expected hypervolume improvement of a Gaussian process, whose cost is cubic in the points that it is told.
+
+    Pending trials are integrated over (Optuna's qLogEHVI). Optuna derives the hypervolume's reference point from the
+    worst told values; the problem's own cannot be stated. Hence its first proposals are extreme ones.
+    """
+
+    points_told = 6
+    choices_told = 3
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """The GP sampler."""
+        from optuna.samplers import GPSampler
+
+        return GPSampler(seed=seed, n_startup_trials=1)
+
+
+def _spread(costs_PM: pareto.Floats, count: int) -> list[int]:
+    """Indices of at most ``count`` points: the best in the first metric, then always the farthest from those chosen."""
+    low, high = costs_PM.min(0), costs_PM.max(0)
+    scaled_PM = (costs_PM - low) / np.where(high > low, high - low, 1.0)
+    chosen = [int(np.argmin(scaled_PM[:, 0]))]
+    while len(chosen) < min(count, len(costs_PM)):
+        distances_PK = np.linalg.norm(scaled_PM[:, None] - scaled_PM[chosen], axis=-1)
+        distance_P = distances_PK.min(1)
+        distance_P[chosen] = -1.0
+        chosen.append(int(np.argmax(distance_P)))
+    return sorted(chosen)
+
+
+def _distributions(problem: Problem) -> dict[str, BaseDistribution]:
+    """Of the space, then of the free parameters and of the way to choose, where there is anything to choose."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    found: dict[str, BaseDistribution] = {}
+    for name, one in problem.space.items():
+        if choices := one.get("choices"):
+            found[name] = CategoricalDistribution(range(len(choices)))
+        else:
+            kind: Callable[..., BaseDistribution] = IntDistribution if one.get("integer") else FloatDistribution
+            found[name] = kind(_number(one, one["low"]), _number(one, one["high"]), log=bool(one.get("log")))
+    for name, (low, high) in _free_ranges(problem).items():
+        found[f"free:{name}"] = FloatDistribution(low, high)
+    if len(ways := _ways(problem)) > 1:
+        found["free:way"] = CategoricalDistribution(range(len(ways)))
+    return found
+
+
+def _choice_params(problem: Problem, choice: Mapping[str, float | None]) -> Params:
+    """A free choice as parameters. Samplers need all of them, so a way that lacks one has the middle of its range."""
+    params: Params = {}
+    for name, (low, high) in _free_ranges(problem).items():
+        value = choice[name]
+        params[f"free:{name}"] = (low + high) / 2 if value is None else float(value)
+    if len(ways := _ways(problem)) > 1:
+        params["free:way"] = ways.index(tuple(name for name, value in choice.items() if value is not None))
+    return params
+
+
+def _ways(problem: Problem) -> list[tuple[str, ...]]:
+    ways = (tuple(name for name, value in one.items() if value is not None) for one in problem.choices)
+    return list(dict.fromkeys(ways))
+
+
+def _free_ranges(problem: Problem) -> dict[str, tuple[float, float]]:
+    """Lowest and highest value of each free parameter that has several."""
+    values = {name: [float(v) for grid in problem.grids for v in grid.get(name, ())] for name in problem.free_names}
+    return {name: (min(found), max(found)) for name, found in values.items() if min(found) < max(found)}
+
+
+def _encode(problem: Problem, row: Row) -> Params:
+    return {
+        name: list(choices).index(row[name]) if (choices := one.get("choices")) else _number(one, row[name])
+        for name, one in problem.space.items()
+    }
+
+
+def _decode(one: Row, value: Any) -> Any:
+    choices = one.get("choices")
+    return choices[value] if choices else _number(one, value)
+
+
+def _number(one: Row, value: Any) -> int | float:
+    return round(value) if one.get("integer") else float(value)
