@@ -9,10 +9,11 @@ on every network that was tried (docs/results.md).
 Shapes: B samples, C classes, N units of all layers together, N_l units of layer l.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
@@ -20,6 +21,8 @@ from moda_core.frequency import check_evaluating, check_sizes
 from moda_core.modes import device_of, evaluating
 from moda_core.reuse import row_masked_graph
 from moda_core.units import UnitLayers
+
+BATCH = 128  # at most so many images pass at once: the backward pass needs every activation of the forward pass
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,12 @@ class Contributions:
 
 
 def count_contributions(
-    network: nn.Module, layers: UnitLayers, batches: Iterable[tuple[Tensor, Tensor]], *, num_classes: int
+    network: nn.Module,
+    layers: UnitLayers,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    num_classes: int,
+    group: dist.ProcessGroup | None = None,
 ) -> Contributions:
     """Mean contribution of every unit to every class's logit over the class's samples.
 
@@ -45,6 +53,8 @@ def count_contributions(
         layers: its unit layers.
         batches: (images, labels) on the network's device.
         num_classes: C.
+        group: the workers that the batches are shared out to; None for one worker. Each gives its own share (which may
+            hold no batch) and the same network; all return the means of all batches.
 
     Raises:
         ValueError: a network in training mode, or a class without samples.
@@ -55,16 +65,19 @@ def count_contributions(
     sums_CN = torch.zeros(num_classes, sum(layers.widths), dtype=torch.float64, device=device)
     sizes_C = torch.zeros(num_classes, dtype=torch.float64, device=device)
     with evaluating(network):
-        for images, labels in batches:
+        for images, labels in _parts(batches):
             # The derivative by a factor on a unit is the sum over its pixels of activation x gradient.
             factors = [torch.ones(len(images), n, device=device, requires_grad=True) for n in layers.widths]
             with torch.enable_grad():
                 logits_BC = scaled(images, *factors)
                 own = logits_BC.gather(1, labels[:, None]).sum()
-                terms = torch.autograd.grad(own, factors)
+                terms = torch.autograd.grad(own, factors, materialize_grads=True)  # 0 where a logit needs no such unit
             one_hot_CB = F.one_hot(labels, num_classes).T.double()
             sums_CN += one_hot_CB @ torch.cat(terms, dim=1).abs().double()
             sizes_C += one_hot_CB.sum(1)
+    if group is not None:
+        dist.all_reduce(sums_CN, group=group)
+        dist.all_reduce(sizes_C, group=group)
     check_sizes(sizes_C)
     return Contributions((sums_CN / sizes_C[:, None]).cpu(), tuple(layers.widths))
 
@@ -86,3 +99,8 @@ def contribution_masks(contributions: Contributions, level: float) -> list[Tenso
         largest_C = mean_CN.argmax(1, keepdim=True)
         masks.append((mean_CN >= level).scatter(1, largest_C, True))
     return masks
+
+
+def _parts(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    for images, labels in batches:
+        yield from zip(images.split(BATCH), labels.split(BATCH), strict=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.config import Config, compose_config, parse_config, render_config
-from orchestrator.records import Sweep, read_sweep
+from orchestrator.records import POINT_NAME, Sweep, read_sweep
 from orchestrator.sections import ConfigError
 from orchestrator.storage import Files, resolve_root
 from orchestrator.store import DeltaStore
@@ -71,7 +71,7 @@ def _train(config: Config, options: argparse.Namespace, console: Console) -> Non
         point = sweep.find(name)
         assert point.test is not None
         console.print(
-            f"{name}: tau {point.tau:g}, threshold {point.threshold:g}; on test: accuracy {point.test['accuracy']:.4f},"
+            f"{name}: {point.choice}; on test: accuracy {point.test['accuracy']:.4f},"
             f" reuse accuracy {point.test['reuse_accuracy']:.4f} (whole model {point.test['reuse_baseline']:.4f}),"
             f" module size {point.test['module_size']:.4f}, overlap {point.test['module_overlap']:.4f}",
             highlight=False,
@@ -131,7 +131,7 @@ def _pull(config: Config, options: argparse.Namespace, console: Console) -> None
         raise ConfigError(str(error)) from error
     names = pulled.manifest["class_names"]
     console.print(
-        f"{pulled.folder}: trial {point.trial.number}, tau {point.tau:g}, threshold {point.threshold:g},"
+        f"{pulled.folder}: trial {point.trial.number}, {point.choice},"
         f" {len(names)} classes, {pulled.bytes / 1024:.0f} KiB, cut and masked logits differ by"
         f" {pulled.manifest['cut_masked_difference']:.1e} of the largest",
         highlight=False,
@@ -198,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
 
     looking = "storage=... where it is not the default"
     trainers = [
-        add("train", _train, "train once, then show every tau and threshold"),
+        add("train", _train, "train once, then show every free choice: tau and threshold, or level"),
         add("sweep", _sweep, "search the coefficients on Ray; the same command again goes on where it stopped"),
         add("decompose", _decompose, "count, cut and measure a network that was trained elsewhere"),
     ]
@@ -212,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     looking += "; data.root=... where the data lies here"
     command = add("pull", _pull, "bring a point's module set to a local folder", overrides=looking)
     command.add_argument("sweep", help="the sweep's id")
-    command.add_argument("--point", default="best", help="best, knee, or trial/tau/threshold (default best)")
+    command.add_argument("--point", default="best", help=f"best, knee, {POINT_NAME} (default best)")
     command.add_argument("--to", metavar="DIR", required=True, help="a new folder")
     text = "mend a class of one module set with another set's module, and show the control"
     command = add("replace", _replace, text, overrides="data=... or data.key=..., see below")

@@ -163,6 +163,8 @@ def identity(config: Config) -> dict[str, Any]:
     plain = to_plain(config)
     if config.training.init_from is not None:  # by content: the same weights may lie elsewhere tomorrow
         plain["training"]["init_from"] = _file_hash(config.training.init_from)
+    if not config.evaluation.levels:  # as sweeps record it from before there were levels
+        del plain["evaluation"]["levels"]
     elsewhere = ("cpus_per_worker", "gpus_per_worker", "max_failures")
     return {
         "model": plain["model"],

@@ -1,18 +1,19 @@
-"""A trained network's whole surface: every (tau, threshold) of the free grid as one point."""
+"""A trained network's whole surface: every choice of the free grid as one point."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from moda_core import (
+    Contributions,
     Frequencies,
     UnitLayers,
+    contribution_masks,
+    count_contributions,
     count_frequencies,
     draw_pairs,
     draw_subsets,
@@ -25,12 +26,11 @@ from moda_core.graph import ChannelGraph
 from moda_core.metrics import sizes_and_overlaps
 from moda_core.modes import evaluating
 from moda_core.reading import channel_graph
+from orchestrator.choice import Choice
 from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet
 from orchestrator.sections import EvaluationConfig
 from orchestrator.training import Workers, computing
-
-Choice = tuple[float, float]  # tau, threshold
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Trained:
         layers: its unit layers.
         graph: its channel graph.
         frequencies: counted over the training images.
+        contributions: counted over the training images; None where no level was asked for.
         precision: of the forward passes that count and measure; means, counts and sums are wider in any case.
     """
 
@@ -49,6 +50,7 @@ class Trained:
     layers: UnitLayers
     graph: ChannelGraph
     frequencies: Frequencies
+    contributions: Contributions | None
     precision: torch.dtype
 
 
@@ -56,31 +58,25 @@ def prepare(
     network: nn.Module,
     data: Data,
     config: Config,
-    frequencies: Frequencies | None = None,
+    counted: tuple[Frequencies, Contributions | None] | None = None,
     *,
     precision: torch.dtype = torch.float32,
     workers: Workers | None = None,
 ) -> Trained:
     """Trace the network, and count over the training images unless that was done before. Leaves it in eval mode.
 
-    Of several workers each counts a share of the batches, and all have the counts of all.
+    Contributions are counted where the configuration has levels. Of several workers each counts a share of the batches,
+    and all have the counts of all.
     """
     workers = workers or Workers()
     network.eval()
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
-    if frequencies is None:
+    if counted is None:
         with computing(example.device, precision):
-            frequencies = count_frequencies(
-                network,
-                layers,
-                data.train.batches(rank=workers.rank, world=workers.world),
-                num_classes=data.num_classes,
-                thresholds=config.evaluation.thresholds,
-                group=workers.group,
-            )
-    return Trained(network, layers, graph, frequencies, precision)
+            counted = _count(network, layers, data, config.evaluation, workers)
+    return Trained(network, layers, graph, *counted, precision)
 
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:
@@ -93,8 +89,27 @@ def accuracy(network: nn.Module, images: ImageSet) -> float:
 
 
 def grid(config: EvaluationConfig) -> list[Choice]:
-    """Every (tau, threshold)."""
-    return list(itertools.product(config.taus, config.thresholds))
+    """Every tau and threshold, then every level."""
+    rates = [Choice(tau=tau, threshold=one) for tau, one in itertools.product(config.taus, config.thresholds)]
+    return rates + [Choice(level=level) for level in config.levels]
+
+
+def choice_masks(trained: Trained, choice: Choice, config: EvaluationConfig) -> list[Tensor]:
+    """The units that each class keeps: L boolean tensors of (C, N_l).
+
+    Raises:
+        ValueError: a level, and no contributions were counted; or a threshold that was not.
+    """
+    if choice.level is None:
+        assert choice.tau is not None
+        assert choice.threshold is not None
+        return keep_masks(trained.frequencies, choice.tau, threshold=choice.threshold, floor=config.floor)
+    if trained.contributions is None:
+        raise ValueError(
+            f"{choice}: the trial's contributions were not counted; choose tau and threshold, or train it again with"
+            " evaluation.levels"
+        )
+    return contribution_masks(trained.contributions, choice.level)
 
 
 def measure(
@@ -130,15 +145,13 @@ def _measure(
         "reuse_images": draw.images,
     }
     rows = []
-    for tau, threshold in choices:
-        masks = keep_masks(trained.frequencies, tau, threshold=threshold, floor=config.floor)
-        acted = floored(trained.frequencies, tau, threshold=threshold, floor=config.floor)
+    for choice in choices:
+        masks = choice_masks(trained, choice, config)
         sizes = sizes_and_overlaps(trained.graph, masks)
         reuse = estimate_reuse(network, layers, masks, images, draw)
         rows.append(
             {
-                "tau": tau,
-                "threshold": threshold,
+                **choice.columns,
                 **whole,
                 "reuse_accuracy": reuse.mean,
                 "reuse_accuracy_error": reuse.standard_error,
@@ -148,26 +161,28 @@ def _measure(
                 "kernel_retention": sizes.kernel_retention,
                 "flops": sizes.flops,
                 "coupling": sizes.coupling,
-                "floored": sum(int(layer.sum()) for layer in acted),
+                "floored": _floored(trained, choice, config),
             }
         )
     return rows
 
 
-def dump_frequencies(frequencies: Frequencies) -> bytes:
-    """Counts as safetensors bytes."""
-    tensors = {"counts": frequencies.counts_TCN, "sizes": frequencies.class_sizes_C, "means": frequencies.means_N}
-    shape = {"thresholds": frequencies.thresholds, "widths": frequencies.widths}
-    return safetensors.torch.save(
-        {name: one.contiguous() for name, one in tensors.items()}, {"shape": json.dumps(shape)}
-    )
+def _floored(trained: Trained, choice: Choice, config: EvaluationConfig) -> int:
+    """In how many (class, layer) pairs the floor acted; the rule of the levels has none."""
+    if choice.tau is None or choice.threshold is None:
+        return 0
+    acted = floored(trained.frequencies, choice.tau, threshold=choice.threshold, floor=config.floor)
+    return sum(int(layer_C.sum()) for layer_C in acted)
 
 
-def read_frequencies(data: bytes) -> Frequencies:
-    """What :func:`dump_frequencies` gave."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    shape = json.loads(header["__metadata__"]["shape"])
-    tensors = safetensors.torch.load(data)
-    return Frequencies(
-        tuple(shape["thresholds"]), tensors["counts"], tensors["sizes"], tensors["means"], tuple(shape["widths"])
+def _count(
+    network: nn.Module, layers: UnitLayers, data: Data, config: EvaluationConfig, workers: Workers
+) -> tuple[Frequencies, Contributions | None]:
+    batches = data.train.batches(rank=workers.rank, world=workers.world)
+    classes, group = data.num_classes, workers.group
+    frequencies = count_frequencies(
+        network, layers, batches, num_classes=classes, thresholds=config.thresholds, group=group
     )
+    if not config.levels:
+        return frequencies, None
+    return frequencies, count_contributions(network, layers, batches, num_classes=classes, group=group)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from orchestrator.config import Config
 from orchestrator.records import Sweep, history, read_sweep, trial_event, trial_states, utc_now
 from orchestrator.search import Problem, Searcher, make_searcher
+from orchestrator.search.problem import Grid
+from orchestrator.sections import EvaluationConfig
 from orchestrator.store import DeltaStore
 from orchestrator.trial import Trial
 
@@ -30,7 +32,7 @@ class Proposals:
             Problem(
                 # Sorted: the order in which a space is written down is no part of a sweep's identity.
                 space={key: dataclasses.asdict(one) for key, one in sorted(search.space.items())},
-                free={"tau": self.config.evaluation.taus, "threshold": self.config.evaluation.thresholds},
+                free=_free(self.config.evaluation),
                 objectives=search.objectives,
                 reference=search.reference,
                 seed=search.seed,
@@ -72,3 +74,9 @@ class Proposals:
                 attempt = states[trial.trial_id].attempt
                 event = trial_event(self.sweep_id, trial, "failed", attempt=attempt, now=utc_now(), reason=reason)
                 self.store.append("trials", [event])
+
+
+def _free(config: EvaluationConfig) -> list[Grid]:
+    """The ways to choose after training."""
+    rates = {"tau": config.taus, "threshold": config.thresholds}
+    return [rates, {"level": config.levels}] if config.levels else [rates]

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator import pareto
+from orchestrator.choice import Choice
 from orchestrator.config import Config, identity, identity_hash, parse_config, to_plain
 from orchestrator.search import History
 from orchestrator.sections import ConfigError
@@ -19,6 +20,7 @@ from orchestrator.store import ResultStore
 # How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.
 OVER = ("finished", "diverged")
 ORDER = ("proposed", "started", "failed", "diverged", "finished")
+POINT_NAME = "trial/tau/threshold or trial/level"  # how Point.label reads
 PACKAGES = ("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb")
 
 
@@ -43,18 +45,17 @@ class TrialState:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a sweep with its trial's coefficients; ``test`` holds the test metrics where they were measured."""
+    """A point of a sweep: a trial and what was chosen after it; ``test`` where it was measured on test."""
 
     trial: TrialState
-    tau: float
-    threshold: float
+    choice: Choice
     metrics: dict[str, float]
     test: dict[str, float] | None
 
     @property
     def label(self) -> str:
-        """How the point is named on the command line: trial number, tau and threshold."""
-        return f"{self.trial.number}/{self.tau:.12g}/{self.threshold:.12g}"
+        """How the point is named on the command line: trial number, then tau and threshold, or the level."""
+        return "/".join([str(self.trial.number), *(f"{value:.12g}" for value in self.choice.values.values())])
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Sweep:
         return pareto.hypervolume(self.values(self.points), self.directions, reference)
 
     def find(self, name: str) -> Point:
-        """The point called ``best``, ``knee`` or ``<trial number>/<tau>/<threshold>``.
+        """The point called ``best``, ``knee`` or ``<trial>/<tau>/<threshold>``, or ``<trial>/<level>``.
 
         Raises:
             ConfigError: no such point.
@@ -116,7 +117,7 @@ class Sweep:
         found = [point for point in self.points if point.label == name]
         if not found:
             raise ConfigError(
-                f"--point {name}: no such point; use best, knee, or trial/tau/threshold such as {front[0].label}"
+                f"--point {name}: no such point; use best, knee, or {POINT_NAME} such as {front[0].label}"
             )
         return found[0]
 
@@ -210,13 +211,12 @@ def history(sweep: Sweep) -> History:
         {
             "trial_id": point.trial.trial_id,
             **{name: point.trial.coefficients.get(name) for name in names},
-            "tau": point.tau,
-            "threshold": point.threshold,
+            **point.choice.columns,
             **point.metrics,
         }
         for point in sweep.points
     ]
-    return History(pa.Table.from_pylist(trials), pa.Table.from_pylist(points))
+    return History(pa.Table.from_pylist(trials), _as_floats(pa.Table.from_pylist(points), Choice.names()))
 
 
 def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: datetime, **more: Any) -> dict[str, Any]:
@@ -249,20 +249,28 @@ def canonical(value: Any) -> str:
 
 
 def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
-    """Validation points of finished trials, each with its test metrics, in order of trial, threshold and tau."""
+    """Validation points of finished trials, each with its test metrics, in order of trial and choice."""
     finished = {one.trial_id: one for one in trials if one.status == "finished"}
-    names = ("sweep_id", "trial_id", "tau", "threshold", "split", "schema_version")
+    names = ("sweep_id", "trial_id", *Choice.names(), "split", "schema_version")
     test: dict[tuple[Any, ...], dict[str, float]] = {}
     points = []
     rows = [row for row in table.to_pylist() if row["trial_id"] in finished]
     for row in sorted(rows, key=lambda row: row["split"] != "test"):
-        key = (row["trial_id"], row["tau"], row["threshold"])
+        choice = Choice(row["tau"], row["threshold"], row["level"])
+        key = (row["trial_id"], choice)
         metrics = {name: value for name, value in row.items() if name not in names and value is not None}
         if row["split"] == "test":
             test[key] = metrics
         else:
-            points.append(Point(finished[row["trial_id"]], row["tau"], row["threshold"], metrics, test.get(key)))
-    return sorted(points, key=lambda point: (point.trial.number, point.threshold, point.tau))
+            points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key)))
+    return sorted(points, key=lambda point: (point.trial.number, point.choice.place))
+
+
+def _as_floats(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """With columns as float64 that may hold nothing but None."""
+    for name in set(names) & set(table.column_names):
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.float64()))
+    return table
 
 
 def _difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:

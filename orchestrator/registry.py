@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from moda_core import keep_masks, save_modules
+from moda_core import save_modules
 from moda_core.manifest import MANIFEST, check_file, parse_manifest
 from moda_core.module_file import write_whole
 from orchestrator.config import to_plain
 from orchestrator.data import load_data
+from orchestrator.decompose import choice_masks
 from orchestrator.records import Point, Sweep, package_versions
 from orchestrator.sections import ConfigError, DataConfig
 from orchestrator.storage import Files
@@ -91,14 +92,13 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
     data = load_data(data_here(config.data, data_root))
     trained = load_trained(trial, data)
-    masks = keep_masks(trained.frequencies, point.tau, threshold=point.threshold, floor=config.evaluation.floor)
+    masks = choice_masks(trained, point.choice, config.evaluation)
     images = data.validation[torch.arange(min(CHECK_IMAGES, len(data.validation)))]
     about = {
         "sweep": sweep.sweep_id,
         "trial": trial.trial_id,
         "coefficients": dict(state.coefficients),
-        "tau": point.tau,
-        "threshold": point.threshold,
+        **point.choice.columns,
         "floor": config.evaluation.floor,
         "data": config.data.name,
         "full_parameters": sum(one.numel() for one in trained.network.parameters()),
@@ -134,4 +134,5 @@ def data_here(config: DataConfig, data_root: str | None) -> DataConfig:
 
 def set_name(sweep: Sweep, point: Point) -> str:
     """The module set's name in the storage."""
-    return f"{point.trial.trial_id}-tau{point.tau:.12g}-threshold{point.threshold:.12g}"
+    chosen = (f"{name}{value:.12g}" for name, value in point.choice.values.items())
+    return "-".join([point.trial.trial_id, *chosen])

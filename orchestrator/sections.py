@@ -121,10 +121,11 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The free grid (tau, threshold), and how reuse accuracy is estimated on it."""
+    """The free choices (every tau and threshold, every level), and how reuse accuracy is estimated for them."""
 
     taus: tuple[float, ...]
     thresholds: tuple[float, ...]
+    levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
     floor: float = 0.005
     subsets_per_size: int = 3
     images_per_size: int = 200
@@ -135,8 +136,11 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         _grid("evaluation.taus", self.taus)
         _grid("evaluation.thresholds", self.thresholds)
+        different = len(set(self.levels)) == len(self.levels)
+        _check("evaluation.levels", list(self.levels), different, "different numbers, or [] for none")
         _check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
         _check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
+        _check("evaluation.levels", list(self.levels), min(self.levels, default=0) >= 0, "each at least 0")
         _check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
         for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size", "test_images_per_size"):
             value = getattr(self, name)

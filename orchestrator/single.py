@@ -44,9 +44,9 @@ def train_one(config: Config, console: Console) -> Sweep:
     if sweep.trials[0].status != "finished":
         raise ConfigError(f"the training {sweep.trials[0].status}: {sweep.trials[0].reason}; try a lower learning rate")
     named = (sweep.find("best"), sweep.find("knee"))
-    untested = {(point.tau, point.threshold) for point in named if point.test is None}
+    untested = {point.choice for point in named if point.test is None}
     if untested:
-        measure_on_test(trial, data, sorted(untested))
+        measure_on_test(trial, data, list(untested))
     return read_sweep(store, sweep_id)
 
 

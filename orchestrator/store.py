@@ -15,20 +15,29 @@ from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-SCHEMA_VERSION = 2  # 2: kernel_retention, flops, coupling in points
+SCHEMA_VERSION = 3  # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null
 ATTEMPTS = 12
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's columns and the ones that make a row's key."""
+    """A table's columns and the ones that make a row's key, in which null equals null."""
 
     schema: pa.Schema
     key: tuple[str, ...]
 
+    @property
+    def same_key(self) -> str:
+        """When a row that is there (``old``) has the key of another (``new``), in SQL."""
+        nullable = {name for name in self.key if self.schema.field(name).nullable}
+        return " AND ".join(
+            f"(old.{name} IS NOT DISTINCT FROM new.{name})" if name in nullable else f"old.{name} = new.{name}"
+            for name in self.key
+        )
 
-def _table(key: Sequence[str], **columns: pa.DataType) -> Table:
-    fields = [pa.field(name, kind, nullable=name not in key) for name, kind in columns.items()]
+
+def _table(key: Sequence[str], *, nullable: Sequence[str] = (), **columns: pa.DataType) -> Table:
+    fields = [pa.field(name, kind, name not in key or name in nullable) for name, kind in columns.items()]
     return Table(pa.schema([*fields, pa.field("schema_version", pa.int32())]), tuple(key))
 
 
@@ -65,11 +74,13 @@ TABLES = {
         seconds=_FLOAT,
     ),
     "points": _table(
-        ["sweep_id", "trial_id", "tau", "threshold", "split"],
+        ["sweep_id", "trial_id", "tau", "threshold", "level", "split"],
+        nullable=["tau", "threshold", "level"],  # a choice is tau and threshold, or level
         sweep_id=_TEXT,
         trial_id=_TEXT,
         tau=_FLOAT,
         threshold=_FLOAT,
+        level=_FLOAT,
         split=_TEXT,  # validation or test
         accuracy=_FLOAT,
         reuse_accuracy=_FLOAT,
@@ -117,19 +128,18 @@ class DeltaStore:
             return
         declared = TABLES[table]
         unique = {
-            tuple(row[name] for name in declared.key): row for row in rows
+            tuple(row.get(name) for name in declared.key): row for row in rows
         }  # MERGE does not look within its source
         source = pa.Table.from_pylist(
             [{**row, "schema_version": SCHEMA_VERSION} for row in unique.values()], declared.schema
         )
         # A literal prunes the target to the sweep's partition.
         sweeps = ", ".join(f"'{one}'" for one in sorted({str(row["sweep_id"]) for row in rows}))
-        same_key = " AND ".join(f"old.{name} = new.{name}" for name in declared.key)
         for attempt in range(ATTEMPTS):
             try:
                 merge = self._table(table).merge(
                     source,
-                    predicate=f"old.sweep_id IN ({sweeps}) AND {same_key}",
+                    predicate=f"old.sweep_id IN ({sweeps}) AND {declared.same_key}",
                     source_alias="new",
                     target_alias="old",
                 )
@@ -164,10 +174,13 @@ class DeltaStore:
         uri = f"{self._root}/{name}"
         try:
             table = DeltaTable(uri)
-            there = {column.name for column in table.schema().fields}
+            there = {column.name: column for column in table.schema().fields}
             missing = [column for column in TABLES[name].schema if column.name not in there]
             if missing:
                 table.alter.add_columns(DeltaSchema.from_arrow(pa.schema(missing)).fields)
+            for column in TABLES[name].schema:
+                if column.nullable and column.name in there and not there[column.name].nullable:
+                    table.alter.drop_column_not_null(column.name)
             return table
         except TableNotFoundError:
             pass

@@ -15,6 +15,7 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.search import Searcher as TuneSearcher
 
+from orchestrator.choice import Choice
 from orchestrator.cluster import concurrent_trials, connected
 from orchestrator.config import Config, check_space, corners
 from orchestrator.data import Data, load_data
@@ -85,14 +86,13 @@ def show_sweep(sweep: Sweep, root: str) -> None:
         {
             "point": point.label,
             **point.trial.coefficients,
-            "tau": point.tau,
-            "threshold": point.threshold,
+            **point.choice.columns,
             **{name: point.metrics[name] for name in names},
             **{f"test_{name}": point.test[name] for name in names if point.test},
         }
         for point in sweep.front
     ]
-    columns = ["point", *sweep.coefficient_names, "tau", "threshold", *names, *(f"test_{name}" for name in names)]
+    columns = ["point", *sweep.coefficient_names, *Choice.names(), *names, *(f"test_{name}" for name in names)]
     tracker.table("front", columns, rows)
     tracker.figure("front_plot", front_figure(sweep))
     tracker.finish({"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(rows)})
@@ -173,7 +173,7 @@ def _measure_front(sweep: Sweep, root: str, data: "ray.ObjectRef[Data]") -> None
     waiting = []
     untested = [point for point in sweep.front if point.test is None]
     for state in sweep.trials:
-        choices = [(point.tau, point.threshold) for point in untested if point.trial.number == state.number]
+        choices = [point.choice for point in untested if point.trial.number == state.number]
         if choices:
             config = sweep.config.with_coefficients(state.coefficients)
             trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import wandb
 
+from orchestrator.choice import Choice
 from orchestrator.config import Config
 from orchestrator.sections import TrackingConfig
 from orchestrator.storage import Files
@@ -21,8 +22,7 @@ from orchestrator.storage import Files
 LOG = logging.getLogger("moda")
 START_SECONDS = 20.0  # how long a run may take to start before the training goes on without it
 POINT_COLUMNS = (
-    "tau",
-    "threshold",
+    *Choice.names(),
     "reuse_accuracy",
     "reuse_accuracy_error",
     "module_size",

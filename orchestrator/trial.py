@@ -1,4 +1,4 @@
-"""One trial: train (or go on training), count, decompose at every tau and threshold, rows out.
+"""One trial: train (or go on training), count, decompose at every free choice, rows out.
 
 The write order is bytes, then rows, then the event that says so: the last one is the commit. A trial that is run
 again after a crash reads its checkpoint, writes the same rows (which adds nothing) and ends with the same event.
@@ -15,9 +15,11 @@ from torch import nn
 from moda_core import unit_layers
 from moda_core.frequency import check_thresholds
 from moda_core.reading import channel_graph
+from orchestrator.choice import Choice
 from orchestrator.config import Config, to_plain
+from orchestrator.counts import dump_contributions, dump_frequencies, read_contributions, read_frequencies
 from orchestrator.data import Data
-from orchestrator.decompose import Choice, Trained, dump_frequencies, grid, measure, prepare, read_frequencies
+from orchestrator.decompose import Trained, grid, measure, prepare
 from orchestrator.models import make_model
 from orchestrator.records import trial_event, trial_states, utc_now
 from orchestrator.sections import ConfigError, TrackingConfig
@@ -37,6 +39,7 @@ from orchestrator.training import (
 from orchestrator.weights import dump_weights, load_weights_file, read_weights
 
 Report = Callable[[dict[str, Any]], None]
+FREQUENCIES, CONTRIBUTIONS = "frequencies.safetensors", "contributions.safetensors"
 
 
 @dataclass(frozen=True)
@@ -186,8 +189,10 @@ def load_trained(trial: Trial, data: Data) -> Trained:
     files = Files(trial.root)
     network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
     read_weights(files.read(trial.file("weights.safetensors")), network)
-    frequencies = read_frequencies(files.read(trial.file("frequencies.safetensors")))
-    return prepare(network, data, trial.config, frequencies)
+    frequencies = read_frequencies(files.read(trial.file(FREQUENCIES)))
+    found = files.exists(trial.file(CONTRIBUTIONS))
+    contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if found else None
+    return prepare(network, data, trial.config, (frequencies, contributions))
 
 
 def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
@@ -216,7 +221,9 @@ def _finish(
 ) -> list[dict[str, Any]]:
     """Keep weights and counts, then the rows of epochs and validation points."""
     files.write(trial.file("weights.safetensors"), dump_weights(trained.network))
-    files.write(trial.file("frequencies.safetensors"), dump_frequencies(trained.frequencies))
+    files.write(trial.file(FREQUENCIES), dump_frequencies(trained.frequencies))
+    if trained.contributions is not None:
+        files.write(trial.file(CONTRIBUTIONS), dump_contributions(trained.contributions))
     evaluation = trial.config.evaluation
     points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
     store.append("epochs", [_keyed(trial, row) for row in epochs])

@@ -1,6 +1,7 @@
 """Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -69,24 +70,34 @@ def front_figure(sweep: Sweep) -> Any:
 def curves_figure(sweep: Sweep, metric: str) -> Any:
     """A metric over tau for the trials on the front, at the published rule (the smallest threshold)."""
     threshold = min(sweep.config.evaluation.thresholds)
-    numbers = sorted({point.trial.number for point in sweep.front})
+    points = [point for point in sweep.points if point.choice.threshold == threshold]
+    return _curves(sweep, points, metric, over="tau", axis=f"tau (threshold {threshold:g})")
+
+
+def levels_figure(sweep: Sweep, metric: str) -> Any:
+    """A metric over the level for the trials on the front."""
+    points = [point for point in sweep.points if point.choice.level is not None]
+    return _curves(sweep, points, metric, over="level", axis="level")
+
+
+def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, axis: str) -> Any:
+    """One curve a trial on the front, through those of its points that are among ``points``."""
     figure = go.Figure()
-    for number in numbers:
-        points = [p for p in sweep.points if p.trial.number == number and p.threshold == threshold]
-        points.sort(key=lambda point: point.tau)
+    for number in sorted({point.trial.number for point in sweep.front}):
+        mine = sorted((p for p in points if p.trial.number == number), key=lambda point: point.choice.place)
         figure.add_trace(
             go.Scatter(
-                x=[point.tau for point in points],
-                y=[point.metrics[metric] for point in points],
+                x=[point.choice.values[over] for point in mine],
+                y=[point.metrics[metric] for point in mine],
                 name=f"trial {number}",
-                text=[hover_text(point) for point in points],
+                text=[hover_text(point) for point in mine],
                 hovertemplate="%{text}<extra></extra>",
                 mode="lines+markers",
             )
         )
     figure.update_layout(
         template="plotly_white",
-        xaxis_title=f"tau (threshold {threshold:g})",
+        xaxis_title=axis,
         yaxis_title=METRIC_TITLES.get(metric, metric),
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
         height=380,
@@ -99,7 +110,7 @@ def hover_text(point: Point) -> str:
     lines = [
         f"<b>{point.label}</b>",
         coefficients_text(point.trial.coefficients),
-        f"tau {point.tau:g}, threshold {point.threshold:g}",
+        str(point.choice),
         f"reuse accuracy {point.metrics['reuse_accuracy']:.4f} ± {point.metrics['reuse_accuracy_error']:.4f}",
         f"module size {point.metrics['module_size']:.4f}, overlap {point.metrics['module_overlap']:.4f}",
         f"accuracy {point.metrics['accuracy']:.4f}",

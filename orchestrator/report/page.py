@@ -1,11 +1,12 @@
 """The report: one self-contained HTML file."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from orchestrator.config import method_name
 from orchestrator.records import Point, Sweep
-from orchestrator.report.figures import curves_figure, front_figure
+from orchestrator.report.figures import curves_figure, front_figure, levels_figure
 from orchestrator.report.terminal import METRIC_TITLES, coefficients_text
 
 STYLE = """
@@ -36,21 +37,24 @@ def render_report(sweep: Sweep) -> str:
     else:
         first = True
         parts += ["<h2>The front</h2>", _explanation(sweep)]
-        for heading, figure in (
-            (None, front_figure(sweep)),
-            ("Reuse accuracy over tau", curves_figure(sweep, "reuse_accuracy")),
-            ("Module size over tau", curves_figure(sweep, "module_size")),
-        ):
+        for heading, figure in ((None, front_figure(sweep)), *_curves(sweep)):
             if heading:
-                parts.append(
-                    f"<h2>{heading}</h2><p class='sub'>The trials on the front, at the smallest threshold.</p>"
-                )
+                parts.append(f"<h2>{heading}</h2><p class='sub'>The trials on the front.</p>")
             parts.append(figure.to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))
             if first:
                 parts += ["<h2>Its points</h2>", _front_html(sweep, front), _how_to_pull(sweep, front)]
             first = False
     parts += ["<h2>Trials</h2>", _trials_html(sweep), "<h2>Configuration</h2>", _facts(sweep), "</body></html>"]
     return "\n".join(parts)
+
+
+def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
+    """What each way of choosing gives, with its heading."""
+    metrics = {"reuse_accuracy": "Reuse accuracy", "module_size": "Module size"}
+    for metric, title in metrics.items():
+        yield f"{title} over tau", curves_figure(sweep, metric)
+    for metric, title in metrics.items() if sweep.config.evaluation.levels else ():
+        yield f"{title} over the level", levels_figure(sweep, metric)
 
 
 def _subtitle(sweep: Sweep) -> str:
@@ -126,6 +130,7 @@ def _facts(sweep: Sweep) -> str:
         f" seed {training.seed}",
         "taus": ", ".join(f"{tau:g}" for tau in evaluation.taus),
         "thresholds": ", ".join(f"{one:g}" for one in evaluation.thresholds),
+        "levels": ", ".join(f"{one:g}" for one in evaluation.levels) or "none",
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}",
     }
     rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items())

@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moda_core import ReplacementAccuracy
-from orchestrator.records import Point, Sweep
+from orchestrator.records import POINT_NAME, Point, Sweep
 
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -38,7 +38,7 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     names = sweep.coefficient_names
     tested = any(point.test for point in front)
     table = _table(title, ["", "point", *names, *(TITLES[name] for name in ON_FRONT)])
-    table.caption = "point: trial/tau/threshold"
+    table.caption = f"point: {POINT_NAME}"
     table.caption_justify = "left"
     for name in ("reuse_accuracy", "accuracy") if tested else ():
         table.add_column(f"test {TITLES[name]}", justify="right", no_wrap=True)
@@ -54,10 +54,10 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
 
 
 def surface_table(points: Sequence[Point], *, marked: Mapping[str, str], title: str) -> Table:
-    """Every (tau, threshold) of one trial, in per cent."""
-    table = _table(title, ["", "tau", "threshold", *(TITLES[name] for name in SHOWN), "floored"])
+    """Every choice of one trial, in per cent."""
+    table = _table(title, ["", "chosen", *(TITLES[name] for name in SHOWN), "floored"])
     for point in points:
-        cells = [marked.get(point.label, ""), f"{point.tau:g}", f"{point.threshold:g}"]
+        cells = [marked.get(point.label, ""), str(point.choice)]
         cells += [_cell(point.metrics, name) for name in SHOWN]
         table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if point.label in marked else None)
     return table
@@ -82,7 +82,7 @@ def replacement_table(found: ReplacementAccuracy, *, class_name: str, title: str
 def _table(title: str | None, columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name, justify="left" if name in ("", "point") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in ("", "point", "chosen") else "right", no_wrap=True)
     return table
 
 

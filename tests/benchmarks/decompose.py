@@ -31,8 +31,8 @@ from moda_core import Frequencies, UnitLayers, build_model, count_frequencies, k
 from moda_core.frequency import DEFAULT_THRESHOLDS
 from moda_core.masks import DEFAULT_FLOOR
 from orchestrator.config import load_config
+from orchestrator.counts import dump_frequencies
 from orchestrator.data import EVALUATION_BATCH, ImageSet, load_data
-from orchestrator.decompose import dump_frequencies
 from orchestrator.sections import ConfigError
 
 IMAGES, CLASSES, ROUNDS = 10_000, 10, 3

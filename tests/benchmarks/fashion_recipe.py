@@ -17,27 +17,25 @@ import torch
 
 from moda_core import (
     compose,
-    contribution_masks,
-    count_contributions,
     draw_pairs,
     draw_subsets,
     estimate_reuse,
-    keep_masks,
     largest_difference,
     mask_network,
     merge_masks,
 )
 from moda_core.metrics import sizes_and_overlaps
+from orchestrator.choice import Choice
 from orchestrator.config import load_config
 from orchestrator.data import load_data
-from orchestrator.decompose import accuracy, prepare
+from orchestrator.decompose import accuracy, choice_masks, prepare
 from orchestrator.training import choose_precision, train
 from orchestrator.trial import make_network
 
 SEEDS = 3
 NETWORKS = {"vgg": ["model=vgg_medium"], "resnet": ["model=resnet18", "model.width=16"]}
 DATA = ["data=fashion_mnist", "training=fashion_mnist", "data.limit=10000", "data.test_limit=5000", "tracking=none"]
-RULES = ("tau 0.9, threshold 0", "tau 0.9, threshold 0.1", "contributions, level 0.1")
+CHOICES = (Choice(tau=0.9, threshold=0.0), Choice(tau=0.9, threshold=0.1), Choice(level=0.1))
 
 
 def main() -> None:
@@ -89,23 +87,18 @@ def measured(network, data, config):
     """By rule: accuracy, reuse accuracy, module size, overlap; all in float32, and cut checked against masked."""
     trained = prepare(network, data, config)
     draw = draw_pairs(data.test.labels, draw_subsets(10, 8, seed=0), num_classes=10, images_per_size=500, seed=0)
-    contributions = count_contributions(network, trained.layers, data.train.batches(), num_classes=10)
-    masks_of = {
-        RULES[0]: keep_masks(trained.frequencies, 0.9, threshold=0.0),
-        RULES[1]: keep_masks(trained.frequencies, 0.9, threshold=0.1),
-        RULES[2]: contribution_masks(contributions, 0.1),
-    }
     right = accuracy(network, data.test)
     images = data.test[torch.arange(64)]
     found = {}
-    for rule, masks in masks_of.items():
+    for choice in CHOICES:
+        masks = choice_masks(trained, choice, config.evaluation)
         for classes in ([0, 1], list(range(10))):
             masked = mask_network(network, trained.layers, merge_masks(masks, classes), classes)
             cut = compose(network, trained.layers, masks, classes, images)
             assert largest_difference(masked, cut, images) < 1e-4
         sizes = sizes_and_overlaps(trained.graph, masks)
         reuse = estimate_reuse(network, trained.layers, masks, data.test, draw)
-        found[rule] = (right, reuse.mean, sizes.module_size, sizes.module_overlap)
+        found[str(choice)] = (right, reuse.mean, sizes.module_size, sizes.module_overlap)
     whole = estimate_reuse(network, trained.layers, None, data.test, draw)
     found["whole, restricted"] = (right, whole.mean, 1.0, 1.0)
     return found

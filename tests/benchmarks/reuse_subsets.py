@@ -17,8 +17,6 @@ import torch
 
 from moda_core import (
     all_subsets,
-    contribution_masks,
-    count_contributions,
     draw_pairs,
     draw_subsets,
     estimate_reuse,
@@ -29,9 +27,10 @@ from moda_core import (
 from moda_core.extract import cut_graph
 from moda_core.metrics import sizes_and_overlaps
 from moda_core.reading import channel_graph
+from orchestrator.choice import Choice
 from orchestrator.config import load_config
 from orchestrator.data import load_data
-from orchestrator.decompose import prepare
+from orchestrator.decompose import choice_masks, prepare
 from orchestrator.training import train
 from orchestrator.trial import make_network
 
@@ -55,8 +54,7 @@ def main() -> None:
     for _ in train(network, data.train, config.training, config.method, num_classes=10):
         pass
     trained = prepare(network, data, config)
-    contributions = count_contributions(network, trained.layers, data.train.batches(), num_classes=10)
-    masks = contribution_masks(contributions, 0.1)
+    masks = choice_masks(trained, Choice(level=0.1), config.evaluation)
     graph, state = channel_graph(network, trained.layers, data.test[torch.zeros(1, dtype=torch.long)])
     print(f"module size {sizes_and_overlaps(graph, masks).module_size:.3f}")
 

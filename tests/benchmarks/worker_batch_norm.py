@@ -17,13 +17,14 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from orchestrator.choice import Choice
 from orchestrator.config import load_config
 from orchestrator.data import load_data
 from orchestrator.decompose import measure, prepare
 from orchestrator.training import Workers, train
 from orchestrator.trial import make_network
 
-WORLDS, SEEDS, CHOICE = (1, 2, 4), range(6), (0.9, 0.0)
+WORLDS, SEEDS, CHOICE = (1, 2, 4), range(6), Choice(tau=0.9, threshold=0.0)
 METRICS = ("accuracy", "module_size", "reuse_accuracy")
 
 

@@ -19,7 +19,7 @@ def test_a_class_of_one_published_set_from_another(swept, tmp_path):
     sweep = read_sweep(DeltaStore(str(storage)), "tiny")
     folders = []
     for number in (0, 1):  # the published coefficients, and standard training
-        point = next(one for one in sweep.points if (one.trial.number, one.tau, one.threshold) == (number, 0.9, 0.0))
+        point = sweep.find(f"{number}/0.9/0")
         folders.append(pull(sweep, point, str(storage), str(tmp_path / str(number))).folder)
     done = run_moda("replace", *map(str, folders), "--class", "8", storage=storage)
     assert done.returncode == 0, done.stderr

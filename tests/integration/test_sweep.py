@@ -10,6 +10,7 @@ from moda_core import load_modules
 from moda_core.manifest import MANIFEST
 from orchestrator.config import identity, load_config
 from orchestrator.records import read_sweep
+from orchestrator.registry import set_name
 from orchestrator.search import Problem, make_searcher
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import TINY, run_moda
@@ -22,7 +23,8 @@ def sweep(swept):
 
 def test_every_trial_finished_with_its_whole_surface(swept, sweep):
     assert [one.status for one in sweep.trials] == ["finished"] * 4
-    grid = len(sweep.config.evaluation.taus) * len(sweep.config.evaluation.thresholds)
+    evaluation = sweep.config.evaluation
+    grid = len(evaluation.taus) * len(evaluation.thresholds) + len(evaluation.levels)
     assert len(sweep.points) == 4 * grid
     store = DeltaStore(str(swept[0]))
     events = store.read("trials", "tiny").to_pylist()
@@ -48,8 +50,7 @@ def test_baselines_come_first_and_the_rest_are_the_searchers(sweep):
 
 
 def test_the_front_is_tested_and_nothing_else_is(swept, sweep):
-    tested = {(p.trial.number, p.tau, p.threshold) for p in sweep.points if p.test is not None}
-    assert tested == {(p.trial.number, p.tau, p.threshold) for p in sweep.front}
+    assert {p.label for p in sweep.points if p.test is not None} == {p.label for p in sweep.front}
 
 
 def test_what_it_printed(swept):
@@ -66,7 +67,7 @@ def test_what_it_printed(swept):
 
 def test_files_are_the_weights_and_counts_and_no_optimiser(swept):
     names = sorted(file.name for file in (swept[0] / "trials" / "tiny-0002").iterdir())
-    assert names == ["frequencies.safetensors", "weights.safetensors"]
+    assert names == ["contributions.safetensors", "frequencies.safetensors", "weights.safetensors"]
 
 
 def test_the_same_command_again_trains_nothing(swept):
@@ -110,6 +111,8 @@ def test_the_report_is_one_file_that_needs_no_network(swept, sweep, tmp_path):
     for point in sweep.front:
         assert point.label in page
     assert "tau 0.99, threshold 0.3" in page  # what hovering shows
+    assert "level 0.05" in page
+    assert "Module size over the level" in page
     assert "standard training" in page
 
 
@@ -125,7 +128,7 @@ def test_pull_and_use_two_classes(swept, sweep, tmp_path):
     assert set(module.classify(images)) <= {"3", "8"}
     about = json.loads((folder / MANIFEST).read_text())["about"]
     point = sweep.find("best")
-    assert (about["tau"], about["threshold"]) == (point.tau, point.threshold)
+    assert {name: about[name] for name in ("tau", "threshold", "level")} == point.choice.columns
     assert about["trial"] == point.trial.trial_id
     assert about["test"]["reuse_accuracy"] == point.test["reuse_accuracy"]
     again = run_moda("pull", "tiny", "--to", str(folder), storage=swept[0])
@@ -133,12 +136,43 @@ def test_pull_and_use_two_classes(swept, sweep, tmp_path):
     assert "is not empty" in again.stderr
 
 
+def test_a_level_s_modules_are_what_its_point_says(swept, sweep, tmp_path):
+    """Pulled by its name, and measured again from the files alone."""
+    done = run_moda("pull", "tiny", "--point", "0/0.1", "--to", str(tmp_path / "modules"), storage=swept[0])
+    assert done.returncode == 0, done.stderr
+    assert "trial 0, level 0.1," in done.stdout
+    assert float(re.search(r"differ by ([\d.e+-]+) of", done.stdout).group(1)) < 1e-4
+    assert (swept[0] / "modules" / "tiny-0000-level0.1" / MANIFEST).is_file()
+    about = json.loads((tmp_path / "modules" / MANIFEST).read_text())["about"]
+    assert (about["tau"], about["threshold"], about["level"]) == (None, None, 0.1)
+    kept = [
+        sum(one.numel() for one in load_modules(tmp_path / "modules", classes=[name]).parameters())
+        for name in map(str, range(10))
+    ]
+    size = sum(kept) / len(kept) / about["full_parameters"]
+    assert size == pytest.approx(sweep.find("0/0.1").metrics["module_size"], rel=1e-9)
+
+
+def test_a_level_of_a_trial_without_contributions_is_refused(swept, sweep, tmp_path):
+    """As of trials from before they were kept."""
+    file = swept[0] / "trials" / "tiny-0001" / "contributions.safetensors"
+    data = file.read_bytes()
+    file.unlink()
+    try:
+        done = run_moda("pull", "tiny", "--point", "1/0.3", "--to", str(tmp_path / "x"), storage=swept[0])
+        other = run_moda("pull", "tiny", "--point", "1/0.9/0.1", "--to", str(tmp_path / "y"), storage=swept[0])
+    finally:
+        file.write_bytes(data)
+    assert done.returncode == 2
+    assert "level 0.3: the trial's contributions were not counted; choose tau and threshold" in done.stderr
+    assert other.returncode == 0, other.stderr
+
+
 def test_a_tampered_set_is_not_pulled(swept, sweep, tmp_path):
-    label = sweep.find("knee").label
-    arguments = ["pull", "tiny", "--point", label, "--to"]
+    point = sweep.find("knee")
+    arguments = ["pull", "tiny", "--point", point.label, "--to"]
     assert run_moda(*arguments, str(tmp_path / "one"), storage=swept[0]).returncode == 0
-    number, tau, threshold = label.split("/")
-    weights = swept[0] / "modules" / f"tiny-{int(number):04d}-tau{tau}-threshold{threshold}" / "weights.safetensors"
+    weights = swept[0] / "modules" / set_name(sweep, point) / "weights.safetensors"
     data = weights.read_bytes()
     weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     try:

@@ -13,7 +13,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from moda_core import build_model, count_frequencies, unit_layers, watch_units
+from moda_core import build_model, count_contributions, count_frequencies, unit_layers, watch_units
 from moda_core.methods import Moda
 from orchestrator.data import ImageSet
 from orchestrator.sections import TrainingConfig
@@ -101,15 +101,11 @@ def counts(name, shares, workers):
         for index, worker in zip(torch.arange(43).tensor_split(len(shares)), shares, strict=True)
         if worker % workers.world == workers.rank
     ]
-    found = count_frequencies(
-        network,
-        unit_layers(network, images[torch.arange(2)]),
-        batches,
-        num_classes=CLASSES,
-        thresholds=(0.0, 0.3, 1.0),
-        group=workers.group,
-    )
-    return found.counts_TCN, found.class_sizes_C, found.means_N
+    layers = unit_layers(network, images[torch.arange(2)])
+    options = {"num_classes": CLASSES, "group": workers.group}
+    found = count_frequencies(network, layers, batches, thresholds=(0.0, 0.3, 1.0), **options)
+    contributions = count_contributions(network, layers, batches, **options)
+    return found.counts_TCN, found.class_sizes_C, found.means_N, contributions.means_CN
 
 
 def everything(workers):
@@ -196,10 +192,12 @@ def test_batch_norm_of_ones_own_ends_with_one_network(alone, worlds, world):
 @pytest.mark.parametrize("case", SHARES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_counts_are_those_of_all_batches(alone, worlds, name, case, world):
-    active, sizes, means = alone["counts"][name, case]
+    active, sizes, means, contributions = alone["counts"][name, case]
     for one in worlds[world]:
-        theirs, their_sizes, their_means = one["counts"][name, case]
+        theirs, their_sizes, their_means, their_contributions = one["counts"][name, case]
         assert torch.equal(theirs, active)
         assert torch.equal(their_sizes, sizes)
         torch.testing.assert_close(their_means, means, rtol=1e-14, atol=0)
+        same(their_contributions, contributions)
         assert torch.equal(their_means, worlds[world][0]["counts"][name, case][2])
+        assert torch.equal(their_contributions, worlds[world][0]["counts"][name, case][3])

@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from moda_core import build_model, contribution_masks, count_contributions, mask_network, unit_layers
+from moda_core.contributions import BATCH
 from tests.moda_core.conftest import randomise
 
 
@@ -52,6 +55,38 @@ def test_the_masks_keep_what_reaches_the_level_and_the_largest_of_each_layer(net
     for mask, mean_CN in zip(contribution_masks(found, level), found.means_CN.split(layers.widths, 1), strict=True):
         assert bool(mask[mean_CN >= level].all())
         assert mask.shape == mean_CN.shape
+
+
+def test_how_the_images_are_batched_changes_nothing(network):
+    layers = unit_layers(network, IMAGES)
+    many, labels = IMAGES.repeat(15, 1, 1, 1), LABELS.repeat(15)  # more than pass at once
+    found = count_contributions(network, layers, [(many, labels)], num_classes=3)
+    expected = count_contributions(network, layers, [(IMAGES, LABELS)], num_classes=3)
+    assert len(many) > BATCH
+    torch.testing.assert_close(found.means_CN, expected.means_CN, rtol=1e-12, atol=1e-12)
+
+
+class DeadBranch(nn.Module):
+    """Computes what nobody reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.branch, self.aside = nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 2)
+        self.classes = nn.Linear(5, 3)
+
+    def forward(self, images):
+        out = F.relu(self.first(images.flatten(1)))
+        self.aside(F.relu(self.branch(out)))
+        return self.classes(out)
+
+
+def test_a_unit_that_no_logit_needs_contributes_nothing():
+    network = randomise(DeadBranch(), seed=0)
+    images = IMAGES[:, :, :2, :2]
+    layers = unit_layers(network, images)
+    found = count_contributions(network, layers, [(images, LABELS)], num_classes=3).means_CN.split(layers.widths, 1)
+    assert float(found[0].max()) > 0
+    assert torch.equal(found[1], torch.zeros(3, 6, dtype=torch.float64))
 
 
 def test_what_cannot_be_counted_is_refused(network):

@@ -71,6 +71,9 @@ WRONG = {
     "evaluation.taus=[]": "evaluation.taus",
     "evaluation.taus=[0.5,1.5]": r"evaluation.taus.*\(0, 1\]",
     "evaluation.thresholds=[-0.1]": "evaluation.thresholds",
+    "evaluation.levels=[-0.1]": r"evaluation.levels=\[-0.1\]: must be each at least 0",
+    "evaluation.levels=[0.1,0.1]": "evaluation.levels.*different numbers",
+    "evaluation.levels=[inf]": "finite",
     "search.space.alpha.low=0": "search.space.alpha.low=0.0: must be above 0 on a logarithmic scale",
     "search.space.epochs={low: 1, high: 3}": "search.space.epochs is for whole numbers: add integer: true",
     "search.space.epochs={low: 1.5, high: 3, integer: true}": "between whole numbers",
@@ -120,7 +123,7 @@ def test_budget_objectives_tracking_and_concurrency_are_no_part_of_the_identity(
     same = ["sweep.trials=99", "sweep.concurrency=1", "tracking=none", "storage=/x", "search.objectives.accuracy=max"]
     assert {hashed(one) for one in [*same, "data.root=/x", "training.cpus_per_worker=2"]} == {base}
     different = ["training.epochs=31", "method.alpha=2", "model.hidden=[32]", "data.seed=1", "search.seed=1"]
-    different += ["search.space.alpha.low=0.2", "evaluation.taus=[0.5]"]
+    different += ["search.space.alpha.low=0.2", "evaluation.taus=[0.5]", "evaluation.levels=[0.1]"]
     assert base not in {hashed(one) for one in different}
     workers = ["training.num_workers=2", "training.gpus_per_worker=1"]
     assert hashed(*workers) != hashed(*workers, "training.sync_batch_norm=true")
@@ -195,3 +198,12 @@ def test_a_relative_storage_is_refused_inside_a_job(monkeypatch, capsys):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert main(["sweep", "storage=results"]) == 2
     assert "give an absolute path or a URI" in capsys.readouterr().err
+
+
+def test_a_sweep_from_before_there_were_levels_is_one_without():
+    """What it recorded has no such key, neither in its configuration nor in its identity."""
+    config = load_config(["evaluation.levels=[]"])
+    assert "levels" not in identity(config)["evaluation"]
+    plain = to_plain(config)
+    del plain["evaluation"]["levels"]
+    assert parse_config(plain) == config

@@ -4,10 +4,12 @@ import io
 import re
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
 from orchestrator.records import canonical, claim_sweep, history, read_sweep, trial_states
+from orchestrator.report.figures import curves_figure, hover_text, levels_figure
 from orchestrator.report.terminal import front_table
 from orchestrator.sections import ConfigError
 from orchestrator.store import DeltaStore
@@ -32,6 +34,10 @@ def event(number, event, attempt, **more):
         "coefficients": canonical(coefficients),
         **more,
     }
+
+
+def level_point(number, level, reuse, size, split="validation"):
+    return {**point(number, None, reuse, size, split), "threshold": None, "level": level}
 
 
 def point(number, tau, reuse, size, split="validation"):
@@ -106,7 +112,7 @@ def test_the_front_is_made_of_finished_trials_by_validation(sweep):
 def test_points_are_found_by_name(sweep):
     assert sweep.find("best").label == "0/0.9/0"  # within 0.02 of the top, and smaller
     assert sweep.find("1/0.5/0").metrics["module_size"] == 0.6
-    with pytest.raises(ConfigError, match=r"use best, knee, or trial/tau/threshold such as 0/0\.99/0"):
+    with pytest.raises(ConfigError, match=r"best, knee, or trial/tau/threshold or trial/level such as 0/0\.99/0"):
         sweep.find("7/0.5/0")
 
 
@@ -116,6 +122,26 @@ def test_searchers_see_validation_points_and_every_trial(sweep):
     assert known.points.num_rows == 5
     assert {"alpha", "beta", "gamma", "tau", "threshold", "reuse_accuracy"} <= set(known.points.column_names)
     assert "split" not in known.points.column_names
+
+
+def test_points_of_both_ways_to_choose(sweep, store):
+    assert history(sweep).points["level"].type == pa.float64()  # although there is none
+    store.append("points", [level_point(0, 0.1, 0.95, 0.05), level_point(0, 0.03, 0.99, 0.3)])
+    store.append("points", [level_point(0, 0.1, 0.9, 0.05, "test"), level_point(0, 0.1, 0.2, 0.2)])  # there already
+    sweep = read_sweep(store, "s")
+    labels = ["0/0.5/0", "0/0.9/0", "0/0.99/0", "0/0.03", "0/0.1"]
+    assert [one.label for one in sweep.points if one.trial.number == 0] == labels
+    found = sweep.find("0/0.1")
+    assert (found.metrics["reuse_accuracy"], found.test["reuse_accuracy"]) == (0.95, 0.9)
+    assert str(found.choice) == "level 0.1"
+    assert found in sweep.front
+    known = history(sweep).points.slice(0, 5)
+    assert known["tau"].to_pylist() == [0.5, 0.9, 0.99, None, None]
+    assert known["threshold"].to_pylist() == [0.0, 0.0, 0.0, None, None]
+    assert known["level"].to_pylist() == [None, None, None, 0.03, 0.1]
+    assert len(levels_figure(sweep, "module_size").data[0].x) == 2
+    assert len(curves_figure(sweep, "module_size").data[0].x) == 3
+    assert "level 0.1" in hover_text(found)
 
 
 def test_the_order_of_objectives_survives_the_table(store, configured):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 from orchestrator.store import SCHEMA_VERSION, TABLES, DeltaStore
 
@@ -93,16 +93,52 @@ class TestDeltaStore(StoreContract):
         return DeltaStore(str(tmp_path))
 
 
+def old_points(root, *, without):
+    """A table of points as an older version made it; gives the key of its one row."""
+    columns = [column for column in TABLES["points"].schema if column.name not in without]
+    old = pa.schema([column.with_nullable(column.name not in OLD_KEY) for column in columns])
+    DeltaTable.create(
+        f"{root}/tables/points", old, partition_by=["sweep_id"], configuration={"delta.appendOnly": "true"}
+    )
+    rows = pa.Table.from_pylist([{**OLD_KEY, "module_size": 0.5, "schema_version": 1}], old)
+    write_deltalake(f"{root}/tables/points", rows, mode="append")
+
+
+OLD_KEY = {"sweep_id": "s", "trial_id": "s-0", "tau": 0.9, "threshold": 0.0, "split": "test"}
+
+
 def test_a_table_from_before_a_column_was_added_is_read_and_appended_to(tmp_path):
     """Points of schema version 1 had no FLOPs."""
-    later = ("kernel_retention", "flops", "coupling")
-    old = pa.schema([column for column in TABLES["points"].schema if column.name not in later])
-    key = {"sweep_id": "s", "trial_id": "s-0", "tau": 0.9, "threshold": 0.0, "split": "test"}
-    rows = pa.Table.from_pylist([{**key, "module_size": 0.5, "schema_version": 1}], old)
-    write_deltalake(f"{tmp_path}/tables/points", rows, partition_by=["sweep_id"])
+    old_points(tmp_path, without=("kernel_retention", "flops", "coupling", "level"))
     store = DeltaStore(str(tmp_path))
     assert store.read("points").schema == TABLES["points"].schema
     assert store.read("points").to_pylist()[0]["flops"] is None
-    store.append("points", [{**key, "flops": 0.1}, {**key, "tau": 0.5, "flops": 0.25}])  # the first is there already
+    store.append("points", [{**OLD_KEY, "flops": 0.1}, {**OLD_KEY, "tau": 0.5, "flops": 0.25}])  # the first is there
     found = sorted(store.read("points").to_pylist(), key=lambda row: row["tau"])
-    assert [(row["tau"], row["flops"], row["schema_version"]) for row in found] == [(0.5, 0.25, 2), (0.9, None, 1)]
+    assert [(row["tau"], row["flops"], row["schema_version"]) for row in found] == [(0.5, 0.25, 3), (0.9, None, 1)]
+
+
+def test_a_table_from_before_there_were_levels_takes_them(tmp_path):
+    """In points of schema version 2 tau and threshold could not be null."""
+    old_points(tmp_path, without=("level",))
+    store = DeltaStore(str(tmp_path))
+    by_level = {**OLD_KEY, "tau": None, "threshold": None, "level": 0.1}
+    for _ in range(2):
+        store.append("points", [OLD_KEY, by_level, {**by_level, "level": 0.2}])
+    found = sorted(store.read("points").to_pylist(), key=lambda row: row["level"] or 0)
+    assert [(row["tau"], row["threshold"], row["level"]) for row in found] == [
+        (0.9, 0.0, None),
+        (None, None, 0.1),
+        (None, None, 0.2),
+    ]
+    assert found[0]["module_size"] == 0.5  # the row that was there
+    assert store.read("points").schema == TABLES["points"].schema
+
+
+def test_null_equals_null_in_a_key(tmp_path):
+    store = DeltaStore(str(tmp_path))
+    by_level = {**OLD_KEY, "tau": None, "threshold": None, "level": 0.1}
+    rows = [OLD_KEY, by_level, {**by_level, "level": 0.2}, {**by_level, "split": "validation"}]
+    for _ in range(2):
+        store.append("points", rows)
+    assert store.read("points").num_rows == len(rows)

@@ -16,7 +16,8 @@ from orchestrator.store import DeltaStore
 from orchestrator.trial import Trial, run_trial
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-SMALL = ("training.epochs=2", "data.limit=200", "evaluation.taus=[0.9]", "sweep.name=s", "sweep.trials=4")
+LEVELS = "evaluation.levels=[0.1,0.5]"
+SMALL = ("training.epochs=2", "data.limit=200", "evaluation.taus=[0.9]", LEVELS, "sweep.name=s", "sweep.trials=4")
 
 
 @pytest.fixture
@@ -35,7 +36,9 @@ def events(store):
     return sorted((row["attempt"], row["event"]) for row in rows)
 
 
-@pytest.mark.parametrize("step", ["prepare", "dump_weights", "dump_frequencies", "measure", "_keyed"])
+@pytest.mark.parametrize(
+    "step", ["prepare", "dump_weights", "dump_frequencies", "dump_contributions", "measure", "_keyed"]
+)
 def test_a_crash_after_the_last_epoch_loses_nothing(prepared, monkeypatch, step):
     trial, data, store = prepared("tracking=none")
 
@@ -54,7 +57,7 @@ def test_a_crash_after_the_last_epoch_loses_nothing(prepared, monkeypatch, step)
     assert sweep.trials[0].status == "finished"
     assert sweep.trials[0].seconds > 0
     assert store.read("epochs", "s").num_rows == 2
-    assert len(sweep.points) == 4
+    assert len(sweep.points) == 4 + 2
     assert events(store) == [(1, "failed"), (1, "started"), (2, "finished"), (2, "started")]
     assert not (trial_module.Files(trial.root).exists(trial.file("checkpoint.pt")))
     run_trial(trial, data, report=reports.append)  # once more changes nothing

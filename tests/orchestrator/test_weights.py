@@ -6,8 +6,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from moda_core import build_model, count_frequencies, unit_layers
-from orchestrator.decompose import dump_frequencies, read_frequencies
+from moda_core import build_model, count_contributions, count_frequencies, unit_layers
+from orchestrator.counts import dump_contributions, dump_frequencies, read_contributions, read_frequencies
 from orchestrator.sections import ConfigError
 from orchestrator.weights import dump_weights, load_weights_file, read_weights
 
@@ -85,3 +85,7 @@ def test_weights_and_counts_come_back_as_written():
     assert again.widths == counted.widths
     for name in ("counts_TCN", "class_sizes_C", "means_N"):
         assert torch.equal(getattr(again, name), getattr(counted, name))
+    contributions = count_contributions(network, layers, [(images, labels)], num_classes=3)
+    read = read_contributions(dump_contributions(contributions))
+    assert read.widths == contributions.widths
+    assert torch.equal(read.means_CN, contributions.means_CN)
