@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+from orchestrator.search.curve import CurveSearcher
 from orchestrator.search.optuna_search import GpSearcher, TpeSearcher
 from orchestrator.search.problem import History, Problem, Searcher
 from orchestrator.search.quasi_random import RandomSearcher, SobolSearcher
 
 SEARCHERS: dict[str, Callable[[Problem], Searcher]] = {
+    "curve": CurveSearcher,
     "optuna_gp": GpSearcher,
     "optuna_tpe": TpeSearcher,
     "random": RandomSearcher,

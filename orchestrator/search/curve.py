@@ -1,0 +1,185 @@
+"""The search that knows what is free: it values a training by what its whole predicted surface would add to the front.
+
+A Gaussian process a metric (kronecker.py) says how a surface follows from the coefficients. Joint draws of it, at what
+was trained, at what is being trained and at candidates, give the expected hypervolume that a candidate's surface adds
+to the archive (noisy expected hypervolume improvement, Daulton et al. 2021, of sets of points). The archive is drawn
+too: a training that was lucky does not stand for what its coefficients give. Points that break a constraint in a draw
+count for nothing there.
+
+Shapes: N trials, C candidates, D dimensions, G free choices, V metrics, M objectives, S draws, H pending trials.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator import pareto
+from orchestrator.search.gain import expected_gains
+from orchestrator.search.problem import Coefficients, Constraint, History, Problem
+from orchestrator.search.quasi_random import SobolSearcher
+from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces
+
+Floats = npt.NDArray[np.float64]
+
+DRAWS = 64
+SPREAD, NEAR = 128, 64  # candidates: quasi-random ones, and ones near the trials on the front
+ROUNDS, TOP, AROUND = 3, 8, 8  # then, in each round, the best ones and some around each, ever nearer
+FAILURE_REACH = 0.2  # of a failed trial, in sides of the unit cube
+STALLED = 1e-6  # expected gain, as a share of the hypervolume between the best values and the reference
+
+log = logging.getLogger(__name__)
+
+
+class CurveSearcher:
+    """Expected hypervolume gain of whole surfaces; quasi-random at the start and where nothing is expected to gain."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.quasi_random = SobolSearcher(problem)
+        self.start = 2 * len(problem.space)
+        self.metrics = metrics(problem)
+        self.constraints = [Constraint.parse(text) for text in problem.constraints]
+        self.categorical = ["choices" in one and bool(one["choices"]) for one in problem.space.values()]
+        self._fitted: dict[str, Any] = {}  # by a hash of the data; nothing else is remembered
+
+    def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
+        """The coefficients whose surface is expected to add most to the front of all that is known and under way."""
+        known = read_surfaces(self.problem, history)
+        if number < self.start or len(known.x_ND) < 2:
+            return self.quasi_random.propose(history, pending, number)
+        reference_M = self._reference(known)
+        rng = np.random.default_rng([self.problem.seed, number])
+        waiting = [unit for unit in map(self.problem.to_unit, pending) if unit is not None]
+        pending_HD = np.array(waiting, dtype=np.float64).reshape(-1, len(self.problem.space))
+        candidates_CD = self._first_candidates(known, rng)
+        gains_C = self._gains(known, pending_HD, candidates_CD, reference_M, rng)
+        for reach in 0.08 * 0.4 ** np.arange(ROUNDS):
+            best_CD = candidates_CD[np.argsort(-gains_C, kind="stable")[:TOP]]
+            candidates_CD = self._snapped(
+                np.concatenate([best_CD, self._near(np.repeat(best_CD, AROUND, 0), reach, rng)])
+            )
+            gains_C = self._gains(known, pending_HD, candidates_CD, reference_M, rng)
+        if gains_C.max() <= STALLED * self._extent(known, reference_M):
+            log.warning("no training is expected to add to the front any more: trial %d is quasi-random", number)
+            return self.quasi_random.propose(history, pending, number)
+        return self._rounded(self.problem.from_unit(candidates_CD[int(np.argmax(gains_C))].tolist()))
+
+    def _reference(self, known: Surfaces) -> Floats:
+        """As costs: the stated one, or the worst value of each objective so far."""
+        directions = list(self.problem.objectives.values())
+        if self.problem.reference is not None:
+            stated = [self.problem.reference[name] for name in self.problem.objectives]
+            return np.asarray(pareto.as_costs([stated], directions)[0])
+        worst_M: Floats = pareto.as_costs(known.points_PV[:, : len(directions)], directions).max(0)
+        log.info(
+            "reference point, the worst of each objective so far: %s",
+            dict(zip(self.problem.objectives, worst_M, strict=True)),
+        )
+        return worst_M
+
+    def _extent(self, known: Surfaces, reference_M: Floats) -> float:
+        costs_PM = pareto.as_costs(known.points_PV[:, : len(reference_M)], list(self.problem.objectives.values()))
+        return float(np.prod(np.maximum(reference_M - costs_PM.min(0), 0.0)))
+
+    def _first_candidates(self, known: Surfaces, rng: np.random.Generator) -> Floats:
+        """Spread over the space, and near the trials that have a point on the front."""
+        from scipy.stats import qmc
+
+        spread_CD = qmc.Sobol(len(self.problem.space), scramble=True, rng=rng).random(SPREAD)
+        costs_NGM = self._costs(known.values_NGV)
+        front = pareto.on_front(costs_NGM.reshape(-1, costs_NGM.shape[-1]), ["min"] * costs_NGM.shape[-1])
+        leaders = np.flatnonzero(front.reshape(costs_NGM.shape[:2]).any(1))
+        return self._snapped(np.concatenate([spread_CD, self._near(known.x_ND[rng.choice(leaders, NEAR)], 0.1, rng)]))
+
+    def _near(self, x_CD: Floats, reach: float, rng: np.random.Generator) -> Floats:
+        """Each moved by a normal step; of a category, another one now and then."""
+        moved_CD = np.clip(x_CD + reach * rng.normal(size=x_CD.shape), 0.0, 1.0)
+        drawn_CD = np.where(rng.random(x_CD.shape) < 0.2, rng.random(x_CD.shape), x_CD)
+        return np.where(self.categorical, drawn_CD, moved_CD)
+
+    def _snapped(self, x_CD: Floats) -> Floats:
+        """Where whole numbers and categories really lie."""
+        units = [self.problem.to_unit(self.problem.from_unit(x_D.tolist())) for x_D in x_CD]
+        return np.array([x_D if unit is None else unit for x_D, unit in zip(x_CD.tolist(), units, strict=True)])
+
+    def _gains(
+        self, known: Surfaces, pending_HD: Floats, candidates_CD: Floats, reference_M: Floats, rng: np.random.Generator
+    ) -> Floats:
+        """(C,) expected gains, less where training is likely to fail."""
+        import torch
+
+        x_TD = torch.from_numpy(np.concatenate([pending_HD, candidates_CD]))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        drawn = [model.draws(x_TD, DRAWS, generator).numpy() for model in self._models(known)]
+        costs_STGM = np.where(
+            self._feasible(np.stack(drawn, -1))[..., None], self._costs(np.stack(drawn, -1)), reference_M
+        )
+        archive = len(known.x_ND) + len(pending_HD)
+        others_PM = np.where(self._feasible(known.others_PV)[:, None], self._costs(known.others_PV), reference_M)
+        archive_SPM = np.concatenate(
+            [
+                costs_STGM[:, :archive].reshape(DRAWS, -1, len(reference_M)),
+                np.broadcast_to(others_PM, (DRAWS, *others_PM.shape)),
+            ],
+            1,
+        )
+        gains_C = expected_gains(archive_SPM, costs_STGM[:, archive:], reference_M)
+        return gains_C * _chance_to_finish(candidates_CD, known)
+
+    def _models(self, known: Surfaces) -> list[Any]:
+        """A model a metric, fitted once for the same data."""
+        import torch
+
+        from orchestrator.search.kronecker import SurfaceModel, make_grid
+
+        key = hashlib.sha256(known.x_ND.tobytes() + known.values_NGV.tobytes()).hexdigest()
+        if key not in self._fitted:
+            grid, x_ND = make_grid(self.problem.choices), torch.from_numpy(known.x_ND)
+            values = torch.from_numpy(known.values_NGV)
+            self._fitted = {
+                key: [
+                    SurfaceModel.fit(x_ND, values[..., index].contiguous(), grid, self.categorical)
+                    for index in range(len(self.metrics))
+                ]
+            }
+        models: list[Any] = self._fitted[key]
+        return models
+
+    def _costs(self, values: Floats) -> Floats:
+        """(..., V) values as (..., M) costs of the objectives."""
+        signs = np.array([-1.0 if direction == "max" else 1.0 for direction in self.problem.objectives.values()])
+        costs: Floats = values[..., : len(signs)] * signs
+        return costs
+
+    def _feasible(self, values: Floats) -> npt.NDArray[np.bool_]:
+        """Which (..., V) values meet every constraint."""
+        met = np.ones(values.shape[:-1], dtype=bool)
+        for one in self.constraints:
+            value = values[..., self.metrics.index(one.metric)]
+            met &= value >= one.bound if one.at_least else value <= one.bound
+        return met
+
+    def _rounded(self, coefficients: Coefficients) -> Coefficients:
+        """Four digits: what people can read, and the same on machines that round sums differently."""
+        for name, value in coefficients.items():
+            if isinstance(value, float):
+                one = self.problem.space[name]
+                coefficients[name] = min(max(float(f"{value:.4g}"), float(one["low"])), float(one["high"]))
+        return coefficients
+
+
+def _chance_to_finish(candidates_CD: Floats, known: Surfaces) -> Floats:
+    """(C,) by how near trials fared: 1 where none failed near by."""
+
+    def weight_C(x_ND: Floats) -> Floats:
+        squared_CN = np.square(candidates_CD[:, None] - x_ND[None]).sum(-1)
+        weight: Floats = np.exp(-0.5 * squared_CN / FAILURE_REACH**2).sum(1)
+        return weight
+
+    good_C = 0.1 + weight_C(known.x_ND)
+    chance_C: Floats = good_C / (good_C + weight_C(known.failed_FD))
+    return chance_C

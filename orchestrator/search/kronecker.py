@@ -1,0 +1,201 @@
+"""A Gaussian process of whole surfaces: every trial is observed on the same grid of free choices.
+
+The covariance of trial i at choice g with trial j at choice h is A_ij B_gh: coefficients by grid, a Kronecker product,
+so that a fit costs N^3 + G^3 and not (N G)^3. Two noises: one a trial, which moves the whole surface of a training in
+the manner of B, and one a value:
+
+    Y = F + E + e,   F ~ N(0, A (x) B),   E ~ N(0, n I (x) B),   e ~ N(0, v I)
+
+F is what a training gives on average, and it is what is drawn. Coefficients act mostly alone and in pairs (Hutter et
+al., 2014), so A is a product of 1 + w k_d over the dimensions, which holds every subset of them and leans to the small
+ones; choices of one grid are alike by distance, choices of different grids by what all share.
+
+Shapes: N trials observed, T trials drawn, G choices, D dimensions of the space, E free parameters, S draws, P
+hyper-parameters.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from botorch.optim.core import scipy_minimize
+from torch import Tensor
+
+# Normal priors of the logarithms (of the logit, for `shared`): mean, standard deviation, and the bounds of the search.
+# Lengths as in Hvarfner et al. (2024), for D dimensions; sides of the unit cube.
+_SCALE, _INTERACTION, _SHARED = (0.0, 2.0, -4.0, 9.0), (0.0, 2.0, -4.0, 9.0), (-1.0, 1.5, -6.0, 4.0)
+_TRIAL_NOISE, _VALUE_NOISE = (-9.0, 3.0, -18.0, 1.0), (-12.0, 3.0, -18.0, 1.0)
+_LENGTH_BOUNDS = (math.log(0.05), math.log(50.0))
+_START = (-0.7, 0.0, 0.0, -1.0, -6.0, -8.0)  # of lengths, scale, interaction, shared, trial noise, value noise
+_JITTER = 1e-7
+_FIT_TRIALS = 64  # hyper-parameters are fitted on that many at most, evenly chosen; the posterior is of all
+_FIT_ITERATIONS = 60
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The free choices as the model sees them.
+
+    Attributes:
+        distances_EGG: squared distance in each free parameter, between its ranks scaled to [0, 1].
+        alike_GG: 1 where two choices are of one grid, 0 where of different ones.
+    """
+
+    distances_EGG: Tensor
+    alike_GG: Tensor
+
+
+def make_grid(choices: list[dict[str, float | None]]) -> Grid:
+    """From the choices, each with every free parameter's value or None where its grid does not know it."""
+    names = list(choices[0])
+    known_GE = torch.tensor([[one[name] is not None for name in names] for one in choices]).reshape(
+        len(choices), len(names)
+    )
+    ranks = []
+    for name in names:
+        values = sorted({one[name] for one in choices if one[name] is not None})  # type: ignore[type-var]
+        step = 1.0 / max(1, len(values) - 1)
+        ranks.append([0.0 if one[name] is None else values.index(one[name]) * step for one in choices])
+    ranks_EG = torch.tensor(ranks, dtype=torch.float64).reshape(len(names), len(choices))
+    alike_GG = (known_GE[:, None] == known_GE[None]).all(-1).double()
+    return Grid((ranks_EG[:, :, None] - ranks_EG[:, None, :]).square(), alike_GG)
+
+
+def distances(a_AD: Tensor, b_BD: Tensor, categorical: list[bool]) -> Tensor:
+    """(D, A, B) squared distances in the unit cube; 1 between different categories."""
+    d_DAB = (a_AD.T[:, :, None] - b_BD.T[:, None, :]).square()
+    return torch.where(torch.tensor(categorical)[:, None, None], (d_DAB > 0).double(), d_DAB)
+
+
+class _NegativeLogLikelihood(torch.autograd.Function):
+    """Of Y ~ N(0, A (x) B + v I), with the gradient in closed form: that of an eigendecomposition is not finite where
+    eigenvalues coincide."""
+
+    @staticmethod
+    def forward(ctx: Any, A_NN: Tensor, B_GG: Tensor, v: Tensor, Y_NG: Tensor) -> Tensor:
+        a_N, Q_NN = torch.linalg.eigh(A_NN)
+        b_G, U_GG = torch.linalg.eigh(B_GG)
+        D_NG = a_N[:, None] * b_G + v
+        Z_NG = Q_NN.T @ Y_NG @ U_GG
+        ctx.save_for_backward(A_NN, B_GG, a_N, Q_NN, b_G, U_GG, D_NG, Z_NG)
+        loss: Tensor = 0.5 * ((Z_NG.square() / D_NG).sum() + D_NG.log().sum())
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        A_NN, B_GG, a_N, Q_NN, b_G, U_GG, D_NG, Z_NG = ctx.saved_tensors
+        alpha_NG = Q_NN @ (Z_NG / D_NG) @ U_GG.T
+        dA_NN = (Q_NN * (b_G / D_NG).sum(1)) @ Q_NN.T - alpha_NG @ B_GG @ alpha_NG.T
+        dB_GG = (U_GG * (a_N[:, None] / D_NG).sum(0)) @ U_GG.T - alpha_NG.T @ A_NN @ alpha_NG
+        dv = (1 / D_NG).sum() - alpha_NG.square().sum()
+        half = 0.5 * upstream
+        return half * dA_NN, half * dB_GG, half * dv, None
+
+
+@dataclass(frozen=True)
+class SurfaceModel:
+    """One metric over coefficients and free choices.
+
+    Attributes:
+        x_ND: trials in the unit cube, float64.
+        y_NG: their values.
+        grid: of the choices.
+        categorical: which dimensions are.
+        hyper_P: logarithms of D lengths, E lengths of the grid, scale, interaction, then the logit of the shared part,
+            and logarithms of the noises of a trial and of a value; of values scaled to mean 0 and deviation 1.
+    """
+
+    x_ND: Tensor
+    y_NG: Tensor
+    grid: Grid
+    categorical: list[bool]
+    hyper_P: Tensor
+
+    @classmethod
+    def fit(cls, x_ND: Tensor, y_NG: Tensor, grid: Grid, categorical: list[bool]) -> "SurfaceModel":
+        """The most probable hyper-parameters, from one start, rounded so that the last bits of a sum do not matter."""
+        dimensions, free = x_ND.shape[1], len(grid.distances_EGG)
+        length = (math.sqrt(2) + math.log(dimensions) / 2, math.sqrt(3), *_LENGTH_BOUNDS)
+        free_length = (math.sqrt(2) + math.log(max(1, free)) / 2 - 1, math.sqrt(3), *_LENGTH_BOUNDS)
+        rows = [length] * dimensions + [free_length] * free
+        rows += [_SCALE, _INTERACTION, _SHARED, _TRIAL_NOISE, _VALUE_NOISE]
+        mean_P, deviation_P, low_P, high_P = torch.tensor(rows, dtype=torch.float64).T
+        some = torch.linspace(0, len(x_ND) - 1, min(len(x_ND), _FIT_TRIALS)).round().long()
+        hyper_P = torch.tensor([_START[0]] * (dimensions + free) + list(_START[1:]), dtype=torch.float64)
+        model = cls(x_ND[some], y_NG[some], grid, categorical, hyper_P.requires_grad_())
+        values_NG, d_DNN = model._scaled()[0], distances(model.x_ND, model.x_ND, categorical)
+
+        def negative_log_posterior() -> tuple[Tensor, list[Tensor | None]]:
+            hyper_P.grad = None
+            loss = _NegativeLogLikelihood.apply(*model._covariances(d_DNN), values_NG)  # type: ignore[no-untyped-call]
+            loss = loss + 0.5 * ((hyper_P - mean_P) / deviation_P).square().sum()
+            loss.backward()
+            return loss.detach(), [hyper_P.grad]
+
+        scipy_minimize(
+            negative_log_posterior,
+            {"hyper_P": hyper_P},
+            bounds={"hyper_P": (low_P, high_P)},
+            options={"maxiter": _FIT_ITERATIONS},
+        )
+        return replace(model, x_ND=x_ND, y_NG=y_NG, hyper_P=(hyper_P.detach() * 100).round() / 100)
+
+    def draws(self, x_TD: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """(count, N + T, G) joint draws of F at the observed trials and at others, by Matheron's rule."""
+        N, G = self.y_NG.shape
+        all_x = torch.cat([self.x_ND, x_TD])
+        K_AA = self._coefficients(distances(all_x, all_x, self.categorical))
+        A_NN, B_GG, v = self._covariances(distances(self.x_ND, self.x_ND, self.categorical))
+        n = A_NN.diagonal()[0] - K_AA[0, 0]
+        root_AA, root_GG = _root(K_AA), _root(B_GG)
+
+        def normal(rows: int) -> Tensor:
+            return torch.randn(count, rows, G, generator=generator, dtype=torch.float64)
+
+        prior_SAG = root_AA @ normal(len(all_x)) @ root_GG.T
+        seen_SNG = prior_SAG[:, :N] + n.clamp_min(0).sqrt() * (normal(N) @ root_GG.T) + v.sqrt() * normal(N)
+        y_NG, mean, deviation = self._scaled()
+        drawn = prior_SAG + K_AA[:, :N] @ _solve(A_NN, B_GG, v, y_NG - seen_SNG) @ B_GG
+        return drawn * deviation + mean
+
+    def mean(self, x_TD: Tensor) -> Tensor:
+        """(T, G) posterior means of F."""
+        A_NN, B_GG, v = self._covariances(distances(self.x_ND, self.x_ND, self.categorical))
+        y_NG, mean, deviation = self._scaled()
+        K_TN = self._coefficients(distances(x_TD, self.x_ND, self.categorical))
+        return K_TN @ _solve(A_NN, B_GG, v, y_NG) @ B_GG * deviation + mean
+
+    def _scaled(self) -> tuple[Tensor, Tensor, Tensor]:
+        mean, deviation = self.y_NG.mean(), self.y_NG.std().clamp_min(1e-9)
+        return (self.y_NG - mean) / deviation, mean, deviation
+
+    def _coefficients(self, d_DAB: Tensor) -> Tensor:
+        lengths_D = self.hyper_P[: len(d_DAB)].exp()
+        scale, interaction = self.hyper_P[-5].exp(), self.hyper_P[-4].exp()
+        k_DAB = torch.exp(-0.5 * d_DAB / lengths_D.square()[:, None, None])
+        product_AB: Tensor = ((1 + interaction * k_DAB) / (1 + interaction)).prod(0)
+        return scale * product_AB
+
+    def _covariances(self, d_DNN: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A with the noise of a trial, B, and the variance of the noise of a value."""
+        lengths_E = self.hyper_P[len(d_DNN) : -5].exp()
+        shared, n, v = torch.sigmoid(self.hyper_P[-3]), self.hyper_P[-2].exp(), self.hyper_P[-1].exp()
+        alike_GG = torch.exp(-0.5 * (self.grid.distances_EGG / lengths_E.square()[:, None, None]).sum(0))
+        B_GG = shared + (1 - shared) * self.grid.alike_GG * alike_GG
+        A_NN = self._coefficients(d_DNN) + n * torch.eye(d_DNN.shape[-1], dtype=torch.float64)
+        return A_NN, B_GG, v
+
+
+def _root(K: Tensor) -> Tensor:
+    """A square root of a covariance that may be singular to rounding."""
+    root: Tensor = torch.linalg.cholesky(K + _JITTER * K.diagonal().mean() * torch.eye(len(K), dtype=torch.float64))
+    return root
+
+
+def _solve(A_NN: Tensor, B_GG: Tensor, v: Tensor, Y_NG: Tensor) -> Tensor:
+    """(A (x) B + v I)^-1 Y."""
+    a_N, Q_NN = torch.linalg.eigh(A_NN)
+    b_G, U_GG = torch.linalg.eigh(B_GG)
+    solved: Tensor = Q_NN @ ((Q_NN.T @ Y_NG @ U_GG) / (a_N[:, None] * b_G + v)) @ U_GG.T
+    return solved

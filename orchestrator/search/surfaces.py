@@ -1,0 +1,82 @@
+"""The history as arrays: whole surfaces of trials that lie in the space, and all points there are.
+
+Shapes: N trials with a whole surface in the space, G free choices, V metrics that count (the objectives, then those of
+constraints that are no objectives), D dimensions, P points.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.search.problem import Constraint, History, Problem
+
+Floats = npt.NDArray[np.float64]
+
+FAILED = ("diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """What a searcher learns from.
+
+    Attributes:
+        x_ND: trials in the unit cube, by number.
+        values_NGV: their surfaces, in the metrics' own units.
+        others_PV: points of trials outside the space or without a whole surface.
+        failed_FD: trials that diverged or failed for good, in the unit cube.
+    """
+
+    x_ND: Floats
+    values_NGV: Floats
+    others_PV: Floats
+    failed_FD: Floats
+
+    @property
+    def points_PV(self) -> Floats:
+        """All points."""
+        return np.concatenate([self.values_NGV.reshape(-1, self.others_PV.shape[1]), self.others_PV])
+
+
+def metrics(problem: Problem) -> list[str]:
+    """The objectives, then the metrics of constraints that are no objectives."""
+    constrained = [Constraint.parse(text).metric for text in problem.constraints]
+    return list(dict.fromkeys([*problem.objectives, *constrained]))
+
+
+def read_surfaces(problem: Problem, history: History) -> Surfaces:
+    """Sort the history's points into surfaces. Points without a value for every metric are left out.
+
+    Raises:
+        ValueError: a metric that the table of points does not have.
+    """
+    names, choices = metrics(problem), problem.choices
+    if missing := [name for name in names if len(history.points) and name not in history.points.column_names]:
+        raise ValueError(f"the points have no metric {missing[0]!r}; known: {', '.join(history.points.column_names)}")
+    place = {tuple(one.values()): index for index, one in enumerate(choices)}
+    rows: dict[str, dict[int | None, list[list[float]]]] = {}
+    coefficients = {}
+    for row in history.points.to_pylist():
+        values = [row[name] for name in names]
+        if any(value is None or not np.isfinite(value) for value in values):
+            continue
+        choice = place.get(tuple(row.get(name) for name in problem.free_names))
+        rows.setdefault(row["trial_id"], {}).setdefault(choice, []).append(values)
+        coefficients[row["trial_id"]] = row
+    numbers = {row["trial_id"]: row["number"] for row in history.trials.to_pylist()}
+    x, surfaces, others = [], [], []
+    for trial_id in sorted(rows, key=lambda one: (numbers.get(one, -1), one)):
+        unit, cells = problem.to_unit(coefficients[trial_id]), rows[trial_id]
+        if unit is not None and all(index in cells for index in range(len(choices))):
+            x.append(unit)
+            surfaces.append([cells[index][0] for index in range(len(choices))])
+        else:
+            others += [values for cell in cells.values() for values in cell]
+    failed = [problem.to_unit(row) for row in history.trials.to_pylist() if row["status"] in FAILED]
+    width = len(problem.space)
+    return Surfaces(
+        np.array(x, dtype=np.float64).reshape(-1, width),
+        np.array(surfaces, dtype=np.float64).reshape(-1, len(choices), len(names)),
+        np.array(others, dtype=np.float64).reshape(-1, len(names)),
+        np.array([one for one in failed if one is not None], dtype=np.float64).reshape(-1, width),
+    )
