@@ -26,9 +26,10 @@ from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces
 Floats = npt.NDArray[np.float64]
 
 DRAWS = 64
+CAUTION = 0.5  # draws deviate from their mean by that much of what they would: found better on known fronts
 SPREAD, NEAR = 128, 64  # candidates: quasi-random ones, and ones near the trials on the front
-ROUNDS, TOP, AROUND = 3, 8, 8  # then, in each round, the best ones and some around each, ever nearer
-FAILURE_REACH = 0.2  # of a failed trial, in sides of the unit cube
+ROUNDS, TOP, AROUND = 3, 8, 12  # then, in each round, the best ones and some around each, ever nearer
+FAILURE_REACH = 0.25  # of a failed trial, in sides of the unit cube
 STALLED = 1e-6  # expected gain, as a share of the hypervolume between the best values and the reference
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class CurveSearcher:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.quasi_random = SobolSearcher(problem)
-        self.start = 2 * len(problem.space)
+        self.start = max(4, len(problem.space) + 1)
         self.metrics = metrics(problem)
         self.constraints = [Constraint.parse(text) for text in problem.constraints]
         self.categorical = ["choices" in one and bool(one["choices"]) for one in problem.space.values()]
@@ -57,7 +58,7 @@ class CurveSearcher:
         pending_HD = np.array(waiting, dtype=np.float64).reshape(-1, len(self.problem.space))
         candidates_CD = self._first_candidates(known, rng)
         gains_C = self._gains(known, pending_HD, candidates_CD, reference_M, rng)
-        for reach in 0.08 * 0.4 ** np.arange(ROUNDS):
+        for reach in 0.1 * 0.5 ** np.arange(ROUNDS):
             best_CD = candidates_CD[np.argsort(-gains_C, kind="stable")[:TOP]]
             candidates_CD = self._snapped(
                 np.concatenate([best_CD, self._near(np.repeat(best_CD, AROUND, 0), reach, rng)])
@@ -69,21 +70,23 @@ class CurveSearcher:
         return self._rounded(self.problem.from_unit(candidates_CD[int(np.argmax(gains_C))].tolist()))
 
     def _reference(self, known: Surfaces) -> Floats:
-        """As costs: the stated one, or the worst value of each objective so far."""
+        """As costs: the stated one; or the worst value of each objective so far, where none is stated or where no point
+        is better than it yet."""
         directions = list(self.problem.objectives.values())
+        costs_PM = self._costs(known.points_PV)
+        worst_M: Floats = costs_PM.max(0)
         if self.problem.reference is not None:
             stated = [self.problem.reference[name] for name in self.problem.objectives]
-            return np.asarray(pareto.as_costs([stated], directions)[0])
-        worst_M: Floats = pareto.as_costs(known.points_PV[:, : len(directions)], directions).max(0)
-        log.info(
-            "reference point, the worst of each objective so far: %s",
-            dict(zip(self.problem.objectives, worst_M, strict=True)),
-        )
+            stated_M = np.asarray(pareto.as_costs([stated], directions)[0])
+            if ((costs_PM < stated_M).all(1) & self._feasible(known.points_PV)).any():
+                return stated_M
+            worst_M = np.maximum(worst_M, stated_M)
+        values = dict(zip(self.problem.objectives, np.abs(worst_M).tolist(), strict=True))
+        log.info("reference point from the worst values so far: %s", values)
         return worst_M
 
     def _extent(self, known: Surfaces, reference_M: Floats) -> float:
-        costs_PM = pareto.as_costs(known.points_PV[:, : len(reference_M)], list(self.problem.objectives.values()))
-        return float(np.prod(np.maximum(reference_M - costs_PM.min(0), 0.0)))
+        return float(np.prod(np.maximum(reference_M - self._costs(known.points_PV).min(0), 0.0)))
 
     def _first_candidates(self, known: Surfaces, rng: np.random.Generator) -> Floats:
         """Spread over the space, and near the trials that have a point on the front."""
@@ -93,13 +96,16 @@ class CurveSearcher:
         costs_NGM = self._costs(known.values_NGV)
         front = pareto.on_front(costs_NGM.reshape(-1, costs_NGM.shape[-1]), ["min"] * costs_NGM.shape[-1])
         leaders = np.flatnonzero(front.reshape(costs_NGM.shape[:2]).any(1))
-        return self._snapped(np.concatenate([spread_CD, self._near(known.x_ND[rng.choice(leaders, NEAR)], 0.1, rng)]))
+        return self._snapped(np.concatenate([spread_CD, self._near(known.x_ND[rng.choice(leaders, NEAR)], 0.15, rng)]))
 
     def _near(self, x_CD: Floats, reach: float, rng: np.random.Generator) -> Floats:
-        """Each moved by a normal step; of a category, another one now and then."""
+        """Each moved in some dimensions: by a normal step, now and then to the end of the dimension; of a category, to
+        any other one."""
         moved_CD = np.clip(x_CD + reach * rng.normal(size=x_CD.shape), 0.0, 1.0)
+        moved_CD = np.where(rng.random(x_CD.shape) < 0.15, moved_CD.round(), moved_CD)
         drawn_CD = np.where(rng.random(x_CD.shape) < 0.2, rng.random(x_CD.shape), x_CD)
-        return np.where(self.categorical, drawn_CD, moved_CD)
+        moved_CD = np.where(self.categorical, drawn_CD, moved_CD)
+        return np.where(rng.random(x_CD.shape) < 0.6, moved_CD, x_CD)
 
     def _snapped(self, x_CD: Floats) -> Floats:
         """Where whole numbers and categories really lie."""
@@ -109,12 +115,13 @@ class CurveSearcher:
     def _gains(
         self, known: Surfaces, pending_HD: Floats, candidates_CD: Floats, reference_M: Floats, rng: np.random.Generator
     ) -> Floats:
-        """(C,) expected gains, less where training is likely to fail."""
+        """(C,) expected gains; none where training is likely to fail."""
         import torch
 
         x_TD = torch.from_numpy(np.concatenate([pending_HD, candidates_CD]))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         drawn = [model.draws(x_TD, DRAWS, generator).numpy() for model in self._models(known)]
+        drawn = [one.mean(0) + CAUTION * (one - one.mean(0)) for one in drawn]
         costs_STGM = np.where(
             self._feasible(np.stack(drawn, -1))[..., None], self._costs(np.stack(drawn, -1)), reference_M
         )
@@ -128,7 +135,7 @@ class CurveSearcher:
             1,
         )
         gains_C = expected_gains(archive_SPM, costs_STGM[:, archive:], reference_M)
-        return gains_C * _chance_to_finish(candidates_CD, known)
+        return np.where(_near_failures(candidates_CD, known), 0.0, gains_C)
 
     def _models(self, known: Surfaces) -> list[Any]:
         """A model a metric, fitted once for the same data."""
@@ -172,14 +179,12 @@ class CurveSearcher:
         return coefficients
 
 
-def _chance_to_finish(candidates_CD: Floats, known: Surfaces) -> Floats:
-    """(C,) by how near trials fared: 1 where none failed near by."""
+def _near_failures(candidates_CD: Floats, known: Surfaces) -> npt.NDArray[np.bool_]:
+    """(C,) whether trials near by failed rather than finished. One that failed alone keeps others away by its reach."""
 
     def weight_C(x_ND: Floats) -> Floats:
         squared_CN = np.square(candidates_CD[:, None] - x_ND[None]).sum(-1)
         weight: Floats = np.exp(-0.5 * squared_CN / FAILURE_REACH**2).sum(1)
         return weight
 
-    good_C = 0.1 + weight_C(known.x_ND)
-    chance_C: Floats = good_C / (good_C + weight_C(known.failed_FD))
-    return chance_C
+    return weight_C(known.failed_FD) > np.exp(-0.5) + weight_C(known.x_ND)
