@@ -176,7 +176,7 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
             ),
         ).fit()
     asked_for = [one for one in proposals.sweep().trials if one.number < config.sweep.trials]
-    if any(one.status in ("proposed", "started") for one in asked_for):
+    if len(asked_for) < config.sweep.trials or any(one.status in ("proposed", "started") for one in asked_for):
         raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
 
 
