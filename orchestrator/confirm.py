@@ -102,9 +102,13 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
     own = [one for one in request.overrides if not one.startswith(("tracking", "storage"))]
     _check_overrides(parent, own)
     config = override_config(parent.config, own)
-    seed = config.training.seed
+    seed, used = config.training.seed, parent.config.training.seed
     if not any(one.startswith("training.seed=") for one in own):
         seed += FRESH
+    elif used - request.seeds < seed < used + parent.config.search.repeats:
+        raise ConfigError(
+            f"training.seed={seed}: the sweep used seeds from {used} on; take fresh ones, or leave it out"
+        )
     sets = {json.dumps(one, sort_keys=True): one for one in (without_seed(p.trial.coefficients) for p in points)}
     search = dataclasses.replace(config.search, baselines=tuple(sets.values()), repeats=request.seeds)
     labels = tuple(point.label for point in points)

@@ -115,7 +115,8 @@ def compare(
 
     claimed, found = (np.asarray(one, dtype=np.float64).reshape(-1, len(directions)) for one in (claimed_PM, found_PM))
     front = pareto.on_front(claimed, directions)
-    ranks = [float(kendalltau(*pair).statistic) for pair in zip(claimed.T, found.T, strict=True)]
+    pairs = zip(claimed.T, found.T, strict=True)
+    ranks = [float(kendalltau(*pair).statistic) if len(claimed) > 1 else np.nan for pair in pairs]
     return Held(
         claimed=pareto.hypervolume(claimed, directions, reference_M),
         found=pareto.hypervolume(found, directions, reference_M),

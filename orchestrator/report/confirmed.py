@@ -45,9 +45,11 @@ def confirmation_lines(confirmation: Confirmation) -> list[str]:
     """How far the front held, and which points are best and knee now."""
     training, repeats = confirmation.sweep.config.training, confirmation.sweep.config.search.repeats
     changes = ", ".join(f"{key}={value}" for key, value in confirmation.changes.items())
+    single = confirmation.parent.config.search.repeats == 1
     lines = [
-        f"fresh seeds {training.seed} to {training.seed + repeats - 1}: mean ± standard deviation over them; otherwise"
-        f" {'trained as the sweep was' if not changes else f'as the sweep but for {changes}'}"
+        f"fresh seeds {training.seed} to {training.seed + repeats - 1}: mean ± standard deviation over them"
+        f"{' (what the sweep said: ± the standard error of one training)' if single else ''}; trained as in the sweep"
+        f"{f', but for {changes}' if changes else ''}"
     ]
     if not confirmation.told:
         return [*lines, "no point has finished all its trainings yet"]
@@ -120,7 +122,7 @@ def confirmation_html(confirmation: Confirmation) -> str:
     return "\n".join(
         [
             f"<h2>Confirmed by {html.escape(confirmation.sweep.sweep_id)}</h2>",
-            *(f"<p class='sub'>{html.escape(line)}</p>" for line in confirmation_lines(confirmation)),
+            f"<p>{'<br>'.join(html.escape(line) for line in confirmation_lines(confirmation))}</p>",
             confirmation_figure(confirmation).to_html(
                 full_html=False, include_plotlyjs=False, config={"displaylogo": False}
             ),
