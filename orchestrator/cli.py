@@ -32,6 +32,17 @@ gains. E.g.
 """
 
 
+CONFIRMING = """\
+The best of many noisy points is partly luck. This trains the coefficients of chosen points again, with seeds that the
+sweep did not use (its own + 1000 and following), measures the points on validation and test, and says how far the front
+held. Points that share coefficients share trainings. Overrides go on top of the sweep's own configuration, so that what
+was searched on small data and few epochs is trained at full size. The same command again resumes. E.g.
+  moda confirm mine
+  moda confirm mine --points best knee --seeds 5
+  moda confirm mine training.epochs=200 data.limit=null
+"""
+
+
 LOG_WIDTH = 110  # of tables where the output is no terminal
 
 
@@ -43,9 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong := [one for one in more if one.startswith("-") or "=" not in one]:
         parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
     options.overrides += more  # overrides that followed an option
+    if points := getattr(options, "points", None):  # an option that takes several words takes overrides too
+        options.overrides += [one for one in points if "=" in one]
+        options.points = [one for one in points if "=" not in one]
     console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
     try:
-        plain = compose_config(options.overrides)
+        recorded = () if options.command == "confirm" else ("",)  # the rest of its overrides is for the recorded one
+        composed = [one for one in options.overrides if one.startswith(("storage=", "tracking", *recorded))]
+        plain = compose_config(composed)
         config = parse_config(plain)
         if getattr(options, "cfg", False):
             print(render_config(plain), end="")
@@ -99,21 +115,47 @@ def _sweep(config: Config, options: argparse.Namespace, console: Console) -> int
 
 
 def _front(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.confirmation import confirmations
     from orchestrator.report.terminal import front_table
 
     sweep = _read(config, options)
     if not sweep.front:
-        raise ConfigError(f"sweep {sweep.sweep_id!r} has no points yet; let a trial finish first")
+        raise ConfigError(sweep.no_points)
     console.print(front_table(sweep, title=f"the front of {sweep.sweep_id}"))
+    for one in confirmations(DeltaStore(resolve_root(config.storage)), sweep):
+        now = one.name("best")
+        console.print(
+            f"confirmed by {one.sweep.sweep_id}: {len(one.told)} points with fresh seeds, best of them {now.label};"
+            f" moda report {sweep.sweep_id} shows it",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _confirm(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.confirm import Request, confirm
+    from orchestrator.report.confirmed import confirmation_lines, confirmation_table
+
+    request = Request(options.points, options.seeds, options.overrides)
+    Files(config.storage)  # refuses what is no storage at all
+    root = resolve_root(config.storage)
+    found = confirm(read_sweep(DeltaStore(root), options.sweep), request, config, console)
+    console.print(confirmation_table(found))
+    for line in confirmation_lines(found):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(f"look at it: moda report {options.sweep}", highlight=False)
+    return 0 if found.told else 1
 
 
 def _report(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.confirmation import confirmations
     from orchestrator.report.page import render_report
 
     sweep = _read(config, options)
     file = Path(options.to or f"{sweep.sweep_id}.html").expanduser().absolute()
     try:
-        file.write_text(render_report(sweep), encoding="utf-8")
+        confirmed = confirmations(DeltaStore(resolve_root(config.storage)), sweep)
+        file.write_text(render_report(sweep, confirmed), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
     console.print(f"report: {file}", highlight=False, soft_wrap=True)
@@ -205,6 +247,14 @@ def _parser() -> argparse.ArgumentParser:
     trainers[-1].add_argument("checkpoint", help="safetensors or a PyTorch state dict; give its model= and data= too")
     for command in trainers:
         command.add_argument("--cfg", action="store_true", help="print the resolved configuration and stop")
+    text = "train chosen points again with fresh seeds, or at full size, before they are called best"
+    command = add("confirm", _confirm, text, overrides="training., data. or model. keys, see below")
+    command.epilog = CONFIRMING
+    command.add_argument("sweep", help="the sweep's id")
+    command.add_argument(
+        "--points", nargs="+", default=["front"], metavar="POINT", help=f"front (default), best, knee, {POINT_NAME}"
+    )
+    command.add_argument("--seeds", type=int, default=3, help="fresh trainings of each set of coefficients (default 3)")
     add("front", _front, "show a sweep's Pareto front", overrides=looking).add_argument("sweep", help="the sweep's id")
     command = add("report", _report, "write a sweep's report: one self-contained HTML file", overrides=looking)
     command.add_argument("sweep", help="the sweep's id")

@@ -16,6 +16,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -73,6 +74,12 @@ class Config:
             model=ModelConfig(self.model.name, options),
         )
 
+    def for_trial(self, number: int, coefficients: Mapping[str, float]) -> "Config":
+        """This configuration as trial ``number`` of a sweep runs it: repeats of a set differ in their training seed."""
+        own = self.with_coefficients(coefficients)
+        seed = own.training.seed + number % self.search.repeats
+        return dataclasses.replace(own, training=dataclasses.replace(own.training, seed=seed))
+
 
 def load_config(overrides: Sequence[str]) -> Config:
     """Compose ``sweeps/config.yaml`` with the overrides and check it.
@@ -94,6 +101,23 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(_one_line(error)) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def override_config(config: Config, overrides: Sequence[str]) -> Config:
+    """A configuration with ``key=value`` overrides of single values in place, checked.
+
+    Raises:
+        ConfigError: anything that is wrong, in one line.
+    """
+    plain = OmegaConf.create(to_plain(config))
+    try:
+        for one in OverridesParser.create().parse_overrides(list(overrides)):
+            OmegaConf.update(plain, one.key_or_group, one.value(), merge=False)
+        changed = OmegaConf.to_container(plain, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from error
+    assert isinstance(changed, dict)
+    return parse_config({str(key): value for key, value in changed.items()})
 
 
 def render_config(plain: Mapping[str, Any]) -> str:
@@ -165,6 +189,9 @@ def identity(config: Config) -> dict[str, Any]:
         plain["training"]["init_from"] = _file_hash(config.training.init_from)
     if not config.evaluation.levels:  # as sweeps record it from before there were levels
         del plain["evaluation"]["levels"]
+    repeats = {"repeats": config.search.repeats} if config.search.repeats > 1 else {}  # as before there were repeats
+    sweep = config.sweep
+    parent = {"confirms": sweep.confirms, "chosen": list(sweep.chosen)} if sweep.confirms else {}
     elsewhere = ("cpus_per_worker", "gpus_per_worker", "max_failures")
     return {
         "model": plain["model"],
@@ -175,6 +202,8 @@ def identity(config: Config) -> dict[str, Any]:
         "space": plain["search"]["space"],
         "baselines": plain["search"]["baselines"],
         "seed": plain["search"]["seed"],
+        **repeats,
+        **parent,
     }
 
 

@@ -51,12 +51,14 @@ class Proposals:
             return state.number, state.coefficients
         number = self.next_number
         self.next_number += 1
-        baselines = self.config.search.baselines
-        if number < len(baselines):
-            coefficients = dict(baselines[number])
+        baselines, (place, repeat) = self.config.search.baselines, divmod(number, self.config.search.repeats)
+        if place < len(baselines):
+            coefficients = dict(baselines[place])
+        elif repeat > 0:
+            coefficients = next(one.coefficients for one in self.sweep().trials if one.number == number - repeat)
         else:
             known = history(self.sweep())
-            coefficients = self.searcher.propose(known, list(self.pending.values()), number - len(baselines))
+            coefficients = self.searcher.propose(known, list(self.pending.values()), place - len(baselines))
         trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
         self.store.append("trials", [trial_event(self.sweep_id, trial, "proposed", attempt=0, now=utc_now())])
         states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}

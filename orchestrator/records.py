@@ -1,9 +1,11 @@
 """Views of the tables: which trials there are and how they stand, a sweep's points, its front."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from typing import Any
 
@@ -13,6 +15,7 @@ import pyarrow as pa
 from orchestrator import pareto
 from orchestrator.choice import Choice
 from orchestrator.config import Config, identity, identity_hash, parse_config, to_plain
+from orchestrator.repeats import deviation, mean_points
 from orchestrator.search import History
 from orchestrator.sections import ConfigError
 from orchestrator.store import ResultStore
@@ -45,12 +48,37 @@ class TrialState:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a sweep: a trial and what was chosen after it; ``test`` where it was measured on test."""
+    """A point of a sweep: a trial and what was chosen after it; ``test`` where it was measured on test.
+
+    With ``search.repeats`` the metrics are means over the points ``over``, one of each seed, and the trial is the one
+    nearest to them.
+    """
 
     trial: TrialState
     choice: Choice
     metrics: dict[str, float]
     test: dict[str, float] | None
+    over: tuple["Point", ...] = ()
+
+    @property
+    def singles(self) -> tuple["Point", ...]:
+        """The points of single trainings that it is made of."""
+        return self.over or (self,)
+
+    @property
+    def own(self) -> "Point":
+        """The point of its trial alone: what a module set of it is."""
+        return next(one for one in self.singles if one.trial.number == self.trial.number)
+
+    def deviation(self, name: str, *, on_test: bool = False) -> float | None:
+        """The standard deviation of a metric over the seeds; None for a single training."""
+        rows = [one.test if on_test else one.metrics for one in self.over]
+        return deviation([row[name] for row in rows if row is not None]) if self.over else None
+
+    def error(self, name: str) -> float:
+        """The standard error of a metric: of the drawn images, which all seeds share, and of the mean over seeds."""
+        over_seeds = (self.deviation(name) or 0.0) / math.sqrt(max(1, len(self.over)))
+        return math.hypot(self.metrics.get(f"{name}_error", 0.0), over_seeds)
 
     @property
     def label(self) -> str:
@@ -66,6 +94,23 @@ class Sweep:
     config: Config
     trials: list[TrialState]
     points: list[Point]
+
+    @cached_property
+    def candidates(self) -> list[Point]:
+        """What the front is chosen from: the points, or with ``search.repeats`` their means over the seeds."""
+        search = self.config.search
+        return self.points if search.repeats == 1 else mean_points(self.points, search.repeats, list(search.objectives))
+
+    def set_of(self, trial: TrialState) -> int:
+        """The number of a trial's set of coefficients; every set is trained ``search.repeats`` times."""
+        return trial.number // self.config.search.repeats
+
+    @property
+    def no_points(self) -> str:
+        """Why there is no front, and what to do."""
+        repeats = self.config.search.repeats
+        wanted = "a trial" if repeats == 1 else f"all {repeats} trainings of a set of coefficients"
+        return f"sweep {self.sweep_id!r} has no points yet; let {wanted} finish first"
 
     def values(self, points: Sequence[Point]) -> list[list[float]]:
         """The objectives of points, in order."""
@@ -84,12 +129,12 @@ class Sweep:
     @property
     def front(self) -> list[Point]:
         """The points that no other dominates on validation, by the last objective; of equal points the first stays."""
-        if not self.points:
+        if not self.candidates:
             return []
-        mask = pareto.on_front(self.values(self.points), self.directions)
+        mask = pareto.on_front(self.values(self.candidates), self.directions)
         chosen: dict[tuple[float, ...], Point] = {}
         for index in np.flatnonzero(mask):
-            chosen.setdefault(tuple(self.values([self.points[index]])[0]), self.points[index])
+            chosen.setdefault(tuple(self.values([self.candidates[index]])[0]), self.candidates[index])
         last = list(self.config.search.objectives)[-1]
         return sorted(chosen.values(), key=lambda point: point.metrics[last])
 
@@ -97,7 +142,7 @@ class Sweep:
     def hypervolume(self) -> float:
         """Of the validation points, up to the configured reference point."""
         reference = [self.config.search.reference[name] for name in self.config.search.objectives]
-        return pareto.hypervolume(self.values(self.points), self.directions, reference)
+        return pareto.hypervolume(self.values(self.candidates), self.directions, reference)
 
     def find(self, name: str) -> Point:
         """The point called ``best``, ``knee`` or ``<trial>/<tau>/<threshold>``, or ``<trial>/<level>``.
@@ -107,14 +152,14 @@ class Sweep:
         """
         front = self.front
         if not front:
-            raise ConfigError(f"sweep {self.sweep_id!r} has no points yet; let a trial finish first")
+            raise ConfigError(self.no_points)
         if name == "best":
             first = next(iter(self.config.search.objectives))
-            errors = [point.metrics.get(f"{first}_error", 0.0) for point in front]
+            errors = [point.error(first) for point in front]
             return front[pareto.best(self.values(front), self.directions, errors)]
         if name == "knee":
             return front[pareto.knee(self.values(front), self.directions)]
-        found = [point for point in self.points if point.label == name]
+        found = [point for point in (*self.candidates, *self.points) if point.label == name]
         if not found:
             raise ConfigError(
                 f"--point {name}: no such point; use best, knee, or {POINT_NAME} such as {front[0].label}"

@@ -87,8 +87,8 @@ def pull(sweep: Sweep, point: Point, root: str, to: str, *, data_root: str | Non
 
 def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> None:
     """Make a point's module set in the storage, proven on validation images. Arguments as for :func:`pull`."""
-    state = point.trial
-    config = sweep.config.with_coefficients(state.coefficients) if sweep.config.search.space else sweep.config
+    point, state = point.own, point.trial
+    config = sweep.config.for_trial(state.number, state.coefficients)
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
     data = load_data(data_here(config.data, data_root))
     trained = load_trained(trial, data)

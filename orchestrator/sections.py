@@ -167,6 +167,7 @@ class SearchConfig:
     reference: Mapping[str, float]
     baselines: tuple[Mapping[str, float], ...] = ()
     seed: int = 0
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         one_of("search.name", self.name, sorted(SEARCHERS))
@@ -179,6 +180,7 @@ class SearchConfig:
             _check(at, f"{one.low} to {one.high}", whole or not one.integer, "between whole numbers")
         _check("search.objectives", dict(self.objectives), len(self.objectives) >= 2, "two objectives or more")
         _check("search.seed", self.seed, self.seed >= 0, "at least 0")
+        _check("search.repeats", self.repeats, self.repeats >= 1, "at least 1")
         for metric, direction in self.objectives.items():
             one_of("search.objectives", metric, METRICS)
             one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
@@ -188,11 +190,16 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """How many trials, and how many at once (null: as many as the cluster holds)."""
+    """How many trials, and how many at once (null: as many as the cluster holds).
+
+    ``confirms`` and ``chosen``, the sweep and the points of it that this one trains again, are set by ``moda confirm``.
+    """
 
     name: str | None = None
     trials: int = 16
     concurrency: int | None = None
+    confirms: str | None = None
+    chosen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check("sweep.trials", self.trials, self.trials >= 1, "at least 1")

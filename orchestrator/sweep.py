@@ -8,6 +8,7 @@ before its trial starts.
 import dataclasses
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -23,6 +24,7 @@ from orchestrator.distributed import train_on_workers
 from orchestrator.progress import Progress
 from orchestrator.proposals import Proposals
 from orchestrator.records import (
+    Point,
     Sweep,
     claim_sweep,
     name_sweep,
@@ -35,8 +37,18 @@ from orchestrator.tracking import make_tracker
 from orchestrator.trial import Trial, check_trainable, measure_on_test, run_trial
 
 
-def run_sweep(config: Config, progress: Progress) -> Sweep:
+def front_of(sweep: Sweep) -> list[Point]:
+    """The points of a sweep that are measured on test."""
+    return sweep.front
+
+
+def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep], list[Point]] = front_of) -> Sweep:
     """Run, or go on with, a sweep; returns it as the tables tell it.
+
+    Args:
+        config: of the sweep.
+        progress: what a person sees of it.
+        reported: which of its points are measured on test when all is trained.
 
     Raises:
         ConfigError: a configuration, data set or cluster that cannot work, before anything is trained.
@@ -50,7 +62,7 @@ def run_sweep(config: Config, progress: Progress) -> Sweep:
     store = DeltaStore(root)
     prefix = config.data.name.replace("_", "-")
     proposals = Proposals(config, name_sweep(store, config, prefix=prefix), store)
-    if proposals.missing or any(point.test is None for point in proposals.sweep().front):
+    if proposals.missing or any(point.test is None for point in reported(proposals.sweep())):
         with connected():
             concurrency = concurrent_trials(config)
             claim_sweep(store, config, prefix=prefix, now=utc_now())
@@ -61,8 +73,10 @@ def run_sweep(config: Config, progress: Progress) -> Sweep:
                     _tune(proposals, shared, concurrency, progress)
                 finally:
                     progress.close()
-            progress.say("measuring the front on the test images")
-            _measure_front(proposals.sweep(), root, shared)
+            sweep = proposals.sweep()
+            points = [one for one in reported(sweep) if one.test is None]
+            progress.say(f"measuring {len(points)} points on the test images")
+            _measure_on_test(sweep, points, root, shared)
         show_sweep(proposals.sweep(), root)
     else:
         progress.begin(config, 0, proposals.sweep)
@@ -129,7 +143,7 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
 
     def trainable(given: dict[str, Any]) -> None:
         coefficients = dict(given["coefficients"])
-        own = config.with_coefficients(coefficients)
+        own = config.for_trial(given["number"], coefficients)
         trial = Trial(sweep_id, given["number"], coefficients, own, config.storage)
         if training.num_workers > 1:
             train_on_workers(trial, data, in_tune=True)
@@ -162,20 +176,20 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
             ),
         ).fit()
     asked_for = [one for one in proposals.sweep().trials if one.number < config.sweep.trials]
-    if any(one.status in ("proposed", "started") for one in asked_for):
+    if len(asked_for) < config.sweep.trials or any(one.status in ("proposed", "started") for one in asked_for):
         raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
 
 
-def _measure_front(sweep: Sweep, root: str, data: "ray.ObjectRef[Data]") -> None:
-    """Test metrics for the points on the front: what is reported, and never seen by the search."""
+def _measure_on_test(sweep: Sweep, points: Sequence[Point], root: str, data: "ray.ObjectRef[Data]") -> None:
+    """Test metrics: what is reported, and never seen by the search."""
     training = sweep.config.training
     task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=training.gpus_per_worker)(measure_on_test)
     waiting = []
-    untested = [point for point in sweep.front if point.test is None]
+    untested = [one for point in points for one in point.singles if one.test is None]
     for state in sweep.trials:
         choices = [point.choice for point in untested if point.trial.number == state.number]
         if choices:
-            config = sweep.config.with_coefficients(state.coefficients)
+            config = sweep.config.for_trial(state.number, state.coefficients)
             trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
             waiting.append(task.remote(trial, data, choices))
     ray.get(waiting)

@@ -7,13 +7,16 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.records import Point, Sweep
-from orchestrator.report.terminal import METRIC_TITLES, coefficients_text
+from orchestrator.report.terminal import METRIC_TITLES, coefficients_text, number_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
 
 
 def front_figure(sweep: Sweep) -> Any:
-    """All validation points, the front, and the front's points on test; hover shows the trial's coefficients."""
+    """All validation points, the front, and the front's points on test; hover shows the trial's coefficients.
+
+    With ``search.repeats`` points are means, and the front has their deviations as error bars.
+    """
     vertical, horizontal = list(sweep.config.search.objectives)[:2]
     figure = go.Figure()
 
@@ -32,15 +35,18 @@ def front_figure(sweep: Sweep) -> Any:
 
     front = sweep.front
     labels = {point.label for point in front}
-    others = [point for point in sweep.points if point.label not in labels]
+    others = [point for point in sweep.candidates if point.label not in labels]
     add(others, "all points", mode="markers", marker={"color": OTHERS, "size": 5, "opacity": 0.55})
     for index, coefficients in enumerate(sweep.config.search.baselines):
-        mine = [p for p in sweep.points if p.trial.number == index and p.trial.coefficients == dict(coefficients)]
+        same = [p for p in sweep.candidates if p.trial.coefficients == dict(coefficients)]
+        mine = [p for p in same if sweep.set_of(p.trial) == index]
         standard = not any(coefficients.get(name) for name in ("alpha", "beta", "gamma"))
         name = "standard training" if standard else f"baseline {coefficients_text(coefficients)}"
         marker = {"color": BASELINE, "size": 7, "symbol": "x" if standard else "diamond-open"}
         add(mine, name, mode="markers", marker=marker)
-    add(front, "front (validation)", mode="lines+markers", line={"color": FRONT, "shape": "hv"}, marker={"size": 9})
+    bars: dict[str, Any] = {"error_x": deviation_bars(front, horizontal), "error_y": deviation_bars(front, vertical)}
+    line = {"color": FRONT, "shape": "hv"}
+    add(front, "front (validation)", mode="lines+markers", line=line, marker={"size": 9}, **bars)
     tested = [point for point in front if point.test]
     if tested:
         marker = {"color": TEST, "size": 8, "symbol": "circle-open"}
@@ -51,6 +57,12 @@ def front_figure(sweep: Sweep) -> Any:
         if horizontal == "module_size":  # plotly places annotations on a logarithmic axis by the logarithm
             x = math.log10(x)
         figure.add_annotation(x=x, y=point.metrics[vertical], text=name, showarrow=True, arrowhead=2, ay=-30)
+    style_axes(figure, horizontal, vertical)
+    return figure
+
+
+def style_axes(figure: Any, horizontal: str, vertical: str) -> None:
+    """Titles, scales and margins of a figure of points."""
     title = METRIC_TITLES.get(horizontal, horizontal)
     if horizontal == "module_size":  # from a hundredth to the whole: a logarithmic axis
         ticks = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
@@ -64,32 +76,35 @@ def front_figure(sweep: Sweep) -> Any:
         margin={"l": 60, "r": 20, "t": 40, "b": 50},
         height=520,
     )
-    return figure
 
 
 def curves_figure(sweep: Sweep, metric: str) -> Any:
     """A metric over tau for the trials on the front, at the published rule (the smallest threshold)."""
     threshold = min(sweep.config.evaluation.thresholds)
-    points = [point for point in sweep.points if point.choice.threshold == threshold]
+    points = [point for point in sweep.candidates if point.choice.threshold == threshold]
     return _curves(sweep, points, metric, over="tau", axis=f"tau (threshold {threshold:g})")
 
 
 def levels_figure(sweep: Sweep, metric: str) -> Any:
     """A metric over the level for the trials on the front."""
-    points = [point for point in sweep.points if point.choice.level is not None]
+    points = [point for point in sweep.candidates if point.choice.level is not None]
     return _curves(sweep, points, metric, over="level", axis="level")
 
 
 def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, axis: str) -> Any:
-    """One curve a trial on the front, through those of its points that are among ``points``."""
+    """One curve a set of coefficients on the front, through those of its points that are among ``points``."""
     figure = go.Figure()
-    for number in sorted({point.trial.number for point in sweep.front}):
-        mine = sorted((p for p in points if p.trial.number == number), key=lambda point: point.choice.place)
+    repeats = sweep.config.search.repeats
+    for number in sorted({sweep.set_of(point.trial) for point in sweep.front}):
+        mine = sorted((p for p in points if sweep.set_of(p.trial) == number), key=lambda point: point.choice.place)
         figure.add_trace(
             go.Scatter(
                 x=[point.choice.values[over] for point in mine],
                 y=[point.metrics[metric] for point in mine],
-                name=f"trial {number}",
+                name=f"trial {number}"
+                if repeats == 1
+                else f"trials {number * repeats} to {(number + 1) * repeats - 1}",
+                error_y=deviation_bars(mine, metric),
                 text=[hover_text(point) for point in mine],
                 hovertemplate="%{text}<extra></extra>",
                 mode="lines+markers",
@@ -105,16 +120,26 @@ def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, ax
     return figure
 
 
+def deviation_bars(points: Sequence[Point], metric: str, *, on_test: bool = False) -> dict[str, Any] | None:
+    """Error bars of points that are means over seeds; None where they are not."""
+    if not any(point.over for point in points):
+        return None
+    lengths = [point.deviation(metric, on_test=on_test) for point in points]
+    return {"type": "data", "array": lengths, "thickness": 1, "width": 3}
+
+
 def hover_text(point: Point) -> str:
     """What the pointer shows at a point."""
     lines = [
         f"<b>{point.label}</b>",
         coefficients_text(point.trial.coefficients),
         str(point.choice),
-        f"reuse accuracy {point.metrics['reuse_accuracy']:.4f} ± {point.metrics['reuse_accuracy_error']:.4f}",
-        f"module size {point.metrics['module_size']:.4f}, overlap {point.metrics['module_overlap']:.4f}",
-        f"accuracy {point.metrics['accuracy']:.4f}",
+        f"reuse accuracy {number_text(point, 'reuse_accuracy')}",
+        f"module size {number_text(point, 'module_size')}, overlap {number_text(point, 'module_overlap')}",
+        f"accuracy {number_text(point, 'accuracy')}",
     ]
+    if point.over:
+        lines.append("mean ± deviation of trials " + ", ".join(str(one.trial.number) for one in point.over))
     if point.test:
         lines.append(f"test: reuse {point.test['reuse_accuracy']:.4f}, accuracy {point.test['accuracy']:.4f}")
     return "<br>".join(lines)

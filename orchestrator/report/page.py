@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from orchestrator.config import method_name
+from orchestrator.confirmation import Confirmation
 from orchestrator.records import Point, Sweep
+from orchestrator.report.confirmed import confirmation_html
 from orchestrator.report.figures import curves_figure, front_figure, levels_figure
-from orchestrator.report.terminal import METRIC_TITLES, coefficients_text
+from orchestrator.report.terminal import METRIC_TITLES, coefficients_text, number_text, repeats_text
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
@@ -23,8 +25,8 @@ div.scroll { overflow-x: auto; }
 """
 
 
-def render_report(sweep: Sweep) -> str:
-    """The report of a sweep as HTML; needs no network."""
+def render_report(sweep: Sweep, confirmations: Sequence[Confirmation] = ()) -> str:
+    """The report of a sweep, with its confirmations, as HTML; needs no network."""
     front = sweep.front
     title = html.escape(f"Sweep {sweep.sweep_id}")
     parts = [
@@ -43,6 +45,7 @@ def render_report(sweep: Sweep) -> str:
             parts.append(figure.to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))
             if first:
                 parts += ["<h2>Its points</h2>", _front_html(sweep, front), _how_to_pull(sweep, front)]
+                parts += [confirmation_html(one) for one in confirmations]
             first = False
     parts += ["<h2>Trials</h2>", _trials_html(sweep), "<h2>Configuration</h2>", _facts(sweep), "</body></html>"]
     return "\n".join(parts)
@@ -72,9 +75,10 @@ def _explanation(sweep: Sweep) -> str:
         f"{METRIC_TITLES.get(name, name)} ({'more' if direction == 'max' else 'less'} is better)"
         for name, direction in sweep.config.search.objectives.items()
     )
+    repeated = f" Points are {html.escape(repeats_text(sweep))}." if sweep.config.search.repeats > 1 else ""
     return (
         f"<p>Objectives: {html.escape(objectives)}. Points are chosen on validation images; test is only reported."
-        f" Hypervolume {sweep.hypervolume:.4f}. Hover a point for its trial's coefficients.</p>"
+        f" Hypervolume {sweep.hypervolume:.4f}. Hover a point for its trial's coefficients.{repeated}</p>"
     )
 
 
@@ -95,10 +99,9 @@ def _front_html(sweep: Sweep, front: Sequence[Point]) -> str:
     for point in front:
         mark = marks.get(point.label, "")
         cells = [point.label, mark, coefficients_text(point.trial.coefficients)]
-        reuse = f"{point.metrics['reuse_accuracy']:.4f} ± {point.metrics['reuse_accuracy_error']:.4f}"
-        cells += [reuse, *(f"{point.metrics[name]:.4f}" for name in ("module_size", "module_overlap", "accuracy"))]
-        test = point.test
-        cells += [f"{test[name]:.4f}" if test else "" for name in ("reuse_accuracy", "accuracy")]
+        names = ("reuse_accuracy", "module_size", "module_overlap", "accuracy")
+        cells += [number_text(point, name) for name in names]
+        cells += [number_text(point, name, on_test=True) for name in ("reuse_accuracy", "accuracy")]
         rows.append((cells, bool(mark)))
     return _table(head, rows)
 
@@ -113,17 +116,20 @@ def _how_to_pull(sweep: Sweep, front: Sequence[Point]) -> str:
 
 def _trials_html(sweep: Sweep) -> str:
     names = sweep.coefficient_names
+    seeds = ["seed"] if sweep.config.search.repeats > 1 else []
     rows = []
     for one in sweep.trials:
         values = [f"{one.coefficients[name]:.4g}" if name in one.coefficients else "" for name in names]
         seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
         evaluation = "" if one.evaluation_seconds is None else f"{one.evaluation_seconds:.1f}"
-        rows.append(([str(one.number), *values, one.status, seconds, evaluation, one.reason or ""], False))
-    return _table(["trial", *names, "status", "training s", "evaluation s", "reason"], rows)
+        own = [str(sweep.config.for_trial(one.number, one.coefficients).training.seed) for _ in seeds]
+        rows.append(([str(one.number), *values, *own, one.status, seconds, evaluation, one.reason or ""], False))
+    return _table(["trial", *names, *seeds, "status", "training s", "evaluation s", "reason"], rows)
 
 
 def _facts(sweep: Sweep) -> str:
     training, evaluation = sweep.config.training, sweep.config.evaluation
+    repeats = sweep.config.search.repeats
     facts = {
         "model": f"{sweep.config.model.name} {dict(sweep.config.model.options) or ''}",
         "training": f"{training.epochs} epochs, batch {training.batch_size}, learning rate {training.learning_rate:g},"
@@ -132,6 +138,7 @@ def _facts(sweep: Sweep) -> str:
         "thresholds": ", ".join(f"{one:g}" for one in evaluation.thresholds),
         "levels": ", ".join(f"{one:g}" for one in evaluation.levels) or "none",
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}",
+        "repeats": "none" if repeats == 1 else f"{repeats} trainings of each set of coefficients",
     }
     rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items())
     return f"<dl>{rows}</dl>"

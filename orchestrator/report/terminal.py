@@ -28,6 +28,30 @@ def coefficients_text(coefficients: Mapping[str, float]) -> str:
     return " ".join(f"{name} {value:.3g}" for name, value in coefficients.items())
 
 
+def repeats_text(sweep: Sweep) -> str:
+    """How a front of means is to be read."""
+    return (
+        f"mean ± standard deviation over the {sweep.config.search.repeats} seeds of a set of coefficients; the trial"
+        " named is the one nearest to the mean"
+    )
+
+
+def number_text(point: Point, name: str, *, on_test: bool = False) -> str:
+    """A metric with its deviation over seeds, or for a single training its standard error where it is known."""
+    metrics = point.test if on_test else point.metrics
+    if metrics is None:
+        return ""
+    spread = spread_of(point, name, on_test=on_test)
+    return f"{metrics[name]:.4f}" + (f" ± {spread:.4f}" if spread is not None else "")
+
+
+def spread_of(point: Point, name: str, *, on_test: bool = False) -> float | None:
+    """The standard deviation of a metric over seeds; of a single training its standard error, where it is known."""
+    if point.over:
+        return point.deviation(name, on_test=on_test)
+    return ((point.test if on_test else point.metrics) or {}).get(f"{name}_error")
+
+
 def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = None) -> Table:
     """The front, smallest modules first, in per cent: validation metrics, and test metrics where they were measured.
 
@@ -39,6 +63,8 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     tested = any(point.test for point in front)
     table = _table(title, ["", "point", *names, *(TITLES[name] for name in ON_FRONT)])
     table.caption = f"point: {POINT_NAME}"
+    if sweep.config.search.repeats > 1:
+        table.caption += f"\n{repeats_text(sweep)}"
     table.caption_justify = "left"
     for name in ("reuse_accuracy", "accuracy") if tested else ():
         table.add_column(f"test {TITLES[name]}", justify="right", no_wrap=True)
@@ -46,9 +72,9 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
         cells = [marks.get(point.label, ""), point.label]
         values = [point.trial.coefficients.get(name) for name in names]
         cells += ["" if value is None else f"{value:.3g}" for value in values]
-        cells += [_cell(point.metrics, name) for name in ON_FRONT]
+        cells += [_cell(point, name) for name in ON_FRONT]
         if tested:
-            cells += [_cell(point.test, name) for name in ("reuse_accuracy", "accuracy")]
+            cells += [_cell(point, name, on_test=True) for name in ("reuse_accuracy", "accuracy")]
         table.add_row(*cells, style="bold" if point.label in marks else None)
     return table
 
@@ -58,7 +84,7 @@ def surface_table(points: Sequence[Point], *, marked: Mapping[str, str], title: 
     table = _table(title, ["", "chosen", *(TITLES[name] for name in SHOWN), "floored"])
     for point in points:
         cells = [marked.get(point.label, ""), str(point.choice)]
-        cells += [_cell(point.metrics, name) for name in SHOWN]
+        cells += [_cell(point, name) for name in SHOWN]
         table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if point.label in marked else None)
     return table
 
@@ -86,12 +112,13 @@ def _table(title: str | None, columns: Sequence[str]) -> Table:
     return table
 
 
-def _cell(metrics: Mapping[str, float] | None, name: str) -> str:
-    """Per cent, with the standard error where there is one."""
+def _cell(point: Point, name: str, *, on_test: bool = False) -> str:
+    """Per cent, with what :func:`spread_of` says."""
+    metrics = point.test if on_test else point.metrics
     if metrics is None:
         return ""
-    error = metrics.get(f"{name}_error")
-    return f"{100 * metrics[name]:.1f}" + (f"±{100 * error:.1f}" if error is not None else "")
+    spread = spread_of(point, name, on_test=on_test)
+    return f"{100 * metrics[name]:.1f}" + (f"±{100 * spread:.1f}" if spread is not None else "")
 
 
 def _some(front: list[Point], rows: int | None) -> list[Point]:
