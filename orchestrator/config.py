@@ -16,12 +16,14 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moda_core.methods import METHODS, Method
 from orchestrator.models import check_model_name, model_options
+from orchestrator.search import Coefficients
 from orchestrator.sections import (
     ConfigError,
     DataConfig,
@@ -50,7 +52,7 @@ class Config:
     tracking: TrackingConfig
     storage: str
 
-    def with_coefficients(self, coefficients: Mapping[str, float]) -> "Config":
+    def with_coefficients(self, coefficients: Mapping[str, Any]) -> "Config":
         """This configuration with a trial's coefficients in place, each a key of method, training or model."""
         method: dict[str, Any] = {}
         training: dict[str, Any] = {}
@@ -58,11 +60,12 @@ class Config:
         own = model_options(self.model.name)
         for key, value in coefficients.items():
             if key in _field_names(self.method):
-                method[key] = value
+                method[key] = _as_field(type(self.method), key, value)
             elif key in _field_names(self.training):
                 training[key] = _as_field(TrainingConfig, key, value)
             elif own is None or key in own:
-                options[key] = value
+                dimension = self.search.space.get(key)
+                options[key] = int(value) if dimension is not None and _means_whole(dimension, value) else value
             else:
                 known = [*_field_names(self.method), *_field_names(self.training), *own]
                 raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
@@ -72,6 +75,13 @@ class Config:
             training=dataclasses.replace(self.training, **training),
             model=ModelConfig(self.model.name, options),
         )
+
+    def coefficient(self, key: str) -> Any:
+        """The value of a key of method, training or model; None where the model's own default is taken."""
+        for section in (self.method, self.training):
+            if key in _field_names(section):
+                return getattr(section, key)
+        return self.model.options.get(key)
 
 
 def load_config(overrides: Sequence[str]) -> Config:
@@ -94,6 +104,29 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(_one_line(error)) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def override_config(config: Config, overrides: Sequence[str]) -> Config:
+    """A recorded configuration with ``key=value``, ``+key=value`` or ``~key`` on top; a mapping is merged.
+
+    Raises:
+        ConfigError: an override that cannot be read or applied, or what comes of it is wrong.
+    """
+    changed = OmegaConf.create(to_plain(config))
+    try:
+        for one in OverridesParser.create().parse_overrides(list(overrides)):
+            if one.is_delete():
+                at, _, name = one.key_or_group.rpartition(".")
+                section = OmegaConf.select(changed, at)
+                if section is None or name not in section:
+                    raise ConfigError(f"{one.input_line}: the sweep has no {one.key_or_group}; leave it out")
+                del section[name]
+            else:
+                OmegaConf.update(changed, one.key_or_group, one.value(), merge=True, force_add=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from error
+    plain: Any = OmegaConf.to_container(changed)
+    return parse_config(plain)
 
 
 def render_config(plain: Mapping[str, Any]) -> str:
@@ -132,17 +165,24 @@ def check_space(config: Config) -> None:
         raise ConfigError("search.space={}: name at least one coefficient to search")
     hints = typing.get_type_hints(TrainingConfig)
     for key, one in config.search.space.items():
-        if hints.get(key) is int and not one.integer:
+        if hints.get(key) is int and not one.integer and one.choices is None:
             raise ConfigError(f"search.space.{key} is for whole numbers: add integer: true")
+        for baseline in config.search.baselines:
+            if isinstance(baseline.get(key, one.ends[0]), str) != one.is_text:
+                raise ConfigError(
+                    f"search.baselines: {key}={baseline[key]!r} must be {'text' if one.is_text else 'a number'}, as"
+                    f" search.space.{key} has it"
+                )
     for coefficients in corners(config.search):
         config.with_coefficients(coefficients)
 
 
-def corners(search: SearchConfig) -> list[dict[str, float]]:
-    """The lowest and the highest coefficients of the space, and the baselines."""
-    lows = {key: int(one.low) if one.integer else one.low for key, one in search.space.items()}
-    highs = {key: int(one.high) if one.integer else one.high for key, one in search.space.items()}
-    return [lows, highs, *({**lows, **one} for one in search.baselines)]
+def corners(search: SearchConfig) -> list[Coefficients]:
+    """The lowest and the highest coefficients of the space, the other choices one at a time, and the baselines."""
+    lows = {key: one.ends[0] for key, one in search.space.items()}
+    highs = {key: one.ends[1] for key, one in search.space.items()}
+    others = [{**lows, key: value} for key, one in search.space.items() for value in (one.choices or ())[1:-1]]
+    return [lows, highs, *others, *({**lows, **one} for one in search.baselines)]
 
 
 def to_plain(config: Config) -> dict[str, Any]:
@@ -163,8 +203,12 @@ def identity(config: Config) -> dict[str, Any]:
     plain = to_plain(config)
     if config.training.init_from is not None:  # by content: the same weights may lie elsewhere tomorrow
         plain["training"]["init_from"] = _file_hash(config.training.init_from)
-    if not config.evaluation.levels:  # as sweeps record it from before there were levels
+    # As sweeps record it from before there were levels, optimisers and choices.
+    if not config.evaluation.levels:
         del plain["evaluation"]["levels"]
+    if config.training.optimizer == "sgd":
+        del plain["training"]["optimizer"]
+    plain["search"]["space"] = {key: one.stated for key, one in config.search.space.items()}
     elsewhere = ("cpus_per_worker", "gpus_per_worker", "max_failures")
     return {
         "model": plain["model"],
@@ -190,6 +234,12 @@ def _as_field(kind: Any, key: str, value: Any) -> Any:
     if hint is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     return _typed(f"search.space.{key}", value, hint)
+
+
+def _means_whole(dimension: Dimension, value: Any) -> bool:
+    """Whether a number of a YAML list is meant for a dimension of whole numbers."""
+    whole = dimension.integer or any(isinstance(one, int) for one in dimension.choices or ())
+    return whole and isinstance(value, float) and value.is_integer()
 
 
 def _file_hash(path: str) -> str:
@@ -251,9 +301,10 @@ def _typed(path: str, value: Any, kind: Any) -> Any:
     """``value`` as the type that the field declares, or an error that names both."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
-        if value is None:
+        if value is None and type(None) in arguments:
             return None
-        return _typed(path, value, next(one for one in arguments if one is not type(None)))
+        kinds = [one for one in arguments if one is not type(None)]
+        return _typed(path, value, next((one for one in kinds if type(value) is one), kinds[0]))
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{path}={value!r} must be a list")

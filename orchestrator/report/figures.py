@@ -1,15 +1,19 @@
 """Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from orchestrator.records import Point, Sweep
-from orchestrator.report.terminal import METRIC_TITLES, coefficients_text
+from orchestrator.report.terminal import METRIC_TITLES, SHOWN, coefficients_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
+OTHER_METRICS = [name for name in METRIC_TITLES if name not in SHOWN]
+INFEASIBLE = "#dfe4e8"
+TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+LOG_AXIS = {"type": "log", "tickvals": TICKS, "ticktext": [f"{100 * tick:g} %" for tick in TICKS]}
 
 
 def front_figure(sweep: Sweep) -> Any:
@@ -31,15 +35,8 @@ def front_figure(sweep: Sweep) -> Any:
         )
 
     front = sweep.front
-    labels = {point.label for point in front}
-    others = [point for point in sweep.points if point.label not in labels]
-    add(others, "all points", mode="markers", marker={"color": OTHERS, "size": 5, "opacity": 0.55})
-    for index, coefficients in enumerate(sweep.config.search.baselines):
-        mine = [p for p in sweep.points if p.trial.number == index and p.trial.coefficients == dict(coefficients)]
-        standard = not any(coefficients.get(name) for name in ("alpha", "beta", "gamma"))
-        name = "standard training" if standard else f"baseline {coefficients_text(coefficients)}"
-        marker = {"color": BASELINE, "size": 7, "symbol": "x" if standard else "diamond-open"}
-        add(mine, name, mode="markers", marker=marker)
+    for points, name, marker in background(sweep):
+        add(points, name, mode="markers", marker=marker)
     add(front, "front (validation)", mode="lines+markers", line={"color": FRONT, "shape": "hv"}, marker={"size": 9})
     tested = [point for point in front if point.test]
     if tested:
@@ -53,8 +50,7 @@ def front_figure(sweep: Sweep) -> Any:
         figure.add_annotation(x=x, y=point.metrics[vertical], text=name, showarrow=True, arrowhead=2, ay=-30)
     title = METRIC_TITLES.get(horizontal, horizontal)
     if horizontal == "module_size":  # from a hundredth to the whole: a logarithmic axis
-        ticks = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
-        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{100 * tick:g} %" for tick in ticks])
+        figure.update_xaxes(LOG_AXIS)
         title += " (share of the full model's parameters)"
     figure.update_layout(
         template="plotly_white",
@@ -65,6 +61,26 @@ def front_figure(sweep: Sweep) -> Any:
         height=520,
     )
     return figure
+
+
+def background(sweep: Sweep) -> Iterator[tuple[list[Point], str, dict[str, Any]]]:
+    """What lies behind the front: the points, name and marker of infeasible points, of all others, of baselines."""
+    labels = {point.label for point in sweep.feasible}
+    if wrong := [point for point in sweep.points if point.label not in labels]:
+        yield wrong, "points that break a constraint", {"color": INFEASIBLE, "size": 5}
+    on_front = {point.label for point in sweep.front}
+    others = [point for point in sweep.feasible if point.label not in on_front]
+    yield others, "all points", {"color": OTHERS, "size": 5, "opacity": 0.55}
+    for index, coefficients in enumerate(sweep.config.search.baselines):
+        mine = [p for p in sweep.points if p.trial.number == index and p.trial.coefficients == dict(coefficients)]
+        opacity = [1.0 if point.label in labels else 0.35 for point in mine]
+        standard = not any(coefficients.get(name) for name in ("alpha", "beta", "gamma"))
+        name = "standard training" if standard else f"baseline {coefficients_text(coefficients)}"
+        yield (
+            mine,
+            name,
+            {"color": BASELINE, "size": 7, "opacity": opacity, "symbol": "x" if standard else "diamond-open"},
+        )
 
 
 def curves_figure(sweep: Sweep, metric: str) -> Any:
@@ -114,7 +130,10 @@ def hover_text(point: Point) -> str:
         f"reuse accuracy {point.metrics['reuse_accuracy']:.4f} ± {point.metrics['reuse_accuracy_error']:.4f}",
         f"module size {point.metrics['module_size']:.4f}, overlap {point.metrics['module_overlap']:.4f}",
         f"accuracy {point.metrics['accuracy']:.4f}",
+        ", ".join(
+            f"{METRIC_TITLES[name]} {point.metrics[name]:.4f}" for name in OTHER_METRICS if name in point.metrics
+        ),
     ]
     if point.test:
         lines.append(f"test: reuse {point.test['reuse_accuracy']:.4f}, accuracy {point.test['accuracy']:.4f}")
-    return "<br>".join(lines)
+    return "<br>".join(filter(None, lines))
