@@ -37,6 +37,9 @@ from orchestrator.sections import (
     one_of,
 )
 
+# Of an identity, at these values: sweeps from before there were such keys record none.
+LEFT_OUT: dict[tuple[str, str], Any] = {("evaluation", "levels"): [], ("training", "optimizer"): "sgd"}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -167,14 +170,16 @@ def check_space(config: Config) -> None:
     for key, one in config.search.space.items():
         if hints.get(key) is int and not one.integer and one.choices is None:
             raise ConfigError(f"search.space.{key} is for whole numbers: add integer: true")
-        for baseline in config.search.baselines:
+    for coefficients in corners(dataclasses.replace(config.search, baselines=())):
+        config.with_coefficients(coefficients)
+    for baseline in config.search.baselines:
+        for key, one in config.search.space.items():
             if isinstance(baseline.get(key, one.ends[0]), str) != one.is_text:
                 raise ConfigError(
                     f"search.baselines: {key}={baseline[key]!r} must be {'text' if one.is_text else 'a number'}, as"
                     f" search.space.{key} has it"
                 )
-    for coefficients in corners(config.search):
-        config.with_coefficients(coefficients)
+        config.with_coefficients(baseline)
 
 
 def corners(search: SearchConfig) -> list[Coefficients]:
@@ -203,11 +208,9 @@ def identity(config: Config) -> dict[str, Any]:
     plain = to_plain(config)
     if config.training.init_from is not None:  # by content: the same weights may lie elsewhere tomorrow
         plain["training"]["init_from"] = _file_hash(config.training.init_from)
-    # As sweeps record it from before there were levels, optimisers and choices.
-    if not config.evaluation.levels:
-        del plain["evaluation"]["levels"]
-    if config.training.optimizer == "sgd":
-        del plain["training"]["optimizer"]
+    for (section, key), value in LEFT_OUT.items():
+        if plain[section][key] == value:
+            del plain[section][key]
     plain["search"]["space"] = {key: one.stated for key, one in config.search.space.items()}
     elsewhere = ("cpus_per_worker", "gpus_per_worker", "max_failures")
     return {

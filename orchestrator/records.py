@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from orchestrator import pareto
 from orchestrator.choice import Choice
-from orchestrator.config import Config, identity, identity_hash, parse_config, to_plain
+from orchestrator.config import LEFT_OUT, Config, identity, identity_hash, parse_config, to_plain
 from orchestrator.search import Coefficients, Constraint, History
 from orchestrator.sections import ConfigError
 from orchestrator.store import ResultStore
@@ -336,7 +336,8 @@ def difference(theirs: Mapping[str, Any], mine: Mapping[str, Any], *, ignoring: 
         mine: what is asked for.
         ignoring: keys, such as ``data.limit``, that may differ.
     """
-    recorded, asked = _flat(theirs), _flat(mine)
+    left_out = {".".join(path): value for path, value in LEFT_OUT.items()}
+    recorded, asked = ({**left_out, **_flat(one)} for one in (theirs, mine))
     return "; ".join(
         f"{key} is {recorded.get(key)!r}, not {asked.get(key)!r}"
         for key in sorted({*recorded, *asked} - set(ignoring))

@@ -200,7 +200,8 @@ class Dimension:
             _check(f"{key}.choices", list(self.choices), len(kinds) == 1, "all numbers or all text")
             rest = {"low": self.low, "high": self.high, "log": self.log or None, "integer": self.integer or None}
             given = {name: value for name, value in rest.items() if value is not None}
-            _check(key, given, not given, "choices alone; leave the rest out")
+            drop = " ".join(f"~{key}.{name}" for name in given)
+            _check(key, given, not given, f"choices alone; leave the rest out ({drop} where it is shipped)")
             return
         if self.low is None or self.high is None:
             raise ConfigError(f"{key}: low={self.low} high={self.high}; give both, or choices")
