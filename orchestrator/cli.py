@@ -3,13 +3,14 @@
 import argparse
 import dataclasses
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator.config import Config, compose_config, parse_config, render_config
+from orchestrator.config import Config, compose_config, override_config, parse_config, render_config
 from orchestrator.records import POINT_NAME, Sweep, read_sweep
 from orchestrator.sections import ConfigError
 from orchestrator.storage import Files, resolve_root
@@ -43,7 +44,10 @@ was searched on small data and few epochs is trained at full size. The same comm
 """
 
 
-LOG_WIDTH = 110  # of tables where the output is no terminal
+LOG_WIDTH = 150  # of tables where the output is no terminal
+LOOKING = ("front", "pull", "report")
+VIEWS = ("search.objectives", "search.constraints", "search.reference")  # by which points are judged, not made
+VIEW_KEYS = [key.split(".") for key in VIEWS]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,9 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.points = [one for one in points if "=" not in one]
     console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
     try:
-        recorded = () if options.command == "confirm" else ("",)  # the rest of its overrides is for the recorded one
-        composed = [one for one in options.overrides if one.startswith(("storage=", "tracking", *recorded))]
-        plain = compose_config(composed)
+        mine = [one for one in options.overrides if not _is_view(one, options.command)]
+        if options.command == "confirm":  # the rest of its overrides is for the recorded configuration
+            mine = [one for one in mine if one.startswith(("storage=", "tracking"))]
+        plain = compose_config(mine)
         config = parse_config(plain)
         if getattr(options, "cfg", False):
             print(render_config(plain), end="")
@@ -108,7 +113,8 @@ def _sweep(config: Config, options: argparse.Namespace, console: Console) -> int
 
     sweep = run_sweep(config, Progress(console))
     if not sweep.front:
-        return 1  # nothing finished; why was said
+        print(f"moda sweep: {sweep.why_no_front}", file=sys.stderr)
+        return 1
     console.print(front_table(sweep, title="the front"))
     console.print(f"look at it: moda report {sweep.sweep_id}", highlight=False)
     return 0
@@ -120,7 +126,7 @@ def _front(config: Config, options: argparse.Namespace, console: Console) -> Non
 
     sweep = _read(config, options)
     if not sweep.front:
-        raise ConfigError(sweep.no_points)
+        raise ConfigError(sweep.why_no_front)
     console.print(front_table(sweep, title=f"the front of {sweep.sweep_id}"))
     for one in confirmations(DeltaStore(resolve_root(config.storage)), sweep):
         now = one.name("best")
@@ -212,10 +218,18 @@ def _replace(config: Config, options: argparse.Namespace, console: Console) -> N
 def _read(config: Config, options: argparse.Namespace) -> Sweep:
     """The sweep of a command that only looks; its configuration is the recorded one."""
     allowed = ("storage=", "data.root=") if options.command == "pull" else ("storage=",)
-    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
-        raise ConfigError(f"{wrong[0]}: this command takes {' and '.join(allowed)} only; the rest is as recorded")
+    views = [one for one in options.overrides if _is_view(one, options.command)]
+    if wrong := [one for one in options.overrides if one not in views and not one.startswith(allowed)]:
+        known = ", ".join([*allowed, *(f"{key}=" for key in VIEWS)])
+        raise ConfigError(f"{wrong[0]}: this command takes {known} only; the rest is as recorded")
     Files(config.storage)  # refuses what is no storage at all
-    return read_sweep(DeltaStore(resolve_root(config.storage)), options.sweep)
+    sweep = read_sweep(DeltaStore(resolve_root(config.storage)), options.sweep)
+    return dataclasses.replace(sweep, config=override_config(sweep.config, views))
+
+
+def _is_view(override: str, command: str) -> bool:
+    """Whether an override of a command that only looks says what a recorded sweep is to be judged by."""
+    return command in LOOKING and re.split(r"[.=]", override.lstrip("+~"), maxsplit=2)[:2] in VIEW_KEYS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -238,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run, overrides_help=overrides or "configuration, see below")
         return command
 
-    looking = "storage=... where it is not the default"
+    looking = "storage=... where it is not the default; search.objectives.METRIC=max|min, search.constraints=[...]"
     trainers = [
         add("train", _train, "train once, then show every free choice: tau and threshold, or level"),
         add("sweep", _sweep, "search the coefficients on Ray; the same command again goes on where it stopped"),

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moda_core.methods import METHODS, Method
 from orchestrator.models import check_model_name, model_options
+from orchestrator.search import Coefficients
 from orchestrator.sections import (
     ConfigError,
     DataConfig,
@@ -35,6 +36,9 @@ from orchestrator.sections import (
     TrainingConfig,
     one_of,
 )
+
+# Of an identity, at these values: sweeps from before there were such keys record none.
+LEFT_OUT: dict[tuple[str, str], Any] = {("evaluation", "levels"): [], ("training", "optimizer"): "sgd"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Config:
     tracking: TrackingConfig
     storage: str
 
-    def with_coefficients(self, coefficients: Mapping[str, float]) -> "Config":
+    def with_coefficients(self, coefficients: Mapping[str, Any]) -> "Config":
         """This configuration with a trial's coefficients in place, each a key of method, training or model."""
         method: dict[str, Any] = {}
         training: dict[str, Any] = {}
@@ -59,11 +63,12 @@ class Config:
         own = model_options(self.model.name)
         for key, value in coefficients.items():
             if key in _field_names(self.method):
-                method[key] = value
+                method[key] = _as_field(type(self.method), key, value)
             elif key in _field_names(self.training):
                 training[key] = _as_field(TrainingConfig, key, value)
             elif own is None or key in own:
-                options[key] = value
+                dimension = self.search.space.get(key)
+                options[key] = int(value) if dimension is not None and _means_whole(dimension, value) else value
             else:
                 known = [*_field_names(self.method), *_field_names(self.training), *own]
                 raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
@@ -74,11 +79,18 @@ class Config:
             model=ModelConfig(self.model.name, options),
         )
 
-    def for_trial(self, number: int, coefficients: Mapping[str, float]) -> "Config":
+    def for_trial(self, number: int, coefficients: Mapping[str, Any]) -> "Config":
         """This configuration as trial ``number`` of a sweep runs it: repeats of a set differ in their training seed."""
         own = self.with_coefficients(coefficients)
         seed = own.training.seed + number % self.search.repeats
         return dataclasses.replace(own, training=dataclasses.replace(own.training, seed=seed))
+
+    def coefficient(self, key: str) -> Any:
+        """The value of a key of method, training or model; None where the model's own default is taken."""
+        for section in (self.method, self.training):
+            if key in _field_names(section):
+                return getattr(section, key)
+        return self.model.options.get(key)
 
 
 def load_config(overrides: Sequence[str]) -> Config:
@@ -104,20 +116,26 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
-    """A configuration with ``key=value`` overrides of single values in place, checked.
+    """A recorded configuration with ``key=value``, ``+key=value`` or ``~key`` on top; a mapping is merged.
 
     Raises:
-        ConfigError: anything that is wrong, in one line.
+        ConfigError: an override that cannot be read or applied, or what comes of it is wrong.
     """
-    plain = OmegaConf.create(to_plain(config))
+    changed = OmegaConf.create(to_plain(config))
     try:
         for one in OverridesParser.create().parse_overrides(list(overrides)):
-            OmegaConf.update(plain, one.key_or_group, one.value(), merge=False)
-        changed = OmegaConf.to_container(plain, resolve=True)
+            if one.is_delete():
+                at, _, name = one.key_or_group.rpartition(".")
+                section = OmegaConf.select(changed, at)
+                if section is None or name not in section:
+                    raise ConfigError(f"{one.input_line}: the sweep has no {one.key_or_group}; leave it out")
+                del section[name]
+            else:
+                OmegaConf.update(changed, one.key_or_group, one.value(), merge=True, force_add=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
-    assert isinstance(changed, dict)
-    return parse_config({str(key): value for key, value in changed.items()})
+    plain: Any = OmegaConf.to_container(changed)
+    return parse_config(plain)
 
 
 def render_config(plain: Mapping[str, Any]) -> str:
@@ -156,17 +174,26 @@ def check_space(config: Config) -> None:
         raise ConfigError("search.space={}: name at least one coefficient to search")
     hints = typing.get_type_hints(TrainingConfig)
     for key, one in config.search.space.items():
-        if hints.get(key) is int and not one.integer:
+        if hints.get(key) is int and not one.integer and one.choices is None:
             raise ConfigError(f"search.space.{key} is for whole numbers: add integer: true")
-    for coefficients in corners(config.search):
+    for coefficients in corners(dataclasses.replace(config.search, baselines=())):
         config.with_coefficients(coefficients)
+    for baseline in config.search.baselines:
+        for key, one in config.search.space.items():
+            if isinstance(baseline.get(key, one.ends[0]), str) != one.is_text:
+                raise ConfigError(
+                    f"search.baselines: {key}={baseline[key]!r} must be {'text' if one.is_text else 'a number'}, as"
+                    f" search.space.{key} has it"
+                )
+        config.with_coefficients(baseline)
 
 
-def corners(search: SearchConfig) -> list[dict[str, float]]:
-    """The lowest and the highest coefficients of the space, and the baselines."""
-    lows = {key: int(one.low) if one.integer else one.low for key, one in search.space.items()}
-    highs = {key: int(one.high) if one.integer else one.high for key, one in search.space.items()}
-    return [lows, highs, *({**lows, **one} for one in search.baselines)]
+def corners(search: SearchConfig) -> list[Coefficients]:
+    """The lowest and the highest coefficients of the space, the other choices one at a time, and the baselines."""
+    lows = {key: one.ends[0] for key, one in search.space.items()}
+    highs = {key: one.ends[1] for key, one in search.space.items()}
+    others = [{**lows, key: value} for key, one in search.space.items() for value in (one.choices or ())[1:-1]]
+    return [lows, highs, *others, *({**lows, **one} for one in search.baselines)]
 
 
 def to_plain(config: Config) -> dict[str, Any]:
@@ -187,8 +214,10 @@ def identity(config: Config) -> dict[str, Any]:
     plain = to_plain(config)
     if config.training.init_from is not None:  # by content: the same weights may lie elsewhere tomorrow
         plain["training"]["init_from"] = _file_hash(config.training.init_from)
-    if not config.evaluation.levels:  # as sweeps record it from before there were levels
-        del plain["evaluation"]["levels"]
+    for (section, key), value in LEFT_OUT.items():
+        if plain[section][key] == value:
+            del plain[section][key]
+    plain["search"]["space"] = {key: one.stated for key, one in config.search.space.items()}
     repeats = {"repeats": config.search.repeats} if config.search.repeats > 1 else {}  # as before there were repeats
     sweep = config.sweep
     parent = {"confirms": sweep.confirms, "chosen": list(sweep.chosen)} if sweep.confirms else {}
@@ -219,6 +248,12 @@ def _as_field(kind: Any, key: str, value: Any) -> Any:
     if hint is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     return _typed(f"search.space.{key}", value, hint)
+
+
+def _means_whole(dimension: Dimension, value: Any) -> bool:
+    """Whether a number of a YAML list is meant for a dimension of whole numbers."""
+    whole = dimension.integer or any(isinstance(one, int) for one in dimension.choices or ())
+    return whole and isinstance(value, float) and value.is_integer()
 
 
 def _file_hash(path: str) -> str:
@@ -280,9 +315,10 @@ def _typed(path: str, value: Any, kind: Any) -> Any:
     """``value`` as the type that the field declares, or an error that names both."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
-        if value is None:
+        if value is None and type(None) in arguments:
             return None
-        return _typed(path, value, next(one for one in arguments if one is not type(None)))
+        kinds = [one for one in arguments if one is not type(None)]
+        return _typed(path, value, next((one for one in kinds if type(value) is one), kinds[0]))
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{path}={value!r} must be a list")

@@ -83,7 +83,7 @@ def chosen_points(sweep: Sweep, names: Sequence[str]) -> list[Point]:
         ConfigError: no such point, or no points at all.
     """
     if not sweep.front:
-        raise ConfigError(sweep.no_points)
+        raise ConfigError(sweep.why_no_front)
     points = [point for name in names for point in (sweep.front if name == "front" else [sweep.find(name)])]
     return list({point.label: point for point in points}.values())
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from orchestrator.config import Config
 from orchestrator.records import Sweep, history, read_sweep, trial_event, trial_states, utc_now
-from orchestrator.search import Problem, Searcher, make_searcher
+from orchestrator.search import Coefficients, Problem, Searcher, make_searcher
 from orchestrator.search.problem import Grid
 from orchestrator.sections import EvaluationConfig
 from orchestrator.store import DeltaStore
 from orchestrator.trial import Trial
+from orchestrator.warm_start import earlier_points
 
 
 @dataclass
@@ -25,15 +26,17 @@ class Proposals:
         self.again = [one for one in states if not one.is_over and one.number < self.config.sweep.trials]
         self.next_number = 1 + max((one.number for one in states), default=-1)
         self.missing = len(self.again) + max(0, self.config.sweep.trials - self.next_number)
-        self.pending: dict[str, dict[str, float]] = {one.trial_id: one.coefficients for one in self.again}
+        self.pending: dict[str, Coefficients] = {one.trial_id: one.coefficients for one in self.again}
+        self.earlier = earlier_points(self.config, self.sweep_id, self.store)
         search = self.config.search
         self.searcher: Searcher = make_searcher(
             search.name,
             Problem(
                 # Sorted: the order in which a space is written down is no part of a sweep's identity.
-                space={key: dataclasses.asdict(one) for key, one in sorted(search.space.items())},
+                space={key: one.stated for key, one in sorted(search.space.items())},
                 free=_free(self.config.evaluation),
                 objectives=search.objectives,
+                constraints=search.constraints,
                 reference=search.reference,
                 seed=search.seed,
             ),
@@ -43,7 +46,7 @@ class Proposals:
         """The sweep as the tables tell it now, under today's budget, objectives, tracking and resources."""
         return dataclasses.replace(read_sweep(self.store, self.sweep_id), config=self.config)
 
-    def next(self) -> tuple[int, dict[str, float]]:
+    def next(self) -> tuple[int, Coefficients]:
         """Number and coefficients of the next trial. A new one is recorded first, and is what the record says: of two
         drivers at once the first one proposes it."""
         if self.again:
@@ -53,11 +56,11 @@ class Proposals:
         self.next_number += 1
         baselines, (place, repeat) = self.config.search.baselines, divmod(number, self.config.search.repeats)
         if place < len(baselines):
-            coefficients = dict(baselines[place])
+            coefficients: Coefficients = dict(baselines[place])
         elif repeat > 0:
             coefficients = next(one.coefficients for one in self.sweep().trials if one.number == number - repeat)
         else:
-            known = history(self.sweep())
+            known = history(self.sweep(), self.earlier)
             coefficients = self.searcher.propose(known, list(self.pending.values()), place - len(baselines))
         trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
         self.store.append("trials", [trial_event(self.sweep_id, trial, "proposed", attempt=0, now=utc_now())])
@@ -65,7 +68,7 @@ class Proposals:
         self.pending[trial.trial_id] = states[trial.trial_id].coefficients
         return number, states[trial.trial_id].coefficients
 
-    def over(self, number: int, coefficients: dict[str, float], *, died: bool) -> None:
+    def over(self, number: int, coefficients: Coefficients, *, died: bool) -> None:
         """A trial ended. One whose process died without a word gets its event here."""
         trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
         self.pending.pop(trial.trial_id, None)

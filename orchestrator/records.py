@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from orchestrator import pareto
 from orchestrator.choice import Choice
-from orchestrator.config import Config, identity, identity_hash, parse_config, to_plain
+from orchestrator.config import LEFT_OUT, Config, identity, identity_hash, parse_config, to_plain
 from orchestrator.repeats import deviation, mean_points
-from orchestrator.search import History
+from orchestrator.search import Coefficients, Constraint, History
 from orchestrator.sections import ConfigError
 from orchestrator.store import ResultStore
 
@@ -33,7 +33,7 @@ class TrialState:
 
     trial_id: str
     number: int
-    coefficients: dict[str, float]
+    coefficients: Coefficients
     status: str
     attempt: int
     reason: str | None
@@ -105,16 +105,46 @@ class Sweep:
         """The number of a trial's set of coefficients; every set is trained ``search.repeats`` times."""
         return trial.number // self.config.search.repeats
 
-    @property
-    def no_points(self) -> str:
-        """Why there is no front, and what to do."""
-        repeats = self.config.search.repeats
-        wanted = "a trial" if repeats == 1 else f"all {repeats} trainings of a set of coefficients"
-        return f"sweep {self.sweep_id!r} has no points yet; let {wanted} finish first"
-
     def values(self, points: Sequence[Point]) -> list[list[float]]:
-        """The objectives of points, in order."""
-        return [[point.metrics[name] for name in self.config.search.objectives] for point in points]
+        """The objectives of points, in order.
+
+        Raises:
+            ConfigError: a point that was measured before there was such a metric.
+        """
+        return [[_metric(point, name) for name in self.config.search.objectives] for point in points]
+
+    @property
+    def feasible(self) -> list[Point]:
+        """The points that meet every constraint."""
+        asked = [Constraint.parse(text) for text in self.config.search.constraints]
+        return [point for point in self.candidates if all(one.met(_metric(point, one.metric)) for one in asked)]
+
+    @property
+    def broken(self) -> str:
+        """How many points break each constraint, as people read it; nothing where there is no constraint."""
+        found = []
+        for text in self.config.search.constraints:
+            asked = Constraint.parse(text)
+            count = sum(not asked.met(_metric(point, asked.metric)) for point in self.candidates)
+            found.append(f"{count} of {len(self.candidates)} points break {text}")
+        return ", ".join(found)
+
+    @property
+    def why_no_front(self) -> str:
+        """Why the front is empty, and the remedy."""
+        if not self.candidates:
+            repeats = self.config.search.repeats
+            wanted = "a trial" if repeats == 1 else f"all {repeats} trainings of a set of coefficients"
+            return f"sweep {self.sweep_id!r} has no points yet; let {wanted} finish first"
+        best = []
+        for text in self.config.search.constraints:
+            asked = Constraint.parse(text)
+            values = [_metric(point, asked.metric) for point in self.candidates]
+            best.append(f"{asked.metric} reaches {max(values) if asked.at_least else min(values):.4g}")
+        return (
+            f"sweep {self.sweep_id!r}: no point meets search.constraints: {self.broken} ({', '.join(best)});"
+            " loosen them or train more trials"
+        )
 
     @property
     def coefficient_names(self) -> list[str]:
@@ -128,21 +158,23 @@ class Sweep:
 
     @property
     def front(self) -> list[Point]:
-        """The points that no other dominates on validation, by the last objective; of equal points the first stays."""
-        if not self.candidates:
+        """The feasible points that no other one dominates on validation, by the last objective; of equal points the
+        first stays."""
+        points = self.feasible
+        if not points:
             return []
-        mask = pareto.on_front(self.values(self.candidates), self.directions)
+        mask = pareto.on_front(self.values(points), self.directions)
         chosen: dict[tuple[float, ...], Point] = {}
         for index in np.flatnonzero(mask):
-            chosen.setdefault(tuple(self.values([self.candidates[index]])[0]), self.candidates[index])
+            chosen.setdefault(tuple(self.values([points[index]])[0]), points[index])
         last = list(self.config.search.objectives)[-1]
         return sorted(chosen.values(), key=lambda point: point.metrics[last])
 
     @property
     def hypervolume(self) -> float:
-        """Of the validation points, up to the configured reference point."""
+        """Of the feasible validation points, up to the configured reference point."""
         reference = [self.config.search.reference[name] for name in self.config.search.objectives]
-        return pareto.hypervolume(self.values(self.candidates), self.directions, reference)
+        return pareto.hypervolume(self.values(self.feasible), self.directions, reference)
 
     def find(self, name: str) -> Point:
         """The point called ``best``, ``knee`` or ``<trial>/<tau>/<threshold>``, or ``<trial>/<level>``.
@@ -151,8 +183,8 @@ class Sweep:
             ConfigError: no such point.
         """
         front = self.front
-        if not front:
-            raise ConfigError(self.no_points)
+        if not self.candidates or (not front and name in ("best", "knee")):
+            raise ConfigError(self.why_no_front)
         if name == "best":
             first = next(iter(self.config.search.objectives))
             errors = [point.error(first) for point in front]
@@ -161,9 +193,8 @@ class Sweep:
             return front[pareto.knee(self.values(front), self.directions)]
         found = [point for point in (*self.candidates, *self.points) if point.label == name]
         if not found:
-            raise ConfigError(
-                f"--point {name}: no such point; use best, knee, or {POINT_NAME} such as {front[0].label}"
-            )
+            known = (front or self.points)[0].label
+            raise ConfigError(f"--point {name}: no such point; use best, knee, or {POINT_NAME} such as {known}")
         return found[0]
 
 
@@ -178,7 +209,8 @@ def name_sweep(store: ResultStore, config: Config, *, prefix: str) -> str:
     for row in store.read("sweeps", sweep_id).to_pylist():
         theirs = json.loads(row["identity"])
         if theirs != mine:
-            raise ConfigError(f"sweep.name={sweep_id!r} is another sweep already: {_difference(theirs, mine)}")
+            changed = difference(theirs, mine)
+            raise ConfigError(f"sweep.name={sweep_id!r} is another sweep: {changed}; use another sweep.name")
     return sweep_id
 
 
@@ -239,9 +271,15 @@ def trial_states(events: pa.Table) -> list[TrialState]:
     return sorted(states, key=lambda state: state.number)
 
 
-def history(sweep: Sweep) -> History:
-    """What a searcher may know: all trials, and the validation points of finished ones."""
-    names = sweep.coefficient_names
+def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
+    """What a searcher may know: all trials, and the validation points of finished ones.
+
+    Args:
+        sweep: the sweep.
+        earlier: what it starts from, as :func:`orchestrator.warm_start.earlier_points` gives it.
+    """
+    names = list(dict.fromkeys([*sweep.coefficient_names, *(key for one in earlier for key in one.trial.coefficients)]))
+    before = {one.trial.trial_id: one.trial for one in earlier}
     trials = [
         {
             "trial_id": one.trial_id,
@@ -250,7 +288,7 @@ def history(sweep: Sweep) -> History:
             "reason": one.reason,
             **{name: one.coefficients.get(name) for name in names},
         }
-        for one in sweep.trials
+        for one in (*before.values(), *sweep.trials)
     ]
     points = [
         {
@@ -259,9 +297,9 @@ def history(sweep: Sweep) -> History:
             **point.choice.columns,
             **point.metrics,
         }
-        for point in sweep.points
+        for point in (*earlier, *sweep.points)
     ]
-    return History(pa.Table.from_pylist(trials), _as_floats(pa.Table.from_pylist(points), Choice.names()))
+    return History(_as_table(trials), _as_floats(_as_table(points), Choice.names()))
 
 
 def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: datetime, **more: Any) -> dict[str, Any]:
@@ -311,6 +349,18 @@ def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
     return sorted(points, key=lambda point: (point.trial.number, point.choice.place))
 
 
+def _metric(point: Point, name: str) -> float:
+    if name not in point.metrics:
+        raise ConfigError(f"point {point.label} was measured before there was a metric {name}; choose another metric")
+    return point.metrics[name]
+
+
+def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """With every row's columns; ``Table.from_pylist`` takes the first row's alone."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
 def _as_floats(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """With columns as float64 that may hold nothing but None."""
     for name in set(names) & set(table.column_names):
@@ -318,14 +368,21 @@ def _as_floats(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return table
 
 
-def _difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
-    recorded, asked = _flat(theirs), _flat(mine)
-    changed = [
+def difference(theirs: Mapping[str, Any], mine: Mapping[str, Any], *, ignoring: Collection[str] = ()) -> str:
+    """What differs between two nested mappings, as people read it; nothing where they are equal.
+
+    Args:
+        theirs: what is recorded.
+        mine: what is asked for.
+        ignoring: keys, such as ``data.limit``, that may differ.
+    """
+    left_out = {".".join(path): value for path, value in LEFT_OUT.items()}
+    recorded, asked = ({**left_out, **_flat(one)} for one in (theirs, mine))
+    return "; ".join(
         f"{key} is {recorded.get(key)!r}, not {asked.get(key)!r}"
-        for key in sorted({*recorded, *asked})
+        for key in sorted({*recorded, *asked} - set(ignoring))
         if recorded.get(key) != asked.get(key)
-    ]
-    return "; ".join(changed) + "; use another sweep.name"
+    )
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.search import SEARCHERS
+from orchestrator.search import SEARCHERS, Constraint
 
 DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
+OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("auto", "bfloat16", "float32")
 TRACKERS = ("none", "wandb")
 DIRECTIONS = ("max", "min")
+MOST_OBJECTIVES = 4
 METRICS = (
     "accuracy",
     "coupling",
@@ -77,11 +79,13 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained: SGD with Nesterov momentum, cosine to 0. See ``sweeps/training``."""
+    """How a network is trained: SGD with Nesterov momentum, or AdamW (which has no use for ``momentum``); the learning
+    rate falls to 0 as a cosine. See ``sweeps/training``."""
 
     epochs: int
     batch_size: int
     learning_rate: float
+    optimizer: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 0.0
     precision: str = "auto"
@@ -94,6 +98,7 @@ class TrainingConfig:
     init_from: str | None = None
 
     def __post_init__(self) -> None:
+        one_of("training.optimizer", self.optimizer, OPTIMIZERS)
         one_of("training.precision", self.precision, PRECISIONS)
         least_epochs = 1 if self.init_from is None else 0
         _check(
@@ -149,12 +154,62 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One dimension of the search space."""
+    """One dimension of the search space: from low to high, or one of a few choices, all numbers or all text."""
 
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
     log: bool = False
     integer: bool = False
+    choices: tuple[int | float | str, ...] | None = None
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """As :class:`~orchestrator.search.Problem` states it."""
+        if self.choices is not None:
+            return {"choices": list(self.choices)}
+        return {"low": self.low, "high": self.high, "log": self.log, "integer": self.integer}
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The lowest and the highest value, or the first and the last choice."""
+        if self.choices is not None:
+            return self.choices[0], self.choices[-1]
+        assert self.low is not None
+        assert self.high is not None
+        return (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are text."""
+        return self.choices is not None and isinstance(self.choices[0], str)
+
+    def check(self, key: str) -> None:
+        """Refuse what is no dimension.
+
+        Raises:
+            ConfigError: ends that are missing or the wrong way round, or choices that are no choice.
+        """
+        if self.choices is not None:
+            _check(
+                f"{key}.choices",
+                list(self.choices),
+                len(self.choices) == len(set(self.choices)) > 1,
+                "two or more, all different",
+            )
+            kinds = {isinstance(one, str) for one in self.choices}
+            _check(f"{key}.choices", list(self.choices), len(kinds) == 1, "all numbers or all text")
+            rest = {"low": self.low, "high": self.high, "log": self.log or None, "integer": self.integer or None}
+            given = {name: value for name, value in rest.items() if value is not None}
+            drop = " ".join(f"~{key}.{name}" for name in given)
+            _check(key, given, not given, f"choices alone; leave the rest out ({drop} where it is shipped)")
+            return
+        if self.low is None or self.high is None:
+            raise ConfigError(f"{key}: low={self.low} high={self.high}; give both, or choices")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ConfigError(f"{key}: low={self.low} high={self.high}; low must be below high")
+        _check(f"{key}.low", self.low, self.low > 0 or not self.log, "above 0 on a logarithmic scale")
+        whole = self.low == int(self.low) and self.high == int(self.high)
+        _check(key, f"{self.low} to {self.high}", whole or not self.integer, "between whole numbers")
 
 
 @dataclass(frozen=True)
@@ -165,20 +220,19 @@ class SearchConfig:
     space: Mapping[str, Dimension]
     objectives: Mapping[str, str]
     reference: Mapping[str, float]
-    baselines: tuple[Mapping[str, float], ...] = ()
+    constraints: tuple[str, ...] = ()
+    baselines: tuple[Mapping[str, float | str], ...] = ()
+    warm_start: tuple[str, ...] = ()
     seed: int = 0
     repeats: int = 1
 
     def __post_init__(self) -> None:
         one_of("search.name", self.name, sorted(SEARCHERS))
         for key, one in self.space.items():
-            at = f"search.space.{key}"
-            if not (math.isfinite(one.low) and math.isfinite(one.high) and one.low < one.high):
-                raise ConfigError(f"{at}: low={one.low} high={one.high}; low must be below high")
-            _check(f"{at}.low", one.low, one.low > 0 or not one.log, "above 0 on a logarithmic scale")
-            whole = all(end == int(end) for end in (one.low, one.high))
-            _check(at, f"{one.low} to {one.high}", whole or not one.integer, "between whole numbers")
-        _check("search.objectives", dict(self.objectives), len(self.objectives) >= 2, "two objectives or more")
+            one.check(f"search.space.{key}")
+        few = len(self.objectives) < 2
+        remedy = "two objectives or more" if few else "four objectives at most; make the others search.constraints"
+        _check("search.objectives", dict(self.objectives), 2 <= len(self.objectives) <= MOST_OBJECTIVES, remedy)
         _check("search.seed", self.seed, self.seed >= 0, "at least 0")
         _check("search.repeats", self.repeats, self.repeats >= 1, "at least 1")
         for metric, direction in self.objectives.items():
@@ -186,6 +240,15 @@ class SearchConfig:
             one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
         missing = sorted(set(self.objectives) - set(self.reference))
         _check("search.reference", dict(self.reference), not missing, f"a value for {missing} too")
+        for text in self.constraints:
+            try:
+                one_of(f"search.constraints: {text!r}: metric", Constraint.parse(text).metric, METRICS)
+            except ConfigError:
+                raise
+            except ValueError as error:
+                raise ConfigError(f"search.constraints: {error}") from error
+        different = len(set(self.warm_start)) == len(self.warm_start)
+        _check("search.warm_start", list(self.warm_start), different, "different sweeps")
 
 
 @dataclass(frozen=True)

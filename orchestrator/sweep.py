@@ -30,7 +30,7 @@ from orchestrator.records import (
     name_sweep,
     utc_now,
 )
-from orchestrator.report.figures import front_figure
+from orchestrator.report.pairs import objectives_figure
 from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore
 from orchestrator.tracking import make_tracker
@@ -108,7 +108,7 @@ def show_sweep(sweep: Sweep, root: str) -> None:
     ]
     columns = ["point", *sweep.coefficient_names, *Choice.names(), *names, *(f"test_{name}" for name in names)]
     tracker.table("front", columns, rows)
-    tracker.figure("front_plot", front_figure(sweep))
+    tracker.figure("front_plot", objectives_figure(sweep))
     tracker.finish({"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(rows)})
 
 

@@ -131,13 +131,7 @@ def train(
     model = _trained(network, images, method, sync_batch_norm=config.sync_batch_norm)
     if workers.world > 1:
         model = DistributedDataParallel(model)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        nesterov=config.momentum > 0,
-        weight_decay=config.weight_decay,
-    )
+    optimizer = OPTIMIZERS[config.optimizer](network, config)
     rows: list[dict[str, Any]] = []
     if resume is not None:
         network.load_state_dict(resume.network)
@@ -172,6 +166,23 @@ def train(
         row = {"epoch": epoch + 1, **means, "learning_rate": rate, "seconds": clock() - started}
         rows.append(row)
         yield Epoch(row, list(rows), lambda: _checkpoint(network, optimizer, rows))
+
+
+def _sgd(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        weight_decay=config.weight_decay,
+    )
+
+
+def _adamw(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, TrainingConfig], torch.optim.Optimizer]] = {"adamw": _adamw, "sgd": _sgd}
 
 
 def _trained(network: nn.Module, images: ImageSet, method: Method, *, sync_batch_norm: bool) -> nn.Module:

@@ -56,7 +56,7 @@ class Trial:
 
     sweep_id: str
     number: int
-    coefficients: Mapping[str, float]
+    coefficients: Mapping[str, Any]
     config: Config
     root: str
 

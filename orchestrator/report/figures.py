@@ -1,15 +1,19 @@
 """Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from orchestrator.records import Point, Sweep
-from orchestrator.report.terminal import METRIC_TITLES, coefficients_text, number_text
+from orchestrator.report.terminal import METRIC_TITLES, SHOWN, coefficients_text, number_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
+OTHER_METRICS = [name for name in METRIC_TITLES if name not in SHOWN]
+INFEASIBLE = "#dfe4e8"
+TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+LOG_AXIS = {"type": "log", "tickvals": TICKS, "ticktext": [f"{100 * tick:g} %" for tick in TICKS]}
 
 
 def front_figure(sweep: Sweep) -> Any:
@@ -34,16 +38,8 @@ def front_figure(sweep: Sweep) -> Any:
         )
 
     front = sweep.front
-    labels = {point.label for point in front}
-    others = [point for point in sweep.candidates if point.label not in labels]
-    add(others, "all points", mode="markers", marker={"color": OTHERS, "size": 5, "opacity": 0.55})
-    for index, coefficients in enumerate(sweep.config.search.baselines):
-        same = [p for p in sweep.candidates if p.trial.coefficients == dict(coefficients)]
-        mine = [p for p in same if sweep.set_of(p.trial) == index]
-        standard = not any(coefficients.get(name) for name in ("alpha", "beta", "gamma"))
-        name = "standard training" if standard else f"baseline {coefficients_text(coefficients)}"
-        marker = {"color": BASELINE, "size": 7, "symbol": "x" if standard else "diamond-open"}
-        add(mine, name, mode="markers", marker=marker)
+    for points, name, marker in background(sweep):
+        add(points, name, mode="markers", marker=marker)
     bars: dict[str, Any] = {"error_x": deviation_bars(front, horizontal), "error_y": deviation_bars(front, vertical)}
     line = {"color": FRONT, "shape": "hv"}
     add(front, "front (validation)", mode="lines+markers", line=line, marker={"size": 9}, **bars)
@@ -65,8 +61,7 @@ def style_axes(figure: Any, horizontal: str, vertical: str) -> None:
     """Titles, scales and margins of a figure of points."""
     title = METRIC_TITLES.get(horizontal, horizontal)
     if horizontal == "module_size":  # from a hundredth to the whole: a logarithmic axis
-        ticks = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
-        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{100 * tick:g} %" for tick in ticks])
+        figure.update_xaxes(LOG_AXIS)
         title += " (share of the full model's parameters)"
     figure.update_layout(
         template="plotly_white",
@@ -76,6 +71,27 @@ def style_axes(figure: Any, horizontal: str, vertical: str) -> None:
         margin={"l": 60, "r": 20, "t": 40, "b": 50},
         height=520,
     )
+
+
+def background(sweep: Sweep) -> Iterator[tuple[list[Point], str, dict[str, Any]]]:
+    """What lies behind the front: the points, name and marker of infeasible points, of all others, of baselines."""
+    labels = {point.label for point in sweep.feasible}
+    if wrong := [point for point in sweep.candidates if point.label not in labels]:
+        yield wrong, "points that break a constraint", {"color": INFEASIBLE, "size": 5}
+    on_front = {point.label for point in sweep.front}
+    others = [point for point in sweep.feasible if point.label not in on_front]
+    yield others, "all points", {"color": OTHERS, "size": 5, "opacity": 0.55}
+    for index, coefficients in enumerate(sweep.config.search.baselines):
+        same = [p for p in sweep.candidates if p.trial.coefficients == dict(coefficients)]
+        mine = [p for p in same if sweep.set_of(p.trial) == index]
+        opacity = [1.0 if point.label in labels else 0.35 for point in mine]
+        standard = not any(coefficients.get(name) for name in ("alpha", "beta", "gamma"))
+        name = "standard training" if standard else f"baseline {coefficients_text(coefficients)}"
+        yield (
+            mine,
+            name,
+            {"color": BASELINE, "size": 7, "opacity": opacity, "symbol": "x" if standard else "diamond-open"},
+        )
 
 
 def curves_figure(sweep: Sweep, metric: str) -> Any:
@@ -137,9 +153,12 @@ def hover_text(point: Point) -> str:
         f"reuse accuracy {number_text(point, 'reuse_accuracy')}",
         f"module size {number_text(point, 'module_size')}, overlap {number_text(point, 'module_overlap')}",
         f"accuracy {number_text(point, 'accuracy')}",
+        ", ".join(
+            f"{METRIC_TITLES[name]} {number_text(point, name)}" for name in OTHER_METRICS if name in point.metrics
+        ),
     ]
     if point.over:
         lines.append("mean ± deviation of trials " + ", ".join(str(one.trial.number) for one in point.over))
     if point.test:
         lines.append(f"test: reuse {point.test['reuse_accuracy']:.4f}, accuracy {point.test['accuracy']:.4f}")
-    return "<br>".join(lines)
+    return "<br>".join(filter(None, lines))

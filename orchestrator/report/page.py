@@ -8,8 +8,17 @@ from orchestrator.config import method_name
 from orchestrator.confirmation import Confirmation
 from orchestrator.records import Point, Sweep
 from orchestrator.report.confirmed import confirmation_html
-from orchestrator.report.figures import curves_figure, front_figure, levels_figure
-from orchestrator.report.terminal import METRIC_TITLES, coefficients_text, number_text, repeats_text
+from orchestrator.report.figures import curves_figure, levels_figure
+from orchestrator.report.pairs import objectives_figure
+from orchestrator.report.terminal import (
+    METRIC_TITLES,
+    SHOWN,
+    coefficients_text,
+    number_text,
+    repeats_text,
+    shown_metrics,
+    value_text,
+)
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
@@ -35,11 +44,11 @@ def render_report(sweep: Sweep, confirmations: Sequence[Confirmation] = ()) -> s
         f"<p class='sub'>{html.escape(_subtitle(sweep))}</p>",
     ]
     if not front:
-        parts.append("<p>No trial has finished yet.</p>")
+        parts.append(f"<p>{html.escape(sweep.why_no_front)}</p>")
     else:
         first = True
         parts += ["<h2>The front</h2>", _explanation(sweep)]
-        for heading, figure in ((None, front_figure(sweep)), *_curves(sweep)):
+        for heading, figure in ((None, objectives_figure(sweep)), *_curves(sweep)):
             if heading:
                 parts.append(f"<h2>{heading}</h2><p class='sub'>The trials on the front.</p>")
             parts.append(figure.to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))
@@ -75,31 +84,24 @@ def _explanation(sweep: Sweep) -> str:
         f"{METRIC_TITLES.get(name, name)} ({'more' if direction == 'max' else 'less'} is better)"
         for name, direction in sweep.config.search.objectives.items()
     )
+    broken = html.escape(f" {sweep.broken}." if sweep.broken else "")
     repeated = f" Points are {html.escape(repeats_text(sweep))}." if sweep.config.search.repeats > 1 else ""
     return (
-        f"<p>Objectives: {html.escape(objectives)}. Points are chosen on validation images; test is only reported."
+        f"<p>Objectives: {html.escape(objectives)}.{broken} Points are chosen on validation images; test is only"
+        " reported."
         f" Hypervolume {sweep.hypervolume:.4f}. Hover a point for its trial's coefficients.{repeated}</p>"
     )
 
 
 def _front_html(sweep: Sweep, front: Sequence[Point]) -> str:
     marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"}
-    head = [
-        "point",
-        "",
-        "coefficients",
-        "reuse accuracy",
-        "module size",
-        "overlap",
-        "accuracy",
-        "test reuse",
-        "test accuracy",
-    ]
+    names = shown_metrics(sweep, always=SHOWN)
+    titles = [METRIC_TITLES[name] for name in names]
+    head = ["point", "", "coefficients", *titles, "test reuse", "test accuracy"]
     rows = []
     for point in front:
         mark = marks.get(point.label, "")
         cells = [point.label, mark, coefficients_text(point.trial.coefficients)]
-        names = ("reuse_accuracy", "module_size", "module_overlap", "accuracy")
         cells += [number_text(point, name) for name in names]
         cells += [number_text(point, name, on_test=True) for name in ("reuse_accuracy", "accuracy")]
         rows.append((cells, bool(mark)))
@@ -119,7 +121,7 @@ def _trials_html(sweep: Sweep) -> str:
     seeds = ["seed"] if sweep.config.search.repeats > 1 else []
     rows = []
     for one in sweep.trials:
-        values = [f"{one.coefficients[name]:.4g}" if name in one.coefficients else "" for name in names]
+        values = [value_text(one.coefficients.get(name)) for name in names]
         seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
         evaluation = "" if one.evaluation_seconds is None else f"{one.evaluation_seconds:.1f}"
         own = [str(sweep.config.for_trial(one.number, one.coefficients).training.seed) for _ in seeds]

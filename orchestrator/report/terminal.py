@@ -1,12 +1,14 @@
 """Tables in the terminal."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from moda_core import ReplacementAccuracy
 from orchestrator.records import POINT_NAME, Point, Sweep
+from orchestrator.search import Constraint
 
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -18,14 +20,36 @@ METRIC_TITLES = {
     "flops": "FLOPs of a module",
     "coupling": "coupling",
 }
-TITLES = {"accuracy": "acc %", "reuse_accuracy": "reuse %", "module_size": "size %", "module_overlap": "overlap %"}
+TITLES = {
+    "accuracy": "acc %",
+    "reuse_accuracy": "reuse %",
+    "module_size": "size %",
+    "module_overlap": "overlap %",
+    "overlap_jaccard": "Jaccard %",
+    "kernel_retention": "kernels %",
+    "flops": "FLOPs %",
+    "coupling": "coupling %",
+}
 ON_FRONT = ("reuse_accuracy", "module_size", "module_overlap")
 SHOWN = (*ON_FRONT, "accuracy")
 
 
-def coefficients_text(coefficients: Mapping[str, float]) -> str:
-    """``alpha 1 beta 1 gamma 0.3``."""
-    return " ".join(f"{name} {value:.3g}" for name, value in coefficients.items())
+def coefficients_text(coefficients: Mapping[str, Any]) -> str:
+    """``alpha 1 beta 1 gamma 0.3 optimizer adamw``."""
+    return " ".join(f"{name} {value_text(value)}" for name, value in coefficients.items())
+
+
+def value_text(value: Any) -> str:
+    """A coefficient, a number with a point to three digits; nothing of None."""
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def shown_metrics(sweep: Sweep, *, always: Sequence[str]) -> list[str]:
+    """The metrics that a table of the front shows: ``always``, and whatever else is an objective or constrained."""
+    constrained = [Constraint.parse(text).metric for text in sweep.config.search.constraints]
+    return list(dict.fromkeys([*always, *sweep.config.search.objectives, *constrained]))
 
 
 def repeats_text(sweep: Sweep) -> str:
@@ -60,9 +84,10 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     front = sweep.front
     marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"} if front else {}
     names = sweep.coefficient_names
+    metrics = shown_metrics(sweep, always=ON_FRONT)
     tested = any(point.test for point in front)
-    table = _table(title, ["", "point", *names, *(TITLES[name] for name in ON_FRONT)])
-    table.caption = f"point: {POINT_NAME}"
+    table = _table(title, ["", "point", *names, *(TITLES[name] for name in metrics)])
+    table.caption = "; ".join(filter(None, [f"point: {POINT_NAME}", sweep.broken]))
     if sweep.config.search.repeats > 1:
         table.caption += f"\n{repeats_text(sweep)}"
     table.caption_justify = "left"
@@ -70,9 +95,8 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
         table.add_column(f"test {TITLES[name]}", justify="right", no_wrap=True)
     for point in _some(front, rows):
         cells = [marks.get(point.label, ""), point.label]
-        values = [point.trial.coefficients.get(name) for name in names]
-        cells += ["" if value is None else f"{value:.3g}" for value in values]
-        cells += [_cell(point, name) for name in ON_FRONT]
+        cells += [value_text(point.trial.coefficients.get(name)) for name in names]
+        cells += [_cell(point, name) for name in metrics]
         if tested:
             cells += [_cell(point, name, on_test=True) for name in ("reuse_accuracy", "accuracy")]
         table.add_row(*cells, style="bold" if point.label in marks else None)

@@ -187,4 +187,5 @@ def _near_failures(candidates_CD: Floats, known: Surfaces) -> npt.NDArray[np.boo
         weight: Floats = np.exp(-0.5 * squared_CN / FAILURE_REACH**2).sum(1)
         return weight
 
-    return weight_C(known.failed_FD) > np.exp(-0.5) + weight_C(known.x_ND)
+    near_C: npt.NDArray[np.bool_] = weight_C(known.failed_FD) > np.exp(-0.5) + weight_C(known.x_ND)
+    return near_C

@@ -27,7 +27,7 @@ class OptunaSearcher:
     A finished trial is told as several Optuna trials: points spread over its own front, with the free parameters among
     their parameters. Pending trials are told as running ones, diverged ones as pruned ones without a value: TPE counts
     these as the worst, while a GP looks only at finished and running ones. Trials outside the space are not told. The
-    first max(4, dimensions + 1) numbers are quasi-random.
+    first max(4, dimensions + 1) numbers are quasi-random; trials of earlier sweeps count as such.
 
     Attributes:
         points_told: of a surface, at most.
@@ -46,7 +46,9 @@ class OptunaSearcher:
     def propose(self, history: History, pending: Sequence[Row], number: int) -> Coefficients:
         """What Optuna asks for, given the points, with a sampler seeded by the problem's seed and ``number``."""
         surfaces = self._surfaces(history.points.to_pylist())
-        if number < max(4, len(self.problem.space) + 1) or not surfaces:
+        earlier = {row["trial_id"] for row in history.trials.to_pylist() if row["number"] < 0}
+        known = number + sum(surface[0]["trial_id"] in earlier for surface in surfaces)
+        if known < max(4, len(self.problem.space) + 1) or not surfaces:
             return self.start.propose(history, pending, number)
         import optuna
 

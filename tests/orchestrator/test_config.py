@@ -10,9 +10,11 @@ from orchestrator.cli import main
 from orchestrator.config import (
     check_space,
     compose_config,
+    corners,
     identity,
     identity_hash,
     load_config,
+    override_config,
     parse_config,
     render_config,
     to_plain,
@@ -84,6 +86,23 @@ WRONG = {
     "search.space.delta={low: 0, high: 1}": "search.space.delta is no key of method, training or model",
     "search.space.epochs={low: 0, high: 4, integer: true}": "training.epochs=0",
     "~search.objectives.module_size": "two objectives or more",
+    "search.objectives={flops: min, coupling: min, accuracy: max}": "four objectives at most.*search.constraints",
+    "search.constraints=[fast]": "search.constraints: constraint 'fast' must read like 'accuracy >= 0.9'",
+    'search.constraints=["speed >= 1"]': "'speed >= 1': metric='speed' is not known; known: accuracy, ",
+    "search.constraints=accuracy": "search.constraints='accuracy' must be a list",
+    "search.warm_start=[nowhere]": "search.warm_start: sweep 'nowhere' is not in the storage; it holds no sweeps",
+    "training.optimizer=adam": "training.optimizer='adam' is not known; known: adamw, sgd",
+    "search.space.optimizer={choices: [sgd, adam]}": "training.optimizer='adam' is not known",
+    "search.space.optimizer={choices: [sgd]}": "optimizer.choices=.'sgd'.: must be two or more, all different",
+    "search.space.optimizer={choices: [sgd, sgd]}": "must be two or more, all different",
+    "search.space.momentum={choices: [0.5, sgd]}": "must be all numbers or all text",
+    "search.space.momentum={choices: [0.5, 1.5]}": "training.momentum=1.5",
+    "search.space.epochs={choices: [1, 2.5]}": "search.space.epochs=2.5 must be of type int",
+    "search.space.epochs={choices: [1, 2], low: 1}": "must be choices alone; leave the rest out",
+    "search.space.alpha={choices: [1, 2]}": "leave the rest out .~search.space.alpha.low ~search.space.alpha.high ~",
+    "search.space.weight_decay={choices: [a, b]}": "search.space.weight_decay='a' must be of type float",
+    "search.space.momentum={low: 0.5}": "low=0.5 high=None; give both, or choices",
+    "search.baselines=[{alpha: high}]": "search.baselines: alpha='high' must be a number, as search.space.alpha has it",
     "search.objectives.speed=max": "'speed' is not known",
     "search.objectives.accuracy=up": "'up' is not known; known: max, min",
     "sweep.trials=0": "sweep.trials=0",
@@ -120,10 +139,19 @@ def test_budget_objectives_tracking_and_concurrency_are_no_part_of_the_identity(
         return identity_hash(identity(load_config(overrides)))
 
     base = hashed()
-    same = ["sweep.trials=99", "sweep.concurrency=1", "tracking=none", "storage=/x", "search.objectives.accuracy=max"]
+    same = [
+        "search.constraints=['accuracy >= 0.9']",
+        "search.warm_start=[other]",
+        "sweep.trials=99",
+        "sweep.concurrency=1",
+        "tracking=none",
+        "storage=/x",
+        "search.objectives.accuracy=max",
+    ]
     assert {hashed(one) for one in [*same, "data.root=/x", "training.cpus_per_worker=2"]} == {base}
     different = ["training.epochs=31", "method.alpha=2", "model.hidden=[32]", "data.seed=1", "search.seed=1"]
     different += ["search.space.alpha.low=0.2", "evaluation.taus=[0.5]", "evaluation.levels=[0.1]"]
+    different += ["training.optimizer=adamw", "search.space.optimizer={choices: [sgd, adamw]}"]
     assert base not in {hashed(one) for one in different}
     workers = ["training.num_workers=2", "training.gpus_per_worker=1"]
     assert hashed(*workers) != hashed(*workers, "training.sync_batch_norm=true")
@@ -153,6 +181,31 @@ def test_coefficients_go_where_they_belong():
     assert changed.training.learning_rate == 0.02
     assert changed.model.options["hidden"] == [8]
     assert dataclasses.replace(changed, method=config.method, training=config.training, model=config.model) == config
+
+
+def test_a_space_of_choices_and_whole_numbers():
+    space = ["search.space.optimizer={choices: [sgd, adamw]}", "search.space.width={choices: [4, 8, 16]}"]
+    space += ["search.space.epochs={low: 2, high: 64, integer: true, log: true}", "model=vgg16"]
+    config = load_config([*space, "search.baselines=[{optimizer: adamw, width: 8, epochs: 3}]"])
+    check_space(config)
+    assert parse_config(to_plain(config)) == config
+    found = [(one["optimizer"], one["width"], one["epochs"]) for one in corners(config.search)]
+    assert found == [("sgd", 4, 2), ("adamw", 16, 64), ("sgd", 8, 2), ("adamw", 8.0, 3.0)]
+    own = config.with_coefficients(config.search.baselines[0])
+    assert (own.training.optimizer, own.training.epochs, own.model.options["width"]) == ("adamw", 3, 8)
+    assert isinstance(own.model.options["width"], int)
+    assert [own.coefficient(key) for key in ("optimizer", "width", "alpha", "hidden")] == ["adamw", 8, 1.0, None]
+
+
+def test_a_recorded_configuration_is_overridden_key_by_key():
+    config = load_config(["search.objectives.flops=min"])
+    changed = override_config(config, ["search.objectives.coupling=min", "~search.objectives.flops"])
+    assert list(changed.search.objectives) == ["reuse_accuracy", "module_size", "coupling"]
+    changed = override_config(config, ["search.constraints=['accuracy >= 0.9', 'flops <= 0.5']"])
+    assert changed.search.constraints == ("accuracy >= 0.9", "flops <= 0.5")
+    assert override_config(config, []) == config
+    with pytest.raises(ConfigError, match=r"the sweep has no search\.objectives\.accuracy; leave it out"):
+        override_config(config, ["~search.objectives.accuracy"])
 
 
 def test_coefficients_of_a_model_that_only_its_builder_knows():

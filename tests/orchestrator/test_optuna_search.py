@@ -91,7 +91,10 @@ class TestWhatIsTold:
     def test_spaces_of_whole_numbers_and_choices(self, name):
         space = {"n": {"low": 1, "high": 4, "integer": True, "log": True}, "kind": {"choices": ["a", None, "b"]}}
         problem = Problem(space, {}, OBJECTIVES)
-        rows = [{"trial_id": f"t-{n}", "status": "finished", "n": n, "kind": "b", **bowl(n, 0.0)} for n in (1, 2, 4)]
+        rows = [
+            {"trial_id": f"t-{n}", "number": n, "status": "finished", "n": n, "kind": "b", **bowl(n, 0.0)}
+            for n in (1, 2, 4)
+        ]
         table = pa.Table.from_pylist(rows)
         found = make_searcher(name, problem).propose(History(table, table), [], 5)
         assert found["n"] in (1, 2, 3, 4)

@@ -1,5 +1,6 @@
 """Views of the tables."""
 
+import dataclasses
 import io
 import re
 from datetime import UTC, datetime
@@ -9,8 +10,10 @@ import pytest
 from rich.console import Console
 
 from orchestrator.records import canonical, claim_sweep, history, read_sweep, trial_states
-from orchestrator.report.figures import curves_figure, hover_text, levels_figure
-from orchestrator.report.terminal import front_table
+from orchestrator.report.figures import curves_figure, front_figure, hover_text, levels_figure
+from orchestrator.report.page import render_report
+from orchestrator.report.pairs import objectives_figure
+from orchestrator.report.terminal import coefficients_text, front_table
 from orchestrator.sections import ConfigError
 from orchestrator.store import DeltaStore
 
@@ -114,6 +117,62 @@ def test_points_are_found_by_name(sweep):
     assert sweep.find("1/0.5/0").metrics["module_size"] == 0.6
     with pytest.raises(ConfigError, match=r"best, knee, or trial/tau/threshold or trial/level such as 0/0\.99/0"):
         sweep.find("7/0.5/0")
+
+
+def judged(sweep, **search):
+    """The sweep judged by other objectives or constraints."""
+    config = dataclasses.replace(sweep.config, search=dataclasses.replace(sweep.config.search, **search))
+    return dataclasses.replace(sweep, config=config)
+
+
+def test_front_and_volume_are_of_feasible_points(sweep):
+    bound = judged(sweep, constraints=("module_size >= 0.15", "reuse_accuracy <= 0.985"))
+    assert [one.label for one in bound.feasible] == ["0/0.9/0", "1/0.5/0"]
+    assert [one.label for one in bound.front] == ["0/0.9/0"]
+    assert bound.hypervolume == pytest.approx((0.98 - 0.5) * (1 - 0.2))
+    assert bound.find("best") == bound.find("knee") == bound.front[0]
+    assert bound.find("0/0.5/0").metrics["reuse_accuracy"] == 0.99  # any point can be had by its name
+    told = "2 of 5 points break module_size >= 0.15, 1 of 5 points break reuse_accuracy <= 0.985"
+    assert bound.broken == told
+    assert told in front_table(bound).caption
+    drawn = {trace.name: len(trace.x) for trace in front_figure(bound).data}
+    assert drawn["points that break a constraint"] == 3
+    assert drawn["all points"] == 1
+    assert "points that break a constraint" not in {trace.name for trace in front_figure(sweep).data}
+
+
+def test_no_feasible_point_is_said_with_the_best_there_is(sweep):
+    strict = judged(sweep, constraints=("accuracy >= 0.95",))
+    assert strict.front == []
+    assert strict.hypervolume == 0
+    remedy = r"5 of 5 points break accuracy >= 0.95 \(accuracy reaches 0.9\); loosen them or train more"
+    with pytest.raises(ConfigError, match=remedy):
+        strict.find("best")
+    assert "points break accuracy" in render_report(strict)
+
+
+@pytest.mark.parametrize("more", [{"accuracy": "max"}, {"accuracy": "min", "module_overlap": "min"}])
+def test_more_objectives_are_shown_in_pairs(sweep, more):
+    several = judged(sweep, objectives={**sweep.config.search.objectives, **more})
+    names = list(several.config.search.objectives)
+    figure = objectives_figure(several)
+    panels = {(trace.xaxis, trace.yaxis) for trace in figure.data}
+    assert len(panels) == len(names) * (len(names) - 1) / 2
+    assert sum(trace.name == "front (validation)" and trace.showlegend for trace in figure.data) == 1
+    headers = [column.header for column in front_table(several).columns]
+    assert "acc %" in headers
+    assert "overlap" in render_report(several)
+
+
+def test_an_objective_that_was_not_measured_is_said(sweep):
+    with pytest.raises(ConfigError, match=r"point 0/0\.5/0 was measured before there was a metric flops"):
+        judged(sweep, objectives={"reuse_accuracy": "max", "flops": "min"}).front  # noqa: B018
+
+
+def test_coefficients_of_numbers_and_text_are_shown():
+    assert coefficients_text({"alpha": 1.0, "beta": 0.12345, "epochs": 1200, "optimizer": "adamw"}) == (
+        "alpha 1 beta 0.123 epochs 1200 optimizer adamw"
+    )
 
 
 def test_searchers_see_validation_points_and_every_trial(sweep):

@@ -39,9 +39,12 @@ def run(config, data, network, method=None, **options):
     return train(network, data.train, config.training, method or Moda(), **options)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_resumed_training_is_the_uninterrupted_one(small, precision):
+def test_a_resumed_training_is_the_uninterrupted_one(small, precision, optimizer):
     config, data = small
+    training = dataclasses.replace(config.training, optimizer=optimizer, learning_rate=0.01, weight_decay=0.1)
+    config = dataclasses.replace(config, training=training)
     whole = make(data)
     rows = [epoch.row for epoch in run(config, data, whole, precision=precision)]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
@@ -58,6 +61,22 @@ def test_a_resumed_training_is_the_uninterrupted_one(small, precision):
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     told = [{key: value for key, value in row.items() if key != "seconds"} for row in later[-1].rows]
     assert told == [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_adamw_has_the_same_schedule_and_no_momentum(small):
+    config, data = small
+    ends, rates = [], []
+    for options in ({"momentum": 0.9}, {"momentum": 0.0}, {"weight_decay": 0.5}):
+        training = dataclasses.replace(config.training, optimizer="adamw", learning_rate=0.01, **options)
+        ends.append(make(data))
+        epochs = list(run(dataclasses.replace(config, training=training), data, ends[-1], Standard()))
+        rates.append([one.row["learning_rate"] for one in epochs])
+        assert epochs[-1].row["cross_entropy"] < epochs[0].row["cross_entropy"]
+    steps = Steps(len(data.train), dataclasses.replace(config.training, learning_rate=0.01), Workers(), each=2)
+    assert rates[0] == [steps.learning_rate(steps.per_epoch * epoch) for epoch in range(4)]
+    first, second, decayed = (torch.cat([one.flatten() for one in network.parameters()]) for network in ends)
+    assert torch.equal(first, second)
+    assert decayed.norm() < first.norm()
 
 
 def test_training_learns_and_zero_coefficients_are_standard_training(small):

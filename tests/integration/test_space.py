@@ -1,0 +1,82 @@
+"""Real sweeps with a constraint, a dimension of choices, three objectives and a warm start; extended, judged anew."""
+
+import json
+
+import pytest
+
+from orchestrator.records import read_sweep
+from orchestrator.store import DeltaStore
+from tests.integration.sweeps import run_moda
+
+SWEEP = (
+    "experiment=digits",
+    "training.epochs=1",
+    "sweep.concurrency=1",
+    "search=optuna_tpe",
+    "search.baselines=[]",
+    "search.space.optimizer={choices: [sgd, adamw]}",
+    "search.objectives.flops=min",
+    'search.constraints=["module_size <= 0.6"]',
+    "search.warm_start=[tiny]",
+    "tracking=none",
+)
+
+
+def run(storage, *overrides):
+    done = run_moda("sweep", *SWEEP, *overrides, storage=storage)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def storage(swept):
+    """With a sweep of 4 trials run at once, and the same one run as 2 trials and extended to 4 in another process."""
+    run(swept[0], "sweep.name=whole", "sweep.trials=4")
+    run(swept[0], "sweep.name=parts", "sweep.trials=2")
+    run(swept[0], "sweep.name=parts", "sweep.trials=4")
+    return swept[0]
+
+
+def test_an_extended_sweep_proposes_what_the_uninterrupted_one_does(storage):
+    """From the second trial on TPE proposes: the warm start's trials count as a start."""
+    whole, parts = (read_sweep(DeltaStore(str(storage)), name) for name in ("whole", "parts"))
+    assert [one.coefficients for one in whole.trials] == [one.coefficients for one in parts.trials]
+    assert len(whole.trials) == 4
+    assert {one.coefficients["optimizer"] for one in whole.trials} <= {"sgd", "adamw"}
+    assert [one.metrics for one in whole.points] == [one.metrics for one in parts.points]
+
+
+def test_the_front_is_of_this_sweep_s_feasible_points(storage):
+    sweep = read_sweep(DeltaStore(str(storage)), "whole")
+    assert {one.trial.trial_id[:6] for one in sweep.points} == {"whole-"}
+    assert sweep.front
+    assert all(one.metrics["module_size"] <= 0.6 for one in sweep.front)
+    assert any(one.metrics["module_size"] > 0.6 for one in sweep.points)
+    assert all(one.test is not None for one in sweep.front)
+    rows = DeltaStore(str(storage)).read("trials", "whole").to_pylist()
+    assert {type(json.loads(row["coefficients"])["optimizer"]) for row in rows} == {str}
+
+
+def test_objectives_and_constraints_afterwards(storage, tmp_path):
+    done = run_moda("front", "whole", "search.objectives.coupling=min", storage=storage)
+    assert done.returncode == 0, done.stderr
+    assert "FLOPs %" in done.stdout
+    assert "coupling %" in done.stdout
+    assert "points break module_size <= 0.6" in done.stdout
+    assert "sgd" in done.stdout or "adamw" in done.stdout
+    done = run_moda("front", "whole", 'search.constraints=["accuracy >= 2"]', storage=storage)
+    assert done.returncode == 2
+    assert "148 of 148 points break accuracy >= 2 (accuracy reaches 0." in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    file = tmp_path / "r.html"
+    done = run_moda("report", "whole", "~search.objectives.flops", "--to", str(file), storage=storage)
+    assert done.returncode == 0, done.stderr
+    assert "points that break a constraint" in file.read_text()
+    assert "(less is better), FLOPs" not in file.read_text()
+
+
+def test_a_constraint_that_nothing_meets_ends_a_sweep_with_a_message(storage):
+    overrides = ("sweep.name=whole", "sweep.trials=4", 'search.constraints=["accuracy >= 2"]')
+    done = run_moda("sweep", *SWEEP, *overrides, storage=storage)
+    assert done.returncode == 1
+    assert "no point meets search.constraints: 148 of 148 points break accuracy >= 2" in done.stderr
