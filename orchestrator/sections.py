@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.search import SEARCHERS
+from orchestrator.search.halving import rungs
 
 DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
 PRECISIONS = ("auto", "bfloat16", "float32")
 TRACKERS = ("none", "wandb")
 DIRECTIONS = ("max", "min")
+EARLY_STOPPING = ("none", "pareto_halving")
 METRICS = (
     "accuracy",
     "coupling",
@@ -167,6 +169,9 @@ class SearchConfig:
     reference: Mapping[str, float]
     baselines: tuple[Mapping[str, float], ...] = ()
     seed: int = 0
+    early_stopping: str = "none"
+    reduction: int = 3
+    first_rung: float = 1 / 9
 
     def __post_init__(self) -> None:
         one_of("search.name", self.name, sorted(SEARCHERS))
@@ -184,6 +189,13 @@ class SearchConfig:
             one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
         missing = sorted(set(self.objectives) - set(self.reference))
         _check("search.reference", dict(self.reference), not missing, f"a value for {missing} too")
+        one_of("search.early_stopping", self.early_stopping, EARLY_STOPPING)
+        try:
+            rungs(1, self.reduction, self.first_rung)
+        except ValueError as error:
+            raise ConfigError(
+                f"search.reduction={self.reduction} search.first_rung={self.first_rung}: {error}"
+            ) from error
 
 
 @dataclass(frozen=True)

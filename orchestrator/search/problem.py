@@ -106,7 +106,8 @@ class History:
     """What is known, as Arrow tables.
 
     Attributes:
-        trials: trial_id, number, status, reason, and a column for each coefficient.
+        trials: trial_id, number, status, reason, and a column for each coefficient. A stopped one did not fail: others
+            were better early in their training, and nothing else is known of it.
         points: validation points of finished trials: trial_id, and a column for each coefficient, free parameter and
             metric, by their names.
     """
