@@ -30,7 +30,7 @@ FAULTS: list[Callable[[Tensor], Tensor | None]] = [
 class Faulty(nn.Sequential):
     """A small network with batch norm and dropout, whose first backward pass ends as ``FAULTS`` says."""
 
-    def __init__(self, in_channels: int, image_size: int, num_classes: int, fault: int = 0) -> None:
+    def __init__(self, in_channels: int, image_size: int, num_classes: int, fault: float = 0) -> None:
         super().__init__(
             nn.Conv2d(in_channels, 8, 3, padding=1),
             nn.BatchNorm2d(8),
@@ -40,4 +40,4 @@ class Faulty(nn.Sequential):
             nn.Dropout(0.2),
             nn.Linear(8 * (image_size // 2) ** 2, num_classes),
         )
-        self[0].weight.register_hook(FAULTS[fault])
+        self[0].weight.register_hook(FAULTS[int(fault)])
