@@ -210,7 +210,10 @@ def method_name(method: Method) -> str:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """What makes a sweep the sweep it is: budget, objectives, tracking, storage and cluster use are no part of it."""
+    """What makes a sweep the sweep it is: neither budget nor objectives, nor where and how it runs.
+
+    Early stopping is budget: which trials are trained to the end, not what a training gives.
+    """
     plain = to_plain(config)
     if config.training.init_from is not None:  # by content: the same weights may lie elsewhere tomorrow
         plain["training"]["init_from"] = _file_hash(config.training.init_from)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.config import Config
-from orchestrator.records import Sweep
+from orchestrator.records import OVER, Sweep
 from orchestrator.report.terminal import coefficients_text, front_table
 from orchestrator.tracking import describe_tracking
 
@@ -74,15 +74,16 @@ class Progress(Callback):
 
     def end(self, sweep: Sweep) -> None:
         """Sum up."""
-        finished = sum(one.status == "finished" for one in sweep.trials)
-        took = f" in {_duration(self._clock() - self._started)}" if finished > self._done_before else ""
+        over = sum(one.is_over for one in sweep.trials)
+        took = f" in {_duration(self._clock() - self._started)}" if over > self._done_before else ""
         self._console.print(
-            f"{finished} of {len(sweep.trials)} trials finished{took};"
-            f" {len(sweep.front)} points on the front, hypervolume {sweep.hypervolume:.4f}"
+            f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front, hypervolume {sweep.hypervolume:.4f}"
         )
         for one in sweep.trials:
             if one.status in ("failed", "diverged"):
                 self._console.print(f"trial {one.number} {one.status}: {one.reason}", markup=False, highlight=False)
+        if failed := sweep.count("failed"):
+            self.say(f"the same command tries the {failed} that failed again")
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """A trial got its place."""
@@ -123,7 +124,7 @@ class Progress(Callback):
 
     @property
     def _over(self) -> int:
-        return sum(one.status in ("finished", "diverged", "failed") for one in self._sweep.trials)
+        return sum(one.status in (*OVER, "failed") for one in self._sweep.trials)
 
     def _left(self) -> str:
         done = self._over - self._done_before

@@ -75,7 +75,7 @@ class Proposals:
         if died:
             states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
             if states[trial.trial_id].status == "started":
-                reason = "its process died (out of memory, or a lost node)"
+                reason = "its process died (it crashed, was killed for want of memory, or lost its node)"
                 attempt = states[trial.trial_id].attempt
                 event = trial_event(self.sweep_id, trial, "failed", attempt=attempt, now=utc_now(), reason=reason)
                 self.store.append("trials", [event])

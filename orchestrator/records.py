@@ -21,8 +21,8 @@ from orchestrator.sections import ConfigError
 from orchestrator.store import ResultStore
 
 # How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.
-OVER = ("finished", "diverged")
-ORDER = ("proposed", "started", "failed", "diverged", "finished")
+OVER = ("finished", "diverged", "stopped")
+ORDER = ("proposed", "started", "failed", "diverged", "stopped", "finished")
 POINT_NAME = "trial/tau/threshold or trial/level"  # how Point.label reads
 PACKAGES = ("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb")
 
@@ -42,7 +42,7 @@ class TrialState:
 
     @property
     def is_over(self) -> bool:
-        """Whether running it again would tell nothing new: it finished, or its loss diverged."""
+        """Whether running it again would tell nothing new: it finished, its loss diverged, or it was stopped early."""
         return self.status in OVER
 
 
@@ -156,6 +156,16 @@ class Sweep:
         """Of the objectives."""
         return list(self.config.search.objectives.values())
 
+    def count(self, status: str) -> int:
+        """How many trials stand so."""
+        return sum(one.status == status for one in self.trials)
+
+    @property
+    def finished_text(self) -> str:
+        """How many trials finished: ``5 of 12 trials finished, 7 stopped early``."""
+        stopped = f", {self.count('stopped')} stopped early" if self.count("stopped") else ""
+        return f"{self.count('finished')} of {len(self.trials)} trials finished{stopped}"
+
     @property
     def front(self) -> list[Point]:
         """The feasible points that no other one dominates on validation, by the last objective; of equal points the
@@ -250,8 +260,9 @@ def trial_states(events: pa.Table) -> list[TrialState]:
     """The trials of an event log, by number."""
     last: dict[str, dict[str, Any]] = {}
 
-    def rank(row: Mapping[str, Any]) -> tuple[bool, int, int]:
-        return row["event"] in OVER, row["attempt"], ORDER.index(row["event"])
+    def rank(row: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
+        # Two drivers at once may judge a trial differently at a rung: a finished one has its points.
+        return row["event"] in OVER, row["event"] == "finished", row["attempt"], ORDER.index(row["event"])
 
     for row in sorted(events.to_pylist(), key=rank):
         last[row["trial_id"]] = row

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.search import SEARCHERS, Constraint
+from orchestrator.search.halving import rungs
 
 DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
 OPTIMIZERS = ("adamw", "sgd")
@@ -13,6 +14,7 @@ PRECISIONS = ("auto", "bfloat16", "float32")
 TRACKERS = ("none", "wandb")
 DIRECTIONS = ("max", "min")
 MOST_OBJECTIVES = 4
+EARLY_STOPPING = ("none", "pareto_halving")
 METRICS = (
     "accuracy",
     "coupling",
@@ -225,6 +227,9 @@ class SearchConfig:
     warm_start: tuple[str, ...] = ()
     seed: int = 0
     repeats: int = 1
+    early_stopping: str = "none"
+    reduction: int = 3
+    first_rung: float = 1 / 9
 
     def __post_init__(self) -> None:
         one_of("search.name", self.name, sorted(SEARCHERS))
@@ -249,6 +254,13 @@ class SearchConfig:
                 raise ConfigError(f"search.constraints: {error}") from error
         different = len(set(self.warm_start)) == len(self.warm_start)
         _check("search.warm_start", list(self.warm_start), different, "different sweeps")
+        one_of("search.early_stopping", self.early_stopping, EARLY_STOPPING)
+        try:
+            rungs(1, self.reduction, self.first_rung)
+        except ValueError as error:
+            raise ConfigError(
+                f"search.reduction={self.reduction} search.first_rung={self.first_rung}: {error}"
+            ) from error
 
 
 @dataclass(frozen=True)

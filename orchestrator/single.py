@@ -24,7 +24,7 @@ def train_one(config: Config, console: Console) -> Sweep:
         ConfigError: anything that cannot work, before training starts; or a training that diverged.
     """
     root = usable_root(config.storage)
-    search = dataclasses.replace(config.search, space={}, baselines=(), repeats=1)
+    search = dataclasses.replace(config.search, space={}, baselines=(), repeats=1, early_stopping="none")
     sweep_config = dataclasses.replace(config.sweep, trials=1)
     config = dataclasses.replace(config, storage=root, search=search, sweep=sweep_config)
     data = load_data(config.data)

@@ -1,4 +1,4 @@
-"""The tables: `sweeps`, `trials` (an event log), `epochs` and `points`. They are the truth; everything else is a view.
+"""The tables: `sweeps`, `trials` (an event log), `epochs`, `rungs`, `points`. They are the truth; the rest is a view.
 
 A store has three methods. Rows have deterministic keys, and appending a row whose key is there adds nothing, so
 whoever is not sure that a write went through writes again.
@@ -43,6 +43,23 @@ def _table(key: Sequence[str], *, nullable: Sequence[str] = (), **columns: pa.Da
 
 _TEXT, _INT, _FLOAT, _TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
 
+# Of a point, and of a point at a rung.
+_METRICS = {
+    "accuracy": _FLOAT,
+    "reuse_accuracy": _FLOAT,
+    "reuse_accuracy_error": _FLOAT,  # standard error
+    "reuse_baseline": _FLOAT,  # the whole network with restricted logits, same draw
+    "reuse_subsets": _INT,
+    "reuse_images": _INT,
+    "module_size": _FLOAT,
+    "module_overlap": _FLOAT,
+    "overlap_jaccard": _FLOAT,
+    "kernel_retention": _FLOAT,
+    "flops": _FLOAT,  # module / full model
+    "coupling": _FLOAT,
+    "floored": _INT,  # (class, layer) pairs where the floor acted
+}
+
 TABLES = {
     "sweeps": _table(["sweep_id"], sweep_id=_TEXT, created=_TIME, identity=_TEXT, config=_TEXT, versions=_TEXT),
     "trials": _table(
@@ -51,11 +68,11 @@ TABLES = {
         trial_id=_TEXT,
         number=_INT,
         attempt=_INT,
-        event=_TEXT,  # proposed, started, finished, failed, diverged
+        event=_TEXT,  # proposed, started, finished, failed, diverged, stopped
         time=_TIME,
         coefficients=_TEXT,  # canonical JSON
-        seconds=_FLOAT,  # finished: spent training, over all attempts
-        evaluation_seconds=_FLOAT,  # finished: spent counting and decomposing
+        seconds=_FLOAT,  # finished, stopped: spent training, over all attempts
+        evaluation_seconds=_FLOAT,  # likewise: spent counting and decomposing
         precision=_TEXT,
         reason=_TEXT,
     ),
@@ -82,19 +99,20 @@ TABLES = {
         threshold=_FLOAT,
         level=_FLOAT,
         split=_TEXT,  # validation or test
-        accuracy=_FLOAT,
-        reuse_accuracy=_FLOAT,
-        reuse_accuracy_error=_FLOAT,  # standard error
-        reuse_baseline=_FLOAT,  # the whole network with restricted logits, same draw
-        reuse_subsets=_INT,
-        reuse_images=_INT,
-        module_size=_FLOAT,
-        module_overlap=_FLOAT,
-        overlap_jaccard=_FLOAT,
-        kernel_retention=_FLOAT,
-        flops=_FLOAT,  # module / full model
-        coupling=_FLOAT,
-        floored=_INT,  # (class, layer) pairs where the floor acted
+        **_METRICS,
+    ),
+    "rungs": _table(
+        ["sweep_id", "trial_id", "epoch", "tau", "threshold", "level"],
+        nullable=["tau", "threshold", "level"],
+        sweep_id=_TEXT,
+        trial_id=_TEXT,
+        rung=_INT,
+        fraction=_FLOAT,  # of the training: trials are compared at the same one
+        epoch=_INT,
+        tau=_FLOAT,
+        threshold=_FLOAT,
+        level=_FLOAT,
+        **_METRICS,
     ),
 }
 

@@ -22,6 +22,7 @@ from orchestrator.data import Data
 from orchestrator.decompose import Trained, grid, measure, prepare
 from orchestrator.models import make_model
 from orchestrator.records import trial_event, trial_states, utc_now
+from orchestrator.rungs import Judge, Stopped
 from orchestrator.sections import ConfigError, TrackingConfig
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
@@ -115,7 +116,8 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
     """Run a trial to its end. All workers train and count; the first one decomposes and writes.
 
     A trial that is over already is left alone. A loss that diverges, or a configuration that cannot work, is recorded
-    and returns normally: training again would only tell the same. Anything else that goes wrong is recorded and raised.
+    and returns normally: training again would only tell the same. So is a trial that a rung stops. Anything else that
+    goes wrong is recorded and raised.
     """
     workers = workers or Workers()
     config = trial.config
@@ -143,6 +145,8 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
         checkpoint = trial.file("checkpoint.pt")
         resume = read_checkpoint(files.read(checkpoint), device) if files.exists(checkpoint) else None
         rows = [] if resume is None else resume.rows
+        may_stop = dict(trial.coefficients) not in [dict(one) for one in config.search.baselines]
+        judge = Judge(trial.sweep_id, trial.trial_id, config, may_stop, data, store, precision, workers)
         epochs = train(
             network,
             data.train,
@@ -158,27 +162,30 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
         for epoch in epochs:
             rows = epoch.rows
             if workers.rank == 0:
-                files.write(checkpoint, epoch.checkpoint())
                 tracker.log(epoch.row, step=epoch.row["epoch"])
+            judge(network, epoch.row["epoch"])  # before the checkpoint: a trial that dies here comes here again
+            if workers.rank == 0:
+                files.write(checkpoint, epoch.checkpoint())
             report({"epoch": epoch.row["epoch"], "epochs": config.training.epochs, "loss": epoch.row["loss"]})
         started = time.perf_counter()
         trained = prepare(network, data, config, precision=precision, workers=workers)
         if workers.rank == 0:
             points = _finish(trial, trained, data, files, store, rows)
-            record(
-                "finished",
-                seconds=sum(row["seconds"] for row in rows),
-                evaluation_seconds=time.perf_counter() - started,
-                precision=str(precision).removeprefix("torch."),
-            )
+            record("finished", **_spent(rows, judge.seconds + time.perf_counter() - started, precision))
             files.delete(checkpoint)
             tracker.table("points", POINT_COLUMNS, points)
             tracker.finish({"accuracy": points[0]["accuracy"], "status": "finished"})
+    except Stopped as error:
+        if workers.rank == 0:
+            store.append("epochs", [_keyed(trial, row) for row in rows])
+            record("stopped", reason=str(error), **_spent(rows, judge.seconds, precision))
+            files.delete(checkpoint)
+        tracker.finish({"status": "stopped"})
     except Diverged as error:
         record("diverged", reason=str(error))
         tracker.finish({"status": "diverged"}, failed=True)
     except Exception as error:
-        record("failed", reason=f"{type(error).__name__}: {error}"[:2000])
+        record("failed", reason=f"{type(error).__name__}: {error}".removesuffix(": ")[:2000])
         tracker.finish({"status": "failed"}, failed=True)
         if not isinstance(error, ConfigError):
             raise
@@ -229,6 +236,14 @@ def _finish(
     store.append("epochs", [_keyed(trial, row) for row in epochs])
     store.append("points", [_keyed(trial, row) for row in points])
     return points
+
+
+def _spent(epochs: list[dict[str, Any]], evaluation_seconds: float, precision: torch.dtype) -> dict[str, Any]:
+    return {
+        "seconds": sum(row["seconds"] for row in epochs),
+        "evaluation_seconds": evaluation_seconds,
+        "precision": str(precision).removeprefix("torch."),
+    }
 
 
 def _keyed(trial: Trial, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,12 +70,11 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
 
 
 def _subtitle(sweep: Sweep) -> str:
-    finished = sum(one.status == "finished" for one in sweep.trials)
     seconds = sum(one.seconds or 0 for one in sweep.trials)
     config = sweep.config
     return (
-        f"{config.model.name} on {config.data.name}, method {method_name(config.method)}, {finished} of"
-        f" {len(sweep.trials)} trials finished, {seconds:.0f} s of training, {len(sweep.points)} points"
+        f"{config.model.name} on {config.data.name}, method {method_name(config.method)},"
+        f" {sweep.finished_text}, {seconds:.0f} s of training, {len(sweep.points)} points"
     )
 
 
@@ -139,7 +138,8 @@ def _facts(sweep: Sweep) -> str:
         "taus": ", ".join(f"{tau:g}" for tau in evaluation.taus),
         "thresholds": ", ".join(f"{one:g}" for one in evaluation.thresholds),
         "levels": ", ".join(f"{one:g}" for one in evaluation.levels) or "none",
-        "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}",
+        "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}, early stopping"
+        f" {sweep.config.search.early_stopping}",
         "repeats": "none" if repeats == 1 else f"{repeats} trainings of each set of coefficients",
     }
     rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items())

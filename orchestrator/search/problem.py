@@ -107,7 +107,8 @@ class History:
 
     Attributes:
         trials: trial_id, number, status, reason, and a column for each coefficient. Numbers below 0 are of trials of
-            earlier sweeps (a warm start).
+            earlier sweeps (a warm start). A stopped one did not fail: others were better early in their training, and
+            nothing else is known of it.
         points: validation points of finished trials: trial_id, and a column for each coefficient, free parameter and
             metric, by their names.
     """

@@ -81,6 +81,9 @@ WRONG = {
     "search.space.epochs={low: 1.5, high: 3, integer: true}": "between whole numbers",
     "search.baselines=[{epochs: 2.5}]": "search.space.epochs=2.5 must be of type int",
     "search.seed=-1": "search.seed=-1",
+    "search.early_stopping=asha": "search.early_stopping='asha' is not known; known: none, pareto_halving",
+    "search.reduction=1": "search.reduction=1 .*must be at least 2",
+    "search.first_rung=1": "search.first_rung=1.0: .*a fraction of the training",
     "training.batch_size=1": "every worker needs two samples a batch",
     "search.space.alpha.low=20": "low must be below high",
     "search.space.delta={low: 0, high: 1}": "search.space.delta is no key of method, training or model",
@@ -134,7 +137,7 @@ def test_cfg_prints_the_resolved_configuration(capsys):
     assert "${" not in printed
 
 
-def test_budget_objectives_tracking_and_concurrency_are_no_part_of_the_identity():
+def test_budget_early_stopping_objectives_tracking_and_concurrency_are_no_part_of_the_identity():
     def hashed(*overrides):
         return identity_hash(identity(load_config(overrides)))
 
@@ -148,6 +151,7 @@ def test_budget_objectives_tracking_and_concurrency_are_no_part_of_the_identity(
         "storage=/x",
         "search.objectives.accuracy=max",
     ]
+    same += ["search.early_stopping=pareto_halving", "search.reduction=4", "search.first_rung=0.5"]
     assert {hashed(one) for one in [*same, "data.root=/x", "training.cpus_per_worker=2"]} == {base}
     different = ["training.epochs=31", "method.alpha=2", "model.hidden=[32]", "data.seed=1", "search.seed=1"]
     different += ["search.space.alpha.low=0.2", "evaluation.taus=[0.5]", "evaluation.levels=[0.1]"]

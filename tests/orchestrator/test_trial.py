@@ -4,6 +4,7 @@ import dataclasses
 from datetime import UTC, datetime
 
 import pytest
+import torch
 import wandb
 import wandb.errors
 
@@ -103,6 +104,20 @@ def test_a_diverged_trial_is_recorded_and_not_tried_again(prepared):
     run_trial(trial, data, report=lambda _: None)
     assert events(store) == [(1, "diverged"), (1, "started")]
     assert "the loss is" in read_sweep(store, "s").trials[0].reason
+
+
+@pytest.mark.parametrize("fault", [2, 5])
+def test_memory_that_runs_out_is_recorded_and_raised_to_be_tried_again(prepared, fault):
+    model = ("model=own", "model.name=tests.faults.nets:Faulty", f"model.fault={fault}")
+    trial, data, store = prepared("tracking=none", *model)
+    with pytest.raises((MemoryError, torch.cuda.OutOfMemoryError)):
+        run_trial(trial, data, report=lambda _: None)
+    assert events(store) == [(1, "failed"), (1, "started")]
+    reason = {
+        2: "MemoryError: no memory for the gradient",
+        5: "OutOfMemoryError: CUDA out of memory. Tried to allocate 1 TiB",
+    }
+    assert read_sweep(store, "s").trials[0].reason == reason[fault]
 
 
 def test_two_drivers_at_once_propose_the_same_trials(prepared):
