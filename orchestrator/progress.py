@@ -49,7 +49,10 @@ class Progress(Callback):
         self._sweep, self._budget, self._done_before = sweep, config.sweep.trials, over
         self._started = self._clock()
         say = self._console.print
-        say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={config.search.name}")
+        search = config.search
+        say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={search.name}")
+        reference = ", ".join(f"{name} {search.reference[name]:g}" for name in search.objectives)
+        say(f"hypervolume up to the reference point {reference}", highlight=False)
         say(f"storage {config.storage}   tracking {describe_tracking(config)}", markup=False)
         if over >= self._budget:
             say(f"all {self._budget} trials are in the tables already; nothing to train")

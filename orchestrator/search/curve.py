@@ -50,7 +50,7 @@ class CurveSearcher:
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
         """The coefficients whose surface is expected to add most to the front of all that is known and under way."""
         known = read_surfaces(self.problem, history)
-        if number < self.start or len(known.x_ND) < 2:
+        if max(number, len(known.x_ND)) < self.start or len(known.x_ND) < 2:
             return self.quasi_random.propose(history, pending, number)
         reference_M = self._reference(known)
         rng = np.random.default_rng([self.problem.seed, number])

@@ -12,7 +12,7 @@ SWEEP = (
     "experiment=digits",
     "training.epochs=1",
     "sweep.concurrency=1",
-    "search=optuna_tpe",
+    "search=curve",
     "search.baselines=[]",
     "search.space.optimizer={choices: [sgd, adamw]}",
     "search.objectives.flops=min",
@@ -38,7 +38,7 @@ def storage(swept):
 
 
 def test_an_extended_sweep_proposes_what_the_uninterrupted_one_does(storage):
-    """From the second trial on TPE proposes: the warm start's trials count as a start."""
+    """The last two are chosen: the trials of the warm start count as a start."""
     whole, parts = (read_sweep(DeltaStore(str(storage)), name) for name in ("whole", "parts"))
     assert [one.coefficients for one in whole.trials] == [one.coefficients for one in parts.trials]
     assert len(whole.trials) == 4
