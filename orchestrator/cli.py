@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.config import Config, compose_config, override_config, parse_config, render_config
-from orchestrator.records import POINT_NAME, Sweep, read_sweep
+from orchestrator.records import read_sweep
+from orchestrator.results import POINT_NAME, Sweep
 from orchestrator.sections import ConfigError
 from orchestrator.storage import Files, resolve_root
 from orchestrator.store import DeltaStore

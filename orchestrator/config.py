@@ -4,14 +4,9 @@ Whatever is wrong becomes a :class:`ConfigError` of one line that names the key,
 """
 
 import dataclasses
-import hashlib
-import json
-import math
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -23,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moda_core.methods import METHODS, Method
 from orchestrator.models import check_model_name, model_options
+from orchestrator.parsing import as_plain, build, typed
 from orchestrator.search import Coefficients
 from orchestrator.sections import (
     ConfigError,
@@ -36,9 +32,6 @@ from orchestrator.sections import (
     TrainingConfig,
     one_of,
 )
-
-# Of an identity, at these values: sweeps from before there were such keys record none.
-LEFT_OUT: dict[tuple[str, str], Any] = {("evaluation", "levels"): [], ("training", "optimizer"): "sgd"}
 
 
 @dataclass(frozen=True)
@@ -152,19 +145,19 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
         raise ConfigError(f"keys {absent} are missing")
     search = dict(plain["search"])
     search["space"] = {
-        key: _build(Dimension, value, f"search.space.{key}") for key, value in (search.get("space") or {}).items()
+        key: build(Dimension, value, f"search.space.{key}") for key, value in (search.get("space") or {}).items()
     }
     search["baselines"] = tuple(dict(one) for one in search.get("baselines") or ())
     return Config(
         model=_model(plain["model"]),
-        data=_build(DataConfig, plain["data"], "data"),
+        data=build(DataConfig, plain["data"], "data"),
         method=_method(plain["method"]),
-        training=_build(TrainingConfig, plain["training"], "training"),
-        evaluation=_build(EvaluationConfig, plain["evaluation"], "evaluation"),
-        search=_build(SearchConfig, search, "search"),
-        sweep=_build(SweepConfig, plain["sweep"], "sweep"),
-        tracking=_build(TrackingConfig, plain["tracking"], "tracking"),
-        storage=_typed("storage", plain["storage"], str),
+        training=build(TrainingConfig, plain["training"], "training"),
+        evaluation=build(EvaluationConfig, plain["evaluation"], "evaluation"),
+        search=build(SearchConfig, search, "search"),
+        sweep=build(SweepConfig, plain["sweep"], "sweep"),
+        tracking=build(TrackingConfig, plain["tracking"], "tracking"),
+        storage=typed("storage", plain["storage"], str),
     )
 
 
@@ -198,7 +191,7 @@ def corners(search: SearchConfig) -> list[Coefficients]:
 
 def to_plain(config: Config) -> dict[str, Any]:
     """The configuration as plain data that :func:`parse_config` reads back."""
-    plain: dict[str, Any] = _as_plain(config)
+    plain: dict[str, Any] = as_plain(config)
     plain["model"] = {"name": config.model.name, **plain["model"]["options"]}
     plain["method"] = {"name": method_name(config.method), **plain["method"]}
     return plain
@@ -209,48 +202,12 @@ def method_name(method: Method) -> str:
     return next(name for name, kind in METHODS.items() if kind is type(method))
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """What makes a sweep the sweep it is: neither budget nor objectives, nor where and how it runs.
-
-    Early stopping is budget: which trials are trained to the end, not what a training gives.
-    """
-    plain = to_plain(config)
-    if config.training.init_from is not None:  # by content: the same weights may lie elsewhere tomorrow
-        plain["training"]["init_from"] = _file_hash(config.training.init_from)
-    for (section, key), value in LEFT_OUT.items():
-        if plain[section][key] == value:
-            del plain[section][key]
-    plain["search"]["space"] = {key: one.stated for key, one in config.search.space.items()}
-    repeats = {"repeats": config.search.repeats} if config.search.repeats > 1 else {}  # as before there were repeats
-    sweep = config.sweep
-    parent = {"confirms": sweep.confirms, "chosen": list(sweep.chosen)} if sweep.confirms else {}
-    elsewhere = ("cpus_per_worker", "gpus_per_worker", "max_failures")
-    return {
-        "model": plain["model"],
-        "data": {key: value for key, value in plain["data"].items() if key not in ("root", "download")},
-        "method": plain["method"],
-        "training": {key: value for key, value in plain["training"].items() if key not in elsewhere},
-        "evaluation": plain["evaluation"],
-        "space": plain["search"]["space"],
-        "baselines": plain["search"]["baselines"],
-        "seed": plain["search"]["seed"],
-        **repeats,
-        **parent,
-    }
-
-
-def identity_hash(identity: Mapping[str, Any]) -> str:
-    """Eight hex digits of the canonical JSON."""
-    text = json.dumps(identity, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
 def _as_field(kind: Any, key: str, value: Any) -> Any:
     """A coefficient as the type of the field that it is for: 30.0 epochs of a YAML list are 30."""
     hint = typing.get_type_hints(kind)[key]
     if hint is int and isinstance(value, float) and value.is_integer():
         value = int(value)
-    return _typed(f"search.space.{key}", value, hint)
+    return typed(f"search.space.{key}", value, hint)
 
 
 def _means_whole(dimension: Dimension, value: Any) -> bool:
@@ -259,15 +216,8 @@ def _means_whole(dimension: Dimension, value: Any) -> bool:
     return whole and isinstance(value, float) and value.is_integer()
 
 
-def _file_hash(path: str) -> str:
-    try:
-        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
-    except OSError as error:
-        raise ConfigError(f"training.init_from={path}: cannot be read: {error.strerror}") from error
-
-
 def _model(value: Any) -> ModelConfig:
-    options = dict(_typed("model", value, dict))
+    options = dict(typed("model", value, dict))
     name = options.pop("name", None)
     try:
         check_model_name(name)
@@ -284,73 +234,11 @@ def _field_names(section: Any) -> list[str]:
 
 
 def _method(value: Any) -> Method:
-    options = dict(_typed("method", value, dict))
+    options = dict(typed("method", value, dict))
     name = options.pop("name", None)
     one_of("method.name", name, sorted(METHODS))
-    method: Method = _build(METHODS[name], options, "method")
+    method: Method = build(METHODS[name], options, "method")
     return method
-
-
-def _build(kind: Any, value: Any, path: str) -> Any:
-    """A dataclass from a mapping; unknown keys, missing keys and wrong types are named."""
-    value = _typed(path, value, dict)
-    hints = typing.get_type_hints(kind)
-    fields = {one.name: one for one in dataclasses.fields(kind)}
-    if unknown := sorted(set(value) - set(fields)):
-        raise ConfigError(f"{path}.{unknown[0]} is no key; known: {', '.join(sorted(fields)) or 'none'}")
-    arguments = {key: _typed(f"{path}.{key}", one, hints[key]) for key, one in value.items()}
-    required = [
-        name
-        for name, one in fields.items()
-        if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
-    ]
-    if absent := [name for name in required if name not in arguments]:
-        raise ConfigError(f"{path}.{absent[0]} is missing; set it, {path}.{absent[0]}=...")
-    try:
-        return kind(**arguments)
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _typed(path: str, value: Any, kind: Any) -> Any:
-    """``value`` as the type that the field declares, or an error that names both."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        if value is None and type(None) in arguments:
-            return None
-        kinds = [one for one in arguments if one is not type(None)]
-        return _typed(path, value, next((one for one in kinds if type(value) is one), kinds[0]))
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path}={value!r} must be a list")
-        return tuple(_typed(f"{path}[{index}]", one, arguments[0]) for index, one in enumerate(value))
-    if origin is not None:  # a mapping
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{path}={value!r} must be a mapping")
-        return {key: _typed(f"{path}.{key}", one, arguments[1]) for key, one in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if kind is str and isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)  # class names such as 3
-    if kind is Any:
-        return value
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{path}={value!r} must be of type {kind.__name__}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{path}={value} must be a finite number")
-    return value
-
-
-def _as_plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {one.name: _as_plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _as_plain(one) for key, one in value.items()}
-    if isinstance(value, tuple | list):
-        return [_as_plain(one) for one in value]
-    return value
 
 
 def _addable(override: str) -> str:

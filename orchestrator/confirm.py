@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from orchestrator.config import Config, identity, identity_hash, override_config
+from orchestrator.config import Config, override_config
 from orchestrator.confirmation import Confirmation, without_seed
+from orchestrator.identity import identity, identity_hash
 from orchestrator.progress import Progress
-from orchestrator.records import Point, Sweep
 from orchestrator.registry import data_here
+from orchestrator.results import Point, Sweep
 from orchestrator.sections import ConfigError
 from orchestrator.sweep import run_sweep
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from orchestrator import pareto
 from orchestrator.config import to_plain
-from orchestrator.records import Point, Sweep, read_sweep
+from orchestrator.records import read_sweep
+from orchestrator.results import Point, Sweep
 from orchestrator.store import ResultStore
 
 

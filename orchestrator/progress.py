@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.config import Config
-from orchestrator.records import OVER, Sweep
 from orchestrator.report.terminal import coefficients_text, front_table
+from orchestrator.results import OVER, Sweep
 from orchestrator.tracking import describe_tracking
 
 LOG_SECONDS = 15.0  # between lines of mere progress in a log

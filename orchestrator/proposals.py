@@ -4,7 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from orchestrator.config import Config
-from orchestrator.records import Sweep, history, read_sweep, trial_event, trial_states, utc_now
+from orchestrator.records import history, read_sweep, trial_event, trial_states, utc_now
+from orchestrator.results import Sweep
 from orchestrator.search import Coefficients, Problem, Searcher, make_searcher
 from orchestrator.search.problem import Grid
 from orchestrator.sections import EvaluationConfig

@@ -21,7 +21,8 @@ from moda_core.module_file import write_whole
 from orchestrator.config import to_plain
 from orchestrator.data import load_data
 from orchestrator.decompose import choice_masks
-from orchestrator.records import Point, Sweep, package_versions
+from orchestrator.records import package_versions
+from orchestrator.results import Point, Sweep
 from orchestrator.sections import ConfigError, DataConfig
 from orchestrator.storage import Files
 from orchestrator.trial import Trial, load_trained

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a sweep's points are made here and there
-    from orchestrator.records import Point
+    from orchestrator.results import Point
 
 
 def mean_points(points: Sequence[Point], repeats: int, objectives: Sequence[str]) -> list[Point]:

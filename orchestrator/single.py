@@ -10,7 +10,8 @@ from orchestrator.cluster import concurrent_trials, connected
 from orchestrator.config import Config
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
-from orchestrator.records import Sweep, claim_sweep, read_sweep, trial_event, utc_now
+from orchestrator.records import claim_sweep, read_sweep, trial_event, utc_now
+from orchestrator.results import Sweep
 from orchestrator.sections import ConfigError
 from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore

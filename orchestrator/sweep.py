@@ -23,14 +23,9 @@ from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
 from orchestrator.progress import Progress
 from orchestrator.proposals import Proposals
-from orchestrator.records import (
-    Point,
-    Sweep,
-    claim_sweep,
-    name_sweep,
-    utc_now,
-)
+from orchestrator.records import claim_sweep, name_sweep, utc_now
 from orchestrator.report.pairs import objectives_figure
+from orchestrator.results import Point, Sweep
 from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore
 from orchestrator.tracking import make_tracker

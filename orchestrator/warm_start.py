@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.config import Config, identity
-from orchestrator.records import Point, difference, read_sweep
+from orchestrator.config import Config
+from orchestrator.identity import difference, identity
+from orchestrator.records import read_sweep
+from orchestrator.results import Point
 from orchestrator.search import Coefficients
 from orchestrator.sections import ConfigError, Dimension
 from orchestrator.store import ResultStore

@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 from rich.table import Table
 
 from orchestrator.confirmation import Confirmation
-from orchestrator.records import Point
 from orchestrator.report.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
 from orchestrator.report.terminal import METRIC_TITLES, coefficients_text, number_text
+from orchestrator.results import Point
 
 HEAD = ("", "point", "coefficients", "", "the sweep said", "fresh seeds say", "difference", "on test")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from orchestrator.records import Point, Sweep
 from orchestrator.report.terminal import METRIC_TITLES, SHOWN, coefficients_text, number_text
+from orchestrator.results import Point, Sweep
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
 OTHER_METRICS = [name for name in METRIC_TITLES if name not in SHOWN]

@@ -6,7 +6,6 @@ from typing import Any
 
 from orchestrator.config import method_name
 from orchestrator.confirmation import Confirmation
-from orchestrator.records import Point, Sweep
 from orchestrator.report.confirmed import confirmation_html
 from orchestrator.report.figures import curves_figure, levels_figure
 from orchestrator.report.pairs import objectives_figure
@@ -19,6 +18,7 @@ from orchestrator.report.terminal import (
     shown_metrics,
     value_text,
 )
+from orchestrator.results import Point, Sweep
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }

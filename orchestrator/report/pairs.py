@@ -6,9 +6,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from orchestrator.records import Point, Sweep
 from orchestrator.report.figures import BASELINE, FRONT, LOG_AXIS, TEST, background, front_figure, hover_text
 from orchestrator.report.terminal import METRIC_TITLES
+from orchestrator.results import Point, Sweep
 
 NAMED = {"best": "star", "knee": "diamond"}
 LOGARITHMIC = ("flops", "module_size")  # from a hundredth to the whole, and never 0

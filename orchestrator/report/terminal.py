@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moda_core import ReplacementAccuracy
-from orchestrator.records import POINT_NAME, Point, Sweep
+from orchestrator.results import POINT_NAME, Point, Sweep
 from orchestrator.search import Constraint
 
 METRIC_TITLES = {

@@ -8,7 +8,8 @@ import torch
 
 from moda_core import load_modules
 from moda_core.manifest import MANIFEST
-from orchestrator.config import identity, load_config
+from orchestrator.config import load_config
+from orchestrator.identity import identity
 from orchestrator.records import read_sweep
 from orchestrator.registry import set_name
 from orchestrator.search import Problem, make_searcher

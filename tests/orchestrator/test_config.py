@@ -11,14 +11,13 @@ from orchestrator.config import (
     check_space,
     compose_config,
     corners,
-    identity,
-    identity_hash,
     load_config,
     override_config,
     parse_config,
     render_config,
     to_plain,
 )
+from orchestrator.identity import identity, identity_hash
 from orchestrator.sections import ConfigError
 
 SWEEPS = Path(str(resources.files("sweeps")))

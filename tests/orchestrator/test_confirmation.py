@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from orchestrator import pareto
-from orchestrator.config import identity, parse_config, to_plain
+from orchestrator.config import parse_config, to_plain
 from orchestrator.confirm import Request, chosen_points, confirming
 from orchestrator.confirmation import Confirmation, compare, confirmations
+from orchestrator.identity import identity
 from orchestrator.records import canonical, claim_sweep, read_sweep, utc_now
 from orchestrator.report.confirmed import confirmation_lines, confirmation_rows
 from orchestrator.sections import ConfigError

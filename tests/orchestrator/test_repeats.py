@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from orchestrator.choice import Choice
-from orchestrator.config import identity, load_config
+from orchestrator.config import load_config
+from orchestrator.identity import identity
 from orchestrator.proposals import Proposals
-from orchestrator.records import Point, TrialState, canonical, claim_sweep, read_sweep, utc_now
+from orchestrator.records import canonical, claim_sweep, read_sweep, utc_now
 from orchestrator.repeats import mean_points
 from orchestrator.report.figures import curves_figure, front_figure
 from orchestrator.report.page import render_report
 from orchestrator.report.terminal import front_table
+from orchestrator.results import Point, TrialState
 from orchestrator.search import Problem, make_searcher
 from orchestrator.sections import ConfigError
 from orchestrator.store import DeltaStore

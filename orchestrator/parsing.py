@@ -1,0 +1,72 @@
+"""Plain data into frozen dataclasses and back, with errors that name the key, the value and what would be right."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.sections import ConfigError
+
+
+def build(kind: Any, value: Any, path: str) -> Any:
+    """A dataclass from a mapping; unknown keys, missing keys and wrong types are named."""
+    value = typed(path, value, dict)
+    hints = typing.get_type_hints(kind)
+    fields = {one.name: one for one in dataclasses.fields(kind)}
+    if unknown := sorted(set(value) - set(fields)):
+        raise ConfigError(f"{path}.{unknown[0]} is no key; known: {', '.join(sorted(fields)) or 'none'}")
+    arguments = {key: typed(f"{path}.{key}", one, hints[key]) for key, one in value.items()}
+    required = [
+        name
+        for name, one in fields.items()
+        if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+    ]
+    if absent := [name for name in required if name not in arguments]:
+        raise ConfigError(f"{path}.{absent[0]} is missing; set it, {path}.{absent[0]}=...")
+    try:
+        return kind(**arguments)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def typed(path: str, value: Any, kind: Any) -> Any:
+    """``value`` as the type that the field declares, or an error that names both."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        if value is None and type(None) in arguments:
+            return None
+        kinds = [one for one in arguments if one is not type(None)]
+        return typed(path, value, next((one for one in kinds if type(value) is one), kinds[0]))
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path}={value!r} must be a list")
+        return tuple(typed(f"{path}[{index}]", one, arguments[0]) for index, one in enumerate(value))
+    if origin is not None:  # a mapping
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path}={value!r} must be a mapping")
+        return {key: typed(f"{path}.{key}", one, arguments[1]) for key, one in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is str and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # class names such as 3
+    if kind is Any:
+        return value
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{path}={value!r} must be of type {kind.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path}={value} must be a finite number")
+    return value
+
+
+def as_plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {one.name: as_plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: as_plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [as_plain(one) for one in value]
+    return value
