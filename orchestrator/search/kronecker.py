@@ -24,8 +24,8 @@ from torch import Tensor
 
 # Normal priors of the logarithms (of the logit, for `shared`): mean, standard deviation, and the bounds of the search.
 # Lengths as in Hvarfner et al. (2024), for D dimensions; sides of the unit cube.
-_SCALE, _INTERACTION, _SHARED = (0.0, 2.0, -4.0, 9.0), (0.0, 2.0, -4.0, 9.0), (-1.0, 1.5, -6.0, 4.0)
-_TRIAL_NOISE, _VALUE_NOISE = (-9.0, 3.0, -18.0, 1.0), (-12.0, 3.0, -18.0, 1.0)
+_SCALE, _INTERACTION, _SHARED = (0.0, 1.0, -4.0, 9.0), (0.0, 1.0, -4.0, 9.0), (-1.0, 1.5, -6.0, 4.0)
+_TRIAL_NOISE, _VALUE_NOISE = (-9.0, 2.0, -18.0, 1.0), (-12.0, 3.0, -18.0, 1.0)
 _LENGTH_BOUNDS = (math.log(0.05), math.log(50.0))
 _START = (-0.7, 0.0, 0.0, -1.0, -6.0, -8.0)  # of lengths, scale, interaction, shared, trial noise, value noise
 _JITTER = 1e-7
