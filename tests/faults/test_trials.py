@@ -50,6 +50,7 @@ def test_the_others_go_on_and_the_sweep_says_what_failed(tmp_path):
     assert "Traceback" not in done.stdout  # Ray tells them on stderr
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_tried_again_now_and_by_the_next_sweep(tmp_path):
     done, found, events = sweep(tmp_path, EXITED, MEMORY, max_failures=1)
     assert done.returncode == 1, done.stderr + done.stdout  # nothing finished

@@ -16,6 +16,8 @@ from orchestrator.store import DeltaStore
 from tests.integration.sweeps import ROOT, run_moda
 from tests.integration.test_resume import until
 
+pytestmark = pytest.mark.slow
+
 SWEEP = ("experiment=digits", "sweep.name=twice", "sweep.trials=5", "search.repeats=2", "training.epochs=1")
 CONFIRM = ("confirm", "twice", "--seeds", "2", "--points", "0/0.5", "0/0.9/0.1", "2/0.5", "training.epochs=2")
 
