@@ -18,7 +18,10 @@ from orchestrator.store import ResultStore
 
 # How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.
 ORDER = ("proposed", "started", "failed", "diverged", "stopped", "finished")
-PACKAGES = ("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb")
+PACKAGES = (
+    *("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb"),
+    *("botorch", "moocore", "optuna", "scipy"),  # proposals
+)
 
 
 def name_sweep(store: ResultStore, config: Config, *, prefix: str) -> str:

@@ -25,7 +25,7 @@ from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces
 
 Floats = npt.NDArray[np.float64]
 
-DRAWS = 64
+DRAWS, DRAWS_OF_MANY = 64, 16  # with two objectives, and with more, whose hypervolume takes longer
 CAUTION = 0.5  # draws deviate from their mean by that much of what they would: found better on known fronts
 SPREAD, NEAR = 128, 64  # candidates: quasi-random ones, and ones near the trials on the front
 ROUNDS, TOP, AROUND = 3, 8, 12  # then, in each round, the best ones and some around each, ever nearer
@@ -120,7 +120,8 @@ class CurveSearcher:
 
         x_TD = torch.from_numpy(np.concatenate([pending_HD, candidates_CD]))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        drawn = [model.draws(x_TD, DRAWS, generator).numpy() for model in self._models(known)]
+        count = DRAWS if len(reference_M) == 2 else DRAWS_OF_MANY
+        drawn = [model.draws(x_TD, count, generator).numpy() for model in self._models(known)]
         drawn = [one.mean(0) + CAUTION * (one - one.mean(0)) for one in drawn]
         costs_STGM = np.where(
             self._feasible(np.stack(drawn, -1))[..., None], self._costs(np.stack(drawn, -1)), reference_M
@@ -129,8 +130,8 @@ class CurveSearcher:
         others_PM = np.where(self._feasible(known.others_PV)[:, None], self._costs(known.others_PV), reference_M)
         archive_SPM = np.concatenate(
             [
-                costs_STGM[:, :archive].reshape(DRAWS, -1, len(reference_M)),
-                np.broadcast_to(others_PM, (DRAWS, *others_PM.shape)),
+                costs_STGM[:, :archive].reshape(count, -1, len(reference_M)),
+                np.broadcast_to(others_PM, (count, *others_PM.shape)),
             ],
             1,
         )

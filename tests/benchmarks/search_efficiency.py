@@ -36,7 +36,6 @@ from search_problems import PROBLEMS, KnownProblem
 from orchestrator.pareto import hypervolume
 from orchestrator.search import SEARCHERS, History, make_searcher
 
-PLANNED = ("curve",)  # named here so that a table without it says so
 TOLERANCE = 1e-5  # of the known hypervolumes, which are given to six digits
 
 Point = dict[str, float]
@@ -206,9 +205,6 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     arguments = parse()
-    for name in PLANNED:
-        if name not in SEARCHERS:
-            print(f"searcher {name!r} is not there yet", file=sys.stderr)
     searchers = list(arguments.searchers)
     if "ax" in searchers and importlib.util.find_spec("ax") is None:
         print("ax is left out: pip install -e '.[bench]'", file=sys.stderr)
