@@ -128,8 +128,9 @@ def _front(config: Config, options: argparse.Namespace, console: Console) -> Non
     sweep = _read(config, options)
     if not sweep.front:
         raise ConfigError(sweep.why_no_front)
+    confirmed = confirmations(DeltaStore(resolve_root(config.storage)), sweep)
     console.print(front_table(sweep, title=f"the front of {sweep.sweep_id}"))
-    for one in confirmations(DeltaStore(resolve_root(config.storage)), sweep):
+    for one in confirmed:
         now = one.name("best")
         console.print(
             f"confirmed by {one.sweep.sweep_id}: {len(one.told)} points with fresh seeds, best of them {now.label};"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.dataset as pads
 from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -175,8 +176,9 @@ class DeltaStore:
             found = DeltaTable(f"{self._root}/{table}")
         except TableNotFoundError:
             return schema.empty_table()
-        filters = None if sweep_id is None else [("sweep_id", "=", sweep_id)]
-        rows = found.to_pyarrow_table(filters=filters)
+        chosen = None if sweep_id is None else pads.field("sweep_id") == sweep_id
+        # One thread: a process that ended right after a read was aborted now and then, by Arrow's threads at its exit.
+        rows = found.to_pyarrow_dataset().to_table(filter=chosen, use_threads=False)
         for name in set(schema.names) - set(rows.schema.names):  # written before there was such a column
             rows = rows.append_column(name, pa.nulls(len(rows)))
         return rows.select(schema.names).cast(schema)

@@ -13,6 +13,7 @@ from orchestrator.config import load_config
 from orchestrator.data import load_data
 from orchestrator.proposals import Proposals
 from orchestrator.records import claim_sweep, read_sweep
+from orchestrator.search import History
 from orchestrator.store import DeltaStore
 from orchestrator.trial import Trial, run_trial
 
@@ -133,6 +134,6 @@ def test_the_order_in_which_a_space_is_written_changes_nothing(prepared):
         space = {name: trial.config.search.space[name] for name in names}
         search = dataclasses.replace(trial.config.search, space=space)
         config = dataclasses.replace(trial.config, search=search)
-        return Proposals(config, f"s-{names[0]}", store).searcher.propose(None, [], 3)
+        return Proposals(config, f"s-{names[0]}", store).searcher.propose(History(), [], 3)
 
     assert proposed(["alpha", "beta", "gamma"]) == proposed(["gamma", "alpha", "beta"])
