@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from orchestrator.config import Config
 from orchestrator.records import history, read_sweep, trial_event, trial_states, utc_now
-from orchestrator.results import Sweep
+from orchestrator.results import Sweep, TrialState
 from orchestrator.search import Coefficients, Problem, Searcher, make_searcher
 from orchestrator.search.problem import Grid
 from orchestrator.sections import EvaluationConfig
@@ -23,7 +23,7 @@ class Proposals:
     store: DeltaStore
 
     def __post_init__(self) -> None:
-        states = trial_states(self.store.read("trials", self.sweep_id))
+        states = self._states().values()
         self.again = [one for one in states if not one.is_over and one.number < self.config.sweep.trials]
         self.next_number = 1 + max((one.number for one in states), default=-1)
         self.missing = len(self.again) + max(0, self.config.sweep.trials - self.next_number)
@@ -59,27 +59,29 @@ class Proposals:
         if place < len(baselines):
             coefficients: Coefficients = dict(baselines[place])
         elif repeat > 0:
-            coefficients = next(one.coefficients for one in self.sweep().trials if one.number == number - repeat)
+            coefficients = next(one.coefficients for one in self._states().values() if one.number == number - repeat)
         else:
             known = history(self.sweep(), self.earlier)
             coefficients = self.searcher.propose(known, list(self.pending.values()), place - len(baselines))
         trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
         self.store.append("trials", [trial_event(self.sweep_id, trial, "proposed", attempt=0, now=utc_now())])
-        states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
-        self.pending[trial.trial_id] = states[trial.trial_id].coefficients
-        return number, states[trial.trial_id].coefficients
+        recorded = self._states()[trial.trial_id].coefficients
+        self.pending[trial.trial_id] = recorded
+        return number, recorded
 
     def over(self, number: int, coefficients: Coefficients, *, died: bool) -> None:
         """A trial ended. One whose process died without a word gets its event here."""
         trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
         self.pending.pop(trial.trial_id, None)
         if died:
-            states = {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
-            if states[trial.trial_id].status == "started":
+            state = self._states()[trial.trial_id]
+            if state.status == "started":
                 reason = "its process died (it crashed, was killed for want of memory, or lost its node)"
-                attempt = states[trial.trial_id].attempt
-                event = trial_event(self.sweep_id, trial, "failed", attempt=attempt, now=utc_now(), reason=reason)
+                event = trial_event(self.sweep_id, trial, "failed", attempt=state.attempt, now=utc_now(), reason=reason)
                 self.store.append("trials", [event])
+
+    def _states(self) -> dict[str, TrialState]:
+        return {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
 
 
 def _free(config: EvaluationConfig) -> list[Grid]:

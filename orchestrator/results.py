@@ -104,7 +104,7 @@ class Sweep:
         """
         return [[_metric(point, name) for name in self.config.search.objectives] for point in points]
 
-    @property
+    @cached_property
     def feasible(self) -> list[Point]:
         """The points that meet every constraint."""
         asked = [Constraint.parse(text) for text in self.config.search.constraints]
@@ -157,7 +157,7 @@ class Sweep:
         stopped = f", {self.count('stopped')} stopped early" if self.count("stopped") else ""
         return f"{self.count('finished')} of {len(self.trials)} trials finished{stopped}"
 
-    @property
+    @cached_property
     def front(self) -> list[Point]:
         """The feasible points that no other one dominates on validation, by the last objective; of equal points the
         first stays."""

@@ -44,7 +44,7 @@ class CurveSearcher:
         self.start = max(4, len(problem.space) + 1)
         self.metrics = metrics(problem)
         self.constraints = [Constraint.parse(text) for text in problem.constraints]
-        self.categorical = ["choices" in one and bool(one["choices"]) for one in problem.space.values()]
+        self.categorical = [bool(one.get("choices")) for one in problem.space.values()]
         self._fitted: dict[str, Any] = {}  # by a hash of the data; nothing else is remembered
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
@@ -122,10 +122,8 @@ class CurveSearcher:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         count = DRAWS if len(reference_M) == 2 else DRAWS_OF_MANY
         drawn = [model.draws(x_TD, count, generator).numpy() for model in self._models(known)]
-        drawn = [one.mean(0) + CAUTION * (one - one.mean(0)) for one in drawn]
-        costs_STGM = np.where(
-            self._feasible(np.stack(drawn, -1))[..., None], self._costs(np.stack(drawn, -1)), reference_M
-        )
+        values_STGV = np.stack([one.mean(0) + CAUTION * (one - one.mean(0)) for one in drawn], -1)
+        costs_STGM = np.where(self._feasible(values_STGV)[..., None], self._costs(values_STGV), reference_M)
         archive = len(known.x_ND) + len(pending_HD)
         others_PM = np.where(self._feasible(known.others_PV)[:, None], self._costs(known.others_PV), reference_M)
         archive_SPM = np.concatenate(
@@ -167,8 +165,7 @@ class CurveSearcher:
         """Which (..., V) values meet every constraint."""
         met = np.ones(values.shape[:-1], dtype=bool)
         for one in self.constraints:
-            value = values[..., self.metrics.index(one.metric)]
-            met &= value >= one.bound if one.at_least else value <= one.bound
+            met &= one.met(values[..., self.metrics.index(one.metric)])
         return met
 
     def _rounded(self, coefficients: Coefficients) -> Coefficients:

@@ -38,8 +38,8 @@ class Constraint:
         except ValueError:
             raise ValueError(f"constraint {text!r} must read like 'accuracy >= 0.9' or 'module_size <= 0.2'") from None
 
-    def met(self, value: float) -> bool:
-        """Whether a value meets it."""
+    def met(self, value: Any) -> Any:
+        """Whether a value meets it, or which values of an array do."""
         return value >= self.bound if self.at_least else value <= self.bound
 
 

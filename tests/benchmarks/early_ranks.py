@@ -11,7 +11,6 @@ Time: three minutes for digits on one core, 20 for Fashion-MNIST (2,000 images).
 """
 
 import argparse
-import dataclasses
 import math
 import time
 
@@ -55,7 +54,7 @@ def trained(config, count):
     data = load_data(config.data)
     precision = choose_precision(config.training.precision, torch.device("cpu"))
     search = config.search
-    space = {key: dataclasses.asdict(one) for key, one in sorted(search.space.items())}
+    space = {key: one.stated for key, one in sorted(search.space.items())}
     searcher = make_searcher("sobol", Problem(space, {}, search.objectives, seed=search.seed))
     ends = [*(rung.epoch for rung in rungs_of(search, config.training.epochs)), config.training.epochs]
     surfaces = {epoch: {} for epoch in [*ends, FINAL]}
