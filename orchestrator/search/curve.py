@@ -29,14 +29,15 @@ DRAWS, DRAWS_OF_MANY = 64, 16  # with two objectives, and with more, whose hyper
 CAUTION = 0.5  # draws deviate from their mean by that much of what they would: found better on known fronts
 SPREAD, NEAR = 128, 64  # candidates: quasi-random ones, and ones near the trials on the front
 ROUNDS, TOP, AROUND = 3, 8, 12  # then, in each round, the best ones and some around each, ever nearer
-FAILURE_REACH = 0.25  # of a failed trial, in sides of the unit cube
+LIKELY = 2 / 3  # less likely than that to finish is not proposed
 STALLED = 1e-6  # expected gain, as a share of the hypervolume between the best values and the reference
 
 log = logging.getLogger(__name__)
 
 
 class CurveSearcher:
-    """Expected hypervolume gain of whole surfaces; quasi-random at the start and where nothing is expected to gain."""
+    """Expected hypervolume gain of whole surfaces; at the start the middle of the space, unless trials in it are known,
+    then quasi-random ones, as where nothing is expected to gain."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -50,11 +51,13 @@ class CurveSearcher:
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
         """The coefficients whose surface is expected to add most to the front of all that is known and under way."""
         known = read_surfaces(self.problem, history)
+        waiting = [unit for unit in map(self.problem.to_unit, pending) if unit is not None]
+        if number == 0 and not waiting and not len(known.x_ND):
+            return self._rounded(self.problem.from_unit([0.5] * len(self.problem.space)))
         if max(number, len(known.x_ND)) < self.start or len(known.x_ND) < 2:
             return self.quasi_random.propose(history, pending, number)
         reference_M = self._reference(known)
         rng = np.random.default_rng([self.problem.seed, number])
-        waiting = [unit for unit in map(self.problem.to_unit, pending) if unit is not None]
         pending_HD = np.array(waiting, dtype=np.float64).reshape(-1, len(self.problem.space))
         candidates_CD = self._first_candidates(known, rng)
         gains_C = self._gains(known, pending_HD, candidates_CD, reference_M, rng)
@@ -121,7 +124,10 @@ class CurveSearcher:
         x_TD = torch.from_numpy(np.concatenate([pending_HD, candidates_CD]))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         count = DRAWS if len(reference_M) == 2 else DRAWS_OF_MANY
-        drawn = [model.draws(x_TD, count, generator).numpy() for model in self._models(known)]
+        drawn = [
+            model.draws(x_TD, count, generator).numpy()
+            for model in self._models(known.x_ND, known.values_NGV, self.problem.choices)
+        ]
         values_STGV = np.stack([one.mean(0) + CAUTION * (one - one.mean(0)) for one in drawn], -1)
         costs_STGM = np.where(self._feasible(values_STGV)[..., None], self._costs(values_STGV), reference_M)
         archive = len(known.x_ND) + len(pending_HD)
@@ -134,24 +140,36 @@ class CurveSearcher:
             1,
         )
         gains_C = expected_gains(archive_SPM, costs_STGM[:, archive:], reference_M)
-        return np.where(_near_failures(candidates_CD, known), 0.0, gains_C)
+        return gains_C * self._success(known, candidates_CD)
 
-    def _models(self, known: Surfaces) -> list[Any]:
+    def _success(self, known: Surfaces, candidates_CD: Floats) -> Floats:
+        """(C,) how likely training is not to fail, by the mean of a process of the outcomes so far, 1 and 0; 0 where
+        that is not likely enough."""
+        if not len(known.failed_FD):
+            return np.ones(len(candidates_CD))
+        import torch
+
+        x_ND = np.concatenate([known.x_ND, known.failed_FD])
+        outcomes_N11 = (np.arange(len(x_ND)) < len(known.x_ND)).astype(np.float64)[:, None, None]
+        (model,) = self._models(x_ND, outcomes_N11, [{}])
+        success_C = model.mean(torch.from_numpy(candidates_CD))[:, 0].numpy()
+        return np.where(success_C < LIKELY, 0.0, success_C.clip(max=1.0))
+
+    def _models(self, x_ND: Floats, values_NGV: Floats, choices: list[dict[str, float | None]]) -> list[Any]:
         """A model a metric, fitted once for the same data."""
         import torch
 
         from orchestrator.search.kronecker import SurfaceModel, make_grid
 
-        key = hashlib.sha256(known.x_ND.tobytes() + known.values_NGV.tobytes()).hexdigest()
+        key = hashlib.sha256(x_ND.tobytes() + values_NGV.tobytes()).hexdigest()
         if key not in self._fitted:
-            grid, x_ND = make_grid(self.problem.choices), torch.from_numpy(known.x_ND)
-            values = torch.from_numpy(known.values_NGV)
-            self._fitted = {
-                key: [
-                    SurfaceModel.fit(x_ND, values[..., index].contiguous(), grid, self.categorical)
-                    for index in range(len(self.metrics))
-                ]
-            }
+            grid, x, values = make_grid(choices), torch.from_numpy(x_ND), torch.from_numpy(values_NGV)
+            if len(self._fitted) > 1:  # of the metrics and of failing; those of earlier data are not asked for again
+                self._fitted.clear()
+            self._fitted[key] = [
+                SurfaceModel.fit(x, values[..., index].contiguous(), grid, self.categorical)
+                for index in range(values_NGV.shape[-1])
+            ]
         models: list[Any] = self._fitted[key]
         return models
 
@@ -175,15 +193,3 @@ class CurveSearcher:
                 one = self.problem.space[name]
                 coefficients[name] = min(max(float(f"{value:.4g}"), float(one["low"])), float(one["high"]))
         return coefficients
-
-
-def _near_failures(candidates_CD: Floats, known: Surfaces) -> npt.NDArray[np.bool_]:
-    """(C,) whether trials near by failed rather than finished. One that failed alone keeps others away by its reach."""
-
-    def weight_C(x_ND: Floats) -> Floats:
-        squared_CN = np.square(candidates_CD[:, None] - x_ND[None]).sum(-1)
-        weight: Floats = np.exp(-0.5 * squared_CN / FAILURE_REACH**2).sum(1)
-        return weight
-
-    near_C: npt.NDArray[np.bool_] = weight_C(known.failed_FD) > np.exp(-0.5) + weight_C(known.x_ND)
-    return near_C

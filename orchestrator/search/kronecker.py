@@ -23,10 +23,11 @@ from botorch.optim.core import scipy_minimize
 from torch import Tensor
 
 # Normal priors of the logarithms (of the logit, for `shared`): mean, standard deviation, and the bounds of the search.
-# Lengths as in Hvarfner et al. (2024), for D dimensions; sides of the unit cube.
+# Lengths in sides of the unit cube, longer with more dimensions as in Hvarfner et al. (2024), but of a narrower prior:
+# with a handful of trials the most probable length under a wide one is often that of a dimension that does not matter.
 _SCALE, _INTERACTION, _SHARED = (0.0, 1.0, -4.0, 9.0), (0.0, 1.0, -4.0, 9.0), (-1.0, 1.5, -6.0, 4.0)
 _TRIAL_NOISE, _VALUE_NOISE = (-9.0, 2.0, -18.0, 1.0), (-12.0, 3.0, -18.0, 1.0)
-_LENGTH_BOUNDS = (math.log(0.05), math.log(50.0))
+_LENGTH, _LENGTH_BOUNDS = (0.3, 0.5), (math.log(0.05), math.log(50.0))
 _START = (-0.7, 0.0, 0.0, -1.0, -6.0, -8.0)  # of lengths, scale, interaction, shared, trial noise, value noise
 _JITTER = 1e-7
 _FIT_TRIALS = 64  # hyper-parameters are fitted on that many at most, evenly chosen; the posterior is of all
@@ -116,7 +117,7 @@ class SurfaceModel:
     def fit(cls, x_ND: Tensor, y_NG: Tensor, grid: Grid, categorical: list[bool]) -> "SurfaceModel":
         """The most probable hyper-parameters, from one start, rounded so that the last bits of a sum do not matter."""
         dimensions, free = x_ND.shape[1], len(grid.distances_EGG)
-        length = (math.sqrt(2) + math.log(dimensions) / 2, math.sqrt(3), *_LENGTH_BOUNDS)
+        length = (_LENGTH[0] + math.log(dimensions) / 2, _LENGTH[1], *_LENGTH_BOUNDS)
         free_length = (math.sqrt(2) + math.log(max(1, free)) / 2 - 1, math.sqrt(3), *_LENGTH_BOUNDS)
         rows = [length] * dimensions + [free_length] * free
         rows += [_SCALE, _INTERACTION, _SHARED, _TRIAL_NOISE, _VALUE_NOISE]

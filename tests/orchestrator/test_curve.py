@@ -167,6 +167,15 @@ class TestSearch:
         late = known.trials.slice(5)["y"].to_numpy()
         assert np.median(np.abs(late - 0.7)) < 0.1
 
+    def test_it_starts_in_the_middle_unless_a_trial_in_the_space_is_known_or_under_way(self):
+        searcher, quasi_random = make_searcher("curve", problem()), make_searcher("sobol", problem())
+        outside, inside = {"x": 0.0, "y": 0.0}, {"x": 0.1, "y": 0.6}
+        middle = {"x": pytest.approx(problem().from_unit([0.5, 0.5])["x"], rel=1e-3), "y": 0.5}
+        assert searcher.propose(History(), [outside], 0) == middle
+        assert searcher.propose(History(), [inside], 0) == quasi_random.propose(History(), [inside], 0)
+        known = history(searcher, 1)
+        assert searcher.propose(known, [], 0) == quasi_random.propose(known, [], 0)
+
     def test_proposals_depend_on_what_is_given_alone(self):
         known = history(make_searcher("curve", problem()), 8)
         waiting = [{"x": 0.1, "y": 0.6}]
