@@ -25,7 +25,7 @@ from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces
 
 Floats = npt.NDArray[np.float64]
 
-DRAWS, DRAWS_OF_MANY = 64, 16  # with two objectives, and with more, whose hypervolume takes longer
+DRAWS = {2: 64, 3: 16, 4: 8}  # by the number of objectives: the hypervolume of more takes longer
 CAUTION = 0.5  # draws deviate from their mean by that much of what they would: found better on known fronts
 SPREAD, NEAR = 128, 64  # candidates: quasi-random ones, and ones near the trials on the front
 ROUNDS, TOP, AROUND = 3, 8, 12  # then, in each round, the best ones and some around each, ever nearer
@@ -123,7 +123,7 @@ class CurveSearcher:
 
         x_TD = torch.from_numpy(np.concatenate([pending_HD, candidates_CD]))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        count = DRAWS if len(reference_M) == 2 else DRAWS_OF_MANY
+        count = DRAWS[len(reference_M)]
         drawn = [
             model.draws(x_TD, count, generator).numpy()
             for model in self._models(known.x_ND, known.values_NGV, self.problem.choices)

@@ -1,6 +1,6 @@
 """By how much a set of points would raise an archive's hypervolume, for many sets and many draws of both at once.
 
-Shapes: S draws, C candidate sets, G points of a set, P points of an archive, F points on the longest front, M metrics.
+Shapes: S draws, C candidate sets, G points of a set, P points of an archive, F points on a front, M metrics.
 All values are costs: less is better, and what is not better than the reference in every metric counts for nothing.
 """
 
@@ -64,13 +64,16 @@ def _fronts(costs_SPM: Floats, reference_M: Floats) -> Floats:
 
 
 def _any_metrics(archive_PM: Floats, sets_CGM: Floats, reference_M: Floats) -> Floats:
-    front_PM = _within(archive_PM, reference_M)
-    whole = _volume(front_PM, reference_M)
-    gains = []
-    for set_GM in sets_CGM:
+    front_FM = _within(archive_PM, reference_M)
+    gains = np.zeros(len(sets_CGM))
+    for index, set_GM in enumerate(sets_CGM):
         added_GM = _within(set_GM, reference_M)
-        gains.append(_volume(np.concatenate([front_PM, added_GM]), reference_M) - whole if len(added_GM) else 0.0)
-    return np.array(gains)
+        if len(added_GM):
+            # Only what lies between the set's best values and the reference can change: few points of the front.
+            beside_FM = moocore.filter_dominated(np.maximum(front_FM, added_GM.min(0))) if len(front_FM) else front_FM
+            joined = np.concatenate([beside_FM, added_GM])
+            gains[index] = _volume(joined, reference_M) - _volume(beside_FM, reference_M)
+    return gains
 
 
 def _within(costs_PM: Floats, reference_M: Floats) -> Floats:
