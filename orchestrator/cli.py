@@ -54,6 +54,7 @@ VIEW_KEYS = [key.split(".") for key in VIEWS]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 when it worked, 1 when no trial of a sweep did, 2 for a mistake in what was asked for."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    logging.getLogger("orchestrator.search").setLevel(logging.INFO)  # a reference point that was not stated is said
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
     if wrong := [one for one in more if one.startswith("-") or "=" not in one]:

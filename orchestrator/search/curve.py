@@ -46,7 +46,8 @@ class CurveSearcher:
         self.metrics = metrics(problem)
         self.constraints = [Constraint.parse(text) for text in problem.constraints]
         self.categorical = [bool(one.get("choices")) for one in problem.space.values()]
-        self._fitted: dict[str, Any] = {}  # by a hash of the data; nothing else is remembered
+        self._fitted: dict[str, Any] = {}  # by a hash of the data; it is all that is remembered, with what was said
+        self._said = ""
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
         """The coefficients whose surface is expected to add most to the front of all that is known and under way."""
@@ -84,8 +85,10 @@ class CurveSearcher:
             if ((costs_PM < stated_M).all(1) & self._feasible(known.points_PV)).any():
                 return stated_M
             worst_M = np.maximum(worst_M, stated_M)
-        values = dict(zip(self.problem.objectives, np.abs(worst_M).tolist(), strict=True))
-        log.info("reference point from the worst values so far: %s", values)
+        values = ", ".join(f"{name} {abs(one):.4g}" for name, one in zip(self.problem.objectives, worst_M, strict=True))
+        if values != self._said:
+            log.info("the reference point is the worst values so far: %s", values)
+            self._said = values
         return worst_M
 
     def _extent(self, known: Surfaces, reference_M: Floats) -> float:

@@ -230,7 +230,7 @@ class TestSearch:
     def test_without_a_reference_it_takes_the_worst_values(self, caplog):
         with caplog.at_level(logging.INFO):
             known = history(make_searcher("curve", problem(reference=None)), 10)
-        assert "reference point from the worst values so far" in caplog.text
+        assert "the reference point is the worst values so far" in caplog.text
         assert np.median(np.abs(known.trials.slice(5)["y"].to_numpy() - 0.7)) < 0.2
 
     def test_nothing_free_and_three_objectives(self):
