@@ -46,6 +46,7 @@ was searched on small data and few epochs is trained at full size. The same comm
 
 
 LOG_WIDTH = 150  # of tables where the output is no terminal
+SHOWN_DIFFERENCES = 10
 LOOKING = ("front", "pull", "report")
 VIEWS = ("search.objectives", "search.constraints", "search.reference")  # by which points are judged, not made
 VIEW_KEYS = [key.split(".") for key in VIEWS]
@@ -194,6 +195,27 @@ def _pull(config: Config, options: argparse.Namespace, console: Console) -> None
     )
 
 
+def _rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.rerun import rerun
+
+    allowed = ("storage=", "data.root=")
+    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
+        raise ConfigError(f"{wrong[0]}: this command takes {', '.join(allowed)} only; the rest is as recorded")
+    Files(config.storage)  # refuses what is no storage at all
+    data_root = config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
+    found = rerun(resolve_root(config.storage), options.trial, console, data_root=data_root)
+    counted = " and ".join(f"{count} rows of {table}" for table, count in found.rows.items())
+    weights = "the same weights" if found.same_weights else "other weights"
+    lines = [f"{found.trial_id}: {counted} compared, {len(found.differences)} values differ; {weights}"]
+    lines += found.differences[:SHOWN_DIFFERENCES]
+    if len(found.differences) > SHOWN_DIFFERENCES:
+        lines.append(f"and {len(found.differences) - SHOWN_DIFFERENCES} more")
+    lines += [f"another version: {line}" for line in found.versions]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return 0 if found.is_same else 1
+
+
 def _replace(config: Config, options: argparse.Namespace, console: Console) -> None:
     from orchestrator.replace import Request, replace_from_sets
     from orchestrator.report.terminal import replacement_table
@@ -281,6 +303,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("sweep", help="the sweep's id")
     command.add_argument("--point", default="best", help=f"best, knee, {POINT_NAME} (default best)")
     command.add_argument("--to", metavar="DIR", required=True, help="a new folder")
+    text = "train a finished trial again and say whether the same rows come out; exit code 1 if not"
+    add("rerun", _rerun, text, overrides="storage=...; data.root=... where the data lies here").add_argument(
+        "trial", help="its id, like mine-0003, or mine/3"
+    )
     text = "mend a class of one module set with another set's module, and show the control"
     command = add("replace", _replace, text, overrides="data=... or data.key=..., see below")
     command.epilog = REPLACING

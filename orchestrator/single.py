@@ -38,7 +38,7 @@ def train_one(config: Config, console: Console) -> Sweep:
     sweep = read_sweep(store, sweep_id)
     if not any(one.is_over for one in sweep.trials):
         store.append("trials", [trial_event(sweep_id, trial, "proposed", attempt=0, now=utc_now())])
-        _run(trial, data, console)
+        run_alone(trial, data, console)
         sweep = read_sweep(store, sweep_id)
     else:
         console.print("read from the tables; nothing to train")
@@ -51,7 +51,8 @@ def train_one(config: Config, console: Console) -> Sweep:
     return read_sweep(store, sweep_id)
 
 
-def _run(trial: Trial, data: Data, console: Console) -> None:
+def run_alone(trial: Trial, data: Data, console: Console) -> None:
+    """Run one trial with a bar of its progress: here, or on as many workers as it asks for."""
     training = trial.config.training
     if training.num_workers == 1:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
