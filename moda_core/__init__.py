@@ -2,6 +2,7 @@
 
 from moda_core.compose import compose
 from moda_core.contributions import Contributions, contribution_masks, count_contributions
+from moda_core.export import export_modules
 from moda_core.extract import cut_network, largest_difference, mask_network
 from moda_core.frequency import Frequencies, count_frequencies
 from moda_core.losses import ModularLosses, modular_losses
@@ -57,6 +58,7 @@ __all__ = [
     "draw_pairs",
     "draw_subsets",
     "estimate_reuse",
+    "export_modules",
     "floored",
     "keep_masks",
     "largest_difference",

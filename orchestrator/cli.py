@@ -195,6 +195,25 @@ def _pull(config: Config, options: argparse.Namespace, console: Console) -> None
     )
 
 
+def _export(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from moda_core import export_modules, load_modules
+
+    if options.overrides:
+        raise ConfigError(f"{options.overrides[0]}: this command takes no overrides")
+    try:
+        module = load_modules(options.folder, options.classes)
+        difference = export_modules(module, options.to)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    console.print(
+        f"{options.to}: preprocessed images in, logits of {', '.join(map(repr, module.class_names))} out;"
+        f" differs from the module by {difference:.1e} of the largest logit",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
+
+
 def _rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.rerun import rerun
 
@@ -303,6 +322,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("sweep", help="the sweep's id")
     command.add_argument("--point", default="best", help=f"best, knee, {POINT_NAME} (default best)")
     command.add_argument("--to", metavar="DIR", required=True, help="a new folder")
+    text = "write a pulled module as one file for other runtimes: ONNX, or torch.export's .pt2"
+    command = add("export", _export, text, overrides="none are taken")
+    command.add_argument("folder", help="a module set that moda pull made")
+    command.add_argument("--classes", nargs="+", metavar="NAME", help="which, in the order of the logits (default all)")
+    command.add_argument("--to", metavar="FILE", required=True, help="a new file, .onnx or .pt2")
     text = "train a finished trial again and say whether the same rows come out; exit code 1 if not"
     add("rerun", _rerun, text, overrides="storage=...; data.root=... where the data lies here").add_argument(
         "trial", help="its id, like mine-0003, or mine/3"

@@ -1,0 +1,85 @@
+"""Composed modules as ONNX and torch.export files, against the masked network that they come from."""
+
+import io
+import json
+import sys
+
+import onnxruntime
+import pytest
+import torch
+
+from moda_core import export_modules, largest_difference, load_modules, mask_network, merge_masks, unit_layers
+from moda_core.module_file import save_modules
+from tests.moda_core.conftest import NETWORKS
+from tests.moda_core.test_cut import random_masks
+
+NAMES = ["ant", "bee", "cat", "dog", "eel"]
+SOME = sorted(NETWORKS)[::2]
+
+
+@pytest.fixture
+def module_and_masked(network_and_images, tmp_path):
+    """A module of two of five classes, the masked network that defines it, and images."""
+    network, images = network_and_images
+    network, images = network.float(), images.float()
+    layers = unit_layers(network, images)
+    masks = random_masks(layers.widths, 5, seed=11, density=0.7)
+    channels = images.shape[1]
+    preprocessing = {"shape": list(images.shape[1:]), "mean": [0.5] * channels, "std": [0.25] * channels}
+    save_modules(tmp_path / "set", network, layers, masks, images, class_names=NAMES, preprocessing=preprocessing)
+    masked = mask_network(network, layers, merge_masks(masks, [4, 1]), [4, 1])
+    return load_modules(tmp_path / "set", ["eel", "bee"]), masked, images
+
+
+class Session(torch.nn.Module):
+    """An ONNX file as a network."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.session = onnxruntime.InferenceSession(file)
+
+    def forward(self, images):
+        return torch.from_numpy(self.session.run(["logits"], {"images": images.numpy()})[0])
+
+
+@pytest.mark.parametrize("network_and_images", SOME, indirect=True)
+def test_onnx_says_what_the_masked_network_says(module_and_masked, tmp_path):
+    module, masked, images = module_and_masked
+    file = tmp_path / "module.onnx"
+    assert export_modules(module, file) <= 1e-4
+    exported = Session(file)
+    for count in (1, 2, len(images)):
+        assert largest_difference(masked, exported, images[:count]) < 1e-4
+    assert masked(images).std(0).min() > 0  # or anything constant would pass
+    metadata = exported.session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == ["eel", "bee"]
+    assert json.loads(metadata["preprocessing"]) == module.manifest["preprocessing"]
+
+
+@pytest.mark.parametrize("network_and_images", SOME, indirect=True)
+def test_pt2_says_what_the_masked_network_says(module_and_masked, tmp_path):
+    module, masked, images = module_and_masked
+    file = tmp_path / "module.pt2"
+    assert export_modules(module, file) <= 1e-4
+    names = {"class_names": ""}
+    program = torch.export.load(io.BytesIO(file.read_bytes()), extra_files=names)
+    for count in (1, 2, len(images)):
+        assert torch.allclose(program.module()(images[:count]), masked(images[:count]), rtol=1e-4, atol=1e-4)
+    assert json.loads(names["class_names"]) == ["eel", "bee"]
+
+
+@pytest.mark.parametrize("network_and_images", SOME[:1], indirect=True)
+def test_mistakes_leave_nothing_behind(module_and_masked, tmp_path, monkeypatch):
+    module, _, _ = module_and_masked
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(ValueError, match=r"the ending must be one of \.onnx, \.pt2"):
+        export_modules(module, folder / "module.pth")
+    (folder / "there.pt2").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="is there already"):
+        export_modules(module, folder / "there.pt2")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match=r"needs onnxruntime.*moda-orchestrator\[export\]"):
+        export_modules(module, folder / "module.onnx")
+    assert [one.name for one in folder.iterdir()] == ["there.pt2"]
+    assert (folder / "there.pt2").read_bytes() == b"mine"
