@@ -23,6 +23,7 @@ from moda_core.extract import LARGEST_DIFFERENCE, cut_graph, largest_difference,
 from moda_core.graph import ChannelGraph
 from moda_core.held import Held, held_channels
 from moda_core.manifest import (
+    FILE_NAME,
     LARGEST_MANIFEST,
     MANIFEST,
     SCHEMA_VERSION,
@@ -92,6 +93,7 @@ def save_modules(
     class_names: Sequence[str],
     preprocessing: Mapping[str, Any],
     about: Mapping[str, Any] | None = None,
+    documents: Mapping[str, bytes] | None = None,
 ) -> Saved:
     """Write the module set of ``masks`` to the folder ``path``.
 
@@ -104,6 +106,7 @@ def save_modules(
         class_names: C different names, indexed by class id.
         preprocessing: ``shape`` [ch, H, W], ``mean`` and ``std`` a channel, of images scaled to [0, 1].
         about: anything else that JSON can hold, recorded under "about".
+        documents: other files to keep beside the weights, by name: a model card.
 
     Raises:
         ValueError: the folder is taken, names that are not C different ones, or a set whose logits differ from the
@@ -120,21 +123,28 @@ def save_modules(
     tensors = {f"state.{key}": value.cpu() for key, value in slice_state(graph, state, union).items()}
     tensors |= {f"mask.{index}": mask_CN.cpu() for index, mask_CN in enumerate(masks)}
     weights = safetensors.torch.save(tensors)
+    documents = dict(documents or {})
+    if wrong := [name for name in documents if not FILE_NAME.fullmatch(name) or name in (MANIFEST, WEIGHTS)]:
+        raise ValueError(f"documents: {wrong[0]!r} is no name for a file beside {WEIGHTS}; like model_card.md")
+    files = {**documents, WEIGHTS: weights}
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "class_names": list(class_names),
         "preprocessing": dict(preprocessing),
         "graph": {"widths": list(graph.widths), "nodes": [node_to_json(node) for node in graph.nodes]},
-        "files": {WEIGHTS: {"bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}},
+        "files": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+        },
         "about": dict(about or {}),
     }
     difference = _prove(network, layers, masks, check_images, manifest, weights)
     manifest["cut_masked_difference"] = difference
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / WEIGHTS, weights)
+    for name, data in files.items():
+        write_whole(folder / name, data)
     text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode()
     write_whole(folder / MANIFEST, text)
-    return Saved(difference, len(weights) + len(text))
+    return Saved(difference, sum(map(len, files.values())) + len(text))
 
 
 def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Modules:

@@ -21,6 +21,7 @@ from moda_core.module_file import write_whole
 from orchestrator.config import to_plain
 from orchestrator.data import load_data
 from orchestrator.decompose import choice_masks
+from orchestrator.model_card import CARD, model_card
 from orchestrator.records import package_versions
 from orchestrator.results import Point, Sweep
 from orchestrator.sections import ConfigError, DataConfig
@@ -108,6 +109,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         "test": point.test,
         "versions": package_versions(),
     }
+    card = model_card(sweep, point, data.class_names, data.preprocessing()["shape"])
     files = Files(root)
     name = set_name(sweep, point)
     with tempfile.TemporaryDirectory(prefix="moda-publish-") as scratch:
@@ -120,6 +122,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
             class_names=data.class_names,
             preprocessing=data.preprocessing(),
             about=json.loads(json.dumps(about)),
+            documents={CARD: card.encode()},
         )
         for file in sorted(Path(scratch).iterdir(), key=lambda one: one.name == MANIFEST):
             files.write(f"modules/{name}/{file.name}", file.read_bytes())

@@ -1,0 +1,73 @@
+"""Publishing a point as a module set: its card, and writes that fail."""
+
+import itertools
+import os
+import shutil
+
+import pytest
+
+from moda_core import load_modules
+from moda_core.manifest import MANIFEST, parse_manifest
+from orchestrator.model_card import CARD
+from orchestrator.records import read_sweep
+from orchestrator.registry import pull, set_name
+from orchestrator.store import DeltaStore
+
+
+class NoSpaceError(OSError):
+    """A write that fails."""
+
+
+@pytest.fixture
+def storage(swept, tmp_path):
+    """A copy of a finished sweep's storage, without module sets."""
+    copy = tmp_path / "storage"
+    shutil.copytree(swept[0], copy, ignore=shutil.ignore_patterns("modules", "wandb"))
+    return copy
+
+
+def test_the_card_shows_the_point_and_the_whole_curve_of_its_training(storage, tmp_path):
+    sweep = read_sweep(DeltaStore(str(storage)), "tiny")
+    point = sweep.find("best")
+    pulled = pull(sweep, point, str(storage), str(tmp_path / "modules"))
+    card = (pulled.folder / CARD).read_text()
+    assert CARD in pulled.manifest["files"]
+    assert f"| trial | {point.trial.number} of sweep tiny |" in card
+    assert f"| reuse_accuracy | {point.metrics['reuse_accuracy']:.4f} | {point.test['reuse_accuracy']:.4f} |" in card
+    curve = [line for line in card.splitlines() if line.startswith(("| tau ", "| level ", "| **"))]
+    assert len(curve) == sum(one.trial.number == point.trial.number for one in sweep.points)
+    (chosen,) = (line for line in curve if line.startswith("| **"))
+    assert f"**{point.choice}** | **{point.metrics['reuse_accuracy']:.4f}** |" in chosen
+    assert "load_modules(folder, classes=['0', '1'])" in card
+
+
+def test_a_write_that_fails_leaves_nothing_or_a_whole_set(storage, tmp_path, monkeypatch):
+    sweep = read_sweep(DeltaStore(str(storage)), "tiny")
+    point = sweep.find("knee")
+    published = storage / "modules" / set_name(sweep, point)
+    to, sync, writes = tmp_path / "modules", os.fsync, itertools.count()
+
+    def failing(at):
+        def fsync(descriptor):
+            if next(writes) == at:
+                raise NoSpaceError
+            sync(descriptor)
+
+        return fsync
+
+    for at in itertools.count():
+        writes = itertools.count()
+        monkeypatch.setattr(os, "fsync", failing(at))
+        shutil.rmtree(storage / "modules", ignore_errors=True)
+        try:
+            pull(sweep, point, str(storage), str(to))
+        except NoSpaceError:
+            assert not to.exists()
+            assert [one for one in tmp_path.iterdir() if one != storage] == []
+            if (published / MANIFEST).exists():  # then all that it names is there
+                names = parse_manifest((published / MANIFEST).read_bytes())["files"]
+                assert {MANIFEST, *names} == {one.name for one in published.iterdir()}
+            continue
+        break
+    assert at == 9  # three files each: proven, published, pulled
+    assert len(load_modules(to).class_names) == 10
