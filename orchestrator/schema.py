@@ -1,0 +1,194 @@
+"""The schema of the tables: `sweeps`, `trials` (an event log), `epochs`, `rungs`, `points`.
+
+They are the truth; the rest is a view. docs/tables.md says the same in prose, and a test compares the two.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 3  # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null
+FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its type, what it holds in which unit, and the numbers that it may hold.
+
+    Attributes:
+        kind: the Arrow type.
+        what: the meaning, for people.
+        low: the smallest number that it may hold; None for what is no number.
+        high: the largest one.
+        better: ``up`` or ``down`` for a metric that has a good direction.
+        since: the schema version that brought it.
+    """
+
+    kind: pa.DataType
+    what: str
+    low: float | None = None
+    high: float = FINITE
+    better: str = ""
+    since: int = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's columns and the ones that make a row's key, in which null equals null."""
+
+    what: str
+    key: tuple[str, ...]
+    columns: Mapping[str, Column]
+    nullable_key: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema; outside the key all may be null."""
+        required = set(self.key) - set(self.nullable_key)
+        return pa.schema([pa.field(name, one.kind, name not in required) for name, one in self.columns.items()])
+
+    def arrow(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """Rows as the table holds them: of several with one key the first, stamped with the schema version."""
+        unique: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+        for row in rows:
+            unique.setdefault(tuple(row.get(name) for name in self.key), row)
+        return pa.Table.from_pylist([{**row, "schema_version": SCHEMA_VERSION} for row in unique.values()], self.schema)
+
+    def current(self, rows: pa.Table) -> pa.Table:
+        """Rows of any schema version in today's: null where there was no such column."""
+        for name in set(self.columns) - set(rows.schema.names):
+            rows = rows.append_column(name, pa.nulls(len(rows)))
+        return rows.select(list(self.columns)).cast(self.schema)
+
+
+_TEXT, _INT, _FLOAT, _TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
+
+
+def _count(what: str, since: int = 1) -> Column:
+    return Column(_INT, what, low=0, since=since)
+
+
+def _share(what: str, better: str = "", since: int = 1) -> Column:
+    return Column(_FLOAT, what, low=0, high=1, better=better, since=since)
+
+
+def _amount(what: str, since: int = 1) -> Column:
+    return Column(_FLOAT, what, low=0, since=since)
+
+
+def _number(what: str) -> Column:
+    return Column(_FLOAT, what, low=-FINITE)
+
+
+_SWEEP = {"sweep_id": Column(_TEXT, "its name, or a hash of what makes it different")}
+_TRIAL = {**_SWEEP, "trial_id": Column(_TEXT, "sweep and number; the id of its W&B run too")}
+_VERSION = {"schema_version": Column(pa.int32(), "of the program that wrote the row", low=1)}
+
+# A choice is tau and threshold, or level.
+_CHOICE = {
+    "tau": _share("share of a class's images on which a unit must be active; null at a level"),
+    "threshold": _amount("active is above this times the unit's mean; null at a level"),
+    "level": _amount("contribution to the class's logit that a unit must reach; else null", since=3),
+}
+# Of a point, and of a point at a rung.
+_METRICS = {
+    "accuracy": _share("of the full model, share of images", "up"),
+    "reuse_accuracy": _share("of composed modules, over class subsets; share of images", "up"),
+    "reuse_accuracy_error": _amount("its standard error"),
+    "reuse_baseline": _share("the whole network with restricted logits, on the same draw"),
+    "reuse_subsets": _count("class subsets drawn"),
+    "reuse_images": _count("images drawn"),
+    "module_size": _share("parameters of a module / full model, mean over classes", "down"),
+    "module_overlap": _share("parameters that both of two classes keep / full model, mean over pairs", "down"),
+    "overlap_jaccard": _share("the same, over the parameters that either keeps", "down"),
+    "kernel_retention": _share("kept convolution kernels / all, mean over classes", "down", since=2),
+    "flops": _share("operations for one image, module / full model, mean over classes", "down", since=2),
+    "coupling": _share("Jaccard index of two classes' unit masks, mean over pairs", "down", since=2),
+    "floored": _count("(class, layer) pairs where the floor acted"),
+}
+
+
+def _since(version: int, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Columns of a table that a version brought."""
+    return {name: replace(one, since=max(version, one.since)) for name, one in columns.items()}
+
+
+TABLES = {
+    "sweeps": Table(
+        "What was asked for: one row a sweep.",
+        ("sweep_id",),
+        {
+            **_SWEEP,
+            "created": Column(_TIME, "when it was started first"),
+            "identity": Column(_TEXT, "canonical JSON of what makes it different from others"),
+            "config": Column(_TEXT, "JSON of its whole configuration"),
+            "versions": Column(_TEXT, "JSON of the packages that results depend on"),
+            **_VERSION,
+        },
+    ),
+    "trials": Table(
+        "The event log; a trial's state is a view of it.",
+        ("sweep_id", "trial_id", "attempt", "event"),
+        {
+            **_TRIAL,
+            "number": _count("of the trial in its sweep, from 0"),
+            "attempt": _count("0 for the proposal, then from 1"),
+            "event": Column(_TEXT, "proposed, started, finished, failed, diverged, stopped"),
+            "time": Column(_TIME, "of the event"),
+            "coefficients": Column(_TEXT, "canonical JSON"),
+            "seconds": _amount("finished, stopped: seconds of training, over all attempts"),
+            "evaluation_seconds": _amount("likewise: seconds of counting and decomposing"),
+            "precision": Column(_TEXT, "of the forward pass: float32 or bfloat16"),
+            "reason": Column(_TEXT, "of a failure or a stop"),
+            **_VERSION,
+        },
+    ),
+    "epochs": Table(
+        "The course of the trainings that ended in good order: one row an epoch.",
+        ("sweep_id", "trial_id", "epoch"),
+        {
+            **_TRIAL,
+            "epoch": _count("from 1"),
+            "loss": _number("mean over the epoch's images"),
+            "cross_entropy": _amount("its terms, before their coefficients, in nats"),
+            "affinity": _number("a term"),
+            "dispersion": _number("a term"),
+            "compactness": _number("a term"),
+            "training_accuracy": _share("of the epoch, share of images"),
+            "learning_rate": _amount("at its start"),
+            "seconds": _amount("seconds that it took"),
+            **_VERSION,
+        },
+    ),
+    "points": Table(
+        "What was found: one row a trial, choice and split.",
+        ("sweep_id", "trial_id", *_CHOICE, "split"),
+        {
+            **_TRIAL,
+            **_CHOICE,
+            "split": Column(_TEXT, "validation or test"),
+            **_METRICS,
+            **_VERSION,
+        },
+        nullable_key=tuple(_CHOICE),
+    ),
+    "rungs": Table(
+        "Surfaces in mid-training, with a third of the images: what early stopping judges by.",
+        ("sweep_id", "trial_id", "epoch", *_CHOICE),
+        _since(
+            3,
+            {
+                **_TRIAL,
+                "rung": _count("from 0"),
+                "fraction": _share("of the training: trials are compared at the same one"),
+                "epoch": _count("after which it was measured"),
+                **_CHOICE,
+                **_METRICS,
+                **_VERSION,
+            },
+        ),
+        nullable_key=tuple(_CHOICE),
+    ),
+}

@@ -1,0 +1,117 @@
+"""What every result store keeps to; an implementation's test class inherits it and gives the store."""
+
+import multiprocessing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from orchestrator.schema import SCHEMA_VERSION, TABLES
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+POINT = {"sweep_id": "s", "trial_id": "s-0", "tau": 0.9, "threshold": 0.0, "split": "test"}
+BY_LEVEL = {**POINT, "tau": None, "threshold": None, "level": 0.1}
+
+
+def event(number, event="proposed", attempt=0):
+    return {
+        "sweep_id": "s",
+        "trial_id": f"s-{number}",
+        "number": number,
+        "attempt": attempt,
+        "event": event,
+        "time": NOW,
+        "coefficients": "{}",
+    }
+
+
+def _write(make, root, worker):
+    store = make(root)
+    for number in range(5):
+        own = 100 * worker + 10 + number
+        store.append("trials", [{**event(number), "reason": str(worker)}, {**event(own), "reason": str(worker)}])
+        seen = {row["trial_id"]: row["reason"] for row in store.read("trials", "s").to_pylist()}
+        _seen(root, worker, number).write_text(seen[f"s-{number}"])
+
+
+def _seen(root, worker, number):
+    return Path(root) / f"seen-{worker}-{number}"
+
+
+class StoreContract:
+    """``make`` is the implementation's constructor; other processes call it too."""
+
+    make: type
+
+    @pytest.fixture
+    def store(self, tmp_path):
+        return self.make(str(tmp_path))
+
+    def test_a_table_without_rows_reads_empty(self, store):
+        for name, table in TABLES.items():
+            assert store.read(name).schema == table.schema
+            assert store.read(name, "s").num_rows == 0
+            assert store.version(name) == -1
+
+    def test_rows_come_back_as_written(self, store):
+        store.append("trials", [event(0), event(1)])
+        rows = sorted(store.read("trials", "s").to_pylist(), key=lambda row: row["number"])
+        assert [row["trial_id"] for row in rows] == ["s-0", "s-1"]
+        assert rows[0]["time"] == NOW
+        assert rows[0]["reason"] is None
+        assert rows[0]["schema_version"] == SCHEMA_VERSION
+        assert store.read("trials", "s").schema == TABLES["trials"].schema
+
+    def test_writing_a_row_twice_adds_nothing(self, store):
+        store.append("trials", [event(0)])
+        store.append("trials", [{**event(0), "coefficients": "another"}, event(1)])
+        rows = store.read("trials").to_pylist()
+        assert sorted((row["trial_id"], row["coefficients"]) for row in rows) == [("s-0", "{}"), ("s-1", "{}")]
+
+    def test_a_row_twice_in_one_append_is_the_first_one(self, store):
+        store.append("trials", [event(0), {**event(0), "coefficients": "another"}, event(1)])
+        rows = store.read("trials").to_pylist()
+        assert sorted((row["trial_id"], row["coefficients"]) for row in rows) == [("s-0", "{}"), ("s-1", "{}")]
+
+    def test_the_key_tells_events_apart(self, store):
+        store.append("trials", [event(0), event(0, "started", 1), event(0, "started", 2), event(0, "finished", 2)])
+        assert store.read("trials").num_rows == 4
+
+    def test_null_equals_null_in_a_key(self, store):
+        rows = [POINT, BY_LEVEL, {**BY_LEVEL, "level": 0.2}, {**BY_LEVEL, "split": "validation"}]
+        for _ in range(2):
+            store.append("points", rows)
+        assert store.read("points").num_rows == len(rows)
+
+    def test_a_sweep_sees_its_own_rows(self, store):
+        store.append("trials", [event(0), {**event(0), "sweep_id": "other"}])
+        assert store.read("trials", "s").num_rows == 1
+        assert store.read("trials").num_rows == 2
+        assert store.read("trials", "nobody").num_rows == 0
+
+    def test_an_append_that_adds_raises_the_version(self, store):
+        store.append("trials", [event(0)])
+        before = store.version("trials")
+        store.append("trials", [event(1)])
+        assert store.version("trials") > before
+
+    def test_an_append_of_nothing_makes_nothing(self, store):
+        store.append("trials", [])
+        assert store.version("trials") == -1
+
+    def test_writers_at_once_lose_nothing_and_double_nothing(self, store, tmp_path):
+        """Four processes, each with rows of its own and rows that all of them write, on a table that none has made.
+
+        Whose row it is that stays, all saw the same one after their own append.
+        """
+        context = multiprocessing.get_context("spawn")
+        workers = [context.Process(target=_write, args=(self.make, str(tmp_path), worker)) for worker in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+        assert [worker.exitcode for worker in workers] == [0] * 4
+        ids = store.read("trials")["trial_id"].to_pylist()
+        assert len(ids) == len(set(ids)) == 5 + 4 * 5
+        for number in range(5):
+            assert len({_seen(tmp_path, worker, number).read_text() for worker in range(4)}) == 1
