@@ -21,7 +21,7 @@ class Column:
         kind: the Arrow type.
         what: the meaning, for people.
         low: the smallest number that it may hold; None for what is no number.
-        high: the largest one.
+        high: the largest one, of a column of floats.
         better: ``up`` or ``down`` for a metric that has a good direction.
         since: the schema version that brought it.
     """
@@ -32,6 +32,17 @@ class Column:
     high: float = FINITE
     better: str = ""
     since: int = 1
+
+    @property
+    def range_text(self) -> str:
+        """The numbers that it may hold, for people; nothing for what is no number."""
+        if self.low is None:
+            return ""
+        if pa.types.is_integer(self.kind):
+            return f"at least {self.low:g}"
+        if self.high < FINITE:
+            return f"within [{self.low:g}, {self.high:g}]"
+        return f"finite and at least {self.low:g}" if self.low > -FINITE else "finite"
 
 
 @dataclass(frozen=True)
@@ -49,12 +60,15 @@ class Table:
         required = set(self.key) - set(self.nullable_key)
         return pa.schema([pa.field(name, one.kind, name not in required) for name, one in self.columns.items()])
 
-    def arrow(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """Rows as the table holds them: of several with one key the first, stamped with the schema version."""
-        unique: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-        for row in rows:
-            unique.setdefault(tuple(row.get(name) for name in self.key), row)
-        return pa.Table.from_pylist([{**row, "schema_version": SCHEMA_VERSION} for row in unique.values()], self.schema)
+    @property
+    def constraints(self) -> dict[str, str]:
+        """The ranges of columns in SQL, by name. A null meets every range, NaN and infinity none."""
+        found = {}
+        for name, one in self.columns.items():
+            if one.low is not None:
+                below = f" AND {name} <= {one.high!r}" if pa.types.is_floating(one.kind) else ""
+                found[f"{name}_range"] = f"({name} IS NULL OR ({name} >= {one.low!r}{below}))"
+        return found
 
     def current(self, rows: pa.Table) -> pa.Table:
         """Rows of any schema version in today's: null where there was no such column."""
@@ -192,3 +206,28 @@ TABLES = {
         nullable_key=tuple(_CHOICE),
     ),
 }
+
+
+def to_arrow(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table holds them: of several with one key the first, stamped with the schema version.
+
+    Raises:
+        ValueError: a key that is not whole, or a number out of its column's range; it names table, column and value.
+    """
+    declared = TABLES[table]
+    unique: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for row in rows:
+        _check(table, declared, row)
+        unique.setdefault(tuple(row.get(name) for name in declared.key), row)
+    stamped = [{**row, "schema_version": SCHEMA_VERSION} for row in unique.values()]
+    return pa.Table.from_pylist(stamped, declared.schema)
+
+
+def _check(table: str, declared: Table, row: Mapping[str, Any]) -> None:
+    for name, column in declared.columns.items():
+        value = row.get(name)
+        if value is None:
+            if name in declared.key and name not in declared.nullable_key:
+                raise ValueError(f"{table}.{name} is missing in {dict(row)}; it is part of the key")
+        elif column.low is not None and not column.low <= value <= column.high:  # NaN is in no range
+            raise ValueError(f"{table}.{name}={value!r} cannot be; it is {column.range_text}")

@@ -17,7 +17,11 @@ class ResultStore(Protocol):
     """Versioned tables by the names in :data:`orchestrator.schema.TABLES`."""
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add the rows whose key is not there yet; of several with one key the first."""
+        """Add the rows whose key is not there yet; of several with one key the first.
+
+        Raises:
+            ValueError: a value that the table cannot hold, as :func:`orchestrator.schema.to_arrow`; nothing is written.
+        """
         ...
 
     def read(self, table: str, sweep_id: str | None = None) -> pa.Table:

@@ -1,9 +1,10 @@
 """Delta tables: what sweeps are kept in."""
 
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -11,46 +12,56 @@ from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from orchestrator.schema import TABLES, Table
+from orchestrator.schema import TABLES, Table, to_arrow
 
 ATTEMPTS = 12
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 class DeltaStore:
-    """Delta tables under ``<root>/tables``, one partition a sweep."""
+    """Delta tables under ``<root>/tables``, one partition a sweep, append-only, with a CHECK constraint a range."""
 
     def __init__(self, root: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._root = f"{root.rstrip('/')}/tables"
         self._sleep = sleep
+        self._unconstrained: set[str] = set()
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert-only MERGE on the table's key. Conflicts with other writers are retried."""
         if not rows:
             return
-        declared = TABLES[table]
-        source = declared.arrow(rows)  # MERGE does not look for equal keys within its source
+        source = to_arrow(table, rows)  # MERGE does not look for equal keys within its source
         # A literal prunes the target to the sweep's partition.
         sweeps = ", ".join(f"'{one}'" for one in sorted({str(row["sweep_id"]) for row in rows}))
-        for attempt in range(ATTEMPTS):
-            try:
-                merge = self._table(table).merge(
-                    source,
-                    predicate=f"old.sweep_id IN ({sweeps}) AND {_same_key(declared)}",
-                    source_alias="new",
-                    target_alias="old",
-                )
-                merge.when_not_matched_insert_all().execute()
-                return
-            except CommitFailedError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                self._sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
+        predicate = f"old.sweep_id IN ({sweeps}) AND {_same_key(TABLES[table])}"
 
-    def read(self, table: str, sweep_id: str | None = None) -> pa.Table:
-        """The rows of a sweep, or all, in no particular order."""
+        def merge() -> None:
+            merged = self._table(table).merge(source, predicate=predicate, source_alias="new", target_alias="old")
+            merged.when_not_matched_insert_all().execute()
+
+        self._retried(merge)
+
+    def read(self, table: str, sweep_id: str | None = None, *, version: int | None = None) -> pa.Table:
+        """The rows of a sweep, or all, in no particular order.
+
+        Args:
+            table: its name.
+            sweep_id: of the sweep; None for all.
+            version: as :meth:`version` gave it, for the rows of then; None for now.
+
+        Raises:
+            ValueError: no such version.
+        """
+        uri = f"{self._root}/{table}"
         try:
-            found = DeltaTable(f"{self._root}/{table}")
-        except TableNotFoundError:
+            found = DeltaTable(uri)
+            if version is not None and not 0 <= version <= found.version():
+                raise ValueError(f"{table} has no version {version}; it has 0 to {found.version()}")
+            found = found if version is None else DeltaTable(uri, version=version)
+        except TableNotFoundError as error:
+            if version is not None:
+                raise ValueError(f"{table} has no version {version}; it has no rows yet") from error
             return TABLES[table].schema.empty_table()
         chosen = None if sweep_id is None else pads.field("sweep_id") == sweep_id
         # One thread: a process that ended right after a read was aborted now and then, by Arrow's threads at its exit.
@@ -63,18 +74,61 @@ class DeltaStore:
         except TableNotFoundError:
             return -1
 
+    def compact(self, table: str, sweep_id: str | None = None) -> int:
+        """Put many small files together, of a sweep or of all; reading is faster, the rows are the same.
+
+        Writers may go on: one that had looked at the old files tries again. The old files stay, for readers that have
+        them open and for older versions.
+
+        Returns:
+            How many files were put together.
+        """
+        chosen = None if sweep_id is None else [("sweep_id", "=", sweep_id)]
+        if self.version(table) < 0:
+            return 0
+        return self._retried(
+            lambda: int(self._table(table).optimize.compact(partition_filters=chosen)["numFilesRemoved"])
+        )
+
+    def _retried(self, action: Callable[[], Result]) -> Result:
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                return action()
+            except CommitFailedError:  # somebody else committed first
+                self._sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
+        return action()
+
     def _table(self, name: str) -> DeltaTable:
+        """The table, made if need be, with all that an older version of this program did not know."""
+        declared = TABLES[name]
+        table = self._open(name)
+        there = {column.name: column for column in table.schema().fields}
+        missing = [column for column in declared.schema if column.name not in there]
+        if missing:
+            table.alter.add_columns(DeltaSchema.from_arrow(pa.schema(missing)).fields)
+        for column in declared.schema:
+            if column.nullable and column.name in there and not there[column.name].nullable:
+                table.alter.drop_column_not_null(column.name)
+        self._constrain(name, table)
+        return table
+
+    def _constrain(self, name: str, table: DeltaTable) -> None:
+        known = table.metadata().configuration
+        missing = {key: sql for key, sql in TABLES[name].constraints.items() if f"delta.constraints.{key}" not in known}
+        if not missing or name in self._unconstrained:
+            return
+        try:
+            table.alter.add_constraint(missing)
+        except CommitFailedError:
+            raise
+        except DeltaError as error:  # rows from before there were ranges; new ones are checked all the same
+            self._unconstrained.add(name)
+            log.warning("%s/%s holds rows out of range, so it gets no constraints: %s", self._root, name, error)
+
+    def _open(self, name: str) -> DeltaTable:
         uri = f"{self._root}/{name}"
         try:
-            table = DeltaTable(uri)
-            there = {column.name: column for column in table.schema().fields}
-            missing = [column for column in TABLES[name].schema if column.name not in there]
-            if missing:
-                table.alter.add_columns(DeltaSchema.from_arrow(pa.schema(missing)).fields)
-            for column in TABLES[name].schema:
-                if column.nullable and column.name in there and not there[column.name].nullable:
-                    table.alter.drop_column_not_null(column.name)
-            return table
+            return DeltaTable(uri)
         except TableNotFoundError:
             pass
         try:

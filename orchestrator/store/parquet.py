@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from orchestrator.schema import TABLES
+from orchestrator.schema import TABLES, to_arrow
 
 
 class ParquetStore:
@@ -37,7 +37,7 @@ class ParquetStore:
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add the rows whose key is not there yet: one file for each sweep among them, each whole or absent."""
-        source = TABLES[table].arrow(rows)
+        source = to_arrow(table, rows)
         for sweep_id in dict.fromkeys(source["sweep_id"].to_pylist()):
             self._append(table, sweep_id, source.filter(pc.equal(source["sweep_id"], sweep_id)))
 

@@ -1,6 +1,8 @@
 """What every result store keeps to; an implementation's test class inherits it and gives the store."""
 
+import math
 import multiprocessing
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -97,6 +99,39 @@ class StoreContract:
 
     def test_an_append_of_nothing_makes_nothing(self, store):
         store.append("trials", [])
+        assert store.version("trials") == -1
+
+    @pytest.mark.parametrize(
+        ("table", "wrong"),
+        [
+            ("points", {"accuracy": 1.01}),
+            ("points", {"module_size": -0.1}),
+            ("points", {"flops": math.nan}),
+            ("points", {"reuse_accuracy_error": math.inf}),
+            ("points", {"tau": math.nan}),
+            ("points", {"floored": -1}),
+            ("epochs", {"epoch": -1}),
+            ("epochs", {"epoch": 1, "affinity": -math.inf}),
+            ("trials", {"attempt": -1}),
+            ("trials", {"seconds": math.nan}),
+            ("rungs", {"epoch": 1, "fraction": 2.0}),
+        ],
+    )
+    def test_a_number_that_cannot_be_is_refused_before_anything_is_written(self, store, table, wrong):
+        """The message says where; a good row in the same append is not written either."""
+        good = {"trials": event(0), "epochs": {**POINT, "epoch": 1}, "rungs": {**POINT, "epoch": 1}}.get(table, POINT)
+        (column, value) = list(wrong.items())[-1]
+        with pytest.raises(ValueError, match=re.escape(f"{table}.{column}={value!r} cannot be")):
+            store.append(table, [good, {**good, "trial_id": "s-1", **wrong}])
+        assert store.version(table) == -1
+
+    def test_the_ends_of_a_range_are_in_it(self, store):
+        store.append("points", [{**POINT, "accuracy": 0.0, "tau": 0}, {**POINT, "accuracy": 1, "flops": None}])
+        assert sorted(store.read("points")["accuracy"].to_pylist()) == [0.0, 1.0]
+
+    def test_a_key_that_is_not_whole_is_refused(self, store):
+        with pytest.raises(ValueError, match=r"trials\.event is missing"):
+            store.append("trials", [event(0), {**event(1), "event": None}])
         assert store.version("trials") == -1
 
     def test_writers_at_once_lose_nothing_and_double_nothing(self, store, tmp_path):

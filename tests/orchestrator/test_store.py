@@ -1,16 +1,83 @@
 """The result stores: what both keep to, and what each has of its own."""
 
+import math
+import multiprocessing
+
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from orchestrator.schema import TABLES
 from orchestrator.store import DeltaStore, ParquetStore
 from tests.orchestrator.store_contract import BY_LEVEL, POINT, StoreContract, event
 
 
+def _append_many(root):
+    store = DeltaStore(root)
+    for number in range(40):
+        store.append("trials", [event(number)])
+
+
 class TestDeltaStore(StoreContract):
     make = DeltaStore
+
+    @pytest.mark.parametrize(
+        ("column", "value"), [("accuracy", 1.5), ("flops", math.nan), ("reuse_accuracy_error", math.inf), ("tau", -0.1)]
+    )
+    def test_other_programs_cannot_write_what_cannot_be(self, store, tmp_path, column, value):
+        store.append("points", [POINT])
+        rows = pa.Table.from_pylist([{**POINT, column: value}], TABLES["points"].schema)
+        with pytest.raises(DeltaError, match="failed validation check"):
+            write_deltalake(f"{tmp_path}/tables/points", rows, mode="append")
+        assert store.read("points").num_rows == 1
+
+    def test_rows_are_never_changed_or_deleted(self, store, tmp_path):
+        store.append("trials", [event(0)])
+        with pytest.raises(DeltaError, match="append"):
+            DeltaTable(f"{tmp_path}/tables/trials").delete()
+
+    def test_older_versions_can_be_read(self, store):
+        store.append("trials", [event(0)])
+        before = store.version("trials")
+        store.append("trials", [event(1), {**event(1), "sweep_id": "other"}])
+        store.compact("trials")
+        assert store.read("trials", version=before)["trial_id"].to_pylist() == ["s-0"]
+        assert store.read("trials", "other", version=before).num_rows == 0
+        assert store.read("trials", "other", version=store.version("trials")).num_rows == 1
+
+    def test_a_version_that_is_not_there_is_refused(self, store):
+        with pytest.raises(ValueError, match="trials has no version 0; it has no rows yet"):
+            store.read("trials", version=0)
+        store.append("trials", [event(0)])
+        last = store.version("trials")
+        for version in (-1, last + 1):
+            with pytest.raises(ValueError, match=f"trials has no version {version}; it has 0 to {last}"):
+                store.read("trials", version=version)
+
+    def test_compacting_leaves_the_rows_and_takes_the_files(self, store, tmp_path):
+        assert store.compact("trials") == 0
+        for sweep_id in ("s", "other"):
+            for number in range(4):
+                store.append("trials", [{**event(number), "sweep_id": sweep_id}])
+        before = sorted(store.read("trials").to_pylist(), key=repr)
+        assert store.compact("trials", "s") == 4
+        assert len(DeltaTable(f"{tmp_path}/tables/trials").file_uris()) == 1 + 4
+        assert store.compact("trials") == 4
+        assert store.compact("trials") == 0
+        assert sorted(store.read("trials").to_pylist(), key=repr) == before
+        store.append("trials", [event(0), event(9)])  # keys are found in compacted files
+        assert store.read("trials", "s").num_rows == 5
+
+    def test_compacting_beside_a_writer_loses_nothing(self, store, tmp_path):
+        writer = multiprocessing.get_context("spawn").Process(target=_append_many, args=(str(tmp_path),))
+        writer.start()
+        compacted = 0
+        while writer.is_alive():
+            compacted += store.compact("trials")
+        assert writer.exitcode == 0
+        assert compacted > 0
+        assert sorted(store.read("trials")["number"].to_pylist()) == list(range(40))
 
 
 class TestParquetStore(StoreContract):
@@ -32,14 +99,14 @@ class TestParquetStore(StoreContract):
             ParquetStore("s3://bucket")
 
 
-def old_points(root, *, without):
+def old_points(root, *, without, module_size=0.5):
     """A table of points as an older version made it; gives the key of its one row."""
     columns = [column for column in TABLES["points"].schema if column.name not in without]
     old = pa.schema([column.with_nullable(column.name not in POINT) for column in columns])
     DeltaTable.create(
         f"{root}/tables/points", old, partition_by=["sweep_id"], configuration={"delta.appendOnly": "true"}
     )
-    rows = pa.Table.from_pylist([{**POINT, "module_size": 0.5, "schema_version": 1}], old)
+    rows = pa.Table.from_pylist([{**POINT, "module_size": module_size, "schema_version": 1}], old)
     write_deltalake(f"{root}/tables/points", rows, mode="append")
 
 
@@ -68,3 +135,25 @@ def test_a_table_from_before_there_were_levels_takes_them(tmp_path):
     ]
     assert found[0]["module_size"] == 0.5  # the row that was there
     assert store.read("points").schema == TABLES["points"].schema
+
+
+def test_a_table_from_before_there_were_ranges_gets_them(tmp_path):
+    old_points(tmp_path, without=("level",))
+    DeltaStore(str(tmp_path)).append("points", [BY_LEVEL])
+    known = DeltaTable(f"{tmp_path}/tables/points").metadata().configuration
+    assert {f"delta.constraints.{name}" for name in TABLES["points"].constraints} <= set(known)
+    assert known["delta.appendOnly"] == "true"
+
+
+def test_a_table_with_rows_out_of_range_is_appended_to_all_the_same(tmp_path, caplog):
+    """It gets no constraints, which is said once; new rows are checked before they are written."""
+    old_points(tmp_path, without=(), module_size=1.5)
+    store = DeltaStore(str(tmp_path))
+    for level in (0.1, 0.2):
+        store.append("points", [{**BY_LEVEL, "level": level}])
+    with pytest.raises(ValueError, match=r"points\.module_size=1\.5 cannot be"):
+        store.append("points", [{**BY_LEVEL, "level": 0.3, "module_size": 1.5}])
+    assert store.read("points").num_rows == 3
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        f"{tmp_path}/tables/points holds rows out of range, so it gets no constraints"
+    ]
