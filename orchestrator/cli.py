@@ -34,6 +34,13 @@ gains. E.g.
 """
 
 
+QUERYING = """\
+Views: sweeps, trials (the event log), epochs, rungs, points, front; their columns: docs/tables.md. The SQL is DuckDB's,
+and sees this sweep's rows and nothing else. E.g.
+  moda query mine "select number, event, reason from trials order by number, time"
+  moda query mine "select point, reuse_accuracy, test_reuse_accuracy, module_size from front"
+  moda query mine "from points where split = 'test'" --format csv --to points.csv
+"""
 CONFIRMING = """\
 The best of many noisy points is partly luck. This trains the coefficients of chosen points again, with seeds that the
 sweep did not use (its own + 1000 and following), measures the points on validation and test, and says how far the front
@@ -259,6 +266,27 @@ def _replace(config: Config, options: argparse.Namespace, console: Console) -> N
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
+def _query(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.query import query
+    from orchestrator.report.rows import render_rows
+
+    if wrong := [one for one in options.overrides if not one.startswith("storage=")]:
+        raise ConfigError(f"{wrong[0]}: this command takes storage= only; the SQL is one argument, in quotes")
+    if options.format == "arrow" and options.to is None and sys.stdout.isatty():
+        raise ConfigError("--format arrow is nothing for a terminal; give --to FILE")
+    data = render_rows(query(config.storage, options.sweep, options.sql), options.format)
+    if options.to is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    file = Path(options.to).expanduser().absolute()
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
+    console.print(f"rows: {file}", highlight=False, soft_wrap=True)
+
+
 def _read(config: Config, options: argparse.Namespace) -> Sweep:
     """The sweep of a command that only looks; its configuration is the recorded one."""
     allowed = ("storage=", "data.root=") if options.command == "pull" else ("storage=",)
@@ -331,6 +359,12 @@ def _parser() -> argparse.ArgumentParser:
     add("rerun", _rerun, text, overrides="storage=...; data.root=... where the data lies here").add_argument(
         "trial", help="its id, like mine-0003, or mine/3"
     )
+    command = add("query", _query, "ask a sweep's tables in SQL", overrides="storage=... where it is not the default")
+    command.epilog = QUERYING
+    command.add_argument("sweep", help="the sweep's id")
+    command.add_argument("sql", metavar="SQL", help="one SELECT")
+    command.add_argument("--format", default="table", metavar="FORM", help="table (default), csv, json or arrow")
+    command.add_argument("--to", metavar="FILE", help="where to write it (default: the terminal)")
     text = "mend a class of one module set with another set's module, and show the control"
     command = add("replace", _replace, text, overrides="data=... or data.key=..., see below")
     command.epilog = REPLACING

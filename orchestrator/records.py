@@ -63,13 +63,22 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
     Raises:
         ConfigError: no such sweep; the message names those there are.
     """
+    config = recorded_config(store, sweep_id)
+    trials = trial_states(store.read("trials", sweep_id))
+    return Sweep(sweep_id, config, trials, _points(store.read("points", sweep_id), trials))
+
+
+def recorded_config(store: ResultStore, sweep_id: str) -> Config:
+    """The configuration that a sweep was started with.
+
+    Raises:
+        ConfigError: as :func:`read_sweep`.
+    """
     rows = store.read("sweeps", sweep_id).to_pylist()
     if not rows:
         known = sorted(store.read("sweeps")["sweep_id"].to_pylist())
         raise ConfigError(f"sweep {sweep_id!r} is not in the storage; it holds {known or 'no sweeps'}")
-    config = parse_config(json.loads(rows[0]["config"]))
-    trials = trial_states(store.read("trials", sweep_id))
-    return Sweep(sweep_id, config, trials, _points(store.read("points", sweep_id), trials))
+    return parse_config(json.loads(rows[0]["config"]))
 
 
 def trial_states(events: pa.Table) -> list[TrialState]:

@@ -107,7 +107,7 @@ _CHOICE = {
     "level": _amount("contribution to the class's logit that a unit must reach; else null", since=3),
 }
 # Of a point, and of a point at a rung.
-_METRICS = {
+METRICS = {
     "accuracy": _share("of the full model, share of images", "up"),
     "reuse_accuracy": _share("of composed modules, over class subsets; share of images", "up"),
     "reuse_accuracy_error": _amount("its standard error"),
@@ -183,7 +183,7 @@ TABLES = {
             **_TRIAL,
             **_CHOICE,
             "split": Column(_TEXT, "validation or test"),
-            **_METRICS,
+            **METRICS,
             **_VERSION,
         },
         nullable_key=tuple(_CHOICE),
@@ -199,7 +199,7 @@ TABLES = {
                 "fraction": _share("of the training: trials are compared at the same one"),
                 "epoch": _count("after which it was measured"),
                 **_CHOICE,
-                **_METRICS,
+                **METRICS,
                 **_VERSION,
             },
         ),
