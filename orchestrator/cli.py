@@ -154,9 +154,7 @@ def _confirm(config: Config, options: argparse.Namespace, console: Console) -> i
     from orchestrator.report.confirmed import confirmation_lines, confirmation_table
 
     request = Request(options.points, options.seeds, options.overrides)
-    Files(config.storage)  # refuses what is no storage at all
-    root = resolve_root(config.storage)
-    found = confirm(read_sweep(DeltaStore(root), options.sweep), request, config, console)
+    found = confirm(read_sweep(_store(config), options.sweep), request, config, console)
     console.print(confirmation_table(found))
     for line in confirmation_lines(found):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -274,6 +272,7 @@ def _query(config: Config, options: argparse.Namespace, console: Console) -> Non
         raise ConfigError(f"{wrong[0]}: this command takes storage= only; the SQL is one argument, in quotes")
     if options.format == "arrow" and options.to is None and sys.stdout.isatty():
         raise ConfigError("--format arrow is nothing for a terminal; give --to FILE")
+    _store(config)
     data = render_rows(query(config.storage, options.sweep, options.sql), options.format)
     if options.to is None:
         sys.stdout.buffer.write(data)
@@ -294,9 +293,19 @@ def _read(config: Config, options: argparse.Namespace) -> Sweep:
     if wrong := [one for one in options.overrides if one not in views and not one.startswith(allowed)]:
         known = ", ".join([*allowed, *(f"{key}=" for key in VIEWS)])
         raise ConfigError(f"{wrong[0]}: this command takes {known} only; the rest is as recorded")
-    Files(config.storage)  # refuses what is no storage at all
-    sweep = read_sweep(DeltaStore(resolve_root(config.storage)), options.sweep)
+    sweep = read_sweep(_store(config), options.sweep)
     return dataclasses.replace(sweep, config=override_config(sweep.config, views))
+
+
+def _store(config: Config) -> DeltaStore:
+    """The tables of the storage, which can be read."""
+    store = DeltaStore(Files(config.storage).root)
+    try:
+        store.version("sweeps")
+    except OSError as error:
+        plain = " ".join(re.sub(r"\x1b\[\d+m|↳", "", str(error)).split())
+        raise ConfigError(f"storage={config.storage!r} cannot be read: {plain}") from error
+    return store
 
 
 def _is_view(override: str, command: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
+from orchestrator.object_store import file_system
 from orchestrator.sections import ConfigError
 
 
@@ -16,15 +17,15 @@ class Files:
 
     Args:
         root: a folder (``~`` is expanded, missing ones are made) or a URI that pyarrow knows.
+
+    Raises:
+        ConfigError: as :func:`resolve_root` and :func:`orchestrator.object_store.file_system`.
     """
 
     def __init__(self, root: str) -> None:
         self.root = resolve_root(root)
         if "://" in self.root:
-            try:
-                self._system, self._base = pafs.FileSystem.from_uri(self.root)
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"storage={root!r} cannot be used: {error}") from error
+            self._system, self._base = file_system(self.root)
         else:
             self._system, self._base = pafs.LocalFileSystem(), self.root
 

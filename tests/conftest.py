@@ -39,4 +39,4 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
     return make
 
 
-pytest_plugins = ["tests.integration.sweeps"]
+pytest_plugins = ["tests.integration.s3", "tests.integration.sweeps"]

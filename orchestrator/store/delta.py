@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from orchestrator.object_store import table_options
 from orchestrator.schema import TABLES, Table, to_arrow
 
 ATTEMPTS = 12
@@ -20,10 +21,16 @@ Result = TypeVar("Result")
 
 
 class DeltaStore:
-    """Delta tables under ``<root>/tables``, one partition a sweep, append-only, with a CHECK constraint a range."""
+    """Delta tables under ``<root>/tables``, one partition a sweep, append-only, with a CHECK constraint a range.
+
+    Args:
+        root: a folder or a URI, as :class:`orchestrator.storage.Files` takes it.
+        sleep: how to wait before trying again what another writer was faster with.
+    """
 
     def __init__(self, root: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._root = f"{root.rstrip('/')}/tables"
+        self._options = table_options(root)
         self._sleep = sleep
         self._unconstrained: set[str] = set()
 
@@ -53,12 +60,11 @@ class DeltaStore:
         Raises:
             ValueError: no such version.
         """
-        uri = f"{self._root}/{table}"
         try:
-            found = DeltaTable(uri)
+            found = self._existing(table)
             if version is not None and not 0 <= version <= found.version():
                 raise ValueError(f"{table} has no version {version}; it has 0 to {found.version()}")
-            found = found if version is None else DeltaTable(uri, version=version)
+            found = found if version is None else self._existing(table, version)
         except TableNotFoundError as error:
             if version is not None:
                 raise ValueError(f"{table} has no version {version}; it has no rows yet") from error
@@ -70,7 +76,7 @@ class DeltaStore:
     def version(self, table: str) -> int:
         """The Delta version."""
         try:
-            return int(DeltaTable(f"{self._root}/{table}").version())
+            return int(self._existing(table).version())
         except TableNotFoundError:
             return -1
 
@@ -125,10 +131,13 @@ class DeltaStore:
             self._unconstrained.add(name)
             log.warning("%s/%s holds rows out of range, so it gets no constraints: %s", self._root, name, error)
 
+    def _existing(self, name: str, version: int | None = None) -> DeltaTable:
+        return DeltaTable(f"{self._root}/{name}", version=version, storage_options=self._options)
+
     def _open(self, name: str) -> DeltaTable:
         uri = f"{self._root}/{name}"
         try:
-            return DeltaTable(uri)
+            return self._existing(name)
         except TableNotFoundError:
             pass
         try:
@@ -138,9 +147,10 @@ class DeltaStore:
                 mode="ignore",
                 partition_by=["sweep_id"],
                 configuration={"delta.appendOnly": "true"},
+                storage_options=self._options,
             )
         except DeltaError as error:  # another writer made it in the meantime
-            if not DeltaTable.is_deltatable(uri):
+            if not DeltaTable.is_deltatable(uri, self._options):
                 raise
             raise CommitFailedError(str(error)) from error
 

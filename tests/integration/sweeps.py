@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 Moda = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def run_moda(*arguments: str, storage: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_moda(*arguments: str, storage: Path | str, **environment: str) -> subprocess.CompletedProcess[str]:
     """``moda`` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "orchestrator", *arguments],

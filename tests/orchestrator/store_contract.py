@@ -27,17 +27,17 @@ def event(number, event="proposed", attempt=0):
     }
 
 
-def _write(make, root, worker):
+def _write(make, root, folder, worker):
     store = make(root)
     for number in range(5):
         own = 100 * worker + 10 + number
         store.append("trials", [{**event(number), "reason": str(worker)}, {**event(own), "reason": str(worker)}])
         seen = {row["trial_id"]: row["reason"] for row in store.read("trials", "s").to_pylist()}
-        _seen(root, worker, number).write_text(seen[f"s-{number}"])
+        _seen(folder, worker, number).write_text(seen[f"s-{number}"])
 
 
-def _seen(root, worker, number):
-    return Path(root) / f"seen-{worker}-{number}"
+def _seen(folder, worker, number):
+    return Path(folder) / f"seen-{worker}-{number}"
 
 
 class StoreContract:
@@ -46,8 +46,12 @@ class StoreContract:
     make: type
 
     @pytest.fixture
-    def store(self, tmp_path):
-        return self.make(str(tmp_path))
+    def root(self, tmp_path):
+        return str(tmp_path)
+
+    @pytest.fixture
+    def store(self, root):
+        return self.make(root)
 
     def test_a_table_without_rows_reads_empty(self, store):
         for name, table in TABLES.items():
@@ -134,13 +138,13 @@ class StoreContract:
             store.append("trials", [event(0), {**event(1), "event": None}])
         assert store.version("trials") == -1
 
-    def test_writers_at_once_lose_nothing_and_double_nothing(self, store, tmp_path):
+    def test_writers_at_once_lose_nothing_and_double_nothing(self, store, root, tmp_path):
         """Four processes, each with rows of its own and rows that all of them write, on a table that none has made.
 
         Whose row it is that stays, all saw the same one after their own append.
         """
         context = multiprocessing.get_context("spawn")
-        workers = [context.Process(target=_write, args=(self.make, str(tmp_path), worker)) for worker in range(4)]
+        workers = [context.Process(target=_write, args=(self.make, root, str(tmp_path), worker)) for worker in range(4)]
         for worker in workers:
             worker.start()
         for worker in workers:

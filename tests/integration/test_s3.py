@@ -1,0 +1,83 @@
+"""Storage on S3: the store's contract, files, and a whole sweep."""
+
+import json
+
+import pytest
+
+from moda_core import load_modules
+from orchestrator.cli import main
+from orchestrator.records import read_sweep
+from orchestrator.storage import Files
+from orchestrator.store import DeltaStore
+from tests.integration.sweeps import run_moda
+from tests.orchestrator.store_contract import StoreContract
+
+
+class TestDeltaStoreOnS3(StoreContract):
+    make = DeltaStore
+
+    @pytest.fixture
+    def root(self, s3, tmp_path):
+        return f"{s3}/{tmp_path.name}"
+
+    def test_files_are_compacted_and_old_versions_stay(self, store):
+        for number in range(3):
+            store.append("epochs", [{"sweep_id": "s", "trial_id": "s-0", "epoch": number}])
+        before = store.version("epochs")
+        assert store.compact("epochs") == 3
+        assert store.read("epochs").num_rows == store.read("epochs", version=before).num_rows == 3
+
+
+def test_files_are_written_read_and_deleted(s3):
+    files = Files(f"{s3}/files/")
+    assert files.local is None
+    files.check_writable()
+    assert not files.exists("a/b.bin")
+    for data in (b"one", b"two" * 4_000_000):
+        files.write("a/b.bin", data)
+        assert files.read("a/b.bin") == data
+    files.delete("a/b.bin")
+    files.delete("a/b.bin")
+    assert not files.exists("a/b.bin")
+    with pytest.raises(FileNotFoundError):
+        files.read("a/b.bin")
+
+
+def test_a_sweep_its_front_and_its_modules(s3, tmp_path, capsys):
+    """Everything that a sweep leaves is in the bucket and nothing beside it; the same command again adds nothing."""
+    storage = f"{s3}/moda"
+    asked = ["experiment=digits", "sweep.name=tiny", "sweep.trials=2", "training.epochs=1", "tracking=none"]
+    home = {"HOME": str(tmp_path / "home")}
+    (tmp_path / "home").mkdir()
+    for _ in range(2):
+        done = run_moda("sweep", *asked, storage=storage, **home)
+        assert done.returncode == 0, done.stderr + done.stdout
+    assert "nothing to train" in done.stdout
+    sweep = read_sweep(DeltaStore(storage), "tiny")
+    assert [one.status for one in sweep.trials] == ["finished"] * 2
+    assert sweep.front
+    assert not list((tmp_path / "home").glob("moda-results*"))
+
+    assert main(["front", "tiny", f"storage={storage}"]) == 0
+    assert sweep.find("best").label in capsys.readouterr().out
+    assert main(["query", "tiny", "select point from front", "--format", "json", f"storage={storage}"]) == 0
+    assert [row["point"] for row in json.loads(capsys.readouterr().out)] == [one.label for one in sweep.front]
+
+    for folder in ("made", "found"):  # published into the bucket, then read from there
+        assert main(["pull", "tiny", "--to", str(tmp_path / folder), f"storage={storage}"]) == 0
+    for file in ("manifest.json", "weights.safetensors"):
+        assert (tmp_path / "made" / file).read_bytes() == (tmp_path / "found" / file).read_bytes()
+    assert load_modules(str(tmp_path / "found"), classes=["3", "8"]) is not None
+
+
+def test_what_cannot_be_reached_is_one_line(s3, monkeypatch, capsys):
+    for command in (["front", "x"], ["query", "x", "select 1"], ["sweep", "experiment=digits"]):
+        assert main([*command, "storage=s3://no-such-bucket/moda"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"moda {command[0]}: storage='s3://no-such-bucket/moda' cannot be ")
+        assert error.count("\n") == 1
+    assert main(["front", "x", f"storage={s3}/empty"]) == 2
+    assert "it holds no sweeps" in capsys.readouterr().err
+    monkeypatch.delenv("AWS_ALLOW_HTTP")
+    assert main(["front", "x", f"storage={s3}/moda"]) == 2
+    assert "is not encrypted; use https, or set AWS_ALLOW_HTTP=true" in capsys.readouterr().err
