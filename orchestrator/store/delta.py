@@ -15,7 +15,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from orchestrator.object_store import table_options
 from orchestrator.schema import TABLES, Table, to_arrow
 
-ATTEMPTS = 12
+PATIENCE = 120.0  # seconds; a conflict means that somebody else got on, so only time says that something is wrong
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
@@ -26,12 +26,15 @@ class DeltaStore:
     Args:
         root: a folder or a URI, as :class:`orchestrator.storage.Files` takes it.
         sleep: how to wait before trying again what another writer was faster with.
+        clock: how long that has been going on, in seconds.
     """
 
-    def __init__(self, root: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, root: str, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._root = f"{root.rstrip('/')}/tables"
         self._options = table_options(root)
-        self._sleep = sleep
+        self._sleep, self._clock = sleep, clock
         self._unconstrained: set[str] = set()
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -97,12 +100,16 @@ class DeltaStore:
         )
 
     def _retried(self, action: Callable[[], Result]) -> Result:
-        for attempt in range(ATTEMPTS - 1):
+        started = self._clock()
+        attempt = 0
+        while True:
             try:
                 return action()
             except CommitFailedError:  # somebody else committed first
-                self._sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
-        return action()
+                if self._clock() - started > PATIENCE:
+                    raise
+                self._sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
+                attempt += 1
 
     def _table(self, name: str) -> DeltaTable:
         """The table, made if need be, with all that an older version of this program did not know."""

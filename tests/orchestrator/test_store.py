@@ -6,7 +6,7 @@ import multiprocessing
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from orchestrator.schema import TABLES
 from orchestrator.store import DeltaStore, ParquetStore
@@ -68,6 +68,23 @@ class TestDeltaStore(StoreContract):
         assert sorted(store.read("trials").to_pylist(), key=repr) == before
         store.append("trials", [event(0), event(9)])  # keys are found in compacted files
         assert store.read("trials", "s").num_rows == 5
+
+    def test_a_conflict_that_does_not_end_is_raised_after_two_minutes(self):
+        now, waits = 0.0, []
+
+        def sleep(seconds):
+            nonlocal now
+            waits.append(seconds)
+            now += seconds
+
+        def conflict():
+            raise CommitFailedError("somebody else was faster")
+
+        store = DeltaStore("/nowhere", sleep=sleep, clock=lambda: now)
+        with pytest.raises(CommitFailedError):
+            store._retried(conflict)
+        assert 120 < now < 122
+        assert len(waits) > 75  # at most 1.6 s each
 
     def test_compacting_beside_a_writer_loses_nothing(self, store, tmp_path):
         writer = multiprocessing.get_context("spawn").Process(target=_append_many, args=(str(tmp_path),))
@@ -157,3 +174,34 @@ def test_a_table_with_rows_out_of_range_is_appended_to_all_the_same(tmp_path, ca
     assert [record.message.split(":")[0] for record in caplog.records] == [
         f"{tmp_path}/tables/points holds rows out of range, so it gets no constraints"
     ]
+
+
+def _append_thousand(make, root, worker, barrier):
+    """A thousand rows of one's own, and a hundred that everybody writes, by a hundred."""
+    store = make(root)
+    barrier.wait(120)
+    for start in (*range(0, 1000, 100), None):
+        trial, epochs = ("s-all", range(100)) if start is None else (f"s-{worker}", range(start, start + 100))
+        rows = [{"sweep_id": "s", "trial_id": trial, "epoch": epoch, "seconds": float(worker)} for epoch in epochs]
+        store.append("epochs", rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [DeltaStore, ParquetStore])
+def test_ten_processes_of_a_thousand_rows_each(tmp_path, make):
+    """Nothing is lost, nothing is there twice, and a shared row is as its first writer wrote it."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(10)
+    workers = [context.Process(target=_append_thousand, args=(make, str(tmp_path), one, barrier)) for one in range(10)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(300)
+    assert [worker.exitcode for worker in workers] == [0] * 10
+    rows = make(str(tmp_path)).read("epochs", "s").to_pylist()
+    keys = [(row["trial_id"], row["epoch"]) for row in rows]
+    own = {(f"s-{worker}", epoch) for worker in range(10) for epoch in range(1000)}
+    assert len(keys) == len(set(keys))
+    assert set(keys) == own | {("s-all", epoch) for epoch in range(100)}
+    assert all(row["seconds"] == int(row["trial_id"][2:]) for row in rows if row["trial_id"] != "s-all")
+    assert len({row["seconds"] for row in rows if row["trial_id"] == "s-all"}) == 1
