@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 SCHEMA_VERSION = 3  # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null
+ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
 
 
@@ -32,6 +33,14 @@ class Column:
     high: float = FINITE
     better: str = ""
     since: int = 1
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Smallest and largest number, up to rounding; None for what is no number."""
+        if self.low is None:
+            return None
+        slack = ROUNDING if pa.types.is_floating(self.kind) else 0
+        return self.low - slack, self.high + slack
 
     @property
     def range_text(self) -> str:
@@ -65,9 +74,10 @@ class Table:
         """The ranges of columns in SQL, by name. A null meets every range, NaN and infinity none."""
         found = {}
         for name, one in self.columns.items():
-            if one.low is not None:
-                below = f" AND {name} <= {one.high!r}" if pa.types.is_floating(one.kind) else ""
-                found[f"{name}_range"] = f"({name} IS NULL OR ({name} >= {one.low!r}{below}))"
+            if one.bounds is not None:
+                low, high = one.bounds
+                below = f" AND {name} <= {high!r}" if pa.types.is_floating(one.kind) else ""
+                found[f"{name}_range"] = f"({name} IS NULL OR ({name} >= {low!r}{below}))"
         return found
 
     def current(self, rows: pa.Table) -> pa.Table:
@@ -229,5 +239,5 @@ def _check(table: str, declared: Table, row: Mapping[str, Any]) -> None:
         if value is None:
             if name in declared.key and name not in declared.nullable_key:
                 raise ValueError(f"{table}.{name} is missing in {dict(row)}; it is part of the key")
-        elif column.low is not None and not column.low <= value <= column.high:  # NaN is in no range
+        elif (bounds := column.bounds) and not bounds[0] <= value <= bounds[1]:  # NaN is in no range
             raise ValueError(f"{table}.{name}={value!r} cannot be; it is {column.range_text}")

@@ -133,6 +133,18 @@ class StoreContract:
         store.append("points", [{**POINT, "accuracy": 0.0, "tau": 0}, {**POINT, "accuracy": 1, "flops": None}])
         assert sorted(store.read("points")["accuracy"].to_pylist()) == [0.0, 1.0]
 
+    def test_means_of_shares_may_be_rounded(self, store):
+        """Reuse accuracy with nothing wrong is a sum of weights, overlap of disjoint modules a difference of sums."""
+        rounded = {
+            "reuse_accuracy": 1 + 2**-52,
+            "module_overlap": -2e-17,
+            "overlap_jaccard": -1e-16,
+            "flops": 1 + 1e-12,
+        }
+        store.append("points", [{**POINT, **rounded}])
+        (row,) = store.read("points").to_pylist()
+        assert {name: row[name] for name in rounded} == rounded
+
     def test_a_key_that_is_not_whole_is_refused(self, store):
         with pytest.raises(ValueError, match=r"trials\.event is missing"):
             store.append("trials", [event(0), {**event(1), "event": None}])
