@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.cli import _parser
+from orchestrator.cli import _parser, main
 from orchestrator.config import check_space, load_config
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +59,26 @@ def test_the_readmes_python_runs(swept, tmp_path, monkeypatch):
         exec(block.replace('"mine"', '"tiny"'), known)  # noqa: S102 - our own text
     assert known["logits"].shape == (3, 2)
     assert len(known["points"]) >= 4 * 28
+
+
+def test_the_python_of_the_tables_page_runs(swept):
+    known = {"storage": str(swept[0])}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block.replace('"mine"', '"tiny"'), known)  # noqa: S102 - our own text
+    assert 0 < len(known["curve"]) < known["before"].num_rows < known["points"].num_rows
+
+
+def test_the_questions_of_the_tables_page_are_answered(swept, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = re.findall(r"^moda (query .*)", (ROOT / "docs" / "tables.md").read_text(), re.M)
+    assert len(asked) == 5
+    for line in asked:
+        arguments = ["tiny" if one == "mine" else one for one in shlex.split(line) if not one.startswith("storage=")]
+        assert main([*arguments, f"storage={swept[0]}"]) == 0, line
+        assert len(capsys.readouterr().out.splitlines()) >= 2 or "--to" in arguments
+    assert "reuse_accuracy" in (tmp_path / "points.csv").read_text()
 
 
 def test_the_example_cluster_file_is_valid():
