@@ -43,7 +43,8 @@ class DeltaStore:
             return
         source = to_arrow(table, rows)  # MERGE does not look for equal keys within its source
         # A literal prunes the target to the sweep's partition.
-        sweeps = ", ".join(f"'{one}'" for one in sorted({str(row["sweep_id"]) for row in rows}))
+        names = sorted({str(row["sweep_id"]).replace("'", "''") for row in rows})
+        sweeps = ", ".join(f"'{name}'" for name in names)
         predicate = f"old.sweep_id IN ({sweeps}) AND {_same_key(TABLES[table])}"
 
         def merge() -> None:

@@ -95,6 +95,13 @@ class StoreContract:
         assert store.read("trials").num_rows == 2
         assert store.read("trials", "nobody").num_rows == 0
 
+    @pytest.mark.parametrize("sweep_id", ["o'neill", "a b", "') OR true --", "é", "x=1"])
+    def test_any_text_is_a_sweeps_name(self, store, sweep_id):
+        for _ in range(2):
+            store.append("trials", [event(0), {**event(0), "sweep_id": sweep_id}])
+        assert store.read("trials", sweep_id)["sweep_id"].to_pylist() == [sweep_id]
+        assert store.read("trials").num_rows == 2
+
     def test_an_append_that_adds_raises_the_version(self, store):
         store.append("trials", [event(0)])
         before = store.version("trials")
