@@ -4,15 +4,20 @@ One run a trial (grouped by sweep), and one run of ``job_type=sweep`` that owns 
 online where an API key is found, else offline under the storage, from where ``wandb sync`` can take them.
 """
 
+import contextlib
 import logging
 import netrc
 import os
+import queue
+import shutil
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import wandb
+import wandb.errors
 
 from orchestrator.choice import Choice
 from orchestrator.config import Config
@@ -20,7 +25,8 @@ from orchestrator.sections import TrackingConfig
 from orchestrator.storage import Files
 
 LOG = logging.getLogger("moda")
-START_SECONDS = 20.0  # how long a run may take to start before the training goes on without it
+START_SECONDS = 20.0  # how long a run may take to start before it is offline
+FINISH_SECONDS = 20.0  # how long a run may take to upload what is left when its training is over
 POINT_COLUMNS = (
     *Choice.names(),
     "reuse_accuracy",
@@ -68,40 +74,72 @@ class NoTracker:
 
 
 class WandbTracker:
-    """One W&B run. The first call that fails is said, and the run is left alone from then on."""
+    """One W&B run, served by a thread of its own: a training hands over what is to be shown and does not wait.
 
-    def __init__(self, run: "wandb.Run") -> None:
-        self._run = run
-        self._broken = False
+    Only :meth:`finish` waits, for as long as a run may take to start and to finish. The first call that fails is said,
+    and nothing more is logged.
+
+    Args:
+        start: starts the run.
+        run_id: its id.
+        finish_seconds: how long it may take to finish once it has started.
+    """
+
+    def __init__(self, start: Callable[[], "wandb.Run"], run_id: str, finish_seconds: float) -> None:
+        self._start, self._run_id = start, run_id
+        self._seconds = START_SECONDS + finish_seconds + 1
+        self._calls: queue.SimpleQueue[Callable[[wandb.Run], Any] | None] = queue.SimpleQueue()
+        self._exit_code = 0
+        self._thread = threading.Thread(target=self._serve, name=f"wandb-{run_id}", daemon=True)
+        self._thread.start()
 
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
-        """Log numbers; None is left out."""
-        self._try(lambda: self._run.log({key: one for key, one in values.items() if one is not None}, step=step))
+        """Log numbers; None is left out. A step that the run has already, from an earlier attempt, stays as it is."""
+        known = {key: one for key, one in values.items() if one is not None}
+        self._calls.put(lambda run: _log_step(run, known, step))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         """Log a ``wandb.Table``."""
         data = [[row.get(column) for column in columns] for row in rows]
-        self._try(lambda: self._run.log({name: wandb.Table(columns=list(columns), data=data)}))
+        self._calls.put(lambda run: run.log({name: wandb.Table(columns=list(columns), data=data)}))
 
     def figure(self, name: str, figure: Any) -> None:
         """Log a plotly figure."""
-        self._try(lambda: self._run.log({name: wandb.Plotly(figure)}))
+        self._calls.put(lambda run: run.log({name: wandb.Plotly(figure)}))
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
-        """Write the summary and close."""
-        self._try(lambda: self._run.summary.update(dict(summary)))
-        self._try(lambda: self._run.finish(exit_code=1 if failed else 0))
+        """Write the summary and close; returns when all is uploaded, or when the time for it is over."""
+        self._calls.put(lambda run: run.summary.update(dict(summary)))
+        self._exit_code = 1 if failed else 0
+        self._calls.put(None)
+        self._thread.join(self._seconds)
+        if self._thread.is_alive():
+            LOG.warning("W&B did not take run %s in %.0f s; going on without it", self._run_id, self._seconds)
 
-    def _try(self, call: Callable[[], Any]) -> None:
-        if self._broken:
+    def _serve(self) -> None:
+        try:
+            run = self._start()
+        except Exception as error:  # a service of somebody else's: whatever it raises, the training goes on
+            LOG.warning("W&B could not be started (%s: %s); going on without it", type(error).__name__, error)
             return
         try:
-            call()
-        except Exception as error:  # a service of somebody else's: whatever it raises, the training goes on
-            self._broken = True
-            LOG.warning(
-                "W&B failed (%s: %s); run %s is not tracked any further", type(error).__name__, error, self._run.id
-            )
+            while (call := self._calls.get()) is not None:
+                call(run)
+        except Exception as error:  # as above
+            self._say(error)
+            while self._calls.get() is not None:
+                pass
+            with contextlib.suppress(Exception):  # said already
+                run.finish(exit_code=self._exit_code)
+            return
+        try:
+            run.finish(exit_code=self._exit_code)
+        except Exception as error:  # as above
+            self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        text = "W&B failed (%s: %s); run %s is not tracked any further"
+        LOG.warning(text, type(error).__name__, error, self._run_id)
 
 
 def make_tracker(
@@ -112,14 +150,22 @@ def make_tracker(
     sweep_id: str,
     job_type: str,
     config: Mapping[str, Any],
+    finish_seconds: float = FINISH_SECONDS,
 ) -> Tracker:
-    """A tracker for a trial or a sweep. A W&B that cannot be started is said once and replaced by nothing."""
+    """A tracker for a trial or a sweep; it starts in the background. Where W&B cannot be reached the run is offline,
+    and where it cannot be started at all that is said, and there is none."""
     if tracking.name == "none":
         return NoTracker()
     folder = Files(root).local or Path.home() / "moda-results"
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb" / "data"))  # artifacts are staged inside, not in ~
-    try:
+    for name, value in {
+        "WANDB_DATA_DIR": str(folder / "wandb" / "data"),  # artifacts are staged there, not in ~
+        "WANDB_ERROR_REPORTING": "false",  # its telemetry holds the exit up where a server does not answer
+        "WANDB_SILENT": "true",
+    }.items():
+        os.environ.setdefault(name, value)
+
+    def init(mode: str) -> "wandb.Run":
         run = wandb.init(
             project=tracking.project,
             entity=tracking.entity,
@@ -128,18 +174,33 @@ def make_tracker(
             group=sweep_id,
             job_type=job_type,
             dir=str(folder),
-            mode=_mode(),
-            resume="allow" if _mode() == "online" else None,
+            mode=mode,  # type: ignore[arg-type]
+            resume="allow",
             config=dict(config),
             reinit="create_new",
             settings=wandb.Settings(
-                silent=True, console="off", disable_git=True, x_disable_stats=True, init_timeout=START_SECONDS
+                silent=True,
+                console="off",
+                disable_git=True,
+                x_disable_stats=True,
+                init_timeout=START_SECONDS,
+                finish_timeout=finish_seconds,
+                finish_timeout_raises=True,
             ),
         )
-    except Exception as error:  # as above
-        LOG.warning("W&B could not be started (%s: %s); going on without it", type(error).__name__, error)
-        return NoTracker()
-    return WandbTracker(run)
+        run.define_metric("*", step_metric="epoch")  # attempts of a trial are one curve, whatever W&B's own steps are
+        _remove_superseded(run)
+        return run
+
+    def start() -> "wandb.Run":
+        try:
+            return init(_mode())
+        except wandb.errors.CommError as error:
+            LOG.warning("W&B cannot be reached (%s); run %s is offline, for wandb sync", error, run_id)
+            wandb.teardown()  # which holds the id
+            return init("offline")
+
+    return WandbTracker(start, run_id, finish_seconds)
 
 
 def describe_tracking(config: Config) -> str:
@@ -149,7 +210,23 @@ def describe_tracking(config: Config) -> str:
     return f"W&B project {config.tracking.project!r}, {_mode()}"
 
 
-def _mode() -> Any:
+def _log_step(run: "wandb.Run", values: dict[str, Any], step: int) -> None:
+    if step >= run.starting_step:
+        run.log(values, step=step)
+
+
+def _remove_superseded(run: "wandb.Run") -> None:
+    """Remove what earlier attempts left offline: the run is told all of it again, and a sync would upload it twice.
+
+    What was synced stays. A process that was killed leaves a folder that cannot be synced at all.
+    """
+    own = Path(run.dir).parent
+    for folder in own.parent.glob(f"offline-run-{'?' * 15}-{run.id}"):
+        if folder != own and not any(folder.glob("*.synced")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mode() -> str:
     return os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
 
 

@@ -145,6 +145,8 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
         checkpoint = trial.file("checkpoint.pt")
         resume = read_checkpoint(files.read(checkpoint), device) if files.exists(checkpoint) else None
         rows = [] if resume is None else resume.rows
+        for row in rows:  # what W&B missed of an earlier attempt
+            tracker.log(row, step=row["epoch"])
         may_stop = dict(trial.coefficients) not in [dict(one) for one in config.search.baselines]
         judge = Judge(trial.sweep_id, trial.trial_id, config, may_stop, data, store, precision, workers)
         epochs = train(

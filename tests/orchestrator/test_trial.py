@@ -68,10 +68,16 @@ def test_a_crash_after_the_last_epoch_loses_nothing(prepared, monkeypatch, step)
 
 class BrokenRun:
     id = "s-0000"
+    dir = "nowhere/files"
+    offline = False
+    starting_step = 0
 
     def __init__(self, at):
         self.at = at
         self.summary = {}
+
+    def define_metric(self, *_, **__):
+        pass
 
     def log(self, values, **_):
         if self.at in values or self.at == "log":

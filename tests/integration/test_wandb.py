@@ -1,0 +1,157 @@
+"""The real W&B client against a stand-in server on loopback: what arrives, and what a server in trouble costs."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.records import read_sweep
+from orchestrator.store import DeltaStore
+from tests.integration.sweeps import ROOT, run_moda
+from tests.integration.wandb_server import KEY, WandbServer
+
+TRIAL = "one-0000"
+
+
+@pytest.fixture
+def server():
+    with WandbServer() as one:
+        yield one
+
+
+def train(epochs):
+    """The arguments of a training named ``one``; a small grid makes it short."""
+    return ("train", "sweep.name=one", f"training.epochs={epochs}", "evaluation.taus=[0.5,0.9]", "data.limit=400")
+
+
+def epochs_of(run):
+    return [row["epoch"] for row in run.history if "epoch" in row]
+
+
+def assert_whole(storage, epochs):
+    """The tables hold the training, whatever became of W&B."""
+    store = DeltaStore(str(storage))
+    assert [one.status for one in read_sweep(store, "one").trials] == ["finished"]
+    assert store.read("epochs", "one").num_rows == epochs
+    assert store.read("points", "one").num_rows > 0
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+def start(storage, epochs, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", *train(epochs)],
+        cwd=ROOT,
+        env={**os.environ, "MODA_STORAGE": str(storage), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def sync(folder, server):
+    """The real ``wandb sync`` of all that is offline there."""
+    runs = sorted(str(one) for one in (Path(folder) / "wandb").glob("offline-run-*"))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("wandb"), "sync", *runs],
+        env={**os.environ, **server.environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not server.unexpected
+    return done.stderr
+
+
+def test_a_training_is_a_run(server, tmp_path):
+    done = run_moda(*train(3), "tracking.project=mine", storage=tmp_path, **server.environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert not server.unexpected
+    run = server.runs[TRIAL]
+    assert (run.entity, run.project, run.group, run.job_type) == ("somebody", "mine", "one", "trial")
+    assert epochs_of(run) == [1, 2, 3]
+    rows = DeltaStore(str(tmp_path)).read("epochs", "one").sort_by("epoch").to_pylist()
+    for told, row in zip(run.history, rows, strict=True):
+        assert {name: told[name] for name in ("loss", "learning_rate")} == {
+            name: row[name] for name in ("loss", "learning_rate")
+        }
+    points = [one for one in DeltaStore(str(tmp_path)).read("points", "one").to_pylist() if one["split"] == "validation"]
+    assert len(run.table("points")) == len(points)
+    assert run.summary["status"] == "finished"
+    assert run.summary["accuracy"] == points[0]["accuracy"]
+    assert run.config["training"]["epochs"] == 3
+    assert run.exit_code == 0
+
+
+def test_a_training_that_was_killed_goes_on_in_its_run(server, tmp_path):
+    """Each epoch is there once, those that the first process trained and did not upload as well."""
+    process = start(tmp_path, 30, **server.environment)
+    server.wait_until(lambda: TRIAL in server.runs and len(server.runs[TRIAL].history) > 2, 120)
+    kill(process)
+    done = run_moda(*train(30), storage=tmp_path, **server.environment)
+    assert done.returncode == 0, done.stderr
+    run = server.runs[TRIAL]
+    assert run.begun == 2
+    assert epochs_of(run) == list(range(1, 31))
+    assert run.exit_code == 0
+    assert not server.unexpected
+
+
+def test_a_training_that_was_killed_offline_is_synced_whole(server, tmp_path):
+    process = start(tmp_path, 12, WANDB_MODE="offline")
+    server.wait_until((tmp_path / "trials" / TRIAL / "checkpoint.pt").exists, 120)
+    time.sleep(1)
+    kill(process)
+    done = run_moda(*train(12), storage=tmp_path, WANDB_MODE="offline")
+    assert done.returncode == 0, done.stderr
+    sync(tmp_path, server)
+    run = server.runs[TRIAL]
+    assert epochs_of(run) == list(range(1, 13))
+    assert run.summary["status"] == "finished"
+    assert len(run.table("points")) > 0
+
+
+def test_a_server_that_never_answers_leaves_a_run_that_is_offline(server, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = run_moda(*train(2), storage=tmp_path, WANDB_BASE_URL=address, WANDB_API_KEY=KEY, WANDB_MODE="online")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("W&B cannot be reached") == 1
+    assert_whole(tmp_path, 2)
+    sync(tmp_path, server)
+    assert epochs_of(server.runs[TRIAL]) == [1, 2]
+
+
+def test_a_server_that_goes_down_does_not_end_a_training(server, tmp_path):
+    process = start(tmp_path, 12, **server.environment)
+    server.wait_until(lambda: TRIAL in server.runs, 120)
+    server.stop()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "W&B failed" in errors
+    assert_whole(tmp_path, 12)
+
+
+def test_a_server_that_hangs_in_the_middle_does_not_either(server, tmp_path):
+    answer, hung = server.graphql, threading.Event()
+    server.graphql = lambda *asked: hung.wait(600) if hung.waiting else answer(*asked)
+    hung.waiting = False
+    process = start(tmp_path, 12, **server.environment)
+    server.wait_until(lambda: TRIAL in server.runs, 120)
+    hung.waiting = True
+    _, errors = process.communicate(timeout=300)
+    hung.set()
+    assert process.returncode == 0, errors
+    assert "W&B" in errors
+    assert_whole(tmp_path, 12)
