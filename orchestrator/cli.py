@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -16,6 +17,9 @@ from orchestrator.results import POINT_NAME, Sweep
 from orchestrator.sections import ConfigError
 from orchestrator.storage import Files, resolve_root
 from orchestrator.store import DeltaStore
+
+if TYPE_CHECKING:
+    from orchestrator.registry import Pulled
 
 EPILOG = """\
 Overrides are Hydra's: group=choice (model, data, method, search, training, tracking, experiment) or key=value, e.g.
@@ -177,8 +181,12 @@ def _report(config: Config, options: argparse.Namespace, console: Console) -> No
 
 
 def _pull(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.artifacts import is_reference
     from orchestrator.registry import pull
 
+    if is_reference(options.sweep):
+        _fetch(options, console)
+        return
     sweep = _read(config, options)
     point = sweep.find(options.point)
     try:
@@ -186,18 +194,35 @@ def _pull(config: Config, options: argparse.Namespace, console: Console) -> None
         pulled = pull(sweep, point, resolve_root(config.storage), options.to, data_root=data_root)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    difference = f"cut and masked logits differ by {pulled.manifest['cut_masked_difference']:.1e} of the largest"
+    _say_pulled(pulled, f"trial {point.trial.number}, {point.choice}", console, difference)
+
+
+def _fetch(options: argparse.Namespace, console: Console) -> None:
+    """An artifact from W&B instead of a set from the storage."""
+    from orchestrator.artifacts import fetch
+
+    if options.overrides or options.point != "best":
+        wrong = options.overrides[0] if options.overrides else f"--point {options.point}"
+        raise ConfigError(
+            f"{wrong}: {options.sweep} is a W&B artifact and names its point itself, by what follows the colon"
+        )
+    try:
+        pulled = fetch(options.sweep, options.to)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    _say_pulled(pulled, options.sweep, console)
+
+
+def _say_pulled(pulled: "Pulled", what: str, console: Console, *more: str) -> None:
     names = pulled.manifest["class_names"]
-    console.print(
-        f"{pulled.folder}: trial {point.trial.number}, {point.choice},"
-        f" {len(names)} classes, {pulled.bytes / 1024:.0f} KiB, cut and masked logits differ by"
-        f" {pulled.manifest['cut_masked_difference']:.1e} of the largest",
-        highlight=False,
-        soft_wrap=True,
-    )
+    facts = [what, f"{len(names)} classes", f"{pulled.bytes / 1024:.0f} KiB", *more]
     wanted = ", ".join(repr(name) for name in names[:2])
-    console.print(
-        f"use it: moda_core.load_modules({str(pulled.folder)!r}, classes=[{wanted}])", highlight=False, soft_wrap=True
-    )
+    for line in (
+        f"{pulled.folder}: {', '.join(facts)}",
+        f"use it: moda_core.load_modules({str(pulled.folder)!r}, classes=[{wanted}])",
+    ):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _export(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -356,7 +381,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--to", metavar="FILE", help="where to write it (default <sweep>.html)")
     looking += "; data.root=... where the data lies here"
     command = add("pull", _pull, "bring a point's module set to a local folder", overrides=looking)
-    command.add_argument("sweep", help="the sweep's id")
+    command.add_argument("sweep", help="the sweep's id, or a W&B artifact: entity/project/sweep:best")
     command.add_argument("--point", default="best", help=f"best, knee, {POINT_NAME} (default best)")
     command.add_argument("--to", metavar="DIR", required=True, help="a new folder")
     text = "write a pulled module as one file for other runtimes: ONNX, or torch.export's .pt2"

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,25 +55,47 @@ def pull(sweep: Sweep, point: Point, root: str, to: str, *, data_root: str | Non
         ConfigError: a folder that is taken or cannot be made.
         ValueError: a set that is not what its manifest says, or cannot be proven.
     """
-    folder = Path(to).expanduser().absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"--to {to} is not empty; choose a new folder")
+    folder = free_folder(to)
     files = Files(root)
     if files.local is not None and folder.is_relative_to(files.local):
         raise ConfigError(f"--to {to} lies inside the storage {files.local}; choose a folder elsewhere")
-    name = set_name(sweep, point)
-    if not files.exists(f"modules/{name}/{MANIFEST}"):
-        publish(sweep, point, root, data_root=data_root)
-    text = files.read(f"modules/{name}/{MANIFEST}")
+    name = published(sweep, point, root, data_root=data_root)
+    return place(folder, files.read(f"modules/{name}/{MANIFEST}"), lambda file: files.read(f"modules/{name}/{file}"))
+
+
+def free_folder(to: str) -> Path:
+    """The folder ``to``, which nothing is in.
+
+    Raises:
+        ConfigError: it is taken.
+    """
+    folder = Path(to).expanduser().absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--to {to} is not empty; choose a new folder")
+    return folder
+
+
+def place(folder: Path, text: bytes, read: Callable[[str], bytes]) -> Pulled:
+    """Put a module set from elsewhere into a folder, whole and checked or not at all.
+
+    Args:
+        folder: as :func:`free_folder` gives it.
+        text: its manifest.
+        read: gives the bytes of one of its files.
+
+    Raises:
+        ConfigError: a folder that cannot be made.
+        ValueError: a set that is not what its manifest says.
+    """
     manifest = parse_manifest(text)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--to {to}: {folder.parent} cannot be made: {error.strerror}") from error
+        raise ConfigError(f"--to {folder}: {folder.parent} cannot be made: {error.strerror}") from error
     with tempfile.TemporaryDirectory(prefix=".moda-pull-", dir=folder.parent) as scratch:
         total = len(text)
         for file in manifest["files"]:
-            data = files.read(f"modules/{name}/{file}")
+            data = read(file)
             check_file(file, data, manifest)
             write_whole(Path(scratch) / file, data)
             total += len(data)
@@ -85,6 +108,14 @@ def pull(sweep: Sweep, point: Point, root: str, to: str, *, data_root: str | Non
             (Path(scratch) / file).rename(whole / file)
         shutil.move(whole, folder)
     return Pulled(folder, manifest, total)
+
+
+def published(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> str:
+    """The name of a point's module set in the storage, after making it if nobody did. As :func:`publish`."""
+    name = set_name(sweep, point)
+    if not Files(root).exists(f"modules/{name}/{MANIFEST}"):
+        publish(sweep, point, root, data_root=data_root)
+    return name
 
 
 def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> None:

@@ -16,7 +16,6 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.search import Searcher as TuneSearcher
 
-from orchestrator.choice import Choice
 from orchestrator.cluster import concurrent_trials, connected
 from orchestrator.config import Config, check_space, corners
 from orchestrator.data import Data, load_data
@@ -24,11 +23,10 @@ from orchestrator.distributed import train_on_workers
 from orchestrator.progress import Progress
 from orchestrator.proposals import Proposals
 from orchestrator.records import claim_sweep, name_sweep, utc_now
-from orchestrator.report.pairs import objectives_figure
 from orchestrator.results import Point, Sweep
+from orchestrator.showing import show_sweep
 from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore
-from orchestrator.tracking import make_tracker
 from orchestrator.trial import Trial, check_trainable, measure_on_test, run_trial
 
 
@@ -78,33 +76,6 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     sweep = proposals.sweep()
     progress.end(sweep)
     return sweep
-
-
-def show_sweep(sweep: Sweep, root: str) -> None:
-    """The sweep's own W&B run: the front's table and plot, and its summary."""
-    tracker = make_tracker(
-        sweep.config.tracking,
-        root,
-        run_id=sweep.sweep_id,
-        sweep_id=sweep.sweep_id,
-        job_type="sweep",
-        config=dataclasses.asdict(sweep.config.search),
-    )
-    names = [*sweep.config.search.objectives, "accuracy"]
-    rows = [
-        {
-            "point": point.label,
-            **point.trial.coefficients,
-            **point.choice.columns,
-            **{name: point.metrics[name] for name in names},
-            **{f"test_{name}": point.test[name] for name in names if point.test},
-        }
-        for point in sweep.front
-    ]
-    columns = ["point", *sweep.coefficient_names, *Choice.names(), *names, *(f"test_{name}" for name in names)]
-    tracker.table("front", columns, rows)
-    tracker.figure("front_plot", objectives_figure(sweep))
-    tracker.finish({"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(rows)})
 
 
 class _TuneAdapter(TuneSearcher):

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import wandb
 import wandb.errors
 
+import wandb
 from orchestrator.choice import Choice
 from orchestrator.config import Config
 from orchestrator.sections import TrackingConfig
@@ -27,6 +27,7 @@ from orchestrator.storage import Files
 LOG = logging.getLogger("moda")
 START_SECONDS = 20.0  # how long a run may take to start before it is offline
 FINISH_SECONDS = 20.0  # how long a run may take to upload what is left when its training is over
+HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")  # W&B's own, under its names
 POINT_COLUMNS = (
     *Choice.names(),
     "reuse_accuracy",
@@ -37,6 +38,18 @@ POINT_COLUMNS = (
 )
 
 
+Rows = Sequence[Mapping[str, Any]]
+Link = Callable[[str], str | None]  # where people see another run of the project; None where the run is offline
+
+
+class Artifact(Protocol):
+    """What knows how to log itself as an output of a run."""
+
+    def log(self, run: "wandb.Run") -> None:
+        """Log it."""
+        ...
+
+
 class Tracker(Protocol):
     """What a run can show."""
 
@@ -44,12 +57,16 @@ class Tracker(Protocol):
         """Numbers of an epoch or of a moment of the sweep."""
         ...
 
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:
         """A table by name."""
         ...
 
-    def figure(self, name: str, figure: Any) -> None:
+    def figure(self, name: str, figure: Callable[[Link], Any]) -> None:
         """A plotly figure by name."""
+        ...
+
+    def artifact(self, artifact: Artifact) -> None:
+        """An output of the run."""
         ...
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
@@ -63,10 +80,13 @@ class NoTracker:
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
         """Nothing."""
 
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:
         """Nothing."""
 
-    def figure(self, name: str, figure: Any) -> None:
+    def figure(self, name: str, figure: Callable[[Link], Any]) -> None:
+        """Nothing."""
+
+    def artifact(self, artifact: Artifact) -> None:
         """Nothing."""
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
@@ -98,14 +118,22 @@ class WandbTracker:
         known = {key: one for key, one in values.items() if one is not None}
         self._calls.put(lambda run: _log_step(run, known, step))
 
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:
         """Log a ``wandb.Table``."""
-        data = [[row.get(column) for column in columns] for row in rows]
-        self._calls.put(lambda run: run.log({name: wandb.Table(columns=list(columns), data=data)}))
 
-    def figure(self, name: str, figure: Any) -> None:
+        def call(run: "wandb.Run") -> None:
+            data = [[row.get(column) for column in columns] for row in rows(_link(run))]
+            run.log({name: wandb.Table(columns=list(columns), data=data)})
+
+        self._calls.put(call)
+
+    def figure(self, name: str, figure: Callable[[Link], Any]) -> None:
         """Log a plotly figure."""
-        self._calls.put(lambda run: run.log({name: wandb.Plotly(figure)}))
+        self._calls.put(lambda run: run.log({name: wandb.Plotly(figure(_link(run)))}))
+
+    def artifact(self, artifact: Artifact) -> None:
+        """Log an artifact."""
+        self._calls.put(artifact.log)
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
         """Write the summary and close; returns when all is uploaded, or when the time for it is over."""
@@ -210,6 +238,11 @@ def describe_tracking(config: Config) -> str:
     return f"W&B project {config.tracking.project!r}, {_mode()}"
 
 
+def _link(run: "wandb.Run") -> Link:
+    url = run.url
+    return lambda run_id: url and f"{url.rpartition('/')[0]}/{run_id}"
+
+
 def _log_step(run: "wandb.Run", values: dict[str, Any], step: int) -> None:
     if step >= run.starting_step:
         run.log(values, step=step)
@@ -227,15 +260,17 @@ def _remove_superseded(run: "wandb.Run") -> None:
 
 
 def _mode() -> str:
-    return os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    return os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
     """Whether W&B would find a key without asking: in the environment, or in ~/.netrc after `wandb login`."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    base = os.environ.get("WANDB_BASE_URL")
+    hosts = [urlsplit(base).netloc] if base else HOSTS
     try:
-        return host is not None and netrc.netrc().authenticators(host) is not None
+        found = netrc.netrc(os.environ.get("NETRC"))
     except (OSError, netrc.NetrcParseError):
         return False
+    return any(found.authenticators(host) is not None for host in hosts)

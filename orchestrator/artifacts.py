@@ -1,0 +1,156 @@
+"""Module sets as W&B artifacts: a set is one artifact of type ``modules``, a sweep one collection of its name.
+
+W&B's aliases are unique in a collection, so ``team/project/<sweep>:best`` is the best of that sweep, whatever it was
+before. What comes back is hostile until its manifest and every file's size and sha256 have been checked.
+"""
+
+import hashlib
+import math
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import wandb
+from moda_core.manifest import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, parse_manifest
+from orchestrator.registry import Pulled, free_folder, place
+from orchestrator.sections import ConfigError
+from orchestrator.tracking import has_key
+
+TYPE = "modules"
+LARGEST_METADATA = 100  # keys, W&B's limit
+API_SECONDS = 30
+REFERENCE = re.compile(r"[^/:\s]+/[^/:\s]+/[^/:\s]+:[^/:\s]+")
+
+
+@dataclass(frozen=True)
+class ModuleArtifact:
+    """A published module set on its way to W&B.
+
+    Attributes:
+        collection: the sweep's id, at most 128 characters.
+        alias: of this set alone: ``pareto-<point>``.
+        roles: other aliases, ``best`` and ``knee``; they move to the set that is logged last.
+        files: its bytes by name, the manifest among them.
+    """
+
+    collection: str
+    alias: str
+    roles: tuple[str, ...]
+    files: Mapping[str, bytes]
+
+    @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(map(len, self.files.values()))
+
+    @property
+    def sha256(self) -> str:
+        """Of its manifest, which holds those of its files."""
+        return hashlib.sha256(self.files[MANIFEST]).hexdigest()
+
+    def log(self, run: "wandb.Run") -> None:
+        """Log it as an output of the run; one that was logged already only gets its roles."""
+        if not run.offline and (found := self._logged(run)) is not None:
+            found.aliases = sorted({*found.aliases, *self.roles})
+            found.save()
+            return
+        artifact = wandb.Artifact(self.collection, TYPE, metadata=metadata(self.files[MANIFEST], self.sha256))
+        with tempfile.TemporaryDirectory(prefix="moda-artifact-") as scratch:
+            for name, data in self.files.items():
+                file = Path(scratch) / name
+                file.write_bytes(data)
+                artifact.add_file(str(file), name=name, skip_cache=True)
+        run.log_artifact(artifact, aliases=["latest", self.alias, *self.roles])
+
+    def _logged(self, run: "wandb.Run") -> "wandb.Artifact | None":
+        api = wandb.Api(timeout=API_SECONDS)
+        name = f"{run.entity}/{run.project}/{self.collection}:{self.alias}"
+        if not api.artifact_exists(name, type=TYPE):
+            return None
+        found = api.artifact(name, type=TYPE)
+        return found if found.metadata.get("manifest_sha256") == self.sha256 else None
+
+
+def metadata(text: bytes, sha256: str) -> dict[str, Any]:
+    """What W&B shows of a set, from its manifest: flat, finite, at most 100 keys."""
+    manifest = parse_manifest(text)
+    about = manifest["about"]
+    found: dict[str, Any] = {"manifest_sha256": sha256, "classes": len(manifest["class_names"])}
+    found |= {name: one for name, one in about.items() if isinstance(one, str | int | float)}
+    for group in ("coefficients", "test", "validation"):
+        found |= {f"{group}.{name}": one for name, one in (about.get(group) or {}).items()}
+    finite = {key: one for key, one in found.items() if not isinstance(one, float) or math.isfinite(one)}
+    return dict(list(finite.items())[:LARGEST_METADATA])
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name is ``entity/project/collection:alias``; no sweep has such an id."""
+    return REFERENCE.fullmatch(name) is not None
+
+
+def fetch(reference: str, to: str) -> Pulled:
+    """Bring an artifact to the folder ``to``. In a process with an active online run, that run used it.
+
+    Args:
+        reference: ``entity/project/collection:alias``.
+        to: a new folder.
+
+    Raises:
+        ConfigError: no key, no such artifact, a W&B that does not answer, or a folder that is taken.
+        ValueError: an artifact that is no module set, or whose files are not what its manifest says.
+    """
+    folder = free_folder(to)
+    run = wandb.run
+    if run is None and not has_key():
+        raise ConfigError(f"{reference}: there is no W&B key; run `wandb login` or set WANDB_API_KEY")
+    artifact = _ask(
+        reference,
+        lambda: (
+            wandb.Api(timeout=API_SECONDS).artifact(reference)
+            if run is None or run.offline
+            else run.use_artifact(reference)
+        ),
+    )
+    if artifact.type != TYPE:
+        raise ValueError(f"{reference} is an artifact of type {artifact.type!r}, not {TYPE!r}")
+    sizes = _sizes(reference, _ask(reference, lambda: artifact.manifest.entries))
+    with tempfile.TemporaryDirectory(prefix="moda-fetch-") as scratch:
+
+        def read(name: str) -> bytes:
+            if name not in sizes:
+                raise ValueError(f"{reference} lacks the file {name}")
+            if name != MANIFEST and sizes[name] != declared[name]["bytes"]:
+                raise ValueError(f"{name} has {sizes[name]} bytes, the manifest says {declared[name]['bytes']}")
+            path = _ask(reference, lambda: artifact.get_entry(name).download(root=scratch, skip_cache=True))
+            return Path(path).read_bytes()
+
+        text = read(MANIFEST)
+        declared = parse_manifest(text)["files"]
+        if unknown := sorted(set(sizes) - {*declared, MANIFEST}):
+            raise ValueError(f"{reference} holds {unknown[0]!r}, which its manifest does not name")
+        return place(folder, text, read)
+
+
+def _sizes(reference: str, entries: Mapping[str, Any]) -> dict[str, int]:
+    """The sizes of an artifact's files, where all have names and sizes that a module set may have."""
+    sizes = {}
+    for name, entry in entries.items():
+        if not FILE_NAME.fullmatch(name) or entry.path != name:
+            raise ValueError(f"{reference}: {name!r} is no file name that a module set may have")
+        largest = LARGEST_MANIFEST if name == MANIFEST else LARGEST_WEIGHTS
+        if entry.ref is not None or not isinstance(entry.size, int) or not 0 <= entry.size <= largest:
+            raise ValueError(f"{reference}: {name!r} is a reference, or larger than {largest} bytes")
+        sizes[name] = entry.size
+    return sizes
+
+
+def _ask(reference: str, call: Callable[[], Any]) -> Any:
+    """Ask W&B; what it answers instead is one line."""
+    try:
+        return call()
+    except Exception as error:  # a service of somebody else's, which raises what it likes
+        text = " ".join(str(error).split())
+        raise ConfigError(f"{reference}: W&B did not give it ({type(error).__name__}: {text:.300})") from error

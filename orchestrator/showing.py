@@ -1,0 +1,105 @@
+"""A sweep's own W&B run: the front as a table and figures whose points lead to their trials' runs, its best modules."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from moda_core.manifest import MANIFEST, parse_manifest
+from orchestrator.artifacts import ModuleArtifact
+from orchestrator.choice import Choice
+from orchestrator.registry import published
+from orchestrator.report.figures import hover_text, style_axes
+from orchestrator.report.pairs import objectives_figure
+from orchestrator.results import Point, Sweep
+from orchestrator.storage import Files
+from orchestrator.tracking import FINISH_SECONDS, Link, make_tracker
+
+LOG = logging.getLogger("moda")
+ROLES = ("best", "knee")
+UPLOAD_RATE = 1e6  # bytes a second: how slowly module sets may be uploaded before the sweep ends without them
+
+
+def show_sweep(sweep: Sweep, root: str) -> None:
+    """Show a sweep as its tables tell it. Nothing that fails here fails the sweep."""
+    if sweep.config.tracking.name == "none":
+        return
+    artifacts = module_artifacts(sweep, root)
+    tracker = make_tracker(
+        sweep.config.tracking,
+        root,
+        run_id=sweep.sweep_id,
+        sweep_id=sweep.sweep_id,
+        job_type="sweep",
+        config=dataclasses.asdict(sweep.config.search),
+        finish_seconds=FINISH_SECONDS + sum(one.bytes for one in artifacts) / UPLOAD_RATE,
+    )
+    names = [*sweep.config.search.objectives, "accuracy"]
+    columns = ["point", "run", *sweep.coefficient_names, *Choice.names(), *names, *(f"test_{name}" for name in names)]
+    tracker.table("front", columns, lambda link: front_rows(sweep, names, link))
+    tracker.figure("front_plot", lambda _: objectives_figure(sweep))
+    tracker.figure("front_runs", lambda link: runs_figure(sweep, link))
+    for one in artifacts:
+        tracker.artifact(one)
+    summary = {"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(sweep.front)}
+    tracker.finish(summary)
+
+
+def front_rows(sweep: Sweep, names: Sequence[str], link: Link) -> list[dict[str, Any]]:
+    """The front's points with some of their metrics, and where their trials' runs are."""
+    return [
+        {
+            "point": point.label,
+            "run": link(point.trial.trial_id),
+            **point.trial.coefficients,
+            **point.choice.columns,
+            **{name: point.metrics[name] for name in names},
+            **{f"test_{name}": point.test[name] for name in names if point.test},
+        }
+        for point in sweep.front
+    ]
+
+
+def runs_figure(sweep: Sweep, link: Link) -> Any:
+    """The front over its first and last objective, each point labelled with a link to its trial's run."""
+    vertical, *_, horizontal = sweep.config.search.objectives
+    points = sweep.front
+    labels = [(point.label, link(point.trial.trial_id)) for point in points]
+    figure = go.Figure(
+        go.Scatter(
+            x=[point.metrics[horizontal] for point in points],
+            y=[point.metrics[vertical] for point in points],
+            mode="markers+text",
+            text=[f'<a href="{url}">{label}</a>' if url else label for label, url in labels],
+            textposition="top center",
+            customdata=[hover_text(point) for point in points],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    )
+    style_axes(figure, horizontal, vertical)
+    return figure
+
+
+def module_artifacts(sweep: Sweep, root: str) -> list[ModuleArtifact]:
+    """The sets of best and knee, published; one that cannot be is said and left out."""
+    chosen: dict[str, tuple[Point, list[str]]] = {}
+    for role in ROLES if sweep.front else ():
+        point = sweep.find(role)
+        chosen.setdefault(point.label, (point, []))[1].append(role)
+    found = []
+    for point, roles in chosen.values():
+        try:
+            found.append(_module_artifact(sweep, point, roles, root))
+        except (ValueError, OSError) as error:
+            LOG.warning("the modules of %s are not published: %s", point.label, error)
+    return found
+
+
+def _module_artifact(sweep: Sweep, point: Point, roles: Sequence[str], root: str) -> ModuleArtifact:
+    files, name = Files(root), published(sweep, point, root)
+    text = files.read(f"modules/{name}/{MANIFEST}")
+    sets = {file: files.read(f"modules/{name}/{file}") for file in parse_manifest(text)["files"]}
+    alias = "pareto-" + point.label.replace("/", "-")
+    return ModuleArtifact(sweep.sweep_id, alias, tuple(roles), {**sets, MANIFEST: text})
