@@ -34,12 +34,14 @@ class ModuleArtifact:
         alias: of this set alone: ``pareto-<point>``.
         roles: other aliases, ``best`` and ``knee``; they move to the set that is logged last.
         files: its bytes by name, the manifest among them.
+        folder: where they lie, None where that is an object store.
     """
 
     collection: str
     alias: str
     roles: tuple[str, ...]
     files: Mapping[str, bytes]
+    folder: Path | None
 
     @property
     def bytes(self) -> int:
@@ -54,15 +56,17 @@ class ModuleArtifact:
     def log(self, run: "wandb.Run") -> None:
         """Log it as an output of the run; one that was logged already only gets its roles."""
         if not run.offline and (found := self._logged(run)) is not None:
-            found.aliases = sorted({*found.aliases, *self.roles})
-            found.save()
+            if missing := set(self.roles) - set(found.aliases):
+                found.aliases = [*found.aliases, *sorted(missing)]
+                found.save()
             return
         artifact = wandb.Artifact(self.collection, TYPE, metadata=metadata(self.files[MANIFEST], self.sha256))
-        with tempfile.TemporaryDirectory(prefix="moda-artifact-") as scratch:
-            for name, data in self.files.items():
-                file = Path(scratch) / name
-                file.write_bytes(data)
-                artifact.add_file(str(file), name=name, skip_cache=True)
+        for name, data in self.files.items():
+            if self.folder is not None:  # a published set never changes: no copy is made of it
+                artifact.add_file(str(self.folder / name), name=name, policy="immutable", skip_cache=True)
+            else:
+                with artifact.new_file(name, mode="wb") as stream:
+                    stream.write(data)
         run.log_artifact(artifact, aliases=["latest", self.alias, *self.roles])
 
     def _logged(self, run: "wandb.Run") -> "wandb.Artifact | None":

@@ -102,4 +102,5 @@ def _module_artifact(sweep: Sweep, point: Point, roles: Sequence[str], root: str
     text = files.read(f"modules/{name}/{MANIFEST}")
     sets = {file: files.read(f"modules/{name}/{file}") for file in parse_manifest(text)["files"]}
     alias = "pareto-" + point.label.replace("/", "-")
-    return ModuleArtifact(sweep.sweep_id, alias, tuple(roles), {**sets, MANIFEST: text})
+    folder = files.local and files.local / "modules" / name
+    return ModuleArtifact(sweep.sweep_id, alias, tuple(roles), {**sets, MANIFEST: text}, folder)

@@ -224,6 +224,8 @@ def make_tracker(
         try:
             return init(_mode())
         except wandb.errors.CommError as error:
+            if wandb.run is not None:
+                raise  # somebody's own run in this process would be torn down too
             LOG.warning("W&B cannot be reached (%s); run %s is offline, for wandb sync", error, run_id)
             wandb.teardown()  # which holds the id
             return init("offline")

@@ -7,14 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import ROOT, run_moda
-from tests.integration.wandb_server import KEY, WandbServer
+from tests.integration.wandb_server import KEY, WandbServer, sync
 
 TRIAL = "one-0000"
 
@@ -57,21 +56,6 @@ def start(storage, epochs, **environment):
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def sync(folder, server):
-    """The real ``wandb sync`` of all that is offline there."""
-    runs = sorted(str(one) for one in (Path(folder) / "wandb").glob("offline-run-*"))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("wandb"), "sync", *runs],
-        env={**os.environ, **server.environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not server.unexpected
-    return done.stderr
 
 
 def test_a_training_is_a_run(server, tmp_path):
@@ -123,6 +107,7 @@ def test_a_training_that_was_killed_offline_is_synced_whole(server, tmp_path):
     assert epochs_of(run) == list(range(1, 101))
     assert run.summary["status"] == "finished"
     assert len(run.table("points")) > 0
+    assert [one.made_by for one in server.artifacts.committed("run_table")] == [TRIAL]
 
 
 def test_a_server_that_never_answers_leaves_a_run_that_is_offline(server, tmp_path):

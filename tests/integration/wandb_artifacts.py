@@ -1,6 +1,7 @@
 """The artifacts of the stand-in W&B server (wandb_server.py): versions, aliases, files, and who made and used them."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,9 @@ class Artifacts:
             "CommitArtifact": self._commit,
             "UseArtifact": self._use,
             "AddAliases": self._add_aliases,
+            "UpdateArtifact": lambda asked: {
+                "result": {"artifact": self._whole(self.find(asked["input"]["artifactID"]))}
+            },
             "ClientIDMapping": self._client_id,
             "ArtifactType": self._type_of,
             "ArtifactByID": lambda asked: {"artifact": self._whole(self.find(asked["id"]))},
@@ -84,6 +88,11 @@ class Artifacts:
             if one.state == "COMMITTED" and (alias or "latest") in (f"v{one.version}", *one.aliases):
                 return one
         return None
+
+    def stored_path(self, path: str) -> str:
+        """What a path means: of the storage, or /artifactsV2/region/entity/project/collection/id/md5/name."""
+        match = re.fullmatch(r"/artifactsV2/(?:[^/]+/){4}([^/]+)/[^/]+/(.+)", path)
+        return self.find(match.group(1)).file_path(match.group(2)) if match else path
 
     def _versions(self, entity: str | None, project: str, collection: str) -> list[Artifact]:
         where = (entity or self._default, project, collection)

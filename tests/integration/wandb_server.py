@@ -5,12 +5,16 @@ upload and download of files. What it does not know it answers with a GraphQL er
 """
 
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -88,6 +92,7 @@ class WandbServer:
             "Viewer": self._viewer,
             "GetViewer": self._viewer,
             "GetDefaultEntity": self._viewer,
+            "OrganizationCoreWeaveOrganizationID": lambda _: {"entity": {"organization": None}},
             "RunResumeStatus": self._resume,
             "UpsertBucket": self._upsert,
             "CreateRunFiles": self._run_files,
@@ -215,6 +220,20 @@ class WandbServer:
         return {"createRunFiles": {"runID": f"run-{run}", "uploadHeaders": [], "files": files}}
 
 
+def sync(storage: Path, server: WandbServer, *options: str) -> None:
+    """The real ``wandb sync`` of all runs that are offline in a storage."""
+    runs = sorted(str(one) for one in (storage / "wandb").glob("offline-run-*"))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("wandb"), "sync", *options, *runs],
+        env={**os.environ, **server.environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not server.unexpected
+
+
 class _Http(ThreadingHTTPServer):
     """Remembers its connections, so that it can go down as a machine does."""
 
@@ -254,7 +273,7 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             self._send({})
 
         def do_GET(self) -> None:
-            data = server.blobs.get(self._stored())
+            data = server.blobs.get(server.artifacts.stored_path(self._stored()))
             if data is None:
                 self.send_error(404)
             else:

@@ -1,0 +1,266 @@
+"""A real sweep with the real W&B client: its runs and artifacts on the stand-in server, and what comes back."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from moda_core import load_modules
+from moda_core.manifest import MANIFEST, WEIGHTS
+from orchestrator.records import read_sweep
+from orchestrator.registry import set_name
+from orchestrator.store import DeltaStore
+from tests.integration.sweeps import ROOT, run_moda
+from tests.integration.wandb_server import WandbServer, sync
+
+SMALL = ("experiment=digits", "sweep.name=tiny", "sweep.trials=2", "training.epochs=1", "evaluation.taus=[0.5,0.9]")
+SHOW = """
+import sys
+from orchestrator.records import read_sweep
+from orchestrator.showing import show_sweep
+from orchestrator.store import DeltaStore
+show_sweep(read_sweep(DeltaStore(sys.argv[1]), "tiny"), sys.argv[1])
+"""
+FETCH = """
+import json, sys
+from orchestrator.artifacts import fetch
+told = {}
+for reference in sys.argv[2:]:
+    try:
+        told[reference] = str(fetch(reference, f"{sys.argv[1]}/{reference.replace('/', '-')}").folder)
+    except ValueError as error:
+        told[reference] = str(error)
+print(json.dumps(told))
+"""
+USE = """
+import sys, wandb
+from orchestrator.artifacts import fetch
+with wandb.init(project="downstream", id="user", settings=wandb.Settings(silent=True)):
+    fetch("somebody/moda/tiny:best", sys.argv[1])
+"""
+
+
+def python(code, *arguments, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def server():
+    with WandbServer() as one:
+        yield one
+        assert not one.unexpected
+
+
+@pytest.fixture(scope="module")
+def storage(server, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("storage")
+    done = run_moda("sweep", *SMALL, storage=folder, **server.environment)
+    assert done.returncode == 0, done.stderr
+    assert "W&B" not in done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sweep(storage):
+    return read_sweep(DeltaStore(str(storage)), "tiny")
+
+
+def plant(server, collection, change):
+    """Another artifact with the best set's files, after somebody changed it."""
+    best = server.artifacts.named(None, "moda", "tiny:best")
+    one = dataclasses.replace(best, id=f"artifact-{len(server.artifacts.all)}", collection=collection, aliases=["best"])
+    files = {name: server.blobs[best.file_path(name)] for name in best.files}
+    listing = json.loads(server.blobs[best.manifest_path])
+    one = change(one, files, listing["contents"]) or one
+    for listed in listing["contents"].values():
+        listed["birthArtifactID"] = one.id  # where the client asks for the file
+    server.artifacts.all.append(dataclasses.replace(one, files=list(files)))
+    server.blobs[one.manifest_path] = json.dumps(listing).encode()
+    server.blobs.update({one.file_path(name): data for name, data in files.items()})
+
+
+def entry(data):
+    return {"digest": base64.b64encode(hashlib.md5(data).digest()).decode(), "size": len(data)}
+
+
+def test_a_run_a_trial_and_one_for_the_sweep(server, storage, sweep):
+    assert {name: (run.group, run.job_type) for name, run in server.runs.items() if run.project == "moda"} == {
+        "tiny": ("tiny", "sweep"),
+        "tiny-0000": ("tiny", "trial"),
+        "tiny-0001": ("tiny", "trial"),
+    }
+    run = server.runs["tiny"]
+    assert run.exit_code == 0
+    assert run.summary["hypervolume"] == pytest.approx(sweep.hypervolume)
+    rows = run.table("front")
+    assert [row["point"] for row in rows] == [point.label for point in sweep.front]
+    assert rows[0]["run"] == f"{server.url}/somebody/moda/runs/{sweep.front[0].trial.trial_id}"
+    assert rows[0]["test_reuse_accuracy"] == sweep.front[0].test["reuse_accuracy"]
+    (name,) = [file for file in run.files if "front_runs" in file]
+    labels = json.loads(run.files[name])["data"][0]["text"]
+    assert labels == [f'<a href="{row["run"]}">{row["point"]}</a>' for row in rows]
+
+
+def test_best_and_knee_are_artifacts_of_the_sweep_s_run(server, storage, sweep):
+    found = {alias: one for one in server.artifacts.committed("modules") for alias in one.aliases}
+    for role in ("best", "knee"):
+        point, one = sweep.find(role), found[role]
+        assert (one.collection, one.made_by) == ("tiny", "tiny")
+        assert "pareto-" + point.label.replace("/", "-") in one.aliases
+        folder = storage / "modules" / set_name(sweep, point)
+        assert sorted(one.files) == [MANIFEST, WEIGHTS]
+        for name in one.files:
+            assert server.blobs[one.file_path(name)] == (folder / name).read_bytes()
+        assert one.metadata["manifest_sha256"] == hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+        assert one.metadata["test.reuse_accuracy"] == point.test["reuse_accuracy"]
+        assert len(one.metadata) <= 100
+
+
+def test_a_set_that_is_there_is_not_uploaded_again(server, storage):
+    before = [one.id for one in server.artifacts.committed("modules")]
+    uploads = Counter(path for path in server.uploads if path.endswith(WEIGHTS))
+    (best,) = [one for one in server.artifacts.committed("modules") if "best" in one.aliases]
+    best.aliases.remove("best")  # as if another had been the best
+    python(SHOW, storage, **server.environment)
+    assert [one.id for one in server.artifacts.committed("modules")] == before
+    assert "best" in best.aliases
+    assert Counter(path for path in server.uploads if path.endswith(WEIGHTS)) == uploads
+    assert server.runs["tiny"].begun == 2
+
+
+def test_an_offline_run_is_synced_with_its_artifacts_also_from_another_place(storage, sweep, tmp_path):
+    """The run names its artifacts' files by their first place, which a link leads from."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(storage, first, ignore=shutil.ignore_patterns("wandb"))
+    python(SHOW, first, WANDB_MODE="offline")
+    for place in (first, second):
+        if place is second:
+            first.rename(second)
+            first.symlink_to(second)
+        with WandbServer() as server:
+            sync(place, server, "--include-synced")
+            assert server.runs["tiny"].summary["front_points"] == len(sweep.front)
+            assert len(server.runs["tiny"].table("front")) == len(sweep.front)
+            for role in ("best", "knee"):
+                one = server.artifacts.named(None, "moda", f"tiny:{role}")
+                weights = storage / "modules" / set_name(sweep, sweep.find(role)) / WEIGHTS
+                assert server.blobs[one.file_path(WEIGHTS)] == weights.read_bytes()
+
+
+def test_pulling_from_the_storage_logs_nothing(server, storage, tmp_path):
+    before = len(server.operations)
+    assert run_moda("pull", "tiny", "--to", str(tmp_path / "x"), storage=storage, **server.environment).returncode == 0
+    assert len(server.operations) == before
+
+
+def test_pull_by_alias_brings_the_same_bytes(server, storage, sweep, tmp_path):
+    reference, to = "somebody/moda/tiny:best", tmp_path / "modules"
+    done = run_moda("pull", reference, "--to", str(to), storage=tmp_path / "none", **server.environment)
+    assert done.returncode == 0, done.stderr
+    assert f"{to}: {reference}, 10 classes" in done.stdout
+    folder = storage / "modules" / set_name(sweep, sweep.find("best"))
+    assert sorted(file.name for file in to.iterdir()) == [MANIFEST, WEIGHTS]
+    assert all((to / name).read_bytes() == (folder / name).read_bytes() for name in (MANIFEST, WEIGHTS))
+    assert load_modules(to, classes=["3", "8"]).class_names == ["3", "8"]
+    again = run_moda("pull", reference, "--to", str(to), storage=tmp_path / "none", **server.environment)
+    assert again.returncode == 2
+    assert "is not empty" in again.stderr
+
+
+def test_a_run_that_is_active_used_it(server, storage, tmp_path):
+    python(USE, tmp_path / "modules", **server.environment, WANDB_DIR=str(tmp_path))
+    assert server.artifacts.named(None, "moda", "tiny:best").used_by == ["user"]
+    assert (tmp_path / "modules" / MANIFEST).is_file()
+
+
+def changed(one, files, contents):
+    files[WEIGHTS] = files[WEIGHTS][:-1] + bytes([files[WEIGHTS][-1] ^ 1])
+    contents[WEIGHTS] |= entry(files[WEIGHTS])
+
+
+def truncated(one, files, contents):
+    files[WEIGHTS] = files[WEIGHTS][:-8]
+    contents[WEIGHTS] |= entry(files[WEIGHTS])
+
+
+def lying(one, files, contents):
+    """The listing says the right size, the file has another."""
+    files[WEIGHTS] = files[WEIGHTS][:-8]
+
+
+def escaping(one, files, contents):
+    files["../../evil"] = b"evil"
+    contents["../../evil"] = entry(b"evil")
+
+
+def absolute(one, files, contents):
+    contents["/etc/evil"] = entry(b"evil")
+
+
+def bare(one, files, contents):
+    del files[MANIFEST], contents[MANIFEST]
+
+
+def stuffed(one, files, contents):
+    files["more.bin"] = b"more"
+    contents["more.bin"] = entry(b"more")
+
+
+def reference(one, files, contents):
+    contents[WEIGHTS] |= {"ref": "file:///etc/passwd"}
+
+
+def another(one, files, contents):
+    return dataclasses.replace(one, type="model")
+
+
+HOSTILE = {
+    changed: "another sha256",
+    truncated: "bytes, the manifest says",
+    lying: "bytes, the manifest says",
+    escaping: "'../../evil' is no file name",
+    absolute: "'/etc/evil' is no file name",
+    bare: "lacks the file manifest.json",
+    stuffed: "'more.bin', which its manifest does not name",
+    reference: "is a reference",
+    another: "of type 'model'",
+}
+
+
+def test_hostile_artifacts_are_refused_with_the_reason(server, storage, tmp_path):
+    for change in HOSTILE:
+        plant(server, change.__name__, change)
+    names = {f"somebody/moda/{change.__name__}:best": reason for change, reason in HOSTILE.items()}
+    told = json.loads(python(FETCH, tmp_path / "sets", *names, **server.environment).splitlines()[-1])
+    assert {name: reason in told[name] for name, reason in names.items()} == dict.fromkeys(names, True), told
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_what_cannot_be_pulled_is_one_line(server, storage, tmp_path):
+    plant(server, "wrong", changed)
+    for name, key, reason in (
+        ("somebody/moda/wrong:best", server.environment, "another sha256"),
+        ("somebody/moda/tiny:nothing", server.environment, "'tiny:nothing' not found"),
+        ("somebody/moda/tiny:best", {"NETRC": str(tmp_path / "none"), "WANDB_API_KEY": ""}, "no W&B key"),
+    ):
+        done = run_moda("pull", name, "--to", str(tmp_path / "x"), storage=tmp_path, **key)
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert not (tmp_path / "x").exists()
