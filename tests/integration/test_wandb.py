@@ -131,6 +131,7 @@ def test_a_server_that_goes_down_does_not_end_a_training(server, tmp_path):
     assert_whole(tmp_path, 40)
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_in_the_middle_does_not_either(server, tmp_path):
     process = start(tmp_path, 40, **server.environment)
     server.wait_until(lambda: TRIAL in server.runs, 120)

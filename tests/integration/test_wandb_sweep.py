@@ -39,6 +39,14 @@ for reference in sys.argv[2:]:
         told[reference] = str(error)
 print(json.dumps(told))
 """
+FROM_OBJECT_STORE = """
+import sys, wandb
+from pathlib import Path
+from orchestrator.artifacts import ModuleArtifact
+files = {file.name: file.read_bytes() for file in Path(sys.argv[1]).iterdir()}
+with wandb.init(project="moda", id="remote", mode="offline", dir=sys.argv[2]) as run:
+    ModuleArtifact("remote", "pareto-0-0.1", ("best",), files, None).log(run)
+"""
 USE = """
 import sys, wandb
 from orchestrator.artifacts import fetch
@@ -161,6 +169,16 @@ def test_an_offline_run_is_synced_with_its_artifacts_also_from_another_place(sto
                 one = server.artifacts.named(None, "moda", f"tiny:{role}")
                 weights = storage / "modules" / set_name(sweep, sweep.find(role)) / WEIGHTS
                 assert server.blobs[one.file_path(WEIGHTS)] == weights.read_bytes()
+
+
+def test_a_set_of_an_object_store_is_staged(storage, sweep, tmp_path):
+    folder = storage / "modules" / set_name(sweep, sweep.find("best"))
+    python(FROM_OBJECT_STORE, folder, tmp_path, WANDB_DATA_DIR=str(tmp_path / "data"), WANDB_SILENT="true")
+    with WandbServer() as server:
+        sync(tmp_path, server)
+        one = server.artifacts.named(None, "moda", "remote:best")
+        for name in (MANIFEST, WEIGHTS):
+            assert server.blobs[one.file_path(name)] == (folder / name).read_bytes()
 
 
 def test_pulling_from_the_storage_logs_nothing(server, storage, tmp_path):

@@ -1,0 +1,85 @@
+"""What a module set is called in W&B, what is said of it there, and when W&B is online."""
+
+import json
+import math
+
+import pytest
+
+from moda_core.manifest import SCHEMA_VERSION, WEIGHTS
+from orchestrator.artifacts import LARGEST_METADATA, fetch, is_reference, metadata
+from orchestrator.sections import ConfigError
+from orchestrator.tracking import has_key
+
+
+def manifest(**about):
+    return json.dumps(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "class_names": ["a", "b"],
+            "preprocessing": {"shape": [1, 8, 8], "mean": [0.5], "std": [0.5]},
+            "files": {WEIGHTS: {"bytes": 1, "sha256": "0"}},
+            "about": about,
+        }
+    ).encode()
+
+
+def test_metadata_is_flat_finite_and_small():
+    found = metadata(
+        manifest(
+            trial="t-0001",
+            level=None,
+            config={"model": {}},
+            coefficients={"alpha": 0.5, "optimizer": "sgd"},
+            test=None,
+            validation={"accuracy": 0.9, "wrong": math.inf, **{f"m{index}": index for index in range(200)}},
+        ),
+        "ab",
+    )
+    assert list(found)[:5] == ["manifest_sha256", "classes", "trial", "coefficients.alpha", "coefficients.optimizer"]
+    assert found["validation.accuracy"] == 0.9
+    assert "validation.wrong" not in found
+    assert len(found) == LARGEST_METADATA
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("team/project/mine:best", True),
+        ("team/project/mine:pareto-3-0.9-0.1", True),
+        ("team/project/mine", False),
+        ("project/mine:best", False),
+        ("mine", False),
+        ("a/b/c/d:best", False),
+        ("team/project/mine:best:best", False),
+        ("team/project/mi ne:best", False),
+    ],
+)
+def test_a_reference_has_two_slashes_and_a_colon(name, right):
+    assert is_reference(name) == right
+
+
+@pytest.mark.parametrize(
+    ("machine", "base", "found"),
+    [
+        ("api.wandb.ai", None, True),
+        ("api.forge.coreweave.com", None, True),
+        ("elsewhere.org", None, False),
+        ("wandb.my.org:8080", "http://wandb.my.org:8080", True),
+        ("api.wandb.ai", "http://wandb.my.org:8080", False),
+    ],
+)
+def test_a_key_is_looked_for_where_the_client_looks(tmp_path, monkeypatch, machine, base, found):
+    (tmp_path / "netrc").write_text(f"machine {machine}\n  login user\n  password {'a' * 40}\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    if base:
+        monkeypatch.setenv("WANDB_BASE_URL", base)
+    assert has_key() == found
+
+
+def test_without_a_key_nothing_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="wandb login"):
+        fetch("team/project/mine:best", str(tmp_path / "to"))
