@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+
 from moda_core.manifest import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, parse_manifest
 from orchestrator.registry import Pulled, free_folder, place
 from orchestrator.sections import ConfigError

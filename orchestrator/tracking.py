@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import wandb
 import wandb.errors
 
-import wandb
 from orchestrator.choice import Choice
 from orchestrator.config import Config
 from orchestrator.sections import TrackingConfig
