@@ -1,0 +1,271 @@
+"""What the commands do: each takes the configuration, its options and a console, and gives an exit code or None (0).
+
+What takes long to import is imported by the command that needs it.
+"""
+
+import argparse
+import dataclasses
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from orchestrator.config import Config, override_config
+from orchestrator.records import read_sweep
+from orchestrator.results import Sweep
+from orchestrator.sections import ConfigError
+from orchestrator.storage import Files, resolve_root
+from orchestrator.store import DeltaStore
+
+if TYPE_CHECKING:
+    from orchestrator.registry import Pulled
+
+SHOWN_DIFFERENCES = 10
+LOOKING = ("front", "pull", "report")
+VIEWS = ("search.objectives", "search.constraints", "search.reference")  # by which points are judged, not made
+VIEW_KEYS = [key.split(".") for key in VIEWS]
+
+
+def train(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.report.terminal import surface_table
+    from orchestrator.single import train_one
+
+    sweep = train_one(config, console)
+    marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"}
+    console.print(surface_table(sweep.points, marked=marks, title="validation"))
+    for name in ("best", "knee"):
+        point = sweep.find(name)
+        assert point.test is not None
+        console.print(
+            f"{name}: {point.choice}; on test: accuracy {point.test['accuracy']:.4f},"
+            f" reuse accuracy {point.test['reuse_accuracy']:.4f} (whole model {point.test['reuse_baseline']:.4f}),"
+            f" module size {point.test['module_size']:.4f}, overlap {point.test['module_overlap']:.4f}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"pull the modules: moda pull {sweep.sweep_id} --point best --to modules", highlight=False)
+
+
+def decompose(config: Config, options: argparse.Namespace, console: Console) -> None:
+    training = dataclasses.replace(config.training, init_from=options.checkpoint, epochs=0)
+    train(dataclasses.replace(config, training=training), options, console)
+
+
+def sweep(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.progress import Progress
+    from orchestrator.report.terminal import front_table
+    from orchestrator.sweep import run_sweep
+
+    sweep = run_sweep(config, Progress(console))
+    if not sweep.front:
+        print(f"moda sweep: {sweep.why_no_front}", file=sys.stderr)
+        return 1
+    console.print(front_table(sweep, title="the front"))
+    console.print(f"look at it: moda report {sweep.sweep_id}", highlight=False)
+    return 0
+
+
+def front(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.confirmation import confirmations
+    from orchestrator.report.terminal import front_table
+
+    sweep = _read(config, options)
+    if not sweep.front:
+        raise ConfigError(sweep.why_no_front)
+    confirmed = confirmations(DeltaStore(resolve_root(config.storage)), sweep)
+    console.print(front_table(sweep, title=f"the front of {sweep.sweep_id}"))
+    for one in confirmed:
+        now = one.name("best")
+        console.print(
+            f"confirmed by {one.sweep.sweep_id}: {len(one.told)} points with fresh seeds, best of them {now.label};"
+            f" moda report {sweep.sweep_id} shows it",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def confirm(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.confirm import Request, confirm
+    from orchestrator.report.confirmed import confirmation_lines, confirmation_table
+
+    request = Request(options.points, options.seeds, options.overrides)
+    found = confirm(read_sweep(_store(config), options.sweep), request, config, console)
+    console.print(confirmation_table(found))
+    for line in confirmation_lines(found):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(f"look at it: moda report {options.sweep}", highlight=False)
+    return 0 if found.told else 1
+
+
+def report(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.confirmation import confirmations
+    from orchestrator.report.page import render_report
+
+    sweep = _read(config, options)
+    file = Path(options.to or f"{sweep.sweep_id}.html").expanduser().absolute()
+    try:
+        confirmed = confirmations(DeltaStore(resolve_root(config.storage)), sweep)
+        file.write_text(render_report(sweep, confirmed), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
+    console.print(f"report: {file}", highlight=False, soft_wrap=True)
+
+
+def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.artifacts import is_reference
+    from orchestrator.registry import pull
+
+    if is_reference(options.sweep):
+        _fetch(options, console)
+        return
+    sweep = _read(config, options)
+    point = sweep.find(options.point)
+    try:
+        data_root = config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
+        pulled = pull(sweep, point, resolve_root(config.storage), options.to, data_root=data_root)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    difference = f"cut and masked logits differ by {pulled.manifest['cut_masked_difference']:.1e} of the largest"
+    _say_pulled(pulled, f"trial {point.trial.number}, {point.choice}", console, difference)
+
+
+def _fetch(options: argparse.Namespace, console: Console) -> None:
+    """An artifact from W&B instead of a set from the storage."""
+    from orchestrator.artifacts import fetch
+
+    if options.overrides or options.point != "best":
+        wrong = options.overrides[0] if options.overrides else f"--point {options.point}"
+        raise ConfigError(
+            f"{wrong}: {options.sweep} is a W&B artifact and names its point itself, by what follows the colon"
+        )
+    try:
+        pulled = fetch(options.sweep, options.to)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    _say_pulled(pulled, options.sweep, console)
+
+
+def _say_pulled(pulled: "Pulled", what: str, console: Console, *more: str) -> None:
+    names = pulled.manifest["class_names"]
+    facts = [what, f"{len(names)} classes", f"{pulled.bytes / 1024:.0f} KiB", *more]
+    wanted = ", ".join(repr(name) for name in names[:2])
+    for line in (
+        f"{pulled.folder}: {', '.join(facts)}",
+        f"use it: moda_core.load_modules({str(pulled.folder)!r}, classes=[{wanted}])",
+    ):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def export(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from moda_core import export_modules, load_modules
+
+    if options.overrides:
+        raise ConfigError(f"{options.overrides[0]}: this command takes no overrides")
+    try:
+        module = load_modules(options.folder, options.classes)
+        difference = export_modules(module, options.to)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    console.print(
+        f"{options.to}: preprocessed images in, logits of {', '.join(map(repr, module.class_names))} out;"
+        f" differs from the module by {difference:.1e} of the largest logit",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.rerun import rerun
+
+    allowed = ("storage=", "data.root=")
+    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
+        raise ConfigError(f"{wrong[0]}: this command takes {', '.join(allowed)} only; the rest is as recorded")
+    Files(config.storage)  # refuses what is no storage at all
+    data_root = config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
+    found = rerun(resolve_root(config.storage), options.trial, console, data_root=data_root)
+    counted = " and ".join(f"{count} rows of {table}" for table, count in found.rows.items())
+    weights = "the same weights" if found.same_weights else "other weights"
+    lines = [f"{found.trial_id}: {counted} compared, {len(found.differences)} values differ; {weights}"]
+    lines += found.differences[:SHOWN_DIFFERENCES]
+    if len(found.differences) > SHOWN_DIFFERENCES:
+        lines.append(f"and {len(found.differences) - SHOWN_DIFFERENCES} more")
+    lines += [f"another version: {line}" for line in found.versions]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return 0 if found.is_same else 1
+
+
+def replace(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.replace import Request, replace_from_sets
+    from orchestrator.report.terminal import replacement_table
+
+    allowed = ("data=", "data.", "training.gpus_per_worker=")
+    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
+        raise ConfigError(f"{wrong[0]}: this command takes data=, data.key= and training.gpus_per_worker= only")
+    request = Request(options.weak, options.strong, options.class_name, epochs=options.epochs, seed=options.seed)
+    try:
+        found = replace_from_sets(request, config, options.overrides)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    title = f"class {request.class_name} of {request.weak} from {request.strong}, on test"
+    console.print(replacement_table(found.accuracy, class_name=request.class_name, title=title))
+    lines = [
+        "control: the added layer on the weak network's own logits; others: the mean of their accuracies",
+        f"the layer saw {found.training_images} training images of {found.data.name} {request.epochs} times, without"
+        " augmentation",
+        *(f"note: {note}" for note in found.notes),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def query(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.query import query
+    from orchestrator.report.rows import render_rows
+
+    if wrong := [one for one in options.overrides if not one.startswith("storage=")]:
+        raise ConfigError(f"{wrong[0]}: this command takes storage= only; the SQL is one argument, in quotes")
+    if options.format == "arrow" and options.to is None and sys.stdout.isatty():
+        raise ConfigError("--format arrow is nothing for a terminal; give --to FILE")
+    _store(config)
+    data = render_rows(query(config.storage, options.sweep, options.sql), options.format)
+    if options.to is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    file = Path(options.to).expanduser().absolute()
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
+    console.print(f"rows: {file}", highlight=False, soft_wrap=True)
+
+
+def _read(config: Config, options: argparse.Namespace) -> Sweep:
+    """The sweep of a command that only looks; its configuration is the recorded one."""
+    allowed = ("storage=", "data.root=") if options.command == "pull" else ("storage=",)
+    views = [one for one in options.overrides if is_view(one, options.command)]
+    if wrong := [one for one in options.overrides if one not in views and not one.startswith(allowed)]:
+        known = ", ".join([*allowed, *(f"{key}=" for key in VIEWS)])
+        raise ConfigError(f"{wrong[0]}: this command takes {known} only; the rest is as recorded")
+    sweep = read_sweep(_store(config), options.sweep)
+    return dataclasses.replace(sweep, config=override_config(sweep.config, views))
+
+
+def _store(config: Config) -> DeltaStore:
+    """The tables of the storage, which can be read."""
+    store = DeltaStore(Files(config.storage).root)
+    try:
+        store.version("sweeps")
+    except OSError as error:
+        plain = " ".join(re.sub(r"\x1b\[\d+m|↳", "", str(error)).split())
+        raise ConfigError(f"storage={config.storage!r} cannot be read: {plain}") from error
+    return store
+
+
+def is_view(override: str, command: str) -> bool:
+    """Whether an override of a command that only looks says what a recorded sweep is to be judged by."""
+    return command in LOOKING and re.split(r"[.=]", override.lstrip("+~"), maxsplit=2)[:2] in VIEW_KEYS
