@@ -18,7 +18,7 @@ import wandb
 from moda_core.manifest import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, parse_manifest
 from orchestrator.registry import Pulled, free_folder, place
 from orchestrator.sections import ConfigError
-from orchestrator.tracking import has_key
+from orchestrator.tracking import has_key, quieten
 
 TYPE = "modules"
 LARGEST_METADATA = 100  # keys, W&B's limit
@@ -111,6 +111,8 @@ def fetch(reference: str, to: str) -> Pulled:
     run = wandb.run
     if run is None and not has_key():
         raise ConfigError(f"{reference}: there is no W&B key; run `wandb login` or set WANDB_API_KEY")
+    if run is None:
+        quieten()
     artifact = _ask(
         reference,
         lambda: (

@@ -186,12 +186,8 @@ def make_tracker(
         return NoTracker()
     folder = Files(root).local or Path.home() / "moda-results"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, value in {
-        "WANDB_DATA_DIR": str(folder / "wandb" / "data"),  # artifacts are staged there, not in ~
-        "WANDB_ERROR_REPORTING": "false",  # its telemetry holds the exit up where a server does not answer
-        "WANDB_SILENT": "true",
-    }.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb" / "data"))  # artifacts are staged there, not in ~
+    quieten()
 
     def init(mode: str) -> "wandb.Run":
         run = wandb.init(
@@ -263,6 +259,15 @@ def _remove_superseded(run: "wandb.Run") -> None:
 
 def _mode() -> str:
     return os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
+
+
+def quieten() -> None:
+    """Keep this process's client from the terminal, and from telemetry, which holds the exit up if no server answers.
+
+    What the environment says goes first.
+    """
+    for name, value in {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}.items():
+        os.environ.setdefault(name, value)
 
 
 def has_key() -> bool:
