@@ -5,6 +5,7 @@ Python variable, and these settings are locked before the question is looked at:
 """
 
 import re
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import duckdb
@@ -66,12 +67,21 @@ def query(root: str, sweep_id: str, sql: str) -> pa.Table:
             if len(statements) != 1 or statements[0].type not in ASKING:
                 kinds = ", ".join(one.type.name for one in statements) or "nothing"
                 raise ConfigError(f"a question is one SELECT; this is {kinds}")
-            return connection.sql(sql).to_arrow_table()
+            return _interruptible(connection, sql)
         except duckdb.Error as error:
             raise ConfigError(_one_line(error)) from error
-        except RuntimeError as error:
-            if "interrupted" in str(error):
-                raise KeyboardInterrupt from error
+
+
+def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    """Ask in a thread, since an interrupt does not always reach this one while it is inside of DuckDB."""
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(lambda: connection.sql(sql).to_arrow_table())
+        try:
+            return answer.result()
+        except KeyboardInterrupt:
+            while not answer.done():  # again and again: it may not have begun
+                connection.interrupt()
+                wait([answer], timeout=0.1)
             raise
 
 
