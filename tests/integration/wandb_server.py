@@ -225,6 +225,7 @@ def sync(storage: Path, server: WandbServer, *options: str) -> None:
     runs = sorted(str(one) for one in (storage / "wandb").glob("offline-run-*"))
     done = subprocess.run(
         [Path(sys.executable).with_name("wandb"), "sync", *options, *runs],
+        cwd=storage,  # it writes a log there
         env={**os.environ, **server.environment},
         capture_output=True,
         text=True,
