@@ -2,12 +2,15 @@
 
 import dataclasses
 
+import pytest
+
 from orchestrator.proposals import Proposals
 from orchestrator.records import history, read_sweep
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import run_moda
 
 
+@pytest.mark.slow
 def test_a_sweep_proposes_what_the_searcher_does_in_process(tmp_path):
     """One trial at a time: two baselines, the quasi-random start, then trainings that were chosen."""
     done = run_moda(

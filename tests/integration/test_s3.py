@@ -43,6 +43,7 @@ def test_files_are_written_read_and_deleted(s3):
         files.read("a/b.bin")
 
 
+@pytest.mark.slow
 def test_a_sweep_its_front_and_its_modules(s3, tmp_path, capsys):
     """Everything that a sweep leaves is in the bucket and nothing beside it; the same command again adds nothing."""
     storage = f"{s3}/moda"

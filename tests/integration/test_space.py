@@ -8,6 +8,7 @@ from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import run_moda
 
+pytestmark = pytest.mark.slow
 SWEEP = (
     "experiment=digits",
     "training.epochs=1",

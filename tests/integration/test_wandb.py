@@ -95,6 +95,7 @@ def test_a_training_that_was_killed_goes_on_in_its_run(server, tmp_path):
     assert not server.unexpected
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_offline_is_synced_whole(server, tmp_path):
     process = start(tmp_path, 100, WANDB_MODE="offline")
     server.wait_until((tmp_path / "trials" / TRIAL / "checkpoint.pt").exists, 120)
@@ -110,6 +111,7 @@ def test_a_training_that_was_killed_offline_is_synced_whole(server, tmp_path):
     assert [one.made_by for one in server.artifacts.committed("run_table")] == [TRIAL]
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_leaves_a_run_that_is_offline(server, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"

@@ -14,6 +14,7 @@ import pytest
 
 from moda_core import load_modules
 from moda_core.manifest import MANIFEST, WEIGHTS
+from orchestrator.model_card import CARD
 from orchestrator.records import read_sweep
 from orchestrator.registry import set_name
 from orchestrator.store import DeltaStore
@@ -132,7 +133,7 @@ def test_best_and_knee_are_artifacts_of_the_sweep_s_run(server, storage, sweep):
         assert (one.collection, one.made_by) == ("tiny", "tiny")
         assert "pareto-" + point.label.replace("/", "-") in one.aliases
         folder = storage / "modules" / set_name(sweep, point)
-        assert sorted(one.files) == [MANIFEST, WEIGHTS]
+        assert sorted(one.files) == [MANIFEST, CARD, WEIGHTS]
         for name in one.files:
             assert server.blobs[one.file_path(name)] == (folder / name).read_bytes()
         assert one.metadata["manifest_sha256"] == hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
@@ -177,7 +178,7 @@ def test_a_set_of_an_object_store_is_staged(storage, sweep, tmp_path):
     with WandbServer() as server:
         sync(tmp_path, server)
         one = server.artifacts.named(None, "moda", "remote:best")
-        for name in (MANIFEST, WEIGHTS):
+        for name in (MANIFEST, CARD, WEIGHTS):
             assert server.blobs[one.file_path(name)] == (folder / name).read_bytes()
 
 
@@ -193,8 +194,8 @@ def test_pull_by_alias_brings_the_same_bytes(server, storage, sweep, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"{to}: {reference}, 10 classes" in done.stdout
     folder = storage / "modules" / set_name(sweep, sweep.find("best"))
-    assert sorted(file.name for file in to.iterdir()) == [MANIFEST, WEIGHTS]
-    assert all((to / name).read_bytes() == (folder / name).read_bytes() for name in (MANIFEST, WEIGHTS))
+    assert sorted(file.name for file in to.iterdir()) == [MANIFEST, CARD, WEIGHTS]
+    assert all((to / name).read_bytes() == (folder / name).read_bytes() for name in (MANIFEST, CARD, WEIGHTS))
     assert load_modules(to, classes=["3", "8"]).class_names == ["3", "8"]
     again = run_moda("pull", reference, "--to", str(to), storage=tmp_path / "none", **server.environment)
     assert again.returncode == 2
