@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from moda_core.extract import LARGEST_DIFFERENCE
+from moda_core.extract import LARGEST_DIFFERENCE, relative_difference
 from moda_core.module_file import Modules
 
 Run = Callable[[Tensor], Tensor]
@@ -56,19 +56,14 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
     with tempfile.TemporaryDirectory(prefix=".moda-export-", dir=file.absolute().parent) as scratch:
         part = Path(scratch) / file.name
         run = FORMATS[file.suffix](program, metadata, part)
-        difference = max(_difference(module, run, images) for images in batches)
+        with torch.no_grad():
+            difference = max(relative_difference(module(images), run(images)) for images in batches)
         if not difference <= LARGEST_DIFFERENCE:  # also when it is no number
             raise ValueError(
                 f"{file}: its logits differ from the module's by {difference:.2e} of the largest; not kept"
             )
         part.replace(file)
     return difference
-
-
-@torch.no_grad()
-def _difference(module: Modules, run: Run, images: Tensor) -> float:
-    expected = module(images)
-    return float((run(images) - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
 
 
 def _write_onnx(program: torch.export.ExportedProgram, metadata: dict[str, str], file: Path) -> Run:

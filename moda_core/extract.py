@@ -94,6 +94,11 @@ def largest_difference(masked: nn.Module, cut: nn.Module, images: Tensor) -> flo
         expected, found = masked(images), cut(images)
     if expected.shape != found.shape:
         raise ValueError(f"masked logits are {tuple(expected.shape)}, cut ones {tuple(found.shape)}")
+    return relative_difference(expected, found)
+
+
+def relative_difference(expected: Tensor, found: Tensor) -> float:
+    """max |expected - found| / max |expected|."""
     scale = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)
     return float((expected - found).abs().max() / scale)
 

@@ -93,8 +93,7 @@ def confirm(config: Config, options: argparse.Namespace, console: Console) -> in
     request = Request(options.points, options.seeds, options.overrides)
     found = confirm(read_sweep(_store(config), options.sweep), request, config, console)
     console.print(confirmation_table(found))
-    for line in confirmation_lines(found):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    _say(console, *confirmation_lines(found))
     console.print(f"look at it: moda report {options.sweep}", highlight=False)
     return 0 if found.told else 1
 
@@ -123,8 +122,8 @@ def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
     sweep = _read(config, options)
     point = sweep.find(options.point)
     try:
-        data_root = config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
-        pulled = pull(sweep, point, resolve_root(config.storage), options.to, data_root=data_root)
+        root, data_root = resolve_root(config.storage), _data_root(config, options)
+        pulled = pull(sweep, point, root, options.to, data_root=data_root)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     difference = f"cut and masked logits differ by {pulled.manifest['cut_masked_difference']:.1e} of the largest"
@@ -151,11 +150,11 @@ def _say_pulled(pulled: "Pulled", what: str, console: Console, *more: str) -> No
     names = pulled.manifest["class_names"]
     facts = [what, f"{len(names)} classes", f"{pulled.bytes / 1024:.0f} KiB", *more]
     wanted = ", ".join(repr(name) for name in names[:2])
-    for line in (
+    _say(
+        console,
         f"{pulled.folder}: {', '.join(facts)}",
         f"use it: moda_core.load_modules({str(pulled.folder)!r}, classes=[{wanted}])",
-    ):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    )
 
 
 def export(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -168,12 +167,10 @@ def export(config: Config, options: argparse.Namespace, console: Console) -> Non
         difference = export_modules(module, options.to)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    console.print(
+    _say(
+        console,
         f"{options.to}: preprocessed images in, logits of {', '.join(map(repr, module.class_names))} out;"
         f" differs from the module by {difference:.1e} of the largest logit",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
     )
 
 
@@ -183,9 +180,8 @@ def rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
     allowed = ("storage=", "data.root=")
     if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
         raise ConfigError(f"{wrong[0]}: this command takes {', '.join(allowed)} only; the rest is as recorded")
-    Files(config.storage)  # refuses what is no storage at all
-    data_root = config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
-    found = rerun(resolve_root(config.storage), options.trial, console, data_root=data_root)
+    root = Files(config.storage).root  # refuses what is no storage at all
+    found = rerun(root, options.trial, console, data_root=_data_root(config, options))
     counted = " and ".join(f"{count} rows of {table}" for table, count in found.rows.items())
     weights = "the same weights" if found.same_weights else "other weights"
     lines = [f"{found.trial_id}: {counted} compared, {len(found.differences)} values differ; {weights}"]
@@ -193,8 +189,7 @@ def rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
     if len(found.differences) > SHOWN_DIFFERENCES:
         lines.append(f"and {len(found.differences) - SHOWN_DIFFERENCES} more")
     lines += [f"another version: {line}" for line in found.versions]
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    _say(console, *lines)
     return 0 if found.is_same else 1
 
 
@@ -218,8 +213,7 @@ def replace(config: Config, options: argparse.Namespace, console: Console) -> No
         " augmentation",
         *(f"note: {note}" for note in found.notes),
     ]
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    _say(console, *lines)
 
 
 def query(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -242,6 +236,17 @@ def query(config: Config, options: argparse.Namespace, console: Console) -> None
     except OSError as error:
         raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
     console.print(f"rows: {file}", highlight=False, soft_wrap=True)
+
+
+def _say(console: Console, *lines: str) -> None:
+    """Lines as they are: not folded, nothing in them is markup."""
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _data_root(config: Config, options: argparse.Namespace) -> str | None:
+    """Where the data lies here, where that was said: None for where it was recorded."""
+    return config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
 
 
 def _read(config: Config, options: argparse.Namespace) -> Sweep:
