@@ -9,7 +9,7 @@ from moda_core.losses import ModularLosses, modular_losses
 from moda_core.masks import floored, keep_masks, merge_masks
 from moda_core.metrics import ModuleMetrics, cohesion, module_metrics
 from moda_core.models import build_model
-from moda_core.module_file import Modules, ModuleSet, load_modules, open_modules, save_modules
+from moda_core.module_file import Modules, ModuleSet, load_modules, open_modules
 from moda_core.replace import (
     ClassAccuracy,
     RawImages,
@@ -29,6 +29,7 @@ from moda_core.reuse import (
     reuse_accuracy,
     reuse_by_composing,
 )
+from moda_core.saving import save_modules, slice_modules
 from moda_core.units import UnitLayer, UnitLayers, unit_layers, watch_units
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "reuse_accuracy",
     "reuse_by_composing",
     "save_modules",
+    "slice_modules",
     "unit_layers",
     "watch_units",
 ]

@@ -22,6 +22,7 @@ LARGEST_WEIGHTS = 64 * 2**30
 LARGEST_NODES = 20_000
 LARGEST_SIDE = 65_536
 FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def parse_manifest(text: bytes) -> dict[str, Any]:
@@ -45,8 +46,14 @@ def parse_manifest(text: bytes) -> dict[str, Any]:
             raise ValueError(f"{MANIFEST}: {name!r} is no file name that a module set may have")
         if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int):
             raise ValueError(f"{MANIFEST}: files[{name!r}] has no size")
-        if not 0 <= entry["bytes"] <= LARGEST_WEIGHTS or not isinstance(entry.get("sha256"), str):
+        sha256 = entry.get("sha256")
+        if not 0 <= entry["bytes"] <= LARGEST_WEIGHTS or not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
             raise ValueError(f"{MANIFEST}: files[{name!r}] has a wrong size or no sha256")
+    if not isinstance(manifest.get("about", {}), dict):
+        raise ValueError(f"{MANIFEST}: about is no object")
+    difference = manifest.get("cut_masked_difference")
+    if not isinstance(difference, float) or not 0 <= difference <= 1:
+        raise ValueError(f"{MANIFEST}: cut_masked_difference={difference!r:.200} is no measured difference")
     check_preprocessing(manifest.get("preprocessing"))
     return manifest
 

@@ -7,8 +7,6 @@ runs no model code: this package is all it needs. Files are treated as hostile: 
 shapes are checked before anything is allocated from them.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,25 +17,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.extract import LARGEST_DIFFERENCE, cut_graph, largest_difference, mask_network
+from moda_core.extract import cut_graph
 from moda_core.graph import ChannelGraph
 from moda_core.held import Held, held_channels
-from moda_core.manifest import (
-    FILE_NAME,
-    LARGEST_MANIFEST,
-    MANIFEST,
-    SCHEMA_VERSION,
-    WEIGHTS,
-    check_file,
-    check_preprocessing,
-    graph_from_json,
-    node_to_json,
-    parse_manifest,
-)
+from moda_core.manifest import LARGEST_MANIFEST, MANIFEST, WEIGHTS, check_file, graph_from_json, parse_manifest
 from moda_core.masks import merge_masks
-from moda_core.reading import channel_graph
+from moda_core.operations import Node
 from moda_core.slices import slice_state, stored_shape
-from moda_core.units import UnitLayers
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -75,78 +61,6 @@ class Modules(nn.Module):
         return [self.class_names[index] for index in self(self.preprocess(images)).argmax(1).tolist()]
 
 
-@dataclass(frozen=True)
-class Saved:
-    """What was written: the measured difference between cut and masked logits, and the bytes."""
-
-    difference: float
-    bytes: int
-
-
-def save_modules(
-    path: str | os.PathLike[str],
-    network: nn.Module,
-    layers: UnitLayers,
-    masks: Sequence[Tensor],
-    check_images: Tensor,
-    *,
-    class_names: Sequence[str],
-    preprocessing: Mapping[str, Any],
-    about: Mapping[str, Any] | None = None,
-    documents: Mapping[str, bytes] | None = None,
-) -> Saved:
-    """Write the module set of ``masks`` to the folder ``path``.
-
-    Args:
-        path: a folder; made if missing. A folder that already holds a manifest is refused.
-        network: the trained network, float32.
-        layers: its unit layers.
-        masks: L boolean tensors of (C, N_l).
-        check_images: (B, ch, H, W) float32, for the proof that the set says what the masked network says.
-        class_names: C different names, indexed by class id.
-        preprocessing: ``shape`` [ch, H, W], ``mean`` and ``std`` a channel, of images scaled to [0, 1].
-        about: anything else that JSON can hold, recorded under "about".
-        documents: other files to keep beside the weights, by name: a model card.
-
-    Raises:
-        ValueError: the folder is taken, names that are not C different ones, or a set whose logits differ from the
-            masked network's by more than 1e-4 of the largest; nothing is published then.
-    """
-    folder = Path(path)
-    if (folder / MANIFEST).exists():
-        raise ValueError(f"{folder} already holds a module set; choose another folder")
-    check_preprocessing(preprocessing)
-    graph, state = channel_graph(network, layers, check_images)
-    if len(class_names) != graph.output.channels or len(set(class_names)) != len(class_names):
-        raise ValueError(f"class_names={list(class_names)} must be {graph.output.channels} different names")
-    union = held_union(graph, masks)
-    tensors = {f"state.{key}": value.cpu() for key, value in slice_state(graph, state, union).items()}
-    tensors |= {f"mask.{index}": mask_CN.cpu() for index, mask_CN in enumerate(masks)}
-    weights = safetensors.torch.save(tensors)
-    documents = dict(documents or {})
-    if wrong := [name for name in documents if not FILE_NAME.fullmatch(name) or name in (MANIFEST, WEIGHTS)]:
-        raise ValueError(f"documents: {wrong[0]!r} is no name for a file beside {WEIGHTS}; like model_card.md")
-    files = {**documents, WEIGHTS: weights}
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "class_names": list(class_names),
-        "preprocessing": dict(preprocessing),
-        "graph": {"widths": list(graph.widths), "nodes": [node_to_json(node) for node in graph.nodes]},
-        "files": {
-            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
-        },
-        "about": dict(about or {}),
-    }
-    difference = _prove(network, layers, masks, check_images, manifest, weights)
-    manifest["cut_masked_difference"] = difference
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        write_whole(folder / name, data)
-    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode()
-    write_whole(folder / MANIFEST, text)
-    return Saved(difference, sum(map(len, files.values())) + len(text))
-
-
 def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Modules:
     """The composed module of ``classes`` from a module set on disk, in eval mode on the CPU.
 
@@ -173,7 +87,7 @@ def open_modules(path: str | os.PathLike[str]) -> "ModuleSet":
             " of fewer classes holds; pull one set with all of these classes and name them: load_modules(path, classes)"
         )
     manifest = read_manifest(path)
-    return _read_set(manifest, _read_checked(Path(path), WEIGHTS, manifest))
+    return read_set(manifest, read_file(path, WEIGHTS, manifest))
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -186,20 +100,11 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     return parse_manifest(file.read_bytes())
 
 
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file that is either not there or whole."""
-    part = file.with_name(file.name + ".part")
-    with part.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)
-
-
-def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
-    file = folder / name
+def read_file(path: str | os.PathLike[str], name: str, manifest: Mapping[str, Any]) -> bytes:
+    """A file of the module set in the folder ``path``, checked against its manifest."""
+    file = Path(path) / name
     if not file.is_file() or file.is_symlink():
-        raise ValueError(f"{folder} lacks the file {name}")
+        raise ValueError(f"{path} lacks the file {name}")
     if file.stat().st_size != manifest["files"][name]["bytes"]:
         raise ValueError(
             f"{file} has {file.stat().st_size} bytes, the manifest says {manifest['files'][name]['bytes']}"
@@ -229,19 +134,39 @@ class ModuleSet:
 
     def compose(self, classes: Sequence[str] | None = None) -> Modules:
         """The composed module of ``classes`` (None: all of the set's), logits in that order."""
+        wanted = self.manifest["class_names"] if classes is None else classes
+        class_ids = self._class_ids(wanted)
+        network = cut_graph(self.graph, self.state, merge_masks(self.masks, class_ids), class_ids, held=self.union)
+        return Modules(network, list(wanted), self.manifest).eval()
+
+    def slice(self, classes: Sequence[str]) -> "ModuleSet":
+        """The set of these classes alone: their masks, and of the tensors what they need."""
+        class_ids, last = self._class_ids(classes), self.graph.output
+        name = "slice"
+        while name in self.graph.by_name:
+            name += "_"
+        chosen = Node(name, "select", (last.name,), len(class_ids), last.size, {"index": class_ids})
+        graph = ChannelGraph((*self.graph.nodes, chosen), self.graph.widths)
+        masks = [mask_CN[class_ids] for mask_CN in self.masks]
+        union = held_union(graph, masks)
+        about = {**self.manifest.get("about", {}), "slice_of": self.manifest["class_names"]}
+        manifest = {**self.manifest, "class_names": list(classes), "about": about}
+        return ModuleSet(manifest, graph, masks, union, slice_state(graph, self.state, union, self.union))
+
+    def _class_ids(self, classes: Sequence[str]) -> list[int]:
         names = {name: index for index, name in enumerate(self.manifest["class_names"])}
-        wanted = list(names) if classes is None else list(classes)
-        unknown = [name for name in wanted if name not in names]
+        unknown = [name for name in classes if name not in names]
         if unknown:
             raise ValueError(f"classes {unknown} are not in this module set; it has {list(names)}")
-        if len(set(wanted)) != len(wanted):
-            raise ValueError(f"classes={wanted} names a class twice")
-        class_ids = [names[name] for name in wanted]
-        network = cut_graph(self.graph, self.state, merge_masks(self.masks, class_ids), class_ids, held=self.union)
-        return Modules(network, wanted, self.manifest).eval()
+        if not classes:
+            raise ValueError(f"classes=[] names none; this module set has {list(names)}")
+        if len(set(classes)) != len(classes):
+            raise ValueError(f"classes={list(classes)} names a class twice")
+        return [names[name] for name in classes]
 
 
-def _read_set(manifest: dict[str, Any], weights: bytes) -> ModuleSet:
+def read_set(manifest: dict[str, Any], weights: bytes) -> ModuleSet:
+    """The set that a manifest and the bytes of its weights are, checked against each other."""
     graph = graph_from_json(manifest.get("graph"))
     names = manifest["class_names"]
     if len(names) != graph.output.channels:
@@ -284,29 +209,3 @@ def _checked_state(tensors: Mapping[str, Tensor], graph: ChannelGraph, union: He
     if len({tensor.dtype for tensor in state.values()}) != 1:
         raise ValueError(f"{WEIGHTS}: tensors of different types; expected one")
     return state
-
-
-def _prove(
-    network: nn.Module,
-    layers: UnitLayers,
-    masks: Sequence[Tensor],
-    images: Tensor,
-    manifest: dict[str, Any],
-    weights: bytes,
-) -> float:
-    """The largest difference, over all classes together and pairs of neighbours, from the very bytes to be written."""
-    names = manifest["class_names"]
-    subsets = [list(range(len(names)))] + [[one, (one + 1) % len(names)] for one in range(len(names)) if len(names) > 2]
-    written = _read_set(manifest, weights)
-    differences = []
-    for class_ids in subsets:
-        loaded = written.compose([names[class_id] for class_id in class_ids]).to(images.device)
-        masked = mask_network(network, layers, merge_masks(masks, class_ids), class_ids)
-        difference = largest_difference(masked, loaded, images)
-        if not difference <= LARGEST_DIFFERENCE:  # also when it is no number
-            raise ValueError(
-                f"cut and masked logits of classes {class_ids} differ by {difference:.2e} of the largest; at most"
-                f" {LARGEST_DIFFERENCE} is published"
-            )
-        differences.append(difference)
-    return max(differences)

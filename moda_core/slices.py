@@ -10,10 +10,13 @@ from moda_core.held import Held
 from moda_core.operations import Node
 
 
-def slice_state(graph: ChannelGraph, state: Mapping[str, Tensor], want: Held) -> dict[str, Tensor]:
-    """The tensors of a whole network's ``state`` cut to what ``want`` holds, over all calls of a layer."""
+def slice_state(
+    graph: ChannelGraph, state: Mapping[str, Tensor], want: Held, have: Held | None = None
+) -> dict[str, Tensor]:
+    """The tensors of a ``state`` that holds what ``have`` does (None: everything), cut to what ``want`` holds over all
+    calls of a layer."""
     return {
-        f"{name}.{tensor}": tensor_of(graph, state, graph.by_name[name], tensor, want, None).contiguous()
+        f"{name}.{tensor}": tensor_of(graph, state, graph.by_name[name], tensor, want, have).contiguous()
         for name in graph.calls
         for tensor in graph.by_name[name].tensors()
     }

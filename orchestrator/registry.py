@@ -18,7 +18,7 @@ import torch
 
 from moda_core import save_modules
 from moda_core.manifest import MANIFEST, check_file, parse_manifest
-from moda_core.module_file import write_whole
+from moda_core.saving import write_whole
 from orchestrator.config import to_plain
 from orchestrator.data import load_data
 from orchestrator.decompose import choice_masks

@@ -6,7 +6,8 @@ from torch import nn
 
 from moda_core import compose, cut_network, largest_difference, mask_network, merge_masks, module_metrics, unit_layers
 from orchestrator.models import make_model
-from tests.moda_core.test_cut import parameters, random_masks
+from tests.moda_core.conftest import random_masks
+from tests.moda_core.test_cut import parameters
 
 
 def warmed_up(name, size):

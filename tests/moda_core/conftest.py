@@ -5,7 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moda_core import build_model
+from moda_core import build_model, save_modules, unit_layers
+
+CLASSES = ["ant", "bee", "cat", "dog", "eel"]
 
 
 def randomise(network: nn.Module, seed: int) -> nn.Module:
@@ -57,3 +59,26 @@ def network_and_images(request: pytest.FixtureRequest) -> tuple[nn.Module, Tenso
     network = randomise(build(num_classes=5, **options), seed=1)
     images = torch.randn(16, channels, size, size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     return network, images
+
+
+def random_masks(widths, classes, seed, density=0.4):
+    generator = torch.Generator().manual_seed(seed)
+    masks = [torch.rand(classes, n, generator=generator) < density for n in widths]
+    for mask in masks:
+        mask[:, 0] |= ~mask.any(1)  # as the floor does
+    return masks
+
+
+@pytest.fixture
+def saved(network_and_images, tmp_path):
+    """A module set of five classes on disk, and what it was made of."""
+    network, images = network_and_images
+    network, images = network.float(), images.float()
+    layers = unit_layers(network, images)
+    masks = random_masks(layers.widths, 5, seed=11, density=0.5)
+    preprocessing = {"shape": list(images.shape[1:]), "mean": [0.5] * images.shape[1], "std": [0.25] * images.shape[1]}
+    folder, more = tmp_path / "set", {"about": {"tau": 0.9}, "documents": {"model_card.md": b"# A card"}}
+    result = save_modules(
+        folder, network, layers, masks, images, class_names=CLASSES, preprocessing=preprocessing, **more
+    )
+    return folder, network, layers, masks, images, result

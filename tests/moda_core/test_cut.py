@@ -11,14 +11,7 @@ from torch.nn import functional as F
 
 from moda_core import compose, cut_network, largest_difference, mask_network, merge_masks, module_metrics, unit_layers
 from moda_core.cutting import Cutter
-
-
-def random_masks(widths, classes, seed, density=0.4):
-    generator = torch.Generator().manual_seed(seed)
-    masks = [torch.rand(classes, n, generator=generator) < density for n in widths]
-    for mask in masks:
-        mask[:, 0] |= ~mask.any(1)  # as the floor does
-    return masks
+from tests.moda_core.conftest import random_masks
 
 
 def parameters(network):

@@ -8,27 +8,18 @@ import onnxruntime
 import pytest
 import torch
 
-from moda_core import export_modules, largest_difference, load_modules, mask_network, merge_masks, unit_layers
-from moda_core.module_file import save_modules
+from moda_core import export_modules, largest_difference, load_modules, mask_network, merge_masks
 from tests.moda_core.conftest import NETWORKS
-from tests.moda_core.test_cut import random_masks
 
-NAMES = ["ant", "bee", "cat", "dog", "eel"]
 SOME = sorted(NETWORKS)[::2]
 
 
 @pytest.fixture
-def module_and_masked(network_and_images, tmp_path):
+def module_and_masked(saved):
     """A module of two of five classes, the masked network that defines it, and images."""
-    network, images = network_and_images
-    network, images = network.float(), images.float()
-    layers = unit_layers(network, images)
-    masks = random_masks(layers.widths, 5, seed=11, density=0.7)
-    channels = images.shape[1]
-    preprocessing = {"shape": list(images.shape[1:]), "mean": [0.5] * channels, "std": [0.25] * channels}
-    save_modules(tmp_path / "set", network, layers, masks, images, class_names=NAMES, preprocessing=preprocessing)
+    folder, network, layers, masks, images, _ = saved
     masked = mask_network(network, layers, merge_masks(masks, [4, 1]), [4, 1])
-    return load_modules(tmp_path / "set", ["eel", "bee"]), masked, images
+    return load_modules(folder, ["eel", "bee"]), masked, images
 
 
 class Session(torch.nn.Module):

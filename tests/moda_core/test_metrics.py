@@ -16,8 +16,7 @@ from moda_core import (
     unit_layers,
     watch_units,
 )
-from tests.moda_core.conftest import randomise
-from tests.moda_core.test_cut import random_masks
+from tests.moda_core.conftest import random_masks, randomise
 
 
 def jaccard(a, b):

@@ -7,25 +7,9 @@ import os
 import pytest
 import torch
 
-from moda_core import largest_difference, load_modules, mask_network, merge_masks, save_modules, unit_layers
+from moda_core import largest_difference, load_modules, mask_network, merge_masks, save_modules
 from moda_core.manifest import MANIFEST, WEIGHTS
-from tests.moda_core.test_cut import random_masks
-
-NAMES = ["ant", "bee", "cat", "dog", "eel"]
-
-
-@pytest.fixture
-def saved(network_and_images, tmp_path):
-    network, images = network_and_images
-    network, images = network.float(), images.float()
-    layers = unit_layers(network, images)
-    masks = random_masks(layers.widths, 5, seed=11, density=0.5)
-    preprocessing = {"shape": list(images.shape[1:]), "mean": [0.5] * images.shape[1], "std": [0.25] * images.shape[1]}
-    folder = tmp_path / "set"
-    result = save_modules(
-        folder, network, layers, masks, images, class_names=NAMES, preprocessing=preprocessing, about={"tau": 0.9}
-    )
-    return folder, network, layers, masks, images, result
+from tests.moda_core.conftest import CLASSES as NAMES
 
 
 def test_any_subset_of_classes_is_a_slice(saved):
@@ -55,6 +39,7 @@ def test_saving_twice_gives_the_same_bytes(saved, tmp_path):
         class_names=NAMES,
         preprocessing=manifest["preprocessing"],
         about={"tau": 0.9},
+        documents={"model_card.md": b"# A card"},
     )
     for name in (MANIFEST, WEIGHTS):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
@@ -96,6 +81,10 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: m["files"][WEIGHTS].update(bytes=10**15), "wrong size"),
         (lambda m: m["files"][WEIGHTS].update(bytes=17), "bytes, the manifest says 17"),
         (lambda m: m["files"][WEIGHTS].update(sha256="0" * 64), "another sha256"),
+        (lambda m: m["files"][WEIGHTS].update(sha256="../" * 20), "no sha256"),
+        (lambda m: m.update(about=[]), "about is no object"),
+        (lambda m: m.update(cut_masked_difference="small"), "no measured difference"),
+        (lambda m: m.update(cut_masked_difference=float("nan")), "no measured difference"),
         (lambda m: linear(m).update(op="os.system"), "is not one of"),
         (lambda m: linear(m).update(channels=10**12), "no positive whole number"),
         (lambda m: linear(m).update(inputs=["nowhere"]), "no earlier node"),

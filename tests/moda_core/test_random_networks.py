@@ -12,13 +12,15 @@ from moda_core.counts import count_flops
 from moda_core.extract import cut_graph
 from moda_core.held import held_channels
 from moda_core.metrics import sizes_and_overlaps
-from moda_core.module_file import held_union
+from moda_core.module_file import ModuleSet, held_union
 from moda_core.reading import channel_graph
 from moda_core.slices import slice_state
+from tests.moda_core.conftest import random_masks
 from tests.moda_core.random_networks import random_network
-from tests.moda_core.test_cut import parameters, random_masks
+from tests.moda_core.test_cut import parameters
 
 CLASSES = 3
+NAMES = ["ant", "bee", "cat"]
 IMAGES = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -43,6 +45,10 @@ def test_cut_equals_masked_and_the_sizes_are_those_of_what_was_cut(seed, steps, 
     again = cut_graph(graph, slice_state(graph, state, union), keep, classes, held=union)
     assert largest_difference(masked, again, IMAGES) < 1e-9
     assert parameters(again) == parameters(cut)
+    whole = ModuleSet({"class_names": NAMES}, graph, masks, union, slice_state(graph, state, union))
+    part = whole.slice([NAMES[class_id] for class_id in classes])
+    assert largest_difference(masked, part.compose(), IMAGES) < 1e-9
+    assert parameters(part.compose()) == parameters(cut)
 
     one = classes[0]
     alone = compose(network, layers, masks, [one], IMAGES)

@@ -18,7 +18,7 @@ from moda_core import (
     save_modules,
     unit_layers,
 )
-from tests.moda_core.test_cut import random_masks
+from tests.moda_core.conftest import random_masks
 
 
 def test_ten_classes_have_1013_subsets():
