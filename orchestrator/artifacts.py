@@ -6,7 +6,6 @@ before. What comes back is hostile until its manifest and every file's size and 
 
 import hashlib
 import math
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,14 +15,12 @@ from typing import Any
 import wandb
 
 from moda_core.manifest import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, parse_manifest
-from orchestrator.registry import Pulled, free_folder, place
 from orchestrator.sections import ConfigError
 from orchestrator.tracking import has_key, quieten
 
 TYPE = "modules"
 LARGEST_METADATA = 100  # keys, W&B's limit
 API_SECONDS = 30
-REFERENCE = re.compile(r"[^/:\s]+/[^/:\s]+/[^/:\s]+:[^/:\s]+")
 
 
 @dataclass(frozen=True)
@@ -91,54 +88,56 @@ def metadata(text: bytes, sha256: str) -> dict[str, Any]:
     return dict(list(finite.items())[:LARGEST_METADATA])
 
 
-def is_reference(name: str) -> bool:
-    """Whether a name is ``entity/project/collection:alias``; no sweep has such an id."""
-    return REFERENCE.fullmatch(name) is not None
-
-
-def fetch(reference: str, to: str) -> Pulled:
-    """Bring an artifact to the folder ``to``. In a process with an active online run, that run used it.
+class ArtifactSource:
+    """An artifact of W&B. In a process with an active online run, that run used it.
 
     Args:
         reference: ``entity/project/collection:alias``.
-        to: a new folder.
 
     Raises:
-        ConfigError: no key, no such artifact, a W&B that does not answer, or a folder that is taken.
-        ValueError: an artifact that is no module set, or whose files are not what its manifest says.
+        ConfigError: no key, no such artifact, or a W&B that does not answer.
+        ValueError: an artifact that is no module set.
     """
-    folder = free_folder(to)
-    run = wandb.run
-    if run is None and not has_key():
-        raise ConfigError(f"{reference}: there is no W&B key; run `wandb login` or set WANDB_API_KEY")
-    if run is None:
-        quieten()
-    artifact = _ask(
-        reference,
-        lambda: (
-            wandb.Api(timeout=API_SECONDS).artifact(reference)
-            if run is None or run.offline
-            else run.use_artifact(reference)
-        ),
-    )
-    if artifact.type != TYPE:
-        raise ValueError(f"{reference} is an artifact of type {artifact.type!r}, not {TYPE!r}")
-    sizes = _sizes(reference, _ask(reference, lambda: artifact.manifest.entries))
-    with tempfile.TemporaryDirectory(prefix="moda-fetch-") as scratch:
 
-        def read(name: str) -> bytes:
-            if name not in sizes:
-                raise ValueError(f"{reference} lacks the file {name}")
-            if name != MANIFEST and sizes[name] != declared[name]["bytes"]:
-                raise ValueError(f"{name} has {sizes[name]} bytes, the manifest says {declared[name]['bytes']}")
-            path = _ask(reference, lambda: artifact.get_entry(name).download(root=scratch, skip_cache=True))
-            return Path(path).read_bytes()
+    is_far = True
 
-        text = read(MANIFEST)
-        declared = parse_manifest(text)["files"]
-        if unknown := sorted(set(sizes) - {*declared, MANIFEST}):
-            raise ValueError(f"{reference} holds {unknown[0]!r}, which its manifest does not name")
-        return place(folder, text, read)
+    def __init__(self, reference: str) -> None:
+        run = wandb.run
+        if run is None and not has_key():
+            raise ConfigError(f"{reference}: there is no W&B key; run `wandb login` or set WANDB_API_KEY")
+        if run is None:
+            quieten()
+        self._reference = reference
+        self._artifact = _ask(
+            reference,
+            lambda: (
+                wandb.Api(timeout=API_SECONDS).artifact(reference)
+                if run is None or run.offline
+                else run.use_artifact(reference)
+            ),
+        )
+        if self._artifact.type != TYPE:
+            raise ValueError(f"{reference} is an artifact of type {self._artifact.type!r}, not {TYPE!r}")
+        self._sizes = _sizes(reference, _ask(reference, lambda: self._artifact.manifest.entries))
+
+    def size(self, name: str) -> int | None:
+        """The bytes of a file, None where there is none."""
+        return self._sizes.get(name)
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes, from W&B.
+
+        Raises:
+            ConfigError: a W&B that does not give it.
+            ValueError: the manifest of a set, which does not name another file that is there.
+        """
+        with tempfile.TemporaryDirectory(prefix="moda-fetch-") as scratch:
+            entry = self._artifact.get_entry(name)
+            path = _ask(self._reference, lambda: entry.download(root=scratch, skip_cache=True))
+            data = Path(path).read_bytes()
+        if name == MANIFEST and (unknown := sorted(set(self._sizes) - {*parse_manifest(data)["files"], MANIFEST})):
+            raise ValueError(f"{self._reference} holds {unknown[0]!r}, which its manifest does not name")
+        return data
 
 
 def _sizes(reference: str, entries: Mapping[str, Any]) -> dict[str, int]:

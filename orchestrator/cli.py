@@ -9,6 +9,7 @@ from rich.console import Console
 
 from orchestrator import commands
 from orchestrator.config import Config, compose_config, parse_config, render_config
+from orchestrator.references import FORMS
 from orchestrator.results import POINT_NAME
 from orchestrator.sections import ConfigError
 
@@ -29,6 +30,15 @@ gains. E.g.
 """
 
 
+PULLING = f"""\
+REF is one of
+{FORMS}
+What comes from elsewhere is checked against its manifest, file by file, and kept by its sha256 in ~/.cache/moda
+(MODA_CACHE_DIR; at most MODA_CACHE_GIB, default 5), so that pulling again downloads nothing. E.g.
+  moda pull sweep:mine/best --to modules
+  moda pull sweep:mine/knee --classes cat dog --to pets storage=s3://bucket/moda
+  moda pull team/project/mine:best --classes cat --to cat
+"""
 QUERYING = """\
 Views: sweeps, trials (the event log), epochs, rungs, points, front; their columns: docs/tables.md. The SQL is DuckDB's,
 and sees this sweep's rows and nothing else. E.g.
@@ -47,6 +57,7 @@ was searched on small data and few epochs is trained at full size. The same comm
 """
 
 
+SEVERAL = ("points", "classes")  # options that take several words
 LOG_WIDTH = 150  # of tables where the output is no terminal
 
 
@@ -59,9 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong := [one for one in more if one.startswith("-") or "=" not in one]:
         parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
     options.overrides += more  # overrides that followed an option
-    if points := getattr(options, "points", None):  # an option that takes several words takes overrides too
-        options.overrides += [one for one in points if "=" in one]
-        options.points = [one for one in points if "=" not in one]
+    for name in SEVERAL:  # an option that takes several words takes overrides too
+        words = getattr(options, name, None) or []
+        if overrides := [one for one in words if "=" in one]:
+            options.overrides += overrides
+            setattr(options, name, [one for one in words if one not in overrides])
     console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
     try:
         mine = [one for one in options.overrides if not commands.is_view(one, options.command)]
@@ -126,9 +139,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("sweep", help="the sweep's id")
     command.add_argument("--to", metavar="FILE", help="where to write it (default <sweep>.html)")
     looking += "; data.root=... where the data lies here"
-    command = add("pull", commands.pull, "bring a point's module set to a local folder", overrides=looking)
-    command.add_argument("sweep", help="the sweep's id, or a W&B artifact: entity/project/sweep:best")
-    command.add_argument("--point", default="best", help=f"best, knee, {POINT_NAME} (default best)")
+    command = add(
+        "pull", commands.pull, "bring a module set, or some of its classes, to a local folder", overrides=looking
+    )
+    command.epilog = PULLING
+    command.add_argument("reference", metavar="REF", help="what is pulled, see below")
+    command.add_argument("--classes", nargs="+", metavar="NAME", help="a set of these classes alone (default all)")
     command.add_argument("--to", metavar="DIR", required=True, help="a new folder")
     text = "write a pulled module as one file for other runtimes: ONNX, or torch.export's .pt2"
     command = add("export", commands.export, text, overrides="none are taken")

@@ -20,7 +20,7 @@ from orchestrator.storage import Files, resolve_root
 from orchestrator.store import DeltaStore
 
 if TYPE_CHECKING:
-    from orchestrator.registry import Pulled
+    from orchestrator.pulling import Pulled
 
 SHOWN_DIFFERENCES = 10
 LOOKING = ("front", "pull", "report")
@@ -45,7 +45,7 @@ def train(config: Config, options: argparse.Namespace, console: Console) -> None
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"pull the modules: moda pull {sweep.sweep_id} --point best --to modules", highlight=False)
+    console.print(f"pull the modules: moda pull sweep:{sweep.sweep_id}/best --to modules", highlight=False)
 
 
 def decompose(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -71,7 +71,7 @@ def front(config: Config, options: argparse.Namespace, console: Console) -> None
     from orchestrator.confirmation import confirmations
     from orchestrator.report.terminal import front_table
 
-    sweep = _read(config, options)
+    sweep = _read(config, options, options.sweep)
     if not sweep.front:
         raise ConfigError(sweep.why_no_front)
     confirmed = confirmations(DeltaStore(resolve_root(config.storage)), sweep)
@@ -102,7 +102,7 @@ def report(config: Config, options: argparse.Namespace, console: Console) -> Non
     from orchestrator.confirmation import confirmations
     from orchestrator.report.page import render_report
 
-    sweep = _read(config, options)
+    sweep = _read(config, options, options.sweep)
     file = Path(options.to or f"{sweep.sweep_id}.html").expanduser().absolute()
     try:
         confirmed = confirmations(DeltaStore(resolve_root(config.storage)), sweep)
@@ -113,43 +113,32 @@ def report(config: Config, options: argparse.Namespace, console: Console) -> Non
 
 
 def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
-    from orchestrator.artifacts import is_reference
-    from orchestrator.registry import pull
+    from orchestrator.pulling import pull, pull_point
+    from orchestrator.references import SweepPoint, parse_reference
 
-    if is_reference(options.sweep):
-        _fetch(options, console)
-        return
-    sweep = _read(config, options)
-    point = sweep.find(options.point)
+    reference = parse_reference(options.reference)
+    more = {"to": options.to, "classes": options.classes}
     try:
+        if not isinstance(reference, SweepPoint):
+            if options.overrides:
+                raise ConfigError(f"{options.overrides[0]}: only pulling a sweep's point takes overrides")
+            _say_pulled(pull(options.reference, **more), options.reference, console)
+            return
+        sweep = _read(config, options, reference.sweep_id)
+        point = sweep.find(reference.point)
         root, data_root = resolve_root(config.storage), _data_root(config, options)
-        pulled = pull(sweep, point, root, options.to, data_root=data_root)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    difference = f"cut and masked logits differ by {pulled.manifest['cut_masked_difference']:.1e} of the largest"
-    _say_pulled(pulled, f"trial {point.trial.number}, {point.choice}", console, difference)
+        pulled = pull_point(sweep, point, root, data_root=data_root, **more)
+    except (ValueError, OSError) as error:
+        raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
+    _say_pulled(pulled, f"trial {point.trial.number}, {point.choice}", console)
 
 
-def _fetch(options: argparse.Namespace, console: Console) -> None:
-    """An artifact from W&B instead of a set from the storage."""
-    from orchestrator.artifacts import fetch
-
-    if options.overrides or options.point != "best":
-        wrong = options.overrides[0] if options.overrides else f"--point {options.point}"
-        raise ConfigError(
-            f"{wrong}: {options.sweep} is a W&B artifact and names its point itself, by what follows the colon"
-        )
-    try:
-        pulled = fetch(options.sweep, options.to)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    _say_pulled(pulled, options.sweep, console)
-
-
-def _say_pulled(pulled: "Pulled", what: str, console: Console, *more: str) -> None:
+def _say_pulled(pulled: "Pulled", what: str, console: Console) -> None:
     names = pulled.manifest["class_names"]
-    facts = [what, f"{len(names)} classes", f"{pulled.bytes / 1024:.0f} KiB", *more]
-    wanted = ", ".join(repr(name) for name in names[:2])
+    facts = [what, f"{len(names)} class{'es' if len(names) > 1 else ''}", f"{pulled.bytes / 1024:.0f} KiB"]
+    facts += [f"{pulled.downloaded / 1024:.0f} KiB of them downloaded"] if pulled.downloaded else []
+    facts += [f"cut and masked logits differ by {pulled.manifest['cut_masked_difference']:.1e} of the largest"]
+    wanted = ", ".join(map(repr, names[:2]))
     _say(
         console,
         f"{pulled.folder}: {', '.join(facts)}",
@@ -249,14 +238,14 @@ def _data_root(config: Config, options: argparse.Namespace) -> str | None:
     return config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
 
 
-def _read(config: Config, options: argparse.Namespace) -> Sweep:
+def _read(config: Config, options: argparse.Namespace, sweep_id: str) -> Sweep:
     """The sweep of a command that only looks; its configuration is the recorded one."""
     allowed = ("storage=", "data.root=") if options.command == "pull" else ("storage=",)
     views = [one for one in options.overrides if is_view(one, options.command)]
     if wrong := [one for one in options.overrides if one not in views and not one.startswith(allowed)]:
         known = ", ".join([*allowed, *(f"{key}=" for key in VIEWS)])
         raise ConfigError(f"{wrong[0]}: this command takes {known} only; the rest is as recorded")
-    sweep = read_sweep(_store(config), options.sweep)
+    sweep = read_sweep(_store(config), sweep_id)
     return dataclasses.replace(sweep, config=override_config(sweep.config, views))
 
 

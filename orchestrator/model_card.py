@@ -52,6 +52,11 @@ Every choice below is of the same trained network, on validation; this set is th
 """
 
 
+def sliced_card(card: bytes, classes: Sequence[str]) -> bytes:
+    """A set's card for some of its classes as a set of their own."""
+    return f"> Only {', '.join(classes)} of the set that is described below.\n\n".encode() + card
+
+
 def _facts(config: Config, sweep: Sweep, point: Point, class_names: Sequence[str]) -> list[tuple[str, str]]:
     training = config.training
     coefficients = ", ".join(f"{name} {value}" for name, value in point.trial.coefficients.items())

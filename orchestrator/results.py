@@ -195,7 +195,7 @@ class Sweep:
         found = [point for point in (*self.candidates, *self.points) if point.label == name]
         if not found:
             known = (front or self.points)[0].label
-            raise ConfigError(f"--point {name}: no such point; use best, knee, or {POINT_NAME} such as {known}")
+            raise ConfigError(f"{name}: no such point; use best, knee, or {POINT_NAME} such as {known}")
         return found[0]
 
 

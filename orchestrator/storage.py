@@ -1,6 +1,6 @@
 """Files under one root, a folder or an object store: all that a trial keeps besides rows.
 
-Five methods over ``pyarrow.fs``, so that ``s3://bucket/prefix`` works like ``/data/moda``. A write is whole or absent.
+A few methods over ``pyarrow.fs``, so that ``s3://bucket/prefix`` works like ``/data/moda``. A write is whole or absent.
 """
 
 import os
@@ -65,7 +65,12 @@ class Files:
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
-        return bool(self._system.get_file_info(self._path(name)).type == pafs.FileType.File)
+        return self.size(name) is not None
+
+    def size(self, name: str) -> int | None:
+        """A file's bytes; None if there is none."""
+        found = self._system.get_file_info(self._path(name))
+        return int(found.size) if found.type == pafs.FileType.File else None
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is not there is fine."""

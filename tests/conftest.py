@@ -10,6 +10,7 @@ import torch
 from orchestrator.config import Config, load_config
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ["MODA_CACHE_GIB"] = "0"  # what one test pulled is not there for another
 
 
 @pytest.fixture

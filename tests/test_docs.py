@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from moda_core import open_modules
 from orchestrator.cli import _parser, main
 from orchestrator.config import check_space, load_config
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").glob("examples/*/README.md")),
+]
 YAML = sorted((ROOT / "sweeps").rglob("*.yaml"))
 
 
@@ -68,6 +73,17 @@ def test_the_python_of_the_tables_page_runs(swept):
     for block in blocks:
         exec(block.replace('"mine"', '"tiny"'), known)  # noqa: S102 - our own text
     assert 0 < len(known["curve"]) < known["before"].num_rows < known["points"].num_rows
+
+
+def test_the_python_of_the_modules_page_runs(swept, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = {"storage": str(swept[0]), "images": torch.zeros(3, 1, 8, 8, dtype=torch.uint8)}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "modules.md").read_text(), re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block.replace("sweep:mine", "sweep:tiny").replace('["8"]', '["3"]'), known)  # noqa: S102 - our own text
+    assert known["module"].class_names == ["3", "8"]
+    assert known["eight"].class_names == open_modules("eight").manifest["class_names"] == ["3"]
 
 
 def test_the_questions_of_the_tables_page_are_answered(swept, tmp_path, monkeypatch, capsys):

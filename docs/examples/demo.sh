@@ -12,5 +12,5 @@ run() {
 rm -rf "$RESULTS/modules"
 run "$BIN/moda" sweep experiment=digits sweep.name=demo
 run "$BIN/moda" report demo --to "$RESULTS/report.html"
-run "$BIN/moda" pull demo --point best --to "$RESULTS/modules"
+run "$BIN/moda" pull sweep:demo/best --to "$RESULTS/modules"
 run "$BIN/python" docs/examples/two_classes.py "$RESULTS/modules" 3 8

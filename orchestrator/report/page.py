@@ -110,8 +110,8 @@ def _front_html(sweep: Sweep, front: Sequence[Point]) -> str:
 def _how_to_pull(sweep: Sweep, front: Sequence[Point]) -> str:
     sweep_id = html.escape(sweep.sweep_id)
     return (
-        f"<p>Pull one: <code>moda pull {sweep_id} --point best --to modules/</code>, or any by its name:"
-        f" <code>--point {html.escape(front[0].label)}</code>.</p>"
+        f"<p>Pull one: <code>moda pull sweep:{sweep_id}/best --to modules</code>, or any by its name:"
+        f" <code>sweep:{sweep_id}/{html.escape(front[0].label)}</code>.</p>"
     )
 
 

@@ -9,8 +9,9 @@ import pytest
 from moda_core import load_modules
 from moda_core.manifest import MANIFEST, parse_manifest
 from orchestrator.model_card import CARD
+from orchestrator.pulling import pull_point
 from orchestrator.records import read_sweep
-from orchestrator.registry import pull, set_name
+from orchestrator.registry import set_name
 from orchestrator.store import DeltaStore
 
 
@@ -29,7 +30,7 @@ def storage(swept, tmp_path):
 def test_the_card_shows_the_point_and_the_whole_curve_of_its_training(storage, tmp_path):
     sweep = read_sweep(DeltaStore(str(storage)), "tiny")
     point = sweep.find("best")
-    pulled = pull(sweep, point, str(storage), str(tmp_path / "modules"))
+    pulled = pull_point(sweep, point, str(storage), str(tmp_path / "modules"))
     card = (pulled.folder / CARD).read_text()
     assert CARD in pulled.manifest["files"]
     assert f"| trial | {point.trial.number} of sweep tiny |" in card
@@ -60,7 +61,7 @@ def test_a_write_that_fails_leaves_nothing_or_a_whole_set(storage, tmp_path, mon
         monkeypatch.setattr(os, "fsync", failing(at))
         shutil.rmtree(storage / "modules", ignore_errors=True)
         try:
-            pull(sweep, point, str(storage), str(to))
+            pull_point(sweep, point, str(storage), str(to))
         except NoSpaceError:
             assert not to.exists()
             assert [one for one in tmp_path.iterdir() if one != storage] == []

@@ -8,8 +8,8 @@ import torch
 from moda_core import RawImages, load_modules, replace_class, replacement_accuracy
 from orchestrator.config import load_config
 from orchestrator.data import EVALUATION_BATCH, load_data
+from orchestrator.pulling import pull_point
 from orchestrator.records import read_sweep
-from orchestrator.registry import pull
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import TINY, run_moda
 
@@ -20,7 +20,7 @@ def test_a_class_of_one_published_set_from_another(swept, tmp_path):
     folders = []
     for number in (0, 1):  # the published coefficients, and standard training
         point = sweep.find(f"{number}/0.9/0")
-        folders.append(pull(sweep, point, str(storage), str(tmp_path / str(number))).folder)
+        folders.append(pull_point(sweep, point, str(storage), str(tmp_path / str(number))).folder)
     done = run_moda("replace", *map(str, folders), "--class", "8", storage=storage)
     assert done.returncode == 0, done.stderr
     assert "note:" not in done.stdout

@@ -7,6 +7,7 @@ import pytest
 from moda_core import load_modules
 from orchestrator.cli import main
 from orchestrator.records import read_sweep
+from orchestrator.registry import set_name
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import run_moda
@@ -44,7 +45,7 @@ def test_files_are_written_read_and_deleted(s3):
 
 
 @pytest.mark.slow
-def test_a_sweep_its_front_and_its_modules(s3, tmp_path, capsys):
+def test_a_sweep_its_front_and_its_modules(s3, tmp_path, capsys, monkeypatch):
     """Everything that a sweep leaves is in the bucket and nothing beside it; the same command again adds nothing."""
     storage = f"{s3}/moda"
     asked = ["experiment=digits", "sweep.name=tiny", "sweep.trials=2", "training.epochs=1", "tracking=none"]
@@ -69,6 +70,16 @@ def test_a_sweep_its_front_and_its_modules(s3, tmp_path, capsys):
     for file in ("manifest.json", "weights.safetensors"):
         assert (tmp_path / "made" / file).read_bytes() == (tmp_path / "found" / file).read_bytes()
     assert load_modules(str(tmp_path / "found"), classes=["3", "8"]) is not None
+
+    monkeypatch.setenv("MODA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODA_CACHE_GIB", "1")
+    uri = f"{storage}/modules/{set_name(sweep, sweep.find('best'))}"
+    capsys.readouterr()
+    for folder, reference in (("first", uri), ("second", uri), ("third", "sweep:tiny/best")):
+        asked = [f"storage={storage}"] if reference != uri else []
+        assert main(["pull", reference, "--classes", "3", "8", "--to", str(tmp_path / folder), *asked]) == 0
+        assert ("downloaded" in capsys.readouterr().out) == (folder == "first")
+        assert load_modules(str(tmp_path / folder)).class_names == ["3", "8"]
 
 
 def test_what_cannot_be_reached_is_one_line(s3, monkeypatch, capsys):

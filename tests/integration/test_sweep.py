@@ -119,7 +119,7 @@ def test_the_report_is_one_file_that_needs_no_network(swept, sweep, tmp_path):
 
 def test_pull_and_use_two_classes(swept, sweep, tmp_path):
     folder = tmp_path / "modules"
-    done = run_moda("pull", "tiny", "--point", "best", "--to", str(folder), storage=swept[0])
+    done = run_moda("pull", "sweep:tiny/best", "--to", str(folder), storage=swept[0])
     assert done.returncode == 0, done.stderr
     difference = float(re.search(r"differ by ([\d.e+-]+) of", done.stdout).group(1))
     assert 0 <= difference < 1e-4
@@ -139,7 +139,7 @@ def test_pull_and_use_two_classes(swept, sweep, tmp_path):
 
 def test_a_level_s_modules_are_what_its_point_says(swept, sweep, tmp_path):
     """Pulled by its name, and measured again from the files alone."""
-    done = run_moda("pull", "tiny", "--point", "0/0.1", "--to", str(tmp_path / "modules"), storage=swept[0])
+    done = run_moda("pull", "sweep:tiny/0/0.1", "--to", str(tmp_path / "modules"), storage=swept[0])
     assert done.returncode == 0, done.stderr
     assert "trial 0, level 0.1," in done.stdout
     assert float(re.search(r"differ by ([\d.e+-]+) of", done.stdout).group(1)) < 1e-4
@@ -160,8 +160,8 @@ def test_a_level_of_a_trial_without_contributions_is_refused(swept, sweep, tmp_p
     data = file.read_bytes()
     file.unlink()
     try:
-        done = run_moda("pull", "tiny", "--point", "1/0.3", "--to", str(tmp_path / "x"), storage=swept[0])
-        other = run_moda("pull", "tiny", "--point", "1/0.9/0.1", "--to", str(tmp_path / "y"), storage=swept[0])
+        done = run_moda("pull", "sweep:tiny/1/0.3", "--to", str(tmp_path / "x"), storage=swept[0])
+        other = run_moda("pull", "sweep:tiny/1/0.9/0.1", "--to", str(tmp_path / "y"), storage=swept[0])
     finally:
         file.write_bytes(data)
     assert done.returncode == 2
@@ -171,7 +171,7 @@ def test_a_level_of_a_trial_without_contributions_is_refused(swept, sweep, tmp_p
 
 def test_a_tampered_set_is_not_pulled(swept, sweep, tmp_path):
     point = sweep.find("knee")
-    arguments = ["pull", "tiny", "--point", point.label, "--to"]
+    arguments = ["pull", f"sweep:tiny/{point.label}", "--to"]
     assert run_moda(*arguments, str(tmp_path / "one"), storage=swept[0]).returncode == 0
     weights = swept[0] / "modules" / set_name(sweep, point) / "weights.safetensors"
     data = weights.read_bytes()

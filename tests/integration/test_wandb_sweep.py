@@ -31,11 +31,11 @@ show_sweep(read_sweep(DeltaStore(sys.argv[1]), "tiny"), sys.argv[1])
 """
 FETCH = """
 import json, sys
-from orchestrator.artifacts import fetch
+from orchestrator.pulling import pull
 told = {}
 for reference in sys.argv[2:]:
     try:
-        told[reference] = str(fetch(reference, f"{sys.argv[1]}/{reference.replace('/', '-')}").folder)
+        told[reference] = str(pull(reference, f"{sys.argv[1]}/{reference.replace('/', '-')}").folder)
     except ValueError as error:
         told[reference] = str(error)
 print(json.dumps(told))
@@ -50,9 +50,9 @@ with wandb.init(project="moda", id="remote", mode="offline", dir=sys.argv[2]) as
 """
 USE = """
 import sys, wandb
-from orchestrator.artifacts import fetch
+from orchestrator.pulling import pull
 with wandb.init(project="downstream", id="user", settings=wandb.Settings(silent=True)):
-    fetch("somebody/moda/tiny:best", sys.argv[1])
+    pull("somebody/moda/tiny:best", sys.argv[1])
 """
 
 
@@ -202,6 +202,22 @@ def test_pull_by_alias_brings_the_same_bytes(server, storage, sweep, tmp_path):
     assert "is not empty" in again.stderr
 
 
+def test_pulling_twice_downloads_once_and_classes_are_a_set_of_their_own(server, storage, tmp_path):
+    best = server.artifacts.named(None, "moda", "tiny:best")
+    environment = {**server.environment, "MODA_CACHE_DIR": str(tmp_path / "cache"), "MODA_CACHE_GIB": "1"}
+    for classes, times in ((["8", "3"], 1), (["5"], 0)):
+        del server.downloads[:]
+        to = tmp_path / "-".join(classes)
+        asked = ["pull", "somebody/moda/tiny:best", "--classes", *classes, "--to", str(to)]
+        done = run_moda(*asked, storage=tmp_path / "none", **environment)
+        assert done.returncode == 0, done.stderr
+        assert ("of them downloaded" in done.stdout) == bool(times)
+        assert server.downloads.count(best.file_path(WEIGHTS)) == times
+        assert load_modules(to).class_names == classes
+        assert (to / WEIGHTS).stat().st_size < len(server.blobs[best.file_path(WEIGHTS)])
+        assert (to / CARD).read_text().startswith(f"> Only {', '.join(classes)} of the set")
+
+
 def test_a_run_that_is_active_used_it(server, storage, tmp_path):
     python(USE, tmp_path / "modules", **server.environment, WANDB_DIR=str(tmp_path))
     assert server.artifacts.named(None, "moda", "tiny:best").used_by == ["user"]
@@ -255,7 +271,7 @@ HOSTILE = {
     lying: "bytes, the manifest says",
     escaping: "'../../evil' is no file name",
     absolute: "'/etc/evil' is no file name",
-    bare: "lacks the file manifest.json",
+    bare: "there is no manifest.json in it",
     stuffed: "'more.bin', which its manifest does not name",
     reference: "is a reference",
     another: "of type 'model'",

@@ -78,6 +78,7 @@ class WandbServer:
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
         self.blobs: dict[str, bytes] = {}
+        self.downloads: list[str] = []  # paths of blobs that were asked for
         self.uploads: list[str] = []
         self.operations: list[str] = []
         self.unexpected: list[str] = []
@@ -274,7 +275,9 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             self._send({})
 
         def do_GET(self) -> None:
-            data = server.blobs.get(server.artifacts.stored_path(self._stored()))
+            path = server.artifacts.stored_path(self._stored())
+            server.downloads.append(path)
+            data = server.blobs.get(path)
             if data is None:
                 self.send_error(404)
             else:

@@ -1,0 +1,225 @@
+"""Bringing a module set to a local folder, whole and checked or not at all, from wherever a reference says it is."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from moda_core import open_modules, slice_modules
+from moda_core.manifest import LARGEST_MANIFEST, MANIFEST, WEIGHTS, check_file, parse_manifest
+from moda_core.saving import write_whole
+from orchestrator.cache import Cache, make_cache
+from orchestrator.config import compose_config, parse_config
+from orchestrator.model_card import CARD, sliced_card
+from orchestrator.records import read_sweep
+from orchestrator.references import Folder, SweepPoint, parse_reference
+from orchestrator.registry import published
+from orchestrator.results import Point, Sweep
+from orchestrator.sections import ConfigError
+from orchestrator.storage import Files, resolve_root
+from orchestrator.store import DeltaStore
+
+
+class Source(Protocol):
+    """Where a module set is. Nothing that it says is trusted."""
+
+    @property
+    def is_far(self) -> bool:
+        """Whether its files are worth keeping in a cache."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """The bytes of a file, None where there is none."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder or a place in an object store."""
+
+    files: Files
+    folder: str = ""
+
+    @property
+    def is_far(self) -> bool:
+        return self.files.local is None
+
+    def size(self, name: str) -> int | None:
+        return self.files.size(f"{self.folder}{name}")
+
+    def read(self, name: str) -> bytes:
+        return self.files.read(f"{self.folder}{name}")
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A module set on the local disk.
+
+    Attributes:
+        folder: where.
+        manifest: what it says.
+        bytes: of all its files.
+        downloaded: bytes of them that came from elsewhere than this disk, the manifest aside.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    bytes: int
+    downloaded: int
+
+
+def pull(
+    reference: str,
+    to: str,
+    *,
+    classes: Sequence[str] | None = None,
+    storage: str | None = None,
+    data_root: str | None = None,
+) -> Pulled:
+    """Bring the module set that a reference names to the folder ``to``.
+
+    Args:
+        reference: ``sweep:<id>/<point>``, a folder, a URI, or ``entity/project/collection:alias`` of W&B. In a process
+            with an active online W&B run, that run used the artifact.
+        to: a new folder.
+        classes: names, in the order wanted of the logits; None: all of the set's.
+        storage: of the sweep; None: as the command line has it.
+        data_root: for a point that nobody asked for before: where the data set lies here.
+
+    Raises:
+        ConfigError: a reference that names nothing, a folder that is taken or cannot be made, a W&B or an object store
+            that does not give it.
+        ValueError: a set that is not what its manifest says, that cannot be proven, or that lacks a class.
+    """
+    found = parse_reference(reference)
+    if isinstance(found, SweepPoint):
+        root = resolve_root(storage or parse_config(compose_config([])).storage)
+        sweep = read_sweep(DeltaStore(root), found.sweep_id)
+        return pull_point(sweep, sweep.find(found.point), root, to, classes=classes, data_root=data_root)
+    if isinstance(found, Folder):
+        folder = free_folder(to)
+        return place(folder, FolderSource(Files(found.root)), reference, classes)
+    from orchestrator.artifacts import ArtifactSource  # takes a second
+
+    folder = free_folder(to)
+    return place(folder, ArtifactSource(found.name), reference, classes)
+
+
+def pull_point(
+    sweep: Sweep,
+    point: Point,
+    root: str,
+    to: str,
+    *,
+    classes: Sequence[str] | None = None,
+    data_root: str | None = None,
+) -> Pulled:
+    """Bring a point's module set to the folder ``to``, publishing it first if nobody did.
+
+    Args:
+        sweep: the sweep.
+        point: one of its points.
+        root: the storage.
+        to: as for :func:`pull`, like ``classes`` and ``data_root``.
+
+    Raises:
+        ConfigError: a folder that is taken or cannot be made.
+        ValueError: as :func:`pull`.
+    """
+    folder, files = free_folder(to), Files(root)
+    if files.local is not None and folder.is_relative_to(files.local):
+        raise ConfigError(f"--to {to} lies inside the storage {files.local}; choose a folder elsewhere")
+    name = published(sweep, point, root, data_root=data_root)
+    return place(folder, FolderSource(files, f"modules/{name}/"), f"{sweep.sweep_id}/{point.label}", classes)
+
+
+def free_folder(to: str) -> Path:
+    """The folder ``to``, which nothing is in.
+
+    Raises:
+        ConfigError: it is taken.
+    """
+    folder = Path(to).expanduser().absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--to {to} is not empty; choose a new folder")
+    return folder
+
+
+def place(folder: Path, source: Source, where: str, classes: Sequence[str] | None = None) -> Pulled:
+    """Put a module set, or some classes of it, into a folder, whole and checked or not at all.
+
+    Args:
+        folder: as :func:`free_folder` gives it.
+        source: where the set is.
+        where: the same for people.
+        classes: as for :func:`pull`.
+
+    Raises:
+        ConfigError: a folder that cannot be made.
+        ValueError: a set that is not what its manifest says, or lacks a class.
+    """
+    text = _read_manifest(source, where)
+    manifest = parse_manifest(text)
+    if wrong := [name for name in classes or () if name not in manifest["class_names"]]:
+        raise ValueError(f"{where} has no class {wrong[0]!r}; it has {', '.join(manifest['class_names'])}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--to {folder}: {folder.parent} cannot be made: {error.strerror}") from error
+    cache = make_cache()
+    with tempfile.TemporaryDirectory(prefix=".moda-pull-", dir=folder.parent) as scratch:
+        chosen = Path(scratch) / "set"
+        chosen.mkdir()
+        downloaded = 0
+        for name in manifest["files"]:
+            data, came = _file(source, name, manifest, cache, where)
+            downloaded += came
+            write_whole(chosen / name, data)
+        write_whole(chosen / MANIFEST, text)
+        open_modules(chosen)  # refuses a graph or tensors that loading would refuse
+        if classes is not None:
+            whole, chosen = chosen, Path(scratch) / "slice"
+            documents = {name: (whole / name).read_bytes() for name in manifest["files"] if name != WEIGHTS}
+            if CARD in documents:
+                documents[CARD] = sliced_card(documents[CARD], classes)
+            slice_modules(whole, chosen, classes, documents=documents)
+            manifest = parse_manifest((chosen / MANIFEST).read_bytes())
+        if folder.exists():
+            folder.rmdir()
+        shutil.move(chosen, folder)
+    return Pulled(folder, manifest, sum(one.stat().st_size for one in folder.iterdir()), downloaded)
+
+
+def _read_manifest(source: Source, where: str) -> bytes:
+    size = source.size(MANIFEST)
+    if size is None:
+        raise ValueError(f"{where} holds no module set: there is no {MANIFEST} in it")
+    if size > LARGEST_MANIFEST:
+        raise ValueError(f"{where}: {MANIFEST} has {size} bytes; a manifest has at most {LARGEST_MANIFEST}")
+    return source.read(MANIFEST)
+
+
+def _file(source: Source, name: str, manifest: dict[str, Any], cache: Cache, where: str) -> tuple[bytes, int]:
+    """The checked bytes of a file, and how many of them were downloaded."""
+    expected = manifest["files"][name]
+    kept = cache.get(expected["sha256"]) if source.is_far else None
+    if kept is not None:
+        check_file(name, kept, manifest)
+        return kept, 0
+    size = source.size(name)
+    if size is None:
+        raise ValueError(f"{where} lacks the file {name}")
+    if size != expected["bytes"]:
+        raise ValueError(f"{where}: {name} has {size} bytes, the manifest says {expected['bytes']}")
+    data = source.read(name)
+    check_file(name, data, manifest)
+    if not source.is_far:
+        return data, 0
+    cache.put(data)
+    return data, len(data)

@@ -1,0 +1,197 @@
+"""Module sets pulled from folders and object stores; what is not what it says is refused and leaves nothing."""
+
+import hashlib
+import json
+import os
+import shutil
+
+import pytest
+import safetensors.torch
+import torch
+
+from moda_core import build_model, load_modules, save_modules, unit_layers
+from moda_core.manifest import MANIFEST, WEIGHTS
+from orchestrator.cli import main
+from orchestrator.model_card import CARD
+from orchestrator.pulling import pull
+from orchestrator.storage import Files
+
+NAMES = ["ant", "bee", "cat", "dog"]
+
+
+@pytest.fixture(scope="module")
+def module_set(tmp_path_factory):
+    """A module set of four classes in a folder."""
+    folder = tmp_path_factory.mktemp("sets") / "set"
+    torch.manual_seed(0)
+    network, images = (
+        build_model("lenet5", num_classes=4, image_size=12, in_channels=1).eval(),
+        torch.randn(4, 1, 12, 12),
+    )
+    layers = unit_layers(network, images)
+    masks = [torch.rand(4, width) < 0.5 for width in layers.widths]
+    for mask in masks:
+        mask[:, 0] = True
+    recipe = {"shape": [1, 12, 12], "mean": [0.5], "std": [0.25]}
+    more = {"class_names": NAMES, "preprocessing": recipe, "documents": {CARD: b"# Modules"}}
+    save_modules(folder, network, layers, masks, images, **more)
+    return folder
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def uploaded(folder, uri):
+    files = Files(uri)
+    for name, data in contents(folder).items():
+        files.write(name, data)
+    return files
+
+
+def test_a_folder_is_pulled_as_it_is(module_set, tmp_path, monkeypatch):
+    monkeypatch.chdir(module_set.parent)
+    for number, reference in enumerate(["./set", str(module_set), f"file://{module_set}"]):
+        found = pull(reference, str(tmp_path / str(number)))
+        assert contents(found.folder) == contents(module_set)
+        assert found.bytes == sum(map(len, contents(module_set).values()))
+        assert found.downloaded == 0
+
+
+def test_some_classes_are_a_set_with_a_card_that_says_so(module_set, tmp_path):
+    found = pull(str(module_set), str(tmp_path / "pets"), classes=["dog", "cat"])
+    assert found.manifest["class_names"] == ["dog", "cat"]
+    assert found.bytes < sum(map(len, contents(module_set).values()))
+    assert (found.folder / CARD).read_text() == "> Only dog, cat of the set that is described below.\n\n# Modules"
+    images = torch.randn(5, 1, 12, 12)
+    expected = load_modules(module_set, ["dog", "cat"])(images)
+    torch.testing.assert_close(load_modules(found.folder)(images), expected)
+
+
+def test_pulling_twice_downloads_once(module_set, s3, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODA_CACHE_GIB", "1")
+    uri = f"{s3}/{tmp_path.name}/set"
+    files = uploaded(module_set, uri)
+    size = sum(len(data) for name, data in contents(module_set).items() if name != MANIFEST)
+    assert pull(uri, str(tmp_path / "first")).downloaded == size
+    files.delete(WEIGHTS)  # then it cannot come from there
+    again = pull(uri, str(tmp_path / "second"))
+    assert again.downloaded == 0
+    assert contents(again.folder) == contents(module_set)
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(ValueError, match=f"{uri} lacks the file {WEIGHTS}"):
+        pull(uri, str(tmp_path / "third"))
+
+
+def change(**fields):
+    def apply(folder):
+        manifest = json.loads((folder / MANIFEST).read_text())
+        for key, value in fields.items():
+            manifest[key] = value(manifest) if callable(value) else value
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+
+    return apply
+
+
+def flip(folder):
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def forge(folder, data):
+    """Other weights, with the size and the hash that the manifest then says."""
+    (folder / WEIGHTS).write_bytes(data)
+    entry = {WEIGHTS: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
+    change(files=lambda manifest: manifest["files"] | entry)(folder)
+
+
+def reshape(folder):
+    tensors = safetensors.torch.load((folder / WEIGHTS).read_bytes())
+    name = next(name for name in tensors if name.endswith(".weight"))
+    forge(folder, safetensors.torch.save(tensors | {name: tensors[name][:1]}))
+
+
+def elsewhere(name):
+    return change(files=lambda manifest: manifest["files"] | {name: manifest["files"][WEIGHTS]})
+
+
+def strange_operation(folder):
+    def graph(manifest):
+        nodes = manifest["graph"]["nodes"]
+        return {**manifest["graph"], "nodes": [*nodes[:-1], {**nodes[-1], "op": "os.system"}]}
+
+    change(graph=graph)(folder)
+
+
+HOSTILE = {
+    "flipped": (flip, "another sha256"),
+    "truncated": (lambda folder: os.truncate(folder / WEIGHTS, 100), "100 bytes, the manifest says"),
+    "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "lacks the file"),
+    "no manifest": (lambda folder: (folder / MANIFEST).unlink(), "there is no manifest.json"),
+    "oversized manifest": (lambda folder: os.truncate(folder / MANIFEST, 2**25), "a manifest has at most"),
+    "oversized weights": (
+        change(files=lambda manifest: {WEIGHTS: {**manifest["files"][WEIGHTS], "bytes": 10**15}}),
+        "a wrong size",
+    ),
+    "no JSON": (lambda folder: (folder / MANIFEST).write_bytes(b"\x80\x04pickle"), "is no JSON"),
+    "deep JSON": (lambda folder: (folder / MANIFEST).write_text("[" * 10**6), "is no JSON"),
+    "path above": (elsewhere("../../evil"), "'../../evil' is no file name"),
+    "absolute path": (elsewhere("/etc/evil"), "'/etc/evil' is no file name"),
+    "path as hash": (
+        change(files=lambda manifest: {WEIGHTS: {**manifest["files"][WEIGHTS], "sha256": "../" * 21 + "x"}}),
+        "no sha256",
+    ),
+    "pickle": (lambda folder: forge(folder, b"\x80\x04cos\nsystem\n"), "no safetensors file"),
+    "other shapes": (reshape, "has not the shape"),
+    "operation": (strange_operation, "'os.system' is not one of"),
+    "newer": (change(schema_version=99), "schema_version 99; this package reads 2"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_sets_are_refused_with_the_reason(module_set, tmp_path, name, capsys):
+    make, reason = HOSTILE[name]
+    hostile = tmp_path / "hostile"
+    shutil.copytree(module_set, hostile)
+    make(hostile)
+    assert main(["pull", str(hostile), "--to", str(tmp_path / "out" / "set")]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out" / "set").exists()
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_hostile_sets_in_an_object_store_are_refused_and_not_cached(module_set, s3, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODA_CACHE_GIB", "1")
+    hostile = tmp_path / "hostile"
+    shutil.copytree(module_set, hostile)
+    flip(hostile)
+    uploaded(hostile, f"{s3}/{tmp_path.name}/hostile")
+    with pytest.raises(ValueError, match="another sha256"):
+        pull(f"{s3}/{tmp_path.name}/hostile", str(tmp_path / "set"))
+    weights = hashlib.sha256((hostile / WEIGHTS).read_bytes()).hexdigest()
+    assert not (tmp_path / "cache" / weights).exists()
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{set}", "--classes", "cat", "fox"], "has no class 'fox'; it has ant, bee, cat, dog"),
+        (["{set}", "--classes", "cat", "cat"], "names a class twice"),
+        (["{set}", "search.constraints=[]"], "search.constraints=[]: only pulling a sweep's point takes overrides"),
+        (["./nowhere"], "./nowhere holds no module set: there is no manifest.json in it"),
+        (["project/mine:best"], "'project/mine:best' names no module set; it is one of"),
+        (["mine", "storage={empty}"], "sweep 'mine' is not in the storage"),
+        (["s3//bucket/x:y:z"], "names no module set"),
+        (["nosuch://bucket/x"], "cannot be used"),
+    ],
+)
+def test_mistakes_are_said(module_set, tmp_path, capsys, arguments, said):
+    filled = [one.format(set=module_set, empty=tmp_path / "empty") for one in arguments]
+    assert main(["pull", *filled, "--to", str(tmp_path / "to")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "to").exists()
