@@ -5,9 +5,11 @@ constraints that are no objectives), D dimensions, P points.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from orchestrator.search.problem import Constraint, History, Problem
 
@@ -53,30 +55,43 @@ def read_surfaces(problem: Problem, history: History) -> Surfaces:
     names, choices = metrics(problem), problem.choices
     if missing := [name for name in names if len(history.points) and name not in history.points.column_names]:
         raise ValueError(f"the points have no metric {missing[0]!r}; known: {', '.join(history.points.column_names)}")
+    values_PV, free = _values(history.points, names), [_column(history.points, name) for name in problem.free_names]
     place = {tuple(one.values()): index for index, one in enumerate(choices)}
-    rows: dict[str, dict[int | None, list[list[float]]]] = {}
-    coefficients = {}
-    for row in history.points.to_pylist():
-        values = [row[name] for name in names]
-        if any(value is None or not np.isfinite(value) for value in values):
-            continue
-        choice = place.get(tuple(row.get(name) for name in problem.free_names))
-        rows.setdefault(row["trial_id"], {}).setdefault(choice, []).append(values)
-        coefficients[row["trial_id"]] = row
-    numbers = {row["trial_id"]: row["number"] for row in history.trials.to_pylist()}
-    x, surfaces, others = [], [], []
+    trial_ids = _column(history.points, "trial_id")
+    rows: dict[str, dict[int | None, list[int]]] = {}  # of each trial, by choice
+    for row in np.flatnonzero(np.isfinite(values_PV).all(1)).tolist():
+        choice = place.get(tuple(column[row] for column in free))
+        rows.setdefault(trial_ids[row], {}).setdefault(choice, []).append(row)
+    trials = history.trials.to_pylist()
+    numbers = {row["trial_id"]: row["number"] for row in trials}
+    x: list[list[float]] = []
+    surfaces: list[list[int]] = []
+    others: list[int] = []
     for trial_id in sorted(rows, key=lambda one: (numbers.get(one, -1), one)):
-        unit, cells = problem.to_unit(coefficients[trial_id]), rows[trial_id]
+        cells = rows[trial_id]
+        (coefficients,) = history.points.slice(next(iter(cells.values()))[0], 1).to_pylist()
+        unit = problem.to_unit(coefficients)
         if unit is not None and all(index in cells for index in range(len(choices))):
             x.append(unit)
             surfaces.append([cells[index][0] for index in range(len(choices))])
         else:
-            others += [values for cell in cells.values() for values in cell]
-    failed = [problem.to_unit(row) for row in history.trials.to_pylist() if row["status"] in FAILED]
+            others += [row for cell in cells.values() for row in cell]
+    failed = [problem.to_unit(row) for row in trials if row["status"] in FAILED]
     width = len(problem.space)
     return Surfaces(
         np.array(x, dtype=np.float64).reshape(-1, width),
-        np.array(surfaces, dtype=np.float64).reshape(-1, len(choices), len(names)),
-        np.array(others, dtype=np.float64).reshape(-1, len(names)),
+        values_PV[np.array(surfaces, dtype=np.int64).reshape(-1, len(choices))],
+        values_PV[np.array(others, dtype=np.int64)],
         np.array([one for one in failed if one is not None], dtype=np.float64).reshape(-1, width),
     )
+
+
+def _column(points: pa.Table, name: str) -> list[Any]:
+    return points[name].to_pylist() if name in points.column_names else [None] * len(points)
+
+
+def _values(points: pa.Table, names: list[str]) -> Floats:
+    """(P, V), NaN where there is none."""
+    if not len(points):
+        return np.empty((0, len(names)))
+    return np.stack([points[name].to_numpy().astype(np.float64) for name in names], 1)
