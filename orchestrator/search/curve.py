@@ -11,14 +11,14 @@ Shapes: N trials, C candidates, D dimensions, G free choices, V metrics, M objec
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from orchestrator import pareto
-from orchestrator.search.gain import expected_gains
+from orchestrator.search.gain import expected_gains, front
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
 from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces
@@ -30,7 +30,7 @@ CAUTION = 0.5  # draws deviate from their mean by that much of what they would: 
 SPREAD, NEAR = 128, 64  # candidates: quasi-random ones, and ones near the trials on the front
 ROUNDS, TOP, AROUND = 3, 8, 12  # then, in each round, the best ones and some around each, ever nearer
 LIKELY = 2 / 3  # less likely than that to finish is not proposed
-STALLED = 1e-6  # expected gain, as a share of the hypervolume between the best values and the reference
+STALLED = 1e-9  # expected gain, of the hypervolume between the best values and the reference; rounding leaves less
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +60,15 @@ class CurveSearcher:
         reference_M = self._reference(known)
         rng = np.random.default_rng([self.problem.seed, number])
         pending_HD = np.array(waiting, dtype=np.float64).reshape(-1, len(self.problem.space))
+        gains = self._gains(known, pending_HD, reference_M, rng)
         candidates_CD = self._first_candidates(known, rng)
-        gains_C = self._gains(known, pending_HD, candidates_CD, reference_M, rng)
+        gains_C = gains(candidates_CD)
         for reach in 0.1 * 0.5 ** np.arange(ROUNDS):
             best_CD = candidates_CD[np.argsort(-gains_C, kind="stable")[:TOP]]
             candidates_CD = self._snapped(
                 np.concatenate([best_CD, self._near(np.repeat(best_CD, AROUND, 0), reach, rng)])
             )
-            gains_C = self._gains(known, pending_HD, candidates_CD, reference_M, rng)
+            gains_C = gains(candidates_CD)
         if gains_C.max() <= STALLED * self._extent(known, reference_M):
             log.warning("no training is expected to add to the front any more: trial %d is quasi-random", number)
             return self.quasi_random.propose(history, pending, number)
@@ -100,8 +101,8 @@ class CurveSearcher:
 
         spread_CD = qmc.Sobol(len(self.problem.space), scramble=True, rng=rng).random(SPREAD)
         costs_NGM = self._costs(known.values_NGV)
-        front = pareto.on_front(costs_NGM.reshape(-1, costs_NGM.shape[-1]), ["min"] * costs_NGM.shape[-1])
-        leaders = np.flatnonzero(front.reshape(costs_NGM.shape[:2]).any(1))
+        on_front = pareto.on_front(costs_NGM.reshape(-1, costs_NGM.shape[-1]), ["min"] * costs_NGM.shape[-1])
+        leaders = np.flatnonzero(on_front.reshape(costs_NGM.shape[:2]).any(1))
         return self._snapped(np.concatenate([spread_CD, self._near(known.x_ND[rng.choice(leaders, NEAR)], 0.15, rng)]))
 
     def _near(self, x_CD: Floats, reach: float, rng: np.random.Generator) -> Floats:
@@ -119,31 +120,26 @@ class CurveSearcher:
         return np.array([x_D if unit is None else unit for x_D, unit in zip(x_CD.tolist(), units, strict=True)])
 
     def _gains(
-        self, known: Surfaces, pending_HD: Floats, candidates_CD: Floats, reference_M: Floats, rng: np.random.Generator
-    ) -> Floats:
-        """(C,) expected gains; none where training is likely to fail."""
+        self, known: Surfaces, pending_HD: Floats, reference_M: Floats, rng: np.random.Generator
+    ) -> Callable[[Floats], Floats]:
+        """(C, D) candidates -> (C,) expected gains over one set of draws; none where training is likely to fail."""
         import torch
 
-        x_TD = torch.from_numpy(np.concatenate([pending_HD, candidates_CD]))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        count = DRAWS[len(reference_M)]
-        drawn = [
-            model.draws(x_TD, count, generator).numpy()
-            for model in self._models(known.x_ND, known.values_NGV, self.problem.choices)
+        count, pending = DRAWS[len(reference_M)], torch.from_numpy(pending_HD)
+        models = self._models(known.x_ND, known.values_NGV, self.problem.choices)
+        draws = [model.draw(pending, count, CAUTION, rng) for model in models]
+
+        def costs(x_TD: Floats) -> Floats:
+            values_STGV = np.stack([one.at(torch.from_numpy(x_TD)).numpy() for one in draws], -1)
+            return self._within(values_STGV, reference_M)
+
+        others_PM = self._within(known.others_PV, reference_M)
+        archive_SAGM = costs(np.concatenate([known.x_ND, pending_HD]))
+        fronts = [
+            front(np.concatenate([drawn.reshape(-1, len(reference_M)), others_PM]), reference_M)
+            for drawn in archive_SAGM
         ]
-        values_STGV = np.stack([one.mean(0) + CAUTION * (one - one.mean(0)) for one in drawn], -1)
-        costs_STGM = np.where(self._feasible(values_STGV)[..., None], self._costs(values_STGV), reference_M)
-        archive = len(known.x_ND) + len(pending_HD)
-        others_PM = np.where(self._feasible(known.others_PV)[:, None], self._costs(known.others_PV), reference_M)
-        archive_SPM = np.concatenate(
-            [
-                costs_STGM[:, :archive].reshape(count, -1, len(reference_M)),
-                np.broadcast_to(others_PM, (count, *others_PM.shape)),
-            ],
-            1,
-        )
-        gains_C = expected_gains(archive_SPM, costs_STGM[:, archive:], reference_M)
-        return gains_C * self._success(known, candidates_CD)
+        return lambda x_CD: expected_gains(fronts, costs(x_CD), reference_M) * self._success(known, x_CD)
 
     def _success(self, known: Surfaces, candidates_CD: Floats) -> Floats:
         """(C,) how likely training is not to fail, by the mean of a process of the outcomes so far, 1 and 0; 0 where
@@ -181,6 +177,10 @@ class CurveSearcher:
         signs = np.array([-1.0 if direction == "max" else 1.0 for direction in self.problem.objectives.values()])
         costs: Floats = values[..., : len(signs)] * signs
         return costs
+
+    def _within(self, values: Floats, reference_M: Floats) -> Floats:
+        """(..., V) values as costs; those that break a constraint as the reference, which counts for nothing."""
+        return np.where(self._feasible(values)[..., None], self._costs(values), reference_M)
 
     def _feasible(self, values: Floats) -> npt.NDArray[np.bool_]:
         """Which (..., V) values meet every constraint."""

@@ -10,14 +10,16 @@ F is what a training gives on average, and it is what is drawn. Coefficients act
 al., 2014), so A is a product of 1 + w k_d over the dimensions, which holds every subset of them and leans to the small
 ones; choices of one grid are alike by distance, choices of different grids by what all share.
 
-Shapes: N trials observed, T trials drawn, G choices, D dimensions of the space, E free parameters, S draws, P
+Shapes: N trials observed, H others, A both, T any, G choices, D dimensions of the space, E free parameters, S draws, P
 hyper-parameters.
 """
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from botorch.optim.core import scipy_minimize
 from torch import Tensor
@@ -142,30 +144,52 @@ class SurfaceModel:
         )
         return replace(model, x_ND=x_ND, y_NG=y_NG, hyper_P=(hyper_P.detach() * 100).round() / 100)
 
-    def draws(self, x_TD: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """(count, N + T, G) joint draws of F at the observed trials and at others, by Matheron's rule."""
-        N, G = self.y_NG.shape
-        all_x = torch.cat([self.x_ND, x_TD])
-        K_AA = self._coefficients(distances(all_x, all_x, self.categorical))
-        A_NN, B_GG, v = self._covariances(distances(self.x_ND, self.x_ND, self.categorical))
-        n = A_NN.diagonal()[0] - K_AA[0, 0]
-        root_AA, root_GG = _root(K_AA), _root(B_GG)
+    def draw(self, x_HD: Tensor, count: int, spread: float, rng: np.random.Generator) -> "Draws":
+        """Joint draws of F at the observed trials and at others, by Matheron's rule.
+
+        Args:
+            x_HD: the others, in the unit cube.
+            count: of draws.
+            spread: draws deviate from their mean by that much of what they would; 1 for F's own distribution.
+            rng: where they come from.
+        """
+        _, _, b_G, U_GG = self._spectra
+        n, v = self.hyper_P[-2:].exp()
+        N, x_AD = len(self.x_ND), torch.cat([self.x_ND, x_HD])
+        root_AA = _root(self._coefficients(distances(x_AD, x_AD, self.categorical)))
 
         def normal(rows: int) -> Tensor:
-            return torch.randn(count, rows, G, generator=generator, dtype=torch.float64)
+            return torch.from_numpy(spread * rng.standard_normal((rows, count, len(b_G))))
 
-        prior_SAG = root_AA @ normal(len(all_x)) @ root_GG.T
-        seen_SNG = prior_SAG[:, :N] + n.clamp_min(0).sqrt() * (normal(N) @ root_GG.T) + v.sqrt() * normal(N)
-        y_NG, mean, deviation = self._scaled()
-        drawn = prior_SAG + K_AA[:, :N] @ _solve(A_NN, B_GG, v, y_NG - seen_SNG) @ B_GG
-        return drawn * deviation + mean
+        prior_ASG, luck_SG = normal(len(x_AD)) * b_G.sqrt(), normal(1)[0] * b_G.sqrt()
+        seen_NSG = torch.tensordot(root_AA[:N], prior_ASG, 1) + normal(N) * (n * b_G + v).sqrt()
+        weights_ASG = torch.linalg.solve_triangular(root_AA.T, prior_ASG.flatten(1), upper=True).view_as(prior_ASG)
+        weights_ASG[:N] += self._weights((self._scaled()[0] @ U_GG)[:, None] - seen_NSG)
+        return Draws(self, x_AD, root_AA, weights_ASG, luck_SG)
 
     def mean(self, x_TD: Tensor) -> Tensor:
         """(T, G) posterior means of F."""
-        A_NN, B_GG, v = self._covariances(distances(self.x_ND, self.x_ND, self.categorical))
+        U_GG = self._spectra[-1]
         y_NG, mean, deviation = self._scaled()
         K_TN = self._coefficients(distances(x_TD, self.x_ND, self.categorical))
-        return K_TN @ _solve(A_NN, B_GG, v, y_NG) @ B_GG * deviation + mean
+        return K_TN @ self._weights((y_NG @ U_GG)[:, None])[:, 0] @ U_GG.T * deviation + mean
+
+    @cached_property
+    def _spectra(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Eigenvalues and eigenvectors of A, with the noise of a trial, and of B."""
+        A_NN, B_GG, _ = self._covariances(distances(self.x_ND, self.x_ND, self.categorical))
+        b_G, U_GG = torch.linalg.eigh(B_GG)
+        return *torch.linalg.eigh(A_NN), b_G.clamp_min(0.0), U_GG
+
+    def _weights(self, values_NSG: Tensor) -> Tensor:
+        """(A (x) B + v I)^-1 of values, times B: what covariances with the trials are multiplied by to predict.
+
+        Here and in Draws surfaces are in the basis of B's eigenvectors, where the G entries are independent.
+        """
+        a_N, Q_NN, b_G, _ = self._spectra
+        shrunk_NG = b_G / (a_N[:, None] * b_G + self.hyper_P[-1].exp())
+        weights_NSG: Tensor = torch.tensordot(Q_NN, torch.tensordot(Q_NN.T, values_NSG, 1) * shrunk_NG[:, None], 1)
+        return weights_NSG
 
     def _scaled(self) -> tuple[Tensor, Tensor, Tensor]:
         mean, deviation = self.y_NG.mean(), self.y_NG.std().clamp_min(1e-9)
@@ -188,15 +212,38 @@ class SurfaceModel:
         return A_NN, B_GG, v
 
 
+@dataclass(frozen=True)
+class Draws:
+    """Draws of F: joint ones at trials, and given those at any coefficients.
+
+    Attributes:
+        model: of F.
+        x_AD: the trials, observed ones first.
+        root_AA: of their covariance.
+        weights_ASG: what covariances with them are multiplied by to predict.
+        luck_SG: how F deviates from what is predicted, for a variance of 1.
+    """
+
+    model: SurfaceModel
+    x_AD: Tensor
+    root_AA: Tensor
+    weights_ASG: Tensor
+    luck_SG: Tensor
+
+    def at(self, x_TD: Tensor) -> Tensor:
+        """(S, T, G) surfaces, each drawn jointly with the trials. They share their luck, so that few draws compare
+        them."""
+        model = self.model
+        K_TA = model._coefficients(distances(x_TD, self.x_AD, model.categorical))
+        known_T = torch.linalg.solve_triangular(self.root_AA, K_TA.T, upper=False).square().sum(0)
+        left_T = (self.root_AA[0, 0].square() - known_T).clamp_min(0.0)  # of a variance that is the same everywhere
+        drawn_TSG = torch.tensordot(K_TA, self.weights_ASG, 1) + left_T.sqrt()[:, None, None] * self.luck_SG
+        _, mean, deviation = model._scaled()
+        surfaces_TSG: Tensor = drawn_TSG @ model._spectra[-1].T * deviation + mean
+        return surfaces_TSG.transpose(0, 1)
+
+
 def _root(K: Tensor) -> Tensor:
     """A square root of a covariance that may be singular to rounding."""
     root: Tensor = torch.linalg.cholesky(K + _JITTER * K.diagonal().mean() * torch.eye(len(K), dtype=torch.float64))
     return root
-
-
-def _solve(A_NN: Tensor, B_GG: Tensor, v: Tensor, Y_NG: Tensor) -> Tensor:
-    """(A (x) B + v I)^-1 Y."""
-    a_N, Q_NN = torch.linalg.eigh(A_NN)
-    b_G, U_GG = torch.linalg.eigh(B_GG)
-    solved: Tensor = Q_NN @ ((Q_NN.T @ Y_NG @ U_GG) / (a_N[:, None] * b_G + v)) @ U_GG.T
-    return solved
