@@ -38,14 +38,13 @@ def train(config: Config, options: argparse.Namespace, console: Console) -> None
     for name in ("best", "knee"):
         point = sweep.find(name)
         assert point.test is not None
-        console.print(
+        _say(
+            console,
             f"{name}: {point.choice}; on test: accuracy {point.test['accuracy']:.4f},"
             f" reuse accuracy {point.test['reuse_accuracy']:.4f} (whole model {point.test['reuse_baseline']:.4f}),"
             f" module size {point.test['module_size']:.4f}, overlap {point.test['module_overlap']:.4f}",
-            highlight=False,
-            soft_wrap=True,
         )
-    console.print(f"pull the modules: moda pull sweep:{sweep.sweep_id}/best --to modules", highlight=False)
+    _say(console, f"pull the modules: moda pull sweep:{sweep.sweep_id}/best --to modules")
 
 
 def decompose(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -63,7 +62,7 @@ def sweep(config: Config, options: argparse.Namespace, console: Console) -> int:
         print(f"moda sweep: {sweep.why_no_front}", file=sys.stderr)
         return 1
     console.print(front_table(sweep, title="the front"))
-    console.print(f"look at it: moda report {sweep.sweep_id}", highlight=False)
+    _say(console, f"look at it: moda report {sweep.sweep_id}")
     return 0
 
 
@@ -71,18 +70,17 @@ def front(config: Config, options: argparse.Namespace, console: Console) -> None
     from orchestrator.confirmation import confirmations
     from orchestrator.report.terminal import front_table
 
-    sweep = _read(config, options, options.sweep)
+    store = _store(config)
+    sweep = _read(store, options, options.sweep)
     if not sweep.front:
         raise ConfigError(sweep.why_no_front)
-    confirmed = confirmations(DeltaStore(resolve_root(config.storage)), sweep)
     console.print(front_table(sweep, title=f"the front of {sweep.sweep_id}"))
-    for one in confirmed:
+    for one in confirmations(store, sweep):
         now = one.name("best")
-        console.print(
+        _say(
+            console,
             f"confirmed by {one.sweep.sweep_id}: {len(one.told)} points with fresh seeds, best of them {now.label};"
             f" moda report {sweep.sweep_id} shows it",
-            highlight=False,
-            soft_wrap=True,
         )
 
 
@@ -94,7 +92,7 @@ def confirm(config: Config, options: argparse.Namespace, console: Console) -> in
     found = confirm(read_sweep(_store(config), options.sweep), request, config, console)
     console.print(confirmation_table(found))
     _say(console, *confirmation_lines(found))
-    console.print(f"look at it: moda report {options.sweep}", highlight=False)
+    _say(console, f"look at it: moda report {options.sweep}")
     return 0 if found.told else 1
 
 
@@ -102,14 +100,10 @@ def report(config: Config, options: argparse.Namespace, console: Console) -> Non
     from orchestrator.confirmation import confirmations
     from orchestrator.report.page import render_report
 
-    sweep = _read(config, options, options.sweep)
-    file = Path(options.to or f"{sweep.sweep_id}.html").expanduser().absolute()
-    try:
-        confirmed = confirmations(DeltaStore(resolve_root(config.storage)), sweep)
-        file.write_text(render_report(sweep, confirmed), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
-    console.print(f"report: {file}", highlight=False, soft_wrap=True)
+    store = _store(config)
+    sweep = _read(store, options, options.sweep)
+    page = render_report(sweep, confirmations(store, sweep))
+    _say(console, f"report: {_written(options.to or f'{sweep.sweep_id}.html', page.encode())}")
 
 
 def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -124,7 +118,7 @@ def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
                 raise ConfigError(f"{options.overrides[0]}: only pulling a sweep's point takes overrides")
             _say_pulled(pull(options.reference, **more), options.reference, console)
             return
-        sweep = _read(config, options, reference.sweep_id)
+        sweep = _read(_store(config), options, reference.sweep_id)
         point = sweep.find(reference.point)
         root, data_root = resolve_root(config.storage), _data_root(config, options)
         pulled = pull_point(sweep, point, root, data_root=data_root, **more)
@@ -219,12 +213,7 @@ def query(config: Config, options: argparse.Namespace, console: Console) -> None
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    file = Path(options.to).expanduser().absolute()
-    try:
-        file.write_bytes(data)
-    except OSError as error:
-        raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
-    console.print(f"rows: {file}", highlight=False, soft_wrap=True)
+    _say(console, f"rows: {_written(options.to, data)}")
 
 
 def _say(console: Console, *lines: str) -> None:
@@ -233,19 +222,29 @@ def _say(console: Console, *lines: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
+def _written(to: str, data: bytes) -> Path:
+    """The file that ``--to`` names, after writing it."""
+    file = Path(to).expanduser().absolute()
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
+    return file
+
+
 def _data_root(config: Config, options: argparse.Namespace) -> str | None:
     """Where the data lies here, where that was said: None for where it was recorded."""
     return config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
 
 
-def _read(config: Config, options: argparse.Namespace, sweep_id: str) -> Sweep:
+def _read(store: DeltaStore, options: argparse.Namespace, sweep_id: str) -> Sweep:
     """The sweep of a command that only looks; its configuration is the recorded one."""
     allowed = ("storage=", "data.root=") if options.command == "pull" else ("storage=",)
     views = [one for one in options.overrides if is_view(one, options.command)]
     if wrong := [one for one in options.overrides if one not in views and not one.startswith(allowed)]:
         known = ", ".join([*allowed, *(f"{key}=" for key in VIEWS)])
         raise ConfigError(f"{wrong[0]}: this command takes {known} only; the rest is as recorded")
-    sweep = read_sweep(_store(config), sweep_id)
+    sweep = read_sweep(store, sweep_id)
     return dataclasses.replace(sweep, config=override_config(sweep.config, views))
 
 
