@@ -17,6 +17,7 @@ from moda_core.graph import ChannelGraph
 from moda_core.manifest import FILE_NAME, MANIFEST, SCHEMA_VERSION, WEIGHTS, check_preprocessing, node_to_json
 from moda_core.masks import merge_masks
 from moda_core.module_file import ModuleSet, held_union, open_modules, read_file, read_set
+from moda_core.operations import TRAINABLE
 from moda_core.reading import channel_graph
 from moda_core.slices import slice_state
 from moda_core.units import UnitLayers
@@ -152,6 +153,7 @@ def _pack(
         {
             **manifest,
             "schema_version": SCHEMA_VERSION,
+            "parameters": sum(one.numel() for key, one in state.items() if key.rpartition(".")[2] in TRAINABLE),
             "graph": {"widths": list(graph.widths), "nodes": [node_to_json(node) for node in graph.nodes]},
             "files": {
                 name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()

@@ -47,9 +47,10 @@ def query(root: str, sweep_id: str, sql: str) -> pa.Table:
     Args:
         root: the storage.
         sweep_id: of the sweep.
-        sql: one SELECT (or EXPLAIN) in DuckDB's SQL over the views ``sweeps``, ``trials``, ``epochs``, ``rungs`` and
-            ``points``, which hold this sweep's rows, and ``front``: a row for each point of the front with its name,
-            its trial's coefficients as JSON, its validation metrics, and its test metrics as ``test_<metric>``.
+        sql: one SELECT (or EXPLAIN) in DuckDB's SQL over the views ``sweeps``, ``trials``, ``epochs``, ``points``,
+            ``rungs`` and ``modules``, which hold this sweep's rows, and ``front``: a row for each point of the front
+            with its name, its trial's coefficients as JSON, its validation metrics, and its test metrics as
+            ``test_<metric>``.
 
     Raises:
         ConfigError: no such sweep or view, or SQL that is wrong or wants more than to look; one line.

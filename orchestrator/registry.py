@@ -1,16 +1,19 @@
 """Publishing a point as a module set.
 
 A set is made when it is first asked for, from the trial's weights and counts: cut to the union of all class masks,
-proven against the masked network on validation images, and kept in the storage. Files go first, the manifest last.
+proven against the masked network on validation images, and kept in the storage. Files go first, then the manifest, then
+the row that tells of it.
 """
 
 import dataclasses
 import json
+import logging
 import os
 import tempfile
 from pathlib import Path
 
 import torch
+from deltalake.exceptions import DeltaError
 
 from moda_core import save_modules
 from moda_core.manifest import MANIFEST
@@ -18,21 +21,39 @@ from orchestrator.config import to_plain
 from orchestrator.data import load_data
 from orchestrator.decompose import choice_masks
 from orchestrator.model_card import CARD, model_card
-from orchestrator.records import package_versions
+from orchestrator.module_log import is_recorded, published_row
+from orchestrator.records import package_versions, utc_now
 from orchestrator.results import Point, Sweep
 from orchestrator.sections import DataConfig
 from orchestrator.storage import Files
+from orchestrator.store import DeltaStore
 from orchestrator.trial import Trial, load_trained
 
+LOG = logging.getLogger("moda")
 CHECK_IMAGES = 256
 
 
 def published(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> str:
     """The name of a point's module set in the storage, after making it if nobody did. As :func:`publish`."""
-    name = set_name(sweep, point)
-    if not Files(root).exists(f"modules/{name}/{MANIFEST}"):
+    name, files = set_name(sweep, point), Files(root)
+    if not files.exists(f"modules/{name}/{MANIFEST}"):
         publish(sweep, point, root, data_root=data_root)
+        return name
+    try:
+        record_published(sweep, point, files)
+    except (OSError, DeltaError) as error:  # a storage that one may only read: the set is there all the same
+        LOG.warning("the table modules does not tell of %s, and cannot be written: %s", name, error)
     return name
+
+
+def record_published(sweep: Sweep, point: Point, files: Files) -> None:
+    """Say in the table that a point's set was published, unless that is its last word: after every publishing, and
+    where one was interrupted before this or went before there was such a table."""
+    name, store = set_name(sweep, point), DeltaStore(files.root)
+    manifest = files.read(f"modules/{name}/{MANIFEST}")
+    if not is_recorded(store.read("modules", sweep.sweep_id), name, manifest):
+        row = published_row(sweep.sweep_id, point.trial.trial_id, point.choice, name, manifest, utc_now())
+        store.append("modules", [row])
 
 
 def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> None:
@@ -84,6 +105,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         )
         for file in sorted(Path(scratch).iterdir(), key=lambda one: one.name == MANIFEST):
             files.write(f"modules/{name}/{file.name}", file.read_bytes())
+    record_published(sweep, point, files)
 
 
 def data_here(config: DataConfig, data_root: str | None) -> DataConfig:

@@ -1,4 +1,4 @@
-"""The schema of the tables: `sweeps`, `trials` (an event log), `epochs`, `rungs`, `points`.
+"""The schema of the tables: `sweeps`, `trials` (an event log), `epochs`, `points`, `rungs`, `modules` (an event log).
 
 They are the truth; the rest is a view. docs/tables.md says the same in prose, and a test compares the two.
 """
@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3  # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null
+# 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules
+SCHEMA_VERSION = 4
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
 
@@ -214,6 +215,25 @@ TABLES = {
             },
         ),
         nullable_key=tuple(_CHOICE),
+    ),
+    "modules": Table(
+        "The event log of module sets in the storage: a row each time one is published or removed.",
+        ("sweep_id", "name", "event", "time"),
+        _since(
+            4,
+            {
+                **_TRIAL,
+                **_CHOICE,
+                "name": Column(_TEXT, "of the set's folder under `modules/`"),
+                "event": Column(_TEXT, "published or removed"),
+                "time": Column(_TIME, "of the event"),
+                "manifest_sha256": Column(_TEXT, "of the set's manifest, which holds those of its files"),
+                "bytes": _count("of all its files"),
+                "parameters": _count("of its network, cut to the union of all classes' masks"),
+                "full_parameters": _count("of the full model"),
+                **_VERSION,
+            },
+        ),
     ),
 }
 

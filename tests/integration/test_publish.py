@@ -1,13 +1,15 @@
-"""Publishing a point as a module set: its card, and writes that fail."""
+"""Publishing a point as a module set: its card, its row, and writes that fail."""
 
+import hashlib
 import itertools
 import os
 import shutil
 
 import pytest
+import safetensors.torch
 
 from moda_core import load_modules
-from moda_core.manifest import MANIFEST, parse_manifest
+from moda_core.manifest import MANIFEST, WEIGHTS, parse_manifest
 from orchestrator.model_card import CARD
 from orchestrator.pulling import pull_point
 from orchestrator.records import read_sweep
@@ -72,3 +74,52 @@ def test_a_write_that_fails_leaves_nothing_or_a_whole_set(storage, tmp_path, mon
         break
     assert at == 9  # three files each: proven, published, pulled
     assert len(load_modules(to).class_names) == 10
+
+
+def events(storage, name):
+    rows = [row for row in DeltaStore(str(storage)).read("modules", "tiny").to_pylist() if row["name"] == name]
+    return sorted(rows, key=lambda row: row["time"])
+
+
+def off_front(sweep):
+    """A point that nobody has published."""
+    front = {point.label for point in sweep.front}
+    return next(point for point in sweep.points if point.label not in front)
+
+
+def test_publishing_leaves_a_row_and_pulling_none(storage, tmp_path):
+    sweep = read_sweep(DeltaStore(str(storage)), "tiny")
+    point = off_front(sweep)
+    for to in ("first", "again"):
+        pulled = pull(sweep, point, str(storage), str(tmp_path / to))
+    name = set_name(sweep, point)
+    (row,) = events(storage, name)
+    files = {one.name: one.read_bytes() for one in (storage / "modules" / name).iterdir()}
+    assert (row["event"], row["trial_id"], row["name"]) == ("published", point.trial.trial_id, name)
+    assert {key: row[key] for key in point.choice.columns} == point.choice.columns
+    assert row["manifest_sha256"] == hashlib.sha256(files[MANIFEST]).hexdigest()
+    assert row["bytes"] == sum(map(len, files.values())) == pulled.bytes
+    tensors = safetensors.torch.load(files[WEIGHTS])
+    held = [one for key, one in tensors.items() if key.startswith("state.") and key.endswith(("weight", "bias"))]
+    assert row["parameters"] == sum(one.numel() for one in held)
+    assert point.metrics["module_size"] * row["full_parameters"] < row["parameters"] < row["full_parameters"]
+
+
+def test_a_row_that_was_not_written_is_written_when_the_set_is_pulled_next(storage, tmp_path, monkeypatch, caplog):
+    sweep = read_sweep(DeltaStore(str(storage)), "tiny")
+    point = off_front(sweep)
+    name = set_name(sweep, point)
+
+    def failing(*_):
+        raise NoSpaceError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(DeltaStore, "append", failing)
+        with pytest.raises(NoSpaceError):
+            pull(sweep, point, str(storage), str(tmp_path / "first"))
+        assert (storage / "modules" / name / MANIFEST).exists()
+        pull(sweep, point, str(storage), str(tmp_path / "second"))  # as from a storage that one may only read
+    assert f"the table modules does not tell of {name}, and cannot be written: disk full" in caplog.text
+    assert events(storage, name) == []
+    pull(sweep, point, str(storage), str(tmp_path / "third"))
+    assert [row["event"] for row in events(storage, name)] == ["published"]

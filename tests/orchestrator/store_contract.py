@@ -3,7 +3,7 @@
 import math
 import multiprocessing
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,18 @@ class StoreContract:
         for _ in range(2):
             store.append("points", rows)
         assert store.read("points").num_rows == len(rows)
+
+    def test_the_time_tells_events_of_a_module_set_apart(self, store):
+        mine = {"sweep_id": "s", "trial_id": "s-0", "name": "s-0-level0.1", "event": "published", "time": NOW}
+        again = {**mine, "time": NOW + timedelta(microseconds=1)}
+        for _ in range(2):
+            store.append("modules", [mine, {**mine, "event": "removed"}, again])
+        found = store.read("modules", "s").to_pylist()
+        assert sorted((row["time"], row["event"]) for row in found) == [
+            (NOW, "published"),
+            (NOW, "removed"),
+            (again["time"], "published"),
+        ]
 
     def test_a_sweep_sees_its_own_rows(self, store):
         store.append("trials", [event(0), {**event(0), "sweep_id": "other"}])

@@ -111,7 +111,10 @@ def test_sql_that_people_write(root, sql, expected):
     [
         ("selec 1", r"Parser Error: syntax error at or near \"selec\""),
         ("select nothing from trials", r"Binder Error: .*nothing.*Candidate bindings"),
-        ("select * from pionts", "there is no table 'pionts'; known: sweeps, trials, epochs, points, rungs, front"),
+        (
+            "select * from pionts",
+            "there is no table 'pionts'; known: sweeps, trials, epochs, points, rungs, modules, front",
+        ),
         ("select * from trials where number = 'x'", "Conversion Error"),
         ("", "a question is one SELECT; this is nothing"),
         ("select 1; select 2", "this is SELECT, SELECT"),
