@@ -3,13 +3,35 @@
 A few methods over ``pyarrow.fs``, so that ``s3://bucket/prefix`` works like ``/data/moda``. A write is whole or absent.
 """
 
+import contextlib
 import os
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow.fs as pafs
 
 from orchestrator.object_store import file_system
 from orchestrator.sections import ConfigError
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as a listing has it: its name from the root on, its size, and when it was written."""
+
+    name: str
+    bytes: int
+    modified: datetime
+
+    @property
+    def folder(self) -> str:
+        """What it lies in, from the root on."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def base(self) -> str:
+        """Its name in its folder."""
+        return self.name.rpartition("/")[2]
 
 
 class Files:
@@ -76,6 +98,19 @@ class Files:
         """Delete a file; one that is not there is fine."""
         if self.exists(name):
             self._system.delete_file(self._path(name))
+
+    def under(self, folder: str) -> list[StoredFile]:
+        """All files under a folder, by name; none where there is no such folder."""
+        selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=True)
+        files = [one for one in self._system.get_file_info(selector) if one.type == pafs.FileType.File]
+        found = [StoredFile(one.path.removeprefix(f"{self._base}/"), one.size, one.mtime) for one in files]
+        return sorted(found, key=lambda one: one.name)
+
+    def drop_folder(self, folder: str) -> None:
+        """Remove a folder that nothing is in; one with files stays, and an object store has no folders."""
+        if self.local is not None:
+            with contextlib.suppress(OSError):
+                os.rmdir(self._path(folder))
 
     def _path(self, name: str) -> str:
         if name.startswith("/") or ".." in name.split("/"):

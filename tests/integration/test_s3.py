@@ -1,6 +1,7 @@
 """Storage on S3: the store's contract, files, and a whole sweep."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -37,9 +38,14 @@ def test_files_are_written_read_and_deleted(s3):
     for data in (b"one", b"two" * 4_000_000):
         files.write("a/b.bin", data)
         assert files.read("a/b.bin") == data
+    (listed,) = files.under("a")
+    assert (listed.name, listed.bytes) == ("a/b.bin", len(data))
+    assert abs(datetime.now(UTC) - listed.modified) < timedelta(minutes=5)
+    files.drop_folder("a")
     files.delete("a/b.bin")
     files.delete("a/b.bin")
     assert not files.exists("a/b.bin")
+    assert files.under("a") == files.under("nowhere") == []
     with pytest.raises(FileNotFoundError):
         files.read("a/b.bin")
 

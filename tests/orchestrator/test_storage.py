@@ -1,5 +1,7 @@
 """Files under a root."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from orchestrator.sections import ConfigError
@@ -18,6 +20,31 @@ def test_files_are_written_read_and_deleted(tmp_path):
         assert not files.exists("a/b.bin")
         with pytest.raises(FileNotFoundError):
             files.read("a/b.bin")
+
+
+def test_files_are_listed_with_size_and_time(tmp_path):
+    files, before = Files(str(tmp_path)), datetime.now(UTC) - timedelta(seconds=1)
+    assert files.under("a") == []
+    for name, data in {"a/y/2.bin": b"22", "a/1.bin": b"1", "ab/3.bin": b"333", "a/y/z/0.bin": b""}.items():
+        files.write(name, data)
+    found = files.under("a")
+    assert [(one.name, one.folder, one.base, one.bytes) for one in found] == [
+        ("a/1.bin", "a", "1.bin", 1),
+        ("a/y/2.bin", "a/y", "2.bin", 2),
+        ("a/y/z/0.bin", "a/y/z", "0.bin", 0),
+    ]
+    assert all(before < one.modified < datetime.now(UTC) + timedelta(seconds=1) for one in found)
+
+
+def test_a_folder_is_dropped_when_nothing_is_in_it(tmp_path):
+    files = Files(str(tmp_path))
+    files.write("a/b.bin", b"1")
+    files.drop_folder("a")
+    assert files.exists("a/b.bin")
+    files.delete("a/b.bin")
+    for _ in range(2):
+        files.drop_folder("a")
+        assert not (tmp_path / "a").exists()
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
