@@ -22,7 +22,7 @@ from orchestrator.sections import ConfigError, TrackingConfig
 from orchestrator.single import run_alone
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
-from orchestrator.trial import Trial, check_trainable, measure_on_test
+from orchestrator.trial import WEIGHTS, Trial, check_trainable, check_weights, measure_on_test
 
 TRIAL = re.compile(r"(?P<sweep>.+)[-/](?P<number>\d+)")  # mine-0003, as the tables name it, or mine/3
 KEYS = {"epochs": ("epoch",), "points": ("split", *Choice.names())}
@@ -66,9 +66,11 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
         data_root: where the data set lies here, if it is elsewhere than where the sweep ran.
 
     Raises:
-        ConfigError: no such trial, one that did not finish, or a training that cannot run here.
+        ConfigError: no such trial, one that did not finish or whose weights were removed, or a training that cannot run
+            here.
     """
     store, recorded = DeltaStore(root), _recorded(root, name)
+    check_weights(recorded, Files(root))
     before = {table: _rows(store, table, recorded) for table in KEYS}
     config = dataclasses.replace(
         recorded.config, data=data_here(recorded.config.data, data_root), tracking=TrackingConfig(name="none")
@@ -87,7 +89,7 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
         if tested := [key[1:] for key in before["points"] if key[0] == "test"]:
             measure_on_test(trial, data, [Choice(*choice) for choice in tested])
         now = {table: _rows(again, table, trial) for table in KEYS}
-        weights = trial.file("weights.safetensors")
+        weights = trial.file(WEIGHTS)
         same_weights = Files(root).read(weights) == Files(scratch).read(weights)
     return Rerun(
         trial.trial_id,

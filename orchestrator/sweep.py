@@ -25,9 +25,9 @@ from orchestrator.proposals import Proposals
 from orchestrator.records import claim_sweep, name_sweep, utc_now
 from orchestrator.results import Point, Sweep
 from orchestrator.showing import show_sweep
-from orchestrator.storage import usable_root
+from orchestrator.storage import Files, usable_root
 from orchestrator.store import DeltaStore
-from orchestrator.trial import Trial, check_trainable, measure_on_test, run_trial
+from orchestrator.trial import WEIGHTS, Trial, check_trainable, measure_on_test, run_trial
 
 
 def front_of(sweep: Sweep) -> list[Point]:
@@ -67,7 +67,10 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
                 finally:
                     progress.close()
             sweep = proposals.sweep()
-            points = [one for one in reported(sweep) if one.test is None]
+            untested = [one for one in reported(sweep) if one.test is None]
+            points = [one for one in untested if _can_be_measured(one, root)]
+            if gone := len(untested) - len(points):
+                progress.say(f"{gone} points cannot be measured on test: `moda gc` removed their trials' weights")
             progress.say(f"measuring {len(points)} points on the test images")
             _measure_on_test(sweep, points, root, shared)
         show_sweep(proposals.sweep(), root)
@@ -144,6 +147,11 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
     asked_for = [one for one in proposals.sweep().trials if one.number < config.sweep.trials]
     if len(asked_for) < config.sweep.trials or any(one.status in ("proposed", "started") for one in asked_for):
         raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
+
+
+def _can_be_measured(point: Point, root: str) -> bool:
+    files = Files(root)
+    return all(files.exists(f"trials/{one.trial.trial_id}/{WEIGHTS}") for one in point.singles if one.test is None)
 
 
 def _measure_on_test(sweep: Sweep, points: Sequence[Point], root: str, data: "ray.ObjectRef[Data]") -> None:

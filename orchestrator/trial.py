@@ -40,7 +40,8 @@ from orchestrator.training import (
 from orchestrator.weights import dump_weights, load_weights_file, read_weights
 
 Report = Callable[[dict[str, Any]], None]
-FREQUENCIES, CONTRIBUTIONS = "frequencies.safetensors", "contributions.safetensors"
+WEIGHTS, FREQUENCIES, CONTRIBUTIONS = "weights.safetensors", "frequencies.safetensors", "contributions.safetensors"
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
     try:
         data = data.to(device)
         network = make_network(config, data).to(device)
-        checkpoint = trial.file("checkpoint.pt")
+        checkpoint = trial.file(CHECKPOINT)
         resume = read_checkpoint(files.read(checkpoint), device) if files.exists(checkpoint) else None
         rows = [] if resume is None else resume.rows
         for row in rows:  # what W&B missed of an earlier attempt
@@ -193,11 +194,30 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
             raise
 
 
+def check_weights(trial: Trial, files: Files) -> None:
+    """Refuse a finished trial whose weights are not in the storage any more.
+
+    Raises:
+        ConfigError: such a trial, with what to do instead.
+    """
+    if not files.exists(trial.file(WEIGHTS)):
+        raise ConfigError(
+            f"trial {trial.trial_id} has no weights in the storage: `moda gc` removes them where no point of a trial is"
+            f" on the front; take a point that `moda front {trial.sweep_id}` shows, or train its coefficients again:"
+            f" moda confirm {trial.sweep_id} --points {trial.number}/... --seeds 1"
+        )
+
+
 def load_trained(trial: Trial, data: Data) -> Trained:
-    """A finished trial's network and counts, from the storage, on the data's device."""
+    """A finished trial's network and counts, from the storage, on the data's device.
+
+    Raises:
+        ConfigError: as :func:`check_weights`.
+    """
     files = Files(trial.root)
+    check_weights(trial, files)
     network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
-    read_weights(files.read(trial.file("weights.safetensors")), network)
+    read_weights(files.read(trial.file(WEIGHTS)), network)
     frequencies = read_frequencies(files.read(trial.file(FREQUENCIES)))
     found = files.exists(trial.file(CONTRIBUTIONS))
     contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if found else None
@@ -229,7 +249,7 @@ def _finish(
     trial: Trial, trained: Trained, data: Data, files: Files, store: DeltaStore, epochs: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Keep weights and counts, then the rows of epochs and validation points."""
-    files.write(trial.file("weights.safetensors"), dump_weights(trained.network))
+    files.write(trial.file(WEIGHTS), dump_weights(trained.network))
     files.write(trial.file(FREQUENCIES), dump_frequencies(trained.frequencies))
     if trained.contributions is not None:
         files.write(trial.file(CONTRIBUTIONS), dump_contributions(trained.contributions))
