@@ -15,6 +15,7 @@ from typing import Any
 import wandb
 
 from moda_core.manifest import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, parse_manifest
+from orchestrator.results import Point
 from orchestrator.sections import ConfigError
 from orchestrator.tracking import has_key, quieten
 
@@ -74,6 +75,11 @@ class ModuleArtifact:
             return None
         found = api.artifact(name, type=TYPE)
         return found if found.metadata.get("manifest_sha256") == self.sha256 else None
+
+
+def point_alias(point: Point) -> str:
+    """The alias that a point's set has for itself: ``pareto-3-0.9-0.1``."""
+    return "pareto-" + point.label.replace("/", "-")
 
 
 def metadata(text: bytes, sha256: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from moda_core.manifest import MANIFEST, parse_manifest
-from orchestrator.artifacts import ModuleArtifact
+from orchestrator.artifacts import ModuleArtifact, point_alias
 from orchestrator.choice import Choice
 from orchestrator.registry import published
 from orchestrator.report.figures import hover_text, style_axes
@@ -101,6 +101,5 @@ def _module_artifact(sweep: Sweep, point: Point, roles: Sequence[str], root: str
     files, name = Files(root), published(sweep, point, root)
     text = files.read(f"modules/{name}/{MANIFEST}")
     sets = {file: files.read(f"modules/{name}/{file}") for file in parse_manifest(text)["files"]}
-    alias = "pareto-" + point.label.replace("/", "-")
     folder = files.local and files.local / "modules" / name
-    return ModuleArtifact(sweep.sweep_id, alias, tuple(roles), {**sets, MANIFEST: text}, folder)
+    return ModuleArtifact(sweep.sweep_id, point_alias(point), tuple(roles), {**sets, MANIFEST: text}, folder)
