@@ -40,8 +40,8 @@ What comes from elsewhere is checked against its manifest, file by file, and kep
   moda pull team/project/mine:best --classes cat --to cat
 """
 QUERYING = """\
-Views: sweeps, trials (the event log), epochs, rungs, points, front; their columns: docs/tables.md. The SQL is DuckDB's,
-and sees this sweep's rows and nothing else. E.g.
+Views: sweeps, trials (the event log), epochs, points, rungs, modules, front; their columns: docs/tables.md. The SQL is
+DuckDB's, and sees this sweep's rows and nothing else. E.g.
   moda query mine "select number, event, reason from trials order by number, time"
   moda query mine "select point, reuse_accuracy, test_reuse_accuracy, module_size from front"
   moda query mine "from points where split = 'test'" --format csv --to points.csv
@@ -55,14 +55,27 @@ was searched on small data and few epochs is trained at full size. The same comm
   moda confirm mine --points best knee --seeds 5
   moda confirm mine training.epochs=200 data.limit=null
 """
+COLLECTING = """\
+Shows what no front asks for any more; with --delete it goes. A sweep's front is judged as the sweep was recorded, and
+stays: module sets, weights and counts of its points (with search.repeats of all their trainings), and so do the points
+of a confirmation. What goes: module sets of other points, what trials without such a point left, checkpoints of trials
+that are over, and writes that were interrupted more than an hour ago. Trials that may go on are left alone, and so is
+what belongs to no known sweep. No row of a table goes, so that sweep, front, report, query and confirm know what they
+knew; a point that is gone cannot be pulled, nor its trial trained again for comparison. Where the sweep is in W&B and a
+key is there, versions of its artifacts go likewise: those of points that left the front, unless somebody gave them an
+alias. E.g.
+  moda gc
+  moda gc mine storage=s3://bucket/moda
+  moda gc mine another --delete
+"""
 
 
-SEVERAL = ("points", "classes")  # options that take several words
+SEVERAL = ("points", "classes", "sweeps")  # what takes several words
 LOG_WIDTH = 150  # of tables where the output is no terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command: 0 when it worked, 1 when no trial of a sweep did, 2 for a mistake in what was asked for."""
+    """Run a command: 0 when it worked, 1 when no trial of a sweep (or W&B) did, 2 for a mistake in what was asked."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("orchestrator.search").setLevel(logging.INFO)  # a reference point that was not stated is said
     parser = _parser()
@@ -70,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong := [one for one in more if one.startswith("-") or "=" not in one]:
         parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
     options.overrides += more  # overrides that followed an option
-    for name in SEVERAL:  # an option that takes several words takes overrides too
+    for name in SEVERAL:  # which then takes overrides too
         words = getattr(options, name, None) or []
         if overrides := [one for one in words if "=" in one]:
             options.overrides += overrides
@@ -163,6 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("sql", metavar="SQL", help="one SELECT")
     command.add_argument("--format", default="table", metavar="FORM", help="table (default), csv, json or arrow")
     command.add_argument("--to", metavar="FILE", help="where to write it (default: the terminal)")
+    text = "find what no front asks for any more, and remove it where --delete is given"
+    command = add("gc", commands.gc, text, overrides="storage=... where it is not the default")
+    command.epilog = COLLECTING
+    command.add_argument("sweeps", nargs="*", metavar="SWEEP", help="ids of sweeps (default: all of the storage)")
+    command.add_argument("--delete", action="store_true", help="remove it; without this it is only shown")
     text = "mend a class of one module set with another set's module, and show the control"
     command = add("replace", commands.replace, text, overrides="data=... or data.key=..., see below")
     command.epilog = REPLACING

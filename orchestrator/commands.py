@@ -15,6 +15,7 @@ from rich.console import Console
 from orchestrator.config import Config, override_config
 from orchestrator.records import read_sweep
 from orchestrator.results import Sweep
+from orchestrator.schema import TABLES
 from orchestrator.sections import ConfigError
 from orchestrator.storage import Files, resolve_root
 from orchestrator.store import DeltaStore
@@ -214,6 +215,43 @@ def query(config: Config, options: argparse.Namespace, console: Console) -> None
         sys.stdout.buffer.flush()
         return
     _say(console, f"rows: {_written(options.to, data)}")
+
+
+def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.gc import remove, survey
+    from orchestrator.records import utc_now
+    from orchestrator.report.garbage import Removable, garbage_table, mebibytes, unknown_lines
+    from orchestrator.retention import retentions
+    from orchestrator.stale_artifacts import delete_versions, stale_versions
+
+    if wrong := [one for one in options.overrides if not one.startswith("storage=")]:
+        raise ConfigError(f"{wrong[0]}: this command takes storage= only; a sweep is judged as it was recorded")
+    store, files = _store(config), Files(config.storage)
+    kept = retentions(store, options.sweeps)
+    found = survey(store, files, kept, utc_now())
+    stale, trouble = stale_versions(kept)
+    going: list[Removable] = [*found.removals, *stale]
+    if going:
+        console.print(garbage_table(going))
+    _say(console, *(f"stays whole: {one.sweep.why_no_front}" for one in kept if one.is_whole))
+    _say(console, *unknown_lines(found.unknown))
+    if not options.delete:
+        _say(console, "nothing was removed; --delete does it" if going else "nothing is to be removed")
+    else:
+        try:
+            remove(found, store, files, utc_now)
+        except OSError as error:
+            raise ConfigError(f"storage={config.storage!r}: {error}; the same command goes on from here") from error
+        deleted, refused = delete_versions(stale)
+        trouble = trouble or refused
+        counted = sum(one.count for one in found.removals)
+        freed = f"removed {counted} files, {mebibytes(sum(one.bytes for one in found.removals))} MiB"
+        _say(console, freed + (f", and {deleted} artifact versions in W&B" if deleted else ""))
+        compacted = sum(store.compact(table, one) for table in TABLES for one in options.sweeps or [None])
+        _say(console, f"the tables: {compacted} small files put together; every row is there")
+    if trouble:
+        print(f"moda gc: {trouble}", file=sys.stderr)
+    return 1 if trouble else 0
 
 
 def _say(console: Console, *lines: str) -> None:

@@ -91,7 +91,7 @@ def test_publishing_leaves_a_row_and_pulling_none(storage, tmp_path):
     sweep = read_sweep(DeltaStore(str(storage)), "tiny")
     point = off_front(sweep)
     for to in ("first", "again"):
-        pulled = pull(sweep, point, str(storage), str(tmp_path / to))
+        pulled = pull_point(sweep, point, str(storage), str(tmp_path / to))
     name = set_name(sweep, point)
     (row,) = events(storage, name)
     files = {one.name: one.read_bytes() for one in (storage / "modules" / name).iterdir()}
@@ -116,10 +116,10 @@ def test_a_row_that_was_not_written_is_written_when_the_set_is_pulled_next(stora
     with monkeypatch.context() as broken:
         broken.setattr(DeltaStore, "append", failing)
         with pytest.raises(NoSpaceError):
-            pull(sweep, point, str(storage), str(tmp_path / "first"))
+            pull_point(sweep, point, str(storage), str(tmp_path / "first"))
         assert (storage / "modules" / name / MANIFEST).exists()
-        pull(sweep, point, str(storage), str(tmp_path / "second"))  # as from a storage that one may only read
+        pull_point(sweep, point, str(storage), str(tmp_path / "second"))  # as from a storage that one may only read
     assert f"the table modules does not tell of {name}, and cannot be written: disk full" in caplog.text
     assert events(storage, name) == []
-    pull(sweep, point, str(storage), str(tmp_path / "third"))
+    pull_point(sweep, point, str(storage), str(tmp_path / "third"))
     assert [row["event"] for row in events(storage, name)] == ["published"]

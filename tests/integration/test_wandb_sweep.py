@@ -14,6 +14,7 @@ import pytest
 
 from moda_core import load_modules
 from moda_core.manifest import MANIFEST, WEIGHTS
+from orchestrator.artifacts import point_alias
 from orchestrator.model_card import CARD
 from orchestrator.records import read_sweep
 from orchestrator.registry import set_name
@@ -47,6 +48,22 @@ from orchestrator.artifacts import ModuleArtifact
 files = {file.name: file.read_bytes() for file in Path(sys.argv[1]).iterdir()}
 with wandb.init(project="moda", id="remote", mode="offline", dir=sys.argv[2]) as run:
     ModuleArtifact("remote", "pareto-0-0.1", ("best",), files, None).log(run)
+"""
+LOG = """
+import sys, wandb
+from pathlib import Path
+from orchestrator.artifacts import ModuleArtifact, point_alias
+from orchestrator.records import read_sweep
+from orchestrator.registry import published
+from orchestrator.store import DeltaStore
+root, roles, names = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+sweep = read_sweep(DeltaStore(root), "tiny")
+with wandb.init(project="moda", id="tiny", resume="allow", settings=wandb.Settings(silent=True)) as run:
+    for name in names:
+        point = sweep.find(name)
+        folder = Path(root) / "modules" / published(sweep, point, root)
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        ModuleArtifact("tiny", point_alias(point), [one for one in roles if one], files, folder).log(run)
 """
 USE = """
 import sys, wandb
@@ -299,3 +316,49 @@ def test_what_cannot_be_pulled_is_one_line(server, storage, tmp_path):
         assert reason in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
         assert not (tmp_path / "x").exists()
+
+
+def test_versions_of_points_that_left_the_front_are_deleted(server, storage, sweep, tmp_path):
+    """As when a sweep went on and its points were better: real versions of points that are not on the front."""
+    front = {point.label for point in sweep.front}
+    off, production, *_ = (point for point in sweep.points if point.label not in front)
+    (tmp_path / "own").mkdir()
+    copy = shutil.copytree(storage, tmp_path / "own" / "storage", ignore=shutil.ignore_patterns("wandb"))
+    before = {one.id for one in server.artifacts.committed("modules") if one.collection == "tiny"}
+    python(LOG, copy, "", off.label, **server.environment, WANDB_DIR=str(tmp_path))
+    python(LOG, copy, "production", production.label, **server.environment, WANDB_DIR=str(tmp_path))
+    stale = server.artifacts.named(None, "moda", f"tiny:{point_alias(off)}")
+    kept = server.artifacts.named(None, "moda", f"tiny:{point_alias(production)}")
+    assert {stale.id, kept.id} & before == set()
+
+    def gc(*options, **environment):
+        done = run_moda("gc", "tiny", *options, storage=copy, **{**server.environment, **environment})
+        found = {one.id for one in server.artifacts.committed("modules") if one.collection == "tiny"}
+        return done, found
+
+    done, found = gc(WANDB_MODE="offline")
+    assert "W&B" not in done.stdout
+    done, found = gc()
+    assert done.returncode == 0, done.stderr
+    assert [line.split("│")[3].strip() for line in done.stdout.splitlines() if "│ W&B artifact" in line] == ["1"]
+    assert found == {*before, stale.id, kept.id}
+    done, found = gc("--delete")
+    assert done.returncode == 0, done.stderr
+    assert "and 1 artifact versions in W&B" in done.stdout
+    assert found == {*before, kept.id}
+    assert server.artifacts.named(None, "moda", "tiny:best").id in found
+    assert not (copy / "modules" / set_name(sweep, off)).exists()
+
+
+def test_a_w_and_b_that_does_not_answer_is_said_and_the_rest_is_done(storage, sweep, tmp_path):
+    copy = shutil.copytree(storage, tmp_path / "storage", ignore=shutil.ignore_patterns("wandb"))
+    (copy / "trials" / "tiny-0000" / "checkpoint.pt").write_bytes(b"left")
+    with WandbServer() as server:
+        environment = server.environment
+        done = run_moda("gc", storage=copy, **environment)  # it answers, and has no such collection
+        assert (done.returncode, done.stderr) == (0, "")
+    done = run_moda("gc", "--delete", storage=copy, **environment)
+    assert done.returncode == 1
+    assert not (copy / "trials" / "tiny-0000" / "checkpoint.pt").exists()
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("moda gc: W&B could not be asked (")

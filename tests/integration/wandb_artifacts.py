@@ -71,6 +71,9 @@ class Artifacts:
             "GetArtifactMembershipFileUrls": self._file_urls,
             "ArtifactUsedBy": self._used_by,
             "ArtifactCreatedBy": self._created_by,
+            "ProjectArtifactCollection": self._collection,
+            "ProjectArtifacts": self._project_artifacts,
+            "DeleteArtifact": self._delete,
         }
 
     def committed(self, kind: str) -> list[Artifact]:
@@ -168,6 +171,42 @@ class Artifacts:
     def _by_name(self, asked: dict[str, Any]) -> dict[str, Any]:
         one = self.named(asked["entity"], asked["project"], asked["name"])
         return {"project": {"artifactCollectionMembership": self._membership(one) if one else None}}
+
+    def _collection(self, asked: dict[str, Any]) -> dict[str, Any]:
+        found = self._versions(asked["entity"], asked["project"], asked["name"])
+        if not found:
+            return {"project": {"artifactType": None}}
+        collection = {
+            "__typename": "ArtifactSequence",
+            "id": f"sequence-{asked['name']}",
+            "name": asked["name"],
+            "description": None,
+            "createdAt": TIME,
+            "updatedAt": TIME,
+            "project": self._project(found[0]),
+            "type": {"name": found[0].type},
+            "tags": {"edges": []},
+        }
+        return {"project": {"artifactType": {"artifactCollection": collection}}}
+
+    def _project_artifacts(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A page of a collection's versions, the newest first."""
+        assert json.loads(asked["filters"]) == {"state": "COMMITTED"}
+        versions = self._versions(asked["entity"], asked["project"], asked["collection"])
+        committed = [one for one in reversed(versions) if one.state == "COMMITTED"]
+        start = int(asked.get("cursor") or 0)
+        end = start + asked["perPage"]
+        edges = [{"version": f"v{one.version}", "node": self._whole(one)} for one in committed[start:end]]
+        page = {"__typename": "PageInfo", "endCursor": str(end), "hasNextPage": end < len(committed)}
+        artifacts = {"totalCount": len(committed), "pageInfo": page, "edges": edges}
+        collection = {"__typename": "ArtifactSequence", "artifacts": artifacts}
+        return {"project": {"artifactType": {"artifactCollection": collection}}}
+
+    def _delete(self, asked: dict[str, Any]) -> dict[str, Any]:
+        one = self.find(asked["input"]["artifactID"])
+        assert asked["input"]["deleteAliases"] or not one.aliases
+        one.state, one.aliases = "DELETED", []
+        return {"result": {"artifact": {"id": one.id}}}
 
     def _current_manifest(self, asked: dict[str, Any]) -> dict[str, Any]:
         one = self.find(asked.get("id") or asked["artifact_id"])

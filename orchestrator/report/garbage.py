@@ -1,0 +1,58 @@
+"""What garbage collection found and freed, in the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.storage import StoredFile
+
+SHOWN_UNKNOWN = 10
+
+
+class Removable(Protocol):
+    """Something that can go: what it is, whose, of how many files and bytes."""
+
+    @property
+    def what(self) -> str: ...
+    @property
+    def sweep_id(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+def garbage_table(found: Sequence[Removable]) -> Table:
+    """A row for each kind of garbage in each sweep, and the total."""
+    table = Table()
+    for name in ("what", "sweep"):
+        table.add_column(name, overflow="fold")
+    for name in ("how many", "files", "MiB"):
+        table.add_column(name, justify="right")
+    kinds = list(dict.fromkeys((one.what, one.sweep_id) for one in found))
+    for what, sweep_id in kinds:
+        mine = [one for one in found if (one.what, one.sweep_id) == (what, sweep_id)]
+        table.add_row(what, escape(sweep_id), *_amounts(mine), end_section=(what, sweep_id) == kinds[-1])
+    table.add_row("total", "", *_amounts(found))
+    return table
+
+
+def unknown_lines(unknown: Mapping[str, Sequence[StoredFile]]) -> list[str]:
+    """What is of no known sweep, a line a folder."""
+    lines = []
+    for folder, files in unknown.items():
+        size = mebibytes(sum(one.bytes for one in files))
+        lines.append(f"of no known sweep, left alone: {folder} ({len(files)} files, {size} MiB)")
+    more = len(lines) - SHOWN_UNKNOWN
+    return lines[:SHOWN_UNKNOWN] + ([f"and {more} more of no known sweep"] if more > 0 else [])
+
+
+def mebibytes(count: int) -> str:
+    """Bytes in MiB, to three digits behind the point."""
+    return f"{count / 2**20:.3f}"
+
+
+def _amounts(found: Sequence[Removable]) -> tuple[str, str, str]:
+    return str(len(found)), str(sum(one.count for one in found)), mebibytes(sum(one.bytes for one in found))

@@ -1,0 +1,103 @@
+"""Artifacts in W&B of points that were on a sweep's front and are not any more."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import wandb
+import wandb.errors
+
+from orchestrator.artifacts import API_SECONDS, TYPE
+from orchestrator.retention import Retention
+from orchestrator.tracking import has_key, quieten
+
+OF_POINT = re.compile(r"pareto-.+")
+OF_WANDB = re.compile(r"latest|v\d+")  # aliases that it gives by itself
+
+
+@dataclass(frozen=True)
+class StaleVersion:
+    """A version of a sweep's collection that nothing asks for any more.
+
+    Attributes:
+        sweep_id: the sweep.
+        artifact: W&B's own.
+    """
+
+    sweep_id: str
+    artifact: Any
+    what = "W&B artifact versions of such points"
+
+    @property
+    def count(self) -> int:
+        """Of its files."""
+        return int(self.artifact.file_count)
+
+    @property
+    def bytes(self) -> int:
+        """Of its files."""
+        return int(self.artifact.size)
+
+
+def is_stale(aliases: Iterable[str], kept: set[str]) -> bool:
+    """Whether a version with these aliases is of a point that does not stay.
+
+    One that is ``best`` or ``knee`` is not, nor one to which people gave an alias of their own.
+    """
+    own = {one for one in aliases if not OF_WANDB.fullmatch(one)}
+    return bool(own) and all(OF_POINT.fullmatch(one) for one in own) and not own & kept
+
+
+def stale_versions(retentions: Iterable[Retention]) -> tuple[list[StaleVersion], str | None]:
+    """The versions of sweeps' collections that are of points that do not stay; none where no key is there.
+
+    Returns:
+        The versions, and what is to be said of a W&B that does not answer.
+    """
+    asked = [one for one in retentions if one.sweep.config.tracking.name == "wandb"]
+    found: list[StaleVersion] = []
+    if not asked or not has_key() or os.environ.get("WANDB_MODE", "online") != "online":
+        return found, None
+    quieten()
+    try:
+        api = wandb.Api(timeout=API_SECONDS)
+        for one in asked:
+            versions = [version for version in _versions(api, one) if is_stale(version.aliases, one.aliases)]
+            found += [StaleVersion(one.sweep.sweep_id, version) for version in versions]
+    except Exception as error:  # a service of somebody else's, which raises what it likes
+        return found, _said(error, "asked")
+    return found, None
+
+
+def delete_versions(versions: Iterable[StaleVersion]) -> tuple[int, str | None]:
+    """Delete versions, with their aliases.
+
+    Returns:
+        How many, and what is to be said of a W&B that does not do it.
+    """
+    deleted = 0
+    for one in versions:
+        try:
+            one.artifact.delete(delete_aliases=True)
+        except Exception as error:  # as above
+            return deleted, _said(error, f"told to delete {one.artifact.name}")
+        deleted += 1
+    return deleted, None
+
+
+def _versions(api: "wandb.Api", of: Retention) -> list[Any]:
+    tracking = of.sweep.config.tracking
+    name = "/".join(filter(None, (tracking.entity, tracking.project, of.sweep.sweep_id)))
+    try:
+        return list(api.artifact_collection(TYPE, name).artifacts())
+    except wandb.errors.CommError as error:
+        if isinstance(error.exc, ValueError):  # it answered, and there is no such collection
+            return []
+        raise
+
+
+def _said(error: Exception, what: str) -> str:
+    text = " ".join(str(error).split())
+    return f"W&B could not be {what} ({type(error).__name__}: {text:.300}); the same command tries again"
