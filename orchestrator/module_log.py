@@ -53,9 +53,8 @@ def _facts(manifest: bytes) -> Row:
     except ValueError:
         return facts
     facts["bytes"] = len(manifest) + sum(one["bytes"] for one in found["files"].values())
-    about = found.get("about")
     facts["parameters"] = _count(found.get("parameters"))
-    facts["full_parameters"] = _count(about.get("full_parameters") if isinstance(about, dict) else None)
+    facts["full_parameters"] = _count(found.get("about", {}).get("full_parameters"))
     return facts
 
 

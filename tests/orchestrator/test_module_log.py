@@ -19,9 +19,10 @@ def manifest(**more):
         "schema_version": SCHEMA_VERSION,
         "class_names": ["0", "1"],
         "preprocessing": {"shape": [1, 8, 8], "mean": [0.5], "std": [0.5]},
-        "files": {WEIGHTS: {"bytes": 100, "sha256": "x"}, "model_card.md": {"bytes": 20, "sha256": "y"}},
+        "files": {WEIGHTS: {"bytes": 100, "sha256": "a" * 64}, "model_card.md": {"bytes": 20, "sha256": "b" * 64}},
         "about": {"full_parameters": 70},
         "parameters": 50,
+        "cut_masked_difference": 0.0,
     }
     return json.dumps({**whole, **more}).encode()
 
@@ -54,7 +55,7 @@ def test_a_row_says_what_the_manifest_says():
         (b"no JSON", set()),
         (manifest(schema_version=1), set()),
         (manifest(parameters=-1), {"bytes", "full_parameters"}),
-        (manifest(parameters="many", about=[]), {"bytes"}),
+        (manifest(parameters="many", about={}), {"bytes"}),
     ],
 )
 def test_what_a_manifest_does_not_say_is_null(tmp_path, text, known):
