@@ -182,8 +182,9 @@ def place(folder: Path, source: Source, where: str, classes: Sequence[str] | Non
             downloaded += came
             write_whole(chosen / name, data)
         write_whole(chosen / MANIFEST, text)
-        open_modules(chosen)  # refuses a graph or tensors that loading would refuse
-        if classes is not None:
+        if classes is None:
+            open_modules(chosen)  # refuses a graph or tensors that loading would refuse
+        else:
             whole, chosen = chosen, Path(scratch) / "slice"
             documents = {name: (whole / name).read_bytes() for name in manifest["files"] if name != WEIGHTS}
             if CARD in documents:
