@@ -13,9 +13,9 @@ from rich.console import Console
 
 from orchestrator.config import Config, override_config
 from orchestrator.confirmation import Confirmation, without_seed
+from orchestrator.data import data_here
 from orchestrator.identity import identity, identity_hash
 from orchestrator.progress import Progress
-from orchestrator.registry import data_here
 from orchestrator.results import Point, Sweep
 from orchestrator.sections import ConfigError
 from orchestrator.sweep import run_sweep

@@ -4,6 +4,7 @@ Validation is held out of the training images, stratified by class: coefficients
 test is only reported.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,6 +109,14 @@ class Data:
         return replace(
             self, train=self.train.to(device), validation=self.validation.to(device), test=self.test.to(device)
         )
+
+
+def data_here(config: DataConfig, data_root: str | None) -> DataConfig:
+    """The recorded data set where it lies on this machine: as told, as recorded, or where MODA_DATA_DIR says."""
+    recorded = config.root
+    if data_root is None and recorded is not None and not Path(recorded).expanduser().is_dir():
+        data_root = os.environ.get("MODA_DATA_DIR")
+    return config if data_root is None else replace(config, root=data_root)
 
 
 def load_data(config: DataConfig) -> Data:

@@ -8,7 +8,6 @@ the row that tells of it.
 import dataclasses
 import json
 import logging
-import os
 import tempfile
 from pathlib import Path
 
@@ -18,13 +17,12 @@ from deltalake.exceptions import DeltaError
 from moda_core import save_modules
 from moda_core.manifest import MANIFEST
 from orchestrator.config import to_plain
-from orchestrator.data import load_data
+from orchestrator.data import data_here, load_data
 from orchestrator.decompose import choice_masks
 from orchestrator.model_card import CARD, model_card
 from orchestrator.module_log import is_recorded, published_row
 from orchestrator.records import package_versions, utc_now
 from orchestrator.results import Point, Sweep
-from orchestrator.sections import DataConfig
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
 from orchestrator.trial import Trial, load_trained
@@ -106,14 +104,6 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         for file in sorted(Path(scratch).iterdir(), key=lambda one: one.name == MANIFEST):
             files.write(f"modules/{name}/{file.name}", file.read_bytes())
     record_published(sweep, point, files)
-
-
-def data_here(config: DataConfig, data_root: str | None) -> DataConfig:
-    """The recorded data set where it lies on this machine: as told, as recorded, or where MODA_DATA_DIR says."""
-    recorded = config.root
-    if data_root is None and recorded is not None and not Path(recorded).expanduser().is_dir():
-        data_root = os.environ.get("MODA_DATA_DIR")
-    return config if data_root is None else dataclasses.replace(config, root=data_root)
 
 
 def set_name(sweep: Sweep, point: Point) -> str:

@@ -11,8 +11,7 @@ from torch import Tensor
 from moda_core import RawImages, ReplacementAccuracy, load_modules, replace_class, replacement_accuracy
 from moda_core.module_file import read_manifest
 from orchestrator.config import Config, parse_config, to_plain
-from orchestrator.data import EVALUATION_BATCH, Data, ImageSet, load_data
-from orchestrator.registry import data_here
+from orchestrator.data import EVALUATION_BATCH, Data, ImageSet, data_here, load_data
 from orchestrator.sections import ConfigError, DataConfig
 from orchestrator.training import choose_device
 

@@ -15,9 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.choice import Choice
-from orchestrator.data import load_data
+from orchestrator.data import data_here, load_data
 from orchestrator.records import package_versions, read_sweep
-from orchestrator.registry import data_here
 from orchestrator.sections import ConfigError, TrackingConfig
 from orchestrator.single import run_alone
 from orchestrator.storage import Files
