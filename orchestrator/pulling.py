@@ -103,8 +103,10 @@ def pull(
         sweep = read_sweep(DeltaStore(root), found.sweep_id)
         return pull_point(sweep, sweep.find(found.point), root, to, classes=classes, data_root=data_root)
     if isinstance(found, Folder):
-        folder = free_folder(to)
-        return place(folder, FolderSource(Files(found.root)), reference, classes)
+        folder, files = free_folder(to), Files(found.root)
+        if files.local is not None and not files.local.is_dir():
+            raise ConfigError(f"{reference} is no folder here; a sweep's point is sweep:<id>/<point>")
+        return place(folder, FolderSource(files), reference, classes)
     from orchestrator.artifacts import ArtifactSource  # takes a second
 
     folder = free_folder(to)
