@@ -57,7 +57,7 @@ def sets(tmp_path_factory):
         made[name] = str(root / name)
     (root / "torn" / "weights.safetensors").write_bytes(b"")
     manifest = json.loads((root / "strange" / MANIFEST).read_text())
-    (root / "strange" / MANIFEST).write_text(json.dumps(manifest | {"about": ["no", "mapping"]}))
+    (root / "strange" / MANIFEST).write_text(json.dumps(manifest | {"about": {"config": ["no", "mapping"]}}))
     return made
 
 
