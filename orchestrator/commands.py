@@ -14,7 +14,7 @@ from rich.console import Console
 
 from orchestrator.config import Config, override_config
 from orchestrator.records import read_sweep
-from orchestrator.results import Sweep
+from orchestrator.results import ROLES, Sweep
 from orchestrator.schema import TABLES
 from orchestrator.sections import ConfigError
 from orchestrator.storage import Files, resolve_root
@@ -34,9 +34,8 @@ def train(config: Config, options: argparse.Namespace, console: Console) -> None
     from orchestrator.single import train_one
 
     sweep = train_one(config, console)
-    marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"}
-    console.print(surface_table(sweep.points, marked=marks, title="validation"))
-    for name in ("best", "knee"):
+    console.print(surface_table(sweep, title="validation"))
+    for name in ROLES:
         point = sweep.find(name)
         assert point.test is not None
         _say(

@@ -15,6 +15,7 @@ from orchestrator.search import Coefficients, Constraint
 from orchestrator.sections import ConfigError
 
 OVER = ("finished", "diverged", "stopped")  # running such a trial again would tell nothing new
+ROLES = ("best", "knee")
 POINT_NAME = "trial/tau/threshold or trial/level"  # how Point.label reads
 
 
@@ -177,6 +178,18 @@ class Sweep:
         reference = [self.config.search.reference[name] for name in self.config.search.objectives]
         return pareto.hypervolume(self.values(self.feasible), self.directions, reference)
 
+    @cached_property
+    def roles(self) -> dict[str, list[str]]:
+        """Which points of the front are best and knee, by their labels; it may be one point."""
+        found: dict[str, list[str]] = {}
+        for role in ROLES if self.front else ():
+            found.setdefault(self.find(role).label, []).append(role)
+        return found
+
+    def mark(self, point: Point) -> str:
+        """How a point is marked in lists: ``best``, ``knee``, ``best, knee`` or not at all."""
+        return ", ".join(self.roles.get(point.label, ()))
+
     def find(self, name: str) -> Point:
         """The point called ``best``, ``knee`` or ``<trial>/<tau>/<threshold>``, or ``<trial>/<level>``.
 
@@ -184,7 +197,7 @@ class Sweep:
             ConfigError: no such point.
         """
         front = self.front
-        if not self.candidates or (not front and name in ("best", "knee")):
+        if not self.candidates or (not front and name in ROLES):
             raise ConfigError(self.why_no_front)
         if name == "best":
             first = next(iter(self.config.search.objectives))

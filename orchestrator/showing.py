@@ -18,7 +18,6 @@ from orchestrator.storage import Files
 from orchestrator.tracking import FINISH_SECONDS, Link, make_tracker
 
 LOG = logging.getLogger("moda")
-ROLES = ("best", "knee")
 UPLOAD_RATE = 1e6  # bytes a second: how slowly module sets may be uploaded before the sweep ends without them
 
 
@@ -84,12 +83,9 @@ def runs_figure(sweep: Sweep, link: Link) -> Any:
 
 def module_artifacts(sweep: Sweep, root: str) -> list[ModuleArtifact]:
     """The sets of best and knee, published; one that cannot be is said and left out."""
-    chosen: dict[str, tuple[Point, list[str]]] = {}
-    for role in ROLES if sweep.front else ():
-        point = sweep.find(role)
-        chosen.setdefault(point.label, (point, []))[1].append(role)
     found = []
-    for point, roles in chosen.values():
+    for label, roles in sweep.roles.items():
+        point = sweep.find(label)
         try:
             found.append(_module_artifact(sweep, point, roles, root))
         except (ValueError, OSError) as error:

@@ -47,15 +47,11 @@ def front_figure(sweep: Sweep) -> Any:
     if tested:
         marker = {"color": TEST, "size": 8, "symbol": "circle-open"}
         add(tested, "the same points on test", on_test=True, mode="markers", marker=marker)
-    names: dict[str, list[str]] = {}
-    for name in ("best", "knee") if front else ():
-        names.setdefault(sweep.find(name).label, []).append(name)
     for point in front:
-        if point.label in names:
+        if text := sweep.mark(point):
             x = point.metrics[horizontal]
             if horizontal == "module_size":  # plotly places annotations on a logarithmic axis by the logarithm
                 x = math.log10(x)
-            text = ", ".join(names[point.label])
             figure.add_annotation(x=x, y=point.metrics[vertical], text=text, showarrow=True, arrowhead=2, ay=-30)
     style_axes(figure, horizontal, vertical)
     return figure

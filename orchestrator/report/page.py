@@ -93,13 +93,12 @@ def _explanation(sweep: Sweep) -> str:
 
 
 def _front_html(sweep: Sweep, front: Sequence[Point]) -> str:
-    marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"}
     names = shown_metrics(sweep, always=SHOWN)
     titles = [METRIC_TITLES[name] for name in names]
     head = ["point", "", "coefficients", *titles, "test reuse", "test accuracy"]
     rows = []
     for point in front:
-        mark = marks.get(point.label, "")
+        mark = sweep.mark(point)
         cells = [point.label, mark, coefficients_text(point.trial.coefficients)]
         cells += [number_text(point, name) for name in names]
         cells += [number_text(point, name, on_test=True) for name in ("reuse_accuracy", "accuracy")]

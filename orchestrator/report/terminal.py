@@ -82,7 +82,6 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     ``rows`` shows an evenly spaced part of a longer front.
     """
     front = sweep.front
-    marks = {sweep.find("knee").label: "knee", sweep.find("best").label: "best"} if front else {}
     names = sweep.coefficient_names
     metrics = shown_metrics(sweep, always=ON_FRONT)
     tested = any(point.test for point in front)
@@ -94,22 +93,22 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     for name in ("reuse_accuracy", "accuracy") if tested else ():
         table.add_column(f"test {TITLES[name]}", justify="right", no_wrap=True)
     for point in _some(front, rows):
-        cells = [marks.get(point.label, ""), point.label]
+        cells = [sweep.mark(point), point.label]
         cells += [value_text(point.trial.coefficients.get(name)) for name in names]
         cells += [_cell(point, name) for name in metrics]
         if tested:
             cells += [_cell(point, name, on_test=True) for name in ("reuse_accuracy", "accuracy")]
-        table.add_row(*cells, style="bold" if point.label in marks else None)
+        table.add_row(*cells, style="bold" if sweep.mark(point) else None)
     return table
 
 
-def surface_table(points: Sequence[Point], *, marked: Mapping[str, str], title: str) -> Table:
-    """Every choice of one trial, in per cent."""
+def surface_table(sweep: Sweep, *, title: str) -> Table:
+    """Every choice of a sweep of one trial, in per cent."""
     table = _table(title, ["", "chosen", *(TITLES[name] for name in SHOWN), "floored"])
-    for point in points:
-        cells = [marked.get(point.label, ""), str(point.choice)]
+    for point in sweep.points:
+        cells = [sweep.mark(point), str(point.choice)]
         cells += [_cell(point, name) for name in SHOWN]
-        table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if point.label in marked else None)
+        table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if sweep.mark(point) else None)
     return table
 
 

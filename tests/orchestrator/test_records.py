@@ -131,6 +131,7 @@ def test_front_and_volume_are_of_feasible_points(sweep):
     assert [one.label for one in bound.front] == ["0/0.9/0"]
     assert bound.hypervolume == pytest.approx((0.98 - 0.5) * (1 - 0.2))
     assert bound.find("best") == bound.find("knee") == bound.front[0]
+    assert bound.mark(bound.front[0]) == "best, knee"
     assert bound.find("0/0.5/0").metrics["reuse_accuracy"] == 0.99  # any point can be had by its name
     told = "2 of 5 points break module_size >= 0.15, 1 of 5 points break reuse_accuracy <= 0.985"
     assert bound.broken == told
