@@ -97,7 +97,8 @@ def slice_modules(
         names = [name for name in whole.manifest["files"] if name != WEIGHTS]
         documents = {name: read_file(source, name, whole.manifest) for name in names}
     packed = _pack(part.graph, part.state, part.masks, part.manifest, documents)
-    images = torch.randn(8, *part.manifest["preprocessing"]["shape"], generator=torch.Generator().manual_seed(0))
+    source_node = part.graph.nodes[0]  # its size is capped; what the manifest says of images is not
+    images = torch.randn(2, source_node.channels, *source_node.size, generator=torch.Generator().manual_seed(0))
     dtype = next(iter(part.state.values())).dtype
     written = packed.read().compose()
     difference = largest_difference(whole.compose(classes), written, images.to(dtype))

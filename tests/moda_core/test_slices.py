@@ -1,6 +1,7 @@
 """Some classes of a module set as a set of their own."""
 
 import itertools
+import json
 import os
 
 import pytest
@@ -51,6 +52,15 @@ def test_wrong_classes_leave_nothing(saved, tmp_path, classes, message):
     with pytest.raises(ValueError, match=message):
         slice_modules(saved[0], tmp_path / "slice", classes)
     assert not (tmp_path / "slice").exists()
+
+
+def test_a_manifest_that_lies_about_images_cannot_ask_for_much_memory(saved, tmp_path):
+    folder, *_, images, _ = saved
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["preprocessing"]["shape"][1:] = [65_536, 65_536]  # 17 GB an image
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    slice_modules(folder, tmp_path / "slice", ["ant"])
+    torch.testing.assert_close(load_modules(tmp_path / "slice")(images), load_modules(folder, ["ant"])(images))
 
 
 def test_a_taken_folder_is_refused(saved):
