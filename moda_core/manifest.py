@@ -73,6 +73,22 @@ def check_preprocessing(recipe: Any) -> None:
         )
 
 
+def check_manifest_size(where: object, size: int | None) -> None:
+    """Refuse a place without a manifest (its size is None), and one too large to be read."""
+    if size is None:
+        raise ValueError(f"{where} holds no module set: there is no {MANIFEST} in it")
+    if size > LARGEST_MANIFEST:
+        raise ValueError(f"{where}: {MANIFEST} has {size} bytes; a manifest has at most {LARGEST_MANIFEST}")
+
+
+def check_size(where: object, name: str, size: int | None, manifest: Mapping[str, Any]) -> None:
+    """Refuse, before it is read, a file that is not there (its size is None) or has not the manifest's size."""
+    if size is None:
+        raise ValueError(f"{where} lacks the file {name}")
+    if size != manifest["files"][name]["bytes"]:
+        raise ValueError(f"{where}: {name} has {size} bytes, the manifest says {manifest['files'][name]['bytes']}")
+
+
 def check_file(name: str, data: bytes, manifest: Mapping[str, Any]) -> None:
     """Refuse bytes that are not the file ``name`` of the manifest."""
     entry = manifest["files"][name]

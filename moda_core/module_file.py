@@ -20,7 +20,15 @@ from torch import Tensor, fx, nn
 from moda_core.extract import cut_graph
 from moda_core.graph import ChannelGraph
 from moda_core.held import Held, held_channels
-from moda_core.manifest import LARGEST_MANIFEST, MANIFEST, WEIGHTS, check_file, graph_from_json, parse_manifest
+from moda_core.manifest import (
+    MANIFEST,
+    WEIGHTS,
+    check_file,
+    check_manifest_size,
+    check_size,
+    graph_from_json,
+    parse_manifest,
+)
 from moda_core.masks import merge_masks
 from moda_core.operations import Node
 from moda_core.slices import slice_state, stored_shape
@@ -93,22 +101,14 @@ def open_modules(path: str | os.PathLike[str]) -> "ModuleSet":
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of the module set in the folder ``path``, checked for form."""
     file = Path(path) / MANIFEST
-    if not file.is_file():
-        raise ValueError(f"{path} holds no module set: there is no {MANIFEST} in it")
-    if file.stat().st_size > LARGEST_MANIFEST:
-        raise ValueError(f"{file} has {file.stat().st_size} bytes; a manifest has at most {LARGEST_MANIFEST}")
+    check_manifest_size(path, file.stat().st_size if file.is_file() else None)
     return parse_manifest(file.read_bytes())
 
 
 def read_file(path: str | os.PathLike[str], name: str, manifest: Mapping[str, Any]) -> bytes:
     """A file of the module set in the folder ``path``, checked against its manifest."""
     file = Path(path) / name
-    if not file.is_file() or file.is_symlink():
-        raise ValueError(f"{path} lacks the file {name}")
-    if file.stat().st_size != manifest["files"][name]["bytes"]:
-        raise ValueError(
-            f"{file} has {file.stat().st_size} bytes, the manifest says {manifest['files'][name]['bytes']}"
-        )
+    check_size(path, name, file.stat().st_size if file.is_file() and not file.is_symlink() else None, manifest)
     data = file.read_bytes()
     check_file(name, data, manifest)
     return data

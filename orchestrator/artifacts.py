@@ -164,5 +164,10 @@ def _ask(reference: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except Exception as error:  # a service of somebody else's, which raises what it likes
-        text = " ".join(str(error).split())
-        raise ConfigError(f"{reference}: W&B did not give it ({type(error).__name__}: {text:.300})") from error
+        raise ConfigError(f"{reference}: W&B did not give it ({one_line(error)})") from error
+
+
+def one_line(error: Exception) -> str:
+    """What somebody else's error says, on one line of bounded length."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text:.300}"

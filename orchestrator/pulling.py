@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moda_core import open_modules, slice_modules
-from moda_core.manifest import LARGEST_MANIFEST, MANIFEST, WEIGHTS, check_file, parse_manifest
+from moda_core.manifest import MANIFEST, WEIGHTS, check_file, check_manifest_size, check_size, parse_manifest
 from moda_core.saving import write_whole
 from orchestrator.cache import Cache, make_cache
 from orchestrator.config import compose_config, parse_config
@@ -200,26 +200,17 @@ def place(folder: Path, source: Source, where: str, classes: Sequence[str] | Non
 
 
 def _read_manifest(source: Source, where: str) -> bytes:
-    size = source.size(MANIFEST)
-    if size is None:
-        raise ValueError(f"{where} holds no module set: there is no {MANIFEST} in it")
-    if size > LARGEST_MANIFEST:
-        raise ValueError(f"{where}: {MANIFEST} has {size} bytes; a manifest has at most {LARGEST_MANIFEST}")
+    check_manifest_size(where, source.size(MANIFEST))
     return source.read(MANIFEST)
 
 
 def _file(source: Source, name: str, manifest: dict[str, Any], cache: Cache, where: str) -> tuple[bytes, int]:
     """The checked bytes of a file, and how many of them were downloaded."""
-    expected = manifest["files"][name]
-    kept = cache.get(expected["sha256"]) if source.is_far else None
+    kept = cache.get(manifest["files"][name]["sha256"]) if source.is_far else None
     if kept is not None:
         check_file(name, kept, manifest)
         return kept, 0
-    size = source.size(name)
-    if size is None:
-        raise ValueError(f"{where} lacks the file {name}")
-    if size != expected["bytes"]:
-        raise ValueError(f"{where}: {name} has {size} bytes, the manifest says {expected['bytes']}")
+    check_size(where, name, source.size(name), manifest)
     data = source.read(name)
     check_file(name, data, manifest)
     if not source.is_far:

@@ -1,7 +1,7 @@
 """What a sweep has found: trials, points, the front of those that count, and the points that have names."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -181,10 +181,7 @@ class Sweep:
     @cached_property
     def roles(self) -> dict[str, list[str]]:
         """Which points of the front are best and knee, by their labels; it may be one point."""
-        found: dict[str, list[str]] = {}
-        for role in ROLES if self.front else ():
-            found.setdefault(self.find(role).label, []).append(role)
-        return found
+        return by_label(self.find) if self.front else {}
 
     def mark(self, point: Point) -> str:
         """How a point is marked in lists: ``best``, ``knee``, ``best, knee`` or not at all."""
@@ -210,6 +207,14 @@ class Sweep:
             known = (front or self.points)[0].label
             raise ConfigError(f"{name}: no such point; use best, knee, or {POINT_NAME} such as {known}")
         return found[0]
+
+
+def by_label(find: Callable[[str], Point]) -> dict[str, list[str]]:
+    """The labels of the points that are best and knee, each with what it is."""
+    found: dict[str, list[str]] = {}
+    for role in ROLES:
+        found.setdefault(find(role).label, []).append(role)
+    return found
 
 
 def _metric(point: Point, name: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import wandb
 import wandb.errors
 
-from orchestrator.artifacts import API_SECONDS, TYPE
+from orchestrator.artifacts import API_SECONDS, TYPE, one_line
 from orchestrator.retention import Retention
 from orchestrator.tracking import has_key, quieten
 
@@ -99,5 +99,4 @@ def _versions(api: "wandb.Api", of: Retention) -> list[Any]:
 
 
 def _said(error: Exception, what: str) -> str:
-    text = " ".join(str(error).split())
-    return f"W&B could not be {what} ({type(error).__name__}: {text:.300}); the same command tries again"
+    return f"W&B could not be {what} ({one_line(error)}); the same command tries again"

@@ -27,7 +27,7 @@ from orchestrator.results import Point, Sweep
 from orchestrator.showing import show_sweep
 from orchestrator.storage import Files, usable_root
 from orchestrator.store import DeltaStore
-from orchestrator.trial import WEIGHTS, Trial, check_trainable, measure_on_test, run_trial
+from orchestrator.trial import WEIGHTS, Trial, check_trainable, measure_on_test, run_trial, trial_file
 
 
 def front_of(sweep: Sweep) -> list[Point]:
@@ -151,7 +151,7 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
 
 def _can_be_measured(point: Point, root: str) -> bool:
     files = Files(root)
-    return all(files.exists(f"trials/{one.trial.trial_id}/{WEIGHTS}") for one in point.singles if one.test is None)
+    return all(files.exists(trial_file(one.trial.trial_id, WEIGHTS)) for one in point.singles if one.test is None)
 
 
 def _measure_on_test(sweep: Sweep, points: Sequence[Point], root: str, data: "ray.ObjectRef[Data]") -> None:

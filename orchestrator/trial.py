@@ -69,7 +69,12 @@ class Trial:
 
     def file(self, name: str) -> str:
         """The name of one of its files in the storage."""
-        return f"trials/{self.trial_id}/{name}"
+        return trial_file(self.trial_id, name)
+
+
+def trial_file(trial_id: str, name: str) -> str:
+    """The name of one of a trial's files in the storage."""
+    return f"trials/{trial_id}/{name}"
 
 
 def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.Module:

@@ -10,7 +10,7 @@ from rich.table import Table
 from orchestrator.confirmation import Confirmation
 from orchestrator.report.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
 from orchestrator.report.terminal import METRIC_TITLES, coefficients_text, number_text
-from orchestrator.results import Point
+from orchestrator.results import Point, by_label
 
 HEAD = ("", "point", "coefficients", "", "the sweep said", "fresh seeds say", "difference", "on test")
 
@@ -140,4 +140,4 @@ def _marks(confirmation: Confirmation) -> dict[str, str]:
     """Which of the chosen points are best and knee now."""
     if not confirmation.told:
         return {}
-    return {confirmation.name(which).label: which for which in ("knee", "best")}
+    return {label: ", ".join(roles) for label, roles in by_label(confirmation.name).items()}
