@@ -15,8 +15,8 @@ from typing import Any
 import wandb
 
 from moda_core.manifest import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, parse_manifest
+from orchestrator.errors import ConfigError
 from orchestrator.results import Point
-from orchestrator.sections import ConfigError
 from orchestrator.tracking import has_key, quieten
 
 TYPE = "modules"

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 
 DEFAULT_GIB = "5"
 

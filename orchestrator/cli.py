@@ -9,9 +9,9 @@ from rich.console import Console
 
 from orchestrator import commands
 from orchestrator.config import Config, compose_config, parse_config, render_config
+from orchestrator.errors import ConfigError
 from orchestrator.references import FORMS
 from orchestrator.results import POINT_NAME
-from orchestrator.sections import ConfigError
 
 EPILOG = """\
 Overrides are Hydra's: group=choice (model, data, method, search, training, tracking, experiment) or key=value, e.g.

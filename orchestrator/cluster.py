@@ -10,8 +10,8 @@ from typing import Any
 import ray
 
 from orchestrator.config import Config
+from orchestrator.errors import ConfigError
 from orchestrator.records import canonical
-from orchestrator.sections import ConfigError
 
 
 def concurrent_trials(config: Config) -> int:

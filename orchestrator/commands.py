@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestrator.config import Config, override_config
+from orchestrator.errors import ConfigError
 from orchestrator.records import read_sweep
 from orchestrator.results import ROLES, Sweep
 from orchestrator.schema import TABLES
-from orchestrator.sections import ConfigError
 from orchestrator.storage import Files, resolve_root
 from orchestrator.store import DeltaStore
 

@@ -17,11 +17,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moda_core.methods import METHODS, Method
+from orchestrator.errors import ConfigError
 from orchestrator.models import check_model_name, model_options
 from orchestrator.parsing import as_plain, build, typed
 from orchestrator.search import Coefficients
 from orchestrator.sections import (
-    ConfigError,
     DataConfig,
     Dimension,
     EvaluationConfig,

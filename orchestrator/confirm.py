@@ -14,10 +14,10 @@ from rich.console import Console
 from orchestrator.config import Config, override_config
 from orchestrator.confirmation import Confirmation, without_seed
 from orchestrator.data import data_here
+from orchestrator.errors import ConfigError
 from orchestrator.identity import identity, identity_hash
 from orchestrator.progress import Progress
 from orchestrator.results import Point, Sweep
-from orchestrator.sections import ConfigError
 from orchestrator.sweep import run_sweep
 
 FRESH = 1000  # how far fresh seeds are from the sweep's own

@@ -17,7 +17,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from orchestrator.sections import ConfigError, DataConfig
+from orchestrator.errors import ConfigError
+from orchestrator.sections import DataConfig
 from orchestrator.tables import EncodedImages, read_table
 from orchestrator.vision import torchvision_datasets
 

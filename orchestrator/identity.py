@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config import Config, to_plain
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 
 # Of an identity, at these values: sweeps from before there were such keys record none.
 LEFT_OUT: dict[tuple[str, str], Any] = {("evaluation", "levels"): [], ("training", "optimizer"): "sgd"}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import pyarrow.fs as pafs
 
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 
 S3 = "s3://"
 

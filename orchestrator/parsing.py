@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 
 
 def build(kind: Any, value: Any, path: str) -> Any:

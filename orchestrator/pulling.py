@@ -12,12 +12,12 @@ from moda_core.manifest import MANIFEST, WEIGHTS, check_file, check_manifest_siz
 from moda_core.saving import write_whole
 from orchestrator.cache import Cache, make_cache
 from orchestrator.config import compose_config, parse_config
+from orchestrator.errors import ConfigError
 from orchestrator.model_card import CARD, sliced_card
 from orchestrator.records import read_sweep
 from orchestrator.references import Folder, SweepPoint, parse_reference
 from orchestrator.registry import published
 from orchestrator.results import Point, Sweep
-from orchestrator.sections import ConfigError
 from orchestrator.storage import Files, resolve_root
 from orchestrator.store import DeltaStore
 

@@ -12,10 +12,10 @@ import duckdb
 import pyarrow as pa
 
 from orchestrator.choice import Choice
+from orchestrator.errors import ConfigError
 from orchestrator.records import canonical, read_sweep, recorded_config
 from orchestrator.results import Point, Sweep
 from orchestrator.schema import METRICS, TABLES
-from orchestrator.sections import ConfigError
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
 

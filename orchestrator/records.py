@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from orchestrator.choice import Choice
 from orchestrator.config import Config, parse_config, to_plain
+from orchestrator.errors import ConfigError
 from orchestrator.identity import difference, identity, identity_hash
 from orchestrator.results import OVER, Point, Sweep, TrialState
 from orchestrator.search import History
-from orchestrator.sections import ConfigError
 from orchestrator.store import ResultStore
 
 # How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.

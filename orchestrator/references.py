@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 
 SWEEP = "sweep:"
 ARTIFACT = re.compile(r"[^/:\s]+/[^/:\s]+/[^/:\s]+:[^/:\s]+")

@@ -12,7 +12,8 @@ from moda_core import RawImages, ReplacementAccuracy, load_modules, replace_clas
 from moda_core.module_file import read_manifest
 from orchestrator.config import Config, parse_config, to_plain
 from orchestrator.data import EVALUATION_BATCH, Data, ImageSet, data_here, load_data
-from orchestrator.sections import ConfigError, DataConfig
+from orchestrator.errors import ConfigError
+from orchestrator.sections import DataConfig
 from orchestrator.training import choose_device
 
 

@@ -16,8 +16,9 @@ from rich.console import Console
 
 from orchestrator.choice import Choice
 from orchestrator.data import data_here, load_data
+from orchestrator.errors import ConfigError
 from orchestrator.records import package_versions, read_sweep
-from orchestrator.sections import ConfigError, TrackingConfig
+from orchestrator.sections import TrackingConfig
 from orchestrator.single import run_alone
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore

@@ -10,9 +10,9 @@ import numpy as np
 from orchestrator import pareto
 from orchestrator.choice import Choice
 from orchestrator.config import Config
+from orchestrator.errors import ConfigError
 from orchestrator.repeats import deviation, mean_points
 from orchestrator.search import Coefficients, Constraint
-from orchestrator.sections import ConfigError
 
 OVER = ("finished", "diverged", "stopped")  # running such a trial again would tell nothing new
 ROLES = ("best", "knee")

@@ -7,10 +7,10 @@ from functools import cached_property
 
 from orchestrator.artifacts import point_alias
 from orchestrator.confirmation import Confirmation, confirmations
+from orchestrator.errors import ConfigError
 from orchestrator.records import read_sweep
 from orchestrator.registry import set_name
 from orchestrator.results import Point, Sweep
-from orchestrator.sections import ConfigError
 from orchestrator.store import ResultStore
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.errors import ConfigError
 from orchestrator.search import SEARCHERS, Constraint
 from orchestrator.search.halving import rungs
 
@@ -25,10 +26,6 @@ METRICS = (
     "overlap_jaccard",
     "reuse_accuracy",
 )
-
-
-class ConfigError(ValueError):
-    """A user's mistake in the configuration: one line, with the remedy."""
 
 
 @dataclass(frozen=True)

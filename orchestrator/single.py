@@ -10,9 +10,9 @@ from orchestrator.cluster import concurrent_trials, connected
 from orchestrator.config import Config
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
+from orchestrator.errors import ConfigError
 from orchestrator.records import claim_sweep, read_sweep, trial_event, utc_now
 from orchestrator.results import Sweep
-from orchestrator.sections import ConfigError
 from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore
 from orchestrator.trial import Report, Trial, check_trainable, measure_on_test, run_trial

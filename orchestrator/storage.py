@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
+from orchestrator.errors import ConfigError
 from orchestrator.object_store import file_system
-from orchestrator.sections import ConfigError
 
 
 @dataclass(frozen=True)

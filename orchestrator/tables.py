@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 from PIL import Image, UnidentifiedImageError
 
-from orchestrator.sections import ConfigError, DataConfig
+from orchestrator.errors import ConfigError
+from orchestrator.sections import DataConfig
 
 LARGEST_SIDE = 4096
 

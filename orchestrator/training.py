@@ -24,7 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 from moda_core import unit_layers, watch_units
 from moda_core.methods import Method, Moda
 from orchestrator.data import ImageSet
-from orchestrator.sections import ConfigError, TrainingConfig
+from orchestrator.errors import ConfigError
+from orchestrator.sections import TrainingConfig
 
 LOSSES = ("loss", "cross_entropy", "affinity", "dispersion", "compactness", "training_accuracy")
 

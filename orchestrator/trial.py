@@ -20,10 +20,11 @@ from orchestrator.config import Config, to_plain
 from orchestrator.counts import dump_contributions, dump_frequencies, read_contributions, read_frequencies
 from orchestrator.data import Data
 from orchestrator.decompose import Trained, grid, measure, prepare
+from orchestrator.errors import ConfigError
 from orchestrator.models import make_model
 from orchestrator.records import trial_event, trial_states, utc_now
 from orchestrator.rungs import Judge, Stopped
-from orchestrator.sections import ConfigError, TrackingConfig
+from orchestrator.sections import TrackingConfig
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
 from orchestrator.tracking import POINT_COLUMNS, make_tracker

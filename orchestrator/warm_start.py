@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.config import Config
+from orchestrator.errors import ConfigError
 from orchestrator.identity import difference, identity
 from orchestrator.records import read_sweep
 from orchestrator.results import Point
 from orchestrator.search import Coefficients
-from orchestrator.sections import ConfigError, Dimension
+from orchestrator.sections import Dimension
 from orchestrator.store import ResultStore
 
 PARTS = ("model", "data", "method", "training")

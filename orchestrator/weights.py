@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 
 # What reading bytes that are no weights can raise, besides the formats' own errors.
 UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 
 
 def render_rows(rows: pa.Table, form: str) -> bytes:

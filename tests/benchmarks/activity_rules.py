@@ -32,7 +32,7 @@ from moda_core.metrics import sizes_and_overlaps
 from orchestrator.config import load_config
 from orchestrator.data import Data, load_data
 from orchestrator.decompose import Trained, prepare
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.training import choose_precision, computing, train
 from orchestrator.trial import make_network
 

@@ -33,7 +33,7 @@ from moda_core.masks import DEFAULT_FLOOR
 from orchestrator.config import load_config
 from orchestrator.counts import dump_frequencies
 from orchestrator.data import EVALUATION_BATCH, ImageSet, load_data
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 
 IMAGES, CLASSES, ROUNDS = 10_000, 10, 3
 TAUS = [step / 20 for step in range(1, 20)] + [0.99]

@@ -35,7 +35,7 @@ from moda_core.extract import LARGEST_DIFFERENCE
 from orchestrator.config import load_config
 from orchestrator.data import load_data
 from orchestrator.decompose import prepare
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.training import choose_precision, train
 from orchestrator.trial import make_network
 

@@ -7,7 +7,7 @@ import pytest
 
 from moda_core.manifest import SCHEMA_VERSION, WEIGHTS
 from orchestrator.artifacts import LARGEST_METADATA, ArtifactSource, metadata
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.tracking import has_key
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from orchestrator.cache import Cache, make_cache
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 
 
 def sha256(data):

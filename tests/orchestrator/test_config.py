@@ -17,8 +17,8 @@ from orchestrator.config import (
     render_config,
     to_plain,
 )
+from orchestrator.errors import ConfigError
 from orchestrator.identity import identity, identity_hash
-from orchestrator.sections import ConfigError
 
 SWEEPS = Path(str(resources.files("sweeps")))
 SHIPPED = sorted(SWEEPS.rglob("*.yaml"))

@@ -10,10 +10,10 @@ from orchestrator import pareto
 from orchestrator.config import parse_config, to_plain
 from orchestrator.confirm import Request, chosen_points, confirming
 from orchestrator.confirmation import Confirmation, compare, confirmations
+from orchestrator.errors import ConfigError
 from orchestrator.identity import identity
 from orchestrator.records import canonical, claim_sweep, read_sweep, utc_now
 from orchestrator.report.confirmed import confirmation_lines, confirmation_rows
-from orchestrator.sections import ConfigError
 from orchestrator.store import DeltaStore
 from tests.orchestrator.test_records import event, point
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from orchestrator.data import load_data
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.vision import torchvision_datasets
 
 # The header of a PNG of 60,000 x 60,000.

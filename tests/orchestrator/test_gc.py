@@ -11,12 +11,12 @@ from moda_core.manifest import MANIFEST
 from orchestrator.choice import Choice
 from orchestrator.config import load_config
 from orchestrator.confirm import Request, chosen_points, confirming
+from orchestrator.errors import ConfigError
 from orchestrator.gc import CHECKPOINTS, PARTS, SETS, TRIALS, collect, remove, survey
 from orchestrator.records import canonical, claim_sweep, read_sweep
 from orchestrator.report.garbage import unknown_lines
 from orchestrator.results import Point, Sweep, TrialState
 from orchestrator.retention import Retention, retentions
-from orchestrator.sections import ConfigError
 from orchestrator.stale_artifacts import is_stale
 from orchestrator.storage import Files, StoredFile
 from orchestrator.store import DeltaStore

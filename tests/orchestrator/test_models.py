@@ -9,8 +9,8 @@ from torch import nn
 from moda_core import unit_layers
 from orchestrator.config import load_config
 from orchestrator.data import load_data
+from orchestrator.errors import ConfigError
 from orchestrator.models import check_model_name, make_model, model_options
-from orchestrator.sections import ConfigError
 from orchestrator.trial import check_trainable, make_network
 from orchestrator.vision import torchvision_models
 

@@ -11,11 +11,11 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.config import load_config
+from orchestrator.errors import ConfigError
 from orchestrator.query import VIEWS, query
 from orchestrator.records import canonical, claim_sweep, read_sweep
 from orchestrator.report.rows import render_rows
 from orchestrator.schema import TABLES
-from orchestrator.sections import ConfigError
 from orchestrator.store import DeltaStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from orchestrator.errors import ConfigError
 from orchestrator.references import Artifact, Folder, SweepPoint, parse_reference
-from orchestrator.sections import ConfigError
 
 
 @pytest.mark.parametrize(

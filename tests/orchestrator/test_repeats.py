@@ -12,6 +12,7 @@ from rich.console import Console
 
 from orchestrator.choice import Choice
 from orchestrator.config import load_config
+from orchestrator.errors import ConfigError
 from orchestrator.identity import identity
 from orchestrator.proposals import Proposals
 from orchestrator.records import canonical, claim_sweep, read_sweep, utc_now
@@ -21,7 +22,6 @@ from orchestrator.report.page import render_report
 from orchestrator.report.terminal import front_table
 from orchestrator.results import Point, TrialState
 from orchestrator.search import Problem, make_searcher
-from orchestrator.sections import ConfigError
 from orchestrator.store import DeltaStore
 from tests.orchestrator.test_records import event, point
 

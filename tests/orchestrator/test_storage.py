@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.storage import Files
 
 

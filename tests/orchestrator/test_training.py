@@ -10,7 +10,7 @@ from torch import nn
 from moda_core import build_model, unit_layers
 from moda_core.methods import Moda, Standard
 from orchestrator.data import load_data
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.training import (
     Diverged,
     Steps,

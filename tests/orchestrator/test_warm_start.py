@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from orchestrator.errors import ConfigError
 from orchestrator.proposals import Proposals
 from orchestrator.records import canonical, claim_sweep, history, read_sweep
 from orchestrator.search import History, make_searcher
-from orchestrator.sections import ConfigError
 from orchestrator.store import DeltaStore
 from orchestrator.warm_start import earlier_points
 

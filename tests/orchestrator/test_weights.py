@@ -8,7 +8,7 @@ import torch
 
 from moda_core import build_model, count_contributions, count_frequencies, unit_layers
 from orchestrator.counts import dump_contributions, dump_frequencies, read_contributions, read_frequencies
-from orchestrator.sections import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.weights import dump_weights, load_weights_file, read_weights
 
 

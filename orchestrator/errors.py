@@ -1,0 +1,20 @@
+"""The errors that are a user's mistake. The command line shows them as one line with exit code 2.
+
+Whatever else is raised is a fault of this package and keeps its traceback.
+"""
+
+
+class UserError(ValueError):
+    """Something that was asked for cannot be done: one line that names the key, the value and the remedy."""
+
+
+class ConfigError(UserError):
+    """A mistake in the configuration, the arguments or the data they name."""
+
+
+class StorageError(UserError):
+    """A storage, folder or file that cannot be read or written."""
+
+
+class ServiceError(UserError):
+    """A service of somebody else's that does not answer, or refuses: W&B, an object store, a Ray cluster."""
