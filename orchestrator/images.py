@@ -69,7 +69,7 @@ def _check_readable(image: Image.Image) -> None:
 def _scale_transparent_value(image: Image.Image) -> None:
     """Pillow brings grey values of few bits to 8, but not the one that is transparent, and misses it among 16 bits."""
     if isinstance(image, PngImageFile) and "transparency" in image.info:
-        stored = image.tile[0].args
+        stored = str(image.tile[0].args)
         if stored == "RGB;16B":
             raise ValueError("it has 16 bits and a transparent colour; save it with 8 bits")
         if stored in GREY_STEPS:

@@ -171,7 +171,7 @@ def _check_not_only_path(column: pa.ChunkedArray, where: str) -> None:
 
 
 def _has_bytes(kind: pa.DataType) -> bool:
-    return isinstance(kind, pa.StructType) and "bytes" in kind.names
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
