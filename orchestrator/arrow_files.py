@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
-from orchestrator.errors import ConfigError, shown
+from orchestrator.errors import ConfigError, reason_of, shown
 from orchestrator.table_files import MAKE_ONE
 
 PARQUET, ARROW_FILE, ARROW_STREAM = b"PAR1", b"ARRO", b"\xff\xff\xff\xff"
@@ -28,9 +28,12 @@ def read_schema(file: Path, key: str) -> pa.Schema:
     """
     with _is_table(file, key):
         if _beginning(file) == PARQUET:
-            return pq.read_schema(file)
-        with pa.OSFile(str(file)) as source:
-            return _arrow_reader(file, source).schema
+            schema = pq.read_schema(file)
+        else:
+            with pa.OSFile(str(file)) as source:
+                schema = _arrow_reader(file, source).schema
+        list(schema.names)  # fails here on names that are no UTF-8
+        return schema
 
 
 def read_columns(file: Path, names: list[str], key: str) -> pa.Table:
@@ -55,10 +58,10 @@ def read_columns(file: Path, names: list[str], key: str) -> pa.Table:
 def _is_table(file: Path, key: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:150]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{key}: {shown(str(file))} is no Parquet or Arrow table: {reason}; {MAKE_ONE} of images or of a CSV file"
+            f"{key}: {shown(str(file))} is no Parquet or Arrow table: {reason_of(error)}; {MAKE_ONE} of images or of a"
+            " CSV file"
         ) from error
 
 

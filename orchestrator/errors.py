@@ -29,3 +29,8 @@ class ServiceError(UserError):
 def shown(value: object) -> str:
     """A value as an error shows it: control characters escaped, and short whatever it is."""
     return _SHORT.repr(value)
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library says went wrong, as a part of one line: escaped and cut short."""
+    return repr(" ".join(str(error).split()))[1:-1][:150] or type(error).__name__

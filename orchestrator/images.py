@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 
-from orchestrator.errors import ConfigError, shown
+from orchestrator.errors import ConfigError, reason_of, shown
 from orchestrator.sections import LARGEST_SIDE, DataConfig
 
 # No EPS, whose decoder runs Ghostscript.
@@ -101,4 +101,4 @@ def _reason(error: Exception, data: bytes) -> str:
         return "there are no bytes; drop the row"
     if isinstance(error, UnidentifiedImageError):
         return f"it begins with {data[:12]!r}; read are {', '.join(FORMATS)}"
-    return " ".join(f"{error}".split())[:200] or type(error).__name__
+    return reason_of(error)

@@ -42,8 +42,7 @@ def read_labels(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
             f"{where} is {shown(str(column.type))}; whole numbers or names are needed, so cast it to int64 or string"
         )
     column = column.cast(pa.large_string())
-    if (pc.max(pc.utf8_length(column)).as_py() or 0) > LONGEST_NAME:
-        raise ConfigError(f"{where} has values of more than {LONGEST_NAME} characters; name the column of the labels")
+    check_class_names(pc.unique(column).to_pylist(), where)
     return column
 
 
