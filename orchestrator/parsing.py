@@ -43,7 +43,7 @@ def typed(path: str, value: Any, kind: Any) -> Any:
         return typed(path, value, next((one for one in kinds if type(value) is one), kinds[0]))
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path}={value!r} must be a list, {path}=[{value}]")
+            raise ConfigError(f"{path}={value!r} must be a list")
         return tuple(typed(f"{path}[{index}]", one, arguments[0]) for index, one in enumerate(value))
     if origin is not None:  # a mapping
         if not isinstance(value, Mapping):

@@ -87,10 +87,12 @@ class DataConfig:
         if (self.mean is None) != (self.std is None):
             absent = "data.mean" if self.mean is None else "data.std"
             raise ConfigError(f"{absent}=null: data.mean and data.std go together; set both, or neither")
-        mean, std = self.mean or (), self.std or ()
-        each = "of images scaled to [0, 1]; divide by 255 what is of 0 to 255"
-        _check("data.mean", list(mean), all(0 <= value <= 1 for value in mean), f"within [0, 1], {each}")
-        _check("data.std", list(std), all(0 < value <= 1 for value in std), f"within (0, 1], {each}")
+        if self.mean is not None and self.std is not None:
+            each = "one number per channel, of images scaled to [0, 1]; divide by 255 what is of 0 to 255"
+            right = len(self.mean) > 0 and all(0 <= value <= 1 for value in self.mean)
+            _check("data.mean", list(self.mean), right, f"within [0, 1], {each}")
+            right = len(self.std) > 0 and all(0 < value <= 1 for value in self.std)
+            _check("data.std", list(self.std), right, f"within (0, 1], {each}")
 
 
 @dataclass(frozen=True)
