@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, shown
+from orchestrator.labels import classes_of
 from orchestrator.sections import DataConfig
-from orchestrator.tables import EncodedImages, read_table
+from orchestrator.splits import Array, Split, check_classes, hold_out, limit_images, only_classes
+from orchestrator.tables import EncodedImages, read_table, recorded_class_names
 from orchestrator.vision import torchvision_datasets
 
 EVALUATION_BATCH = 512
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -130,37 +130,54 @@ def load_data(config: DataConfig) -> Data:
     loaders = {"digits": _digits, "fashion_mnist": _torchvision, "cifar10": _torchvision, "table": _table}
     train, test, names = loaders[config.name](config)
     if config.classes is not None:
-        train, test, names = _only_classes(train, test, names, config.classes)
-    train = _limited(train, config.limit, config.seed, "data.limit")
-    test = _limited(test, config.test_limit, config.seed, "data.test_limit")
-    _check_classes(train[1], names, "training")
-    _check_classes(test[1], names, "test")
-    train, test = (_decoded(train), _decoded(test))
-    if train[0].shape[2] != train[0].shape[3]:
-        raise ConfigError(f"data.name={config.name}: images are {train[0].shape[2:]}, not square; set data.resize")
-    if train[0].shape[1:] != test[0].shape[1:]:
-        raise ConfigError(
-            f"data: training images are {train[0].shape[1:]}, test images {test[0].shape[1:]}; set data.resize"
-        )
-    train, validation = _held_out(train, config.validation_fraction, config.seed)
-    _check_classes(train[1], names, "training")
-    _check_classes(validation[1], names, "validation")
-    scaled = train[0].astype(np.float32) / 255
-    mean = tuple(float(one) for one in scaled.mean((0, 2, 3), dtype=np.float64))
-    std = tuple(max(float(one), 1e-3) for one in scaled.std((0, 2, 3), dtype=np.float64))
-    sets = [
-        ImageSet(torch.from_numpy(images), torch.from_numpy(labels), mean, std)
-        for images, labels in (train, validation, test)
-    ]
+        train, test, names = only_classes(train, test, names, config.classes)
+    if len(names) < 2:
+        raise ConfigError(f"data: {shown(names[0])} is the only class; two or more are needed to tell them apart")
+    train = limit_images(train, config.limit, config.seed, "data.limit", names)
+    test = limit_images(test, config.test_limit, config.seed, "data.test_limit", names)
+    check_classes(train[1], names, "training")
+    check_classes(test[1], names, "test")
+    remedy = "bring more images, raise data.validation_fraction, or leave small classes out of data.classes"
+    key = f"data.validation_fraction={config.validation_fraction}"
+    train, validation = hold_out(train, config.validation_fraction, config.seed, key, remedy, names)
+    check_classes(train[1], names, "training")
+    check_classes(validation[1], names, "validation")
+    parts = [_decoded(part) for part in (train, validation, test)]
+    _check_shapes(config.name, [images.shape[1:] for images, _ in parts])
+    mean, std = _normalisation(config, parts[0][0])
+    sets = [ImageSet(torch.from_numpy(images), torch.from_numpy(labels), mean, std) for images, labels in parts]
     return Data(sets[0], sets[1], sets[2], tuple(names))
-
-
-Split = tuple[Any, Array]  # images (an array, or EncodedImages) and labels
 
 
 def _decoded(split: Split) -> Split:
     images, labels = split
     return (images.decode() if isinstance(images, EncodedImages) else images), labels
+
+
+def _check_shapes(name: str, shapes: list[tuple[int, ...]]) -> None:
+    train, validation, test = shapes
+    if train[1] != train[2]:
+        raise ConfigError(f"data.name={name}: images are {train[1:]}, not square; set data.resize")
+    if not train == validation == test:
+        raise ConfigError(
+            f"data: training images are {train}, validation images {validation}, test images {test}; set data.resize"
+        )
+
+
+def _normalisation(config: DataConfig, images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel: as configured, or the training images' own."""
+    if config.mean is not None and config.std is not None:
+        channels = images.shape[1]
+        for key, values in (("mean", config.mean), ("std", config.std)):
+            if len(values) not in (1, channels):
+                raise ConfigError(
+                    f"data.{key}={list(values)}: give {channels} numbers, one per channel, or one for all"
+                )
+        return config.mean * (channels // len(config.mean)), config.std * (channels // len(config.std))
+    scaled = images.astype(np.float32) / 255
+    mean = tuple(float(value) for value in scaled.mean((0, 2, 3), dtype=np.float64))
+    std = tuple(max(float(value), 1e-3) for value in scaled.std((0, 2, 3), dtype=np.float64))
+    return mean, std
 
 
 def _digits(config: DataConfig) -> tuple[Split, Split, list[str]]:
@@ -191,79 +208,18 @@ def _torchvision(config: DataConfig) -> tuple[Split, Split, list[str]]:
 
 def _table(config: DataConfig) -> tuple[Split, Split, list[str]]:
     assert config.path is not None
-    train_images, train_names = read_table(config.path, config)
+    train: Split = read_table(config.path, config)
+    test: Split
     if config.test_path is None:
-        order = np.arange(len(train_names))
-        try:
-            kept, held = train_test_split(order, test_size=0.2, stratify=train_names, random_state=config.seed)
-        except ValueError as error:
-            raise ConfigError(f"data.test_path=null: a fifth of the table cannot be held out: {error}") from error
-        test_images, test_names = train_images[held], train_names[held]
-        train_images, train_names = train_images[kept], train_names[kept]
+        remedy = "name a table of test images, data.test_path=..., or bring more images"
+        train, test = hold_out(train, 0.2, config.seed, "data.test_path=null: a fifth of the table", remedy)
     else:
-        test_images, test_names = read_table(config.test_path, config)
-    found = np.union1d(train_names, test_names)
-    if np.issubdtype(found.dtype, np.integer):
-        names = _named(found, config)
-        return (train_images, train_names), (test_images, test_names), names
-    if config.class_names is not None:
-        raise ConfigError("data.class_names is for labels that are whole numbers; this table's are names already")
-    names = sorted(str(one) for one in found)
-    ids = {name: index for index, name in enumerate(names)}
-    splits = [
-        (images, np.array([ids[str(one)] for one in labels], dtype=np.int64))
-        for images, labels in ((train_images, train_names), (test_images, test_names))
-    ]
+        test = read_table(config.test_path, config)
+        if train[1].dtype.kind != test[1].dtype.kind:
+            raise ConfigError(
+                f"data.label_column={shown(config.label_column)} has numbers in one of data.path and data.test_path,"
+                " names in the other; use one of both"
+            )
+    names, labels = classes_of(np.union1d(train[1], test[1]), config, recorded_class_names(config))
+    splits = [(images, np.searchsorted(labels, part)) for images, part in (train, test)]
     return splits[0], splits[1], names
-
-
-def _named(found: Array, config: DataConfig) -> list[str]:
-    """Names for integer labels: the configured ones, or the numbers themselves."""
-    count = int(found.max()) + 1 if config.class_names is None else len(config.class_names)
-    if found.min() < 0 or found.max() >= count:
-        raise ConfigError(
-            f"data.label_column: labels run from {found.min()} to {found.max()}; expected 0 to {count - 1}"
-        )
-    return list(config.class_names or (str(one) for one in range(count)))
-
-
-def _only_classes(
-    train: Split, test: Split, names: list[str], wanted: tuple[str, ...]
-) -> tuple[Split, Split, list[str]]:
-    if missing := [name for name in wanted if name not in names]:
-        raise ConfigError(f"data.classes names {missing}, which the data does not have; it has {names}")
-    if len(set(wanted)) != len(wanted):
-        raise ConfigError(f"data.classes={list(wanted)} names a class twice")
-    new_id = np.full(len(names), -1, dtype=np.int64)
-    new_id[[names.index(name) for name in wanted]] = np.arange(len(wanted))
-    splits = [(images[new_id[labels] >= 0], new_id[labels[new_id[labels] >= 0]]) for images, labels in (train, test)]
-    return splits[0], splits[1], list(wanted)
-
-
-def _limited(split: Split, limit: int | None, seed: int, key: str) -> Split:
-    """A stratified draw of ``limit`` images."""
-    images, labels = split
-    if limit is None or limit >= len(labels):
-        return split
-    try:
-        chosen, _ = train_test_split(np.arange(len(labels)), train_size=limit, stratify=labels, random_state=seed)
-    except ValueError as error:
-        raise ConfigError(f"{key}={limit} cannot be drawn: {error}") from error
-    return images[chosen], labels[chosen]
-
-
-def _held_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    images, labels = split
-    try:
-        kept, held = train_test_split(np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed)
-    except ValueError as error:
-        raise ConfigError(f"data.validation_fraction={fraction} cannot be held out: {error}") from error
-    return (images[kept], labels[kept]), (images[held], labels[held])
-
-
-def _check_classes(labels: Array, names: list[str], split: str) -> None:
-    counts = np.bincount(labels, minlength=len(names))
-    if empty := [name for name, count in zip(names, counts, strict=True) if count == 0]:
-        raise ConfigError(
-            f"data: classes {empty} have no {split} samples; every class needs some, or leave it out of data.classes"
-        )

@@ -3,6 +3,12 @@
 Whatever else is raised is a fault of this package and keeps its traceback.
 """
 
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+_SHORT.maxlist = 5
+
 
 class UserError(ValueError):
     """Something that was asked for cannot be done: one line that names the key, the value and the remedy."""
@@ -18,3 +24,13 @@ class StorageError(UserError):
 
 class ServiceError(UserError):
     """A service of somebody else's that does not answer, or refuses: W&B, an object store, a Ray cluster."""
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: control characters escaped, and short whatever it is."""
+    return _SHORT.repr(value)
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library says went wrong, as a part of one line: escaped and cut short."""
+    return repr(" ".join(str(error).split()))[1:-1][:150] or type(error).__name__

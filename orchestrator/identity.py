@@ -10,7 +10,13 @@ from orchestrator.config import Config, to_plain
 from orchestrator.errors import ConfigError
 
 # Of an identity, at these values: sweeps from before there were such keys record none.
-LEFT_OUT: dict[tuple[str, str], Any] = {("evaluation", "levels"): [], ("training", "optimizer"): "sgd"}
+LEFT_OUT: dict[tuple[str, str], Any] = {
+    ("data", "background"): "white",
+    ("data", "mean"): None,
+    ("data", "std"): None,
+    ("evaluation", "levels"): [],
+    ("training", "optimizer"): "sgd",
+}
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -16,6 +16,8 @@ TRACKERS = ("none", "wandb")
 DIRECTIONS = ("max", "min")
 MOST_OBJECTIVES = 4
 EARLY_STOPPING = ("none", "pareto_halving")
+BACKGROUNDS = ("black", "white")
+LARGEST_SIDE = 4096  # pixels of an image
 METRICS = (
     "accuracy",
     "coupling",
@@ -49,6 +51,9 @@ class DataConfig:
     class_names: tuple[str, ...] | None = None
     channels: int = 3
     resize: int | None = None
+    background: str = "white"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     download: bool = False
     classes: tuple[str, ...] | None = None
     limit: int | None = None
@@ -71,9 +76,23 @@ class DataConfig:
         _check("data.test_limit", self.test_limit, self.test_limit is None or self.test_limit > 0, "positive, or null")
         _check("data.validation_fraction", self.validation_fraction, 0 < self.validation_fraction < 1, "within (0, 1)")
         _check("data.crop", self.crop, self.crop >= 0, "the padding of the random crop, 0 for none")
-        _check("data.resize", self.resize, self.resize is None or 0 < self.resize <= 4096, "1 to 4096, or null")
+        fits = self.resize is None or 0 < self.resize <= LARGEST_SIDE
+        _check("data.resize", self.resize, fits, f"1 to {LARGEST_SIDE}, or null")
+        one_of("data.background", self.background, BACKGROUNDS)
+        self._check_normalisation()
         if self.name == "table" and self.path is None:
             raise ConfigError("data.path=null: name the Parquet or Arrow file, folder or pattern, data.path=...")
+
+    def _check_normalisation(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            absent = "data.mean" if self.mean is None else "data.std"
+            raise ConfigError(f"{absent}=null: data.mean and data.std go together; set both, or neither")
+        if self.mean is not None and self.std is not None:
+            each = "one number per channel, of images scaled to [0, 1]; divide by 255 what is of 0 to 255"
+            right = len(self.mean) > 0 and all(0 <= value <= 1 for value in self.mean)
+            _check("data.mean", list(self.mean), right, f"within [0, 1], {each}")
+            right = len(self.std) > 0 and all(0 < value <= 1 for value in self.std)
+            _check("data.std", list(self.std), right, f"within (0, 1], {each}")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Images from a user's own table: Parquet or Arrow files with encoded image bytes and a label column."""
 
-import glob
-import io
+import difflib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.dataset as pads
-from PIL import Image, UnidentifiedImageError
+import pyarrow.compute as pc
+from PIL import ImageFile
 
-from orchestrator.errors import ConfigError
+from orchestrator.arrow_files import read_columns, read_schema
+from orchestrator.errors import ConfigError, shown
+from orchestrator.images import decode_image
+from orchestrator.labels import plain_values, read_labels, recorded_names
 from orchestrator.sections import DataConfig
+from orchestrator.table_files import MAKE_ONE, find_table_files
 
-LARGEST_SIDE = 4096
+USUAL_LABELS = ("label", "labels", "fine_label", "target", "targets", "class", "category", "y", "cls")
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,10 @@ class EncodedImages:
         Raises:
             ConfigError: bytes that are no image, or images of different sizes.
         """
+        ImageFile.LOAD_TRUNCATED_IMAGES = False  # another package of this process may have allowed halves
         with ThreadPoolExecutor() as pool:
             decoded = list(
-                pool.map(lambda row: _decode(self.column[row].as_py(), row, self.config), self.rows.tolist())
+                pool.map(lambda row: decode_image(self.column[row].as_py(), row, self.config), self.rows.tolist())
             )
         first = decoded[0].shape
         for row, image in zip(self.rows, decoded, strict=True):
@@ -60,84 +64,116 @@ def read_table(path: str, config: DataConfig) -> tuple[EncodedImages, npt.NDArra
     Raises:
         ConfigError: no such files or columns, or columns of the wrong type.
     """
-    table = _columns(_find(path, config.root), config)
-    if table.num_rows == 0:
-        raise ConfigError(f"data.path={path!r} has no rows")
-    images = _image_bytes(table.column(config.image_column), config)
-    return EncodedImages(images, np.arange(len(images)), config), _labels(table.column(config.label_column), config)
-
-
-def _find(path: str, root: str | None) -> list[str]:
-    base = Path(root).expanduser() if root else Path()
-    pattern = str(base / Path(path).expanduser())
-    files = sorted(glob.glob(pattern))
-    if not files:
-        raise ConfigError(f"data.path={path!r} names no file ({pattern}); set MODA_DATA_DIR, data.root or data.path")
-    return [str(one) for found in files for one in _files_of(Path(found))]
-
-
-def _files_of(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(one for one in path.rglob("*") if one.suffix in (".parquet", ".arrow", ".feather"))
-
-
-def _columns(files: list[str], config: DataConfig) -> pa.Table:
-    kind = "parquet" if files and files[0].endswith(".parquet") else "ipc"
-    try:
-        dataset = pads.dataset(files, format=kind)
-        names = dataset.schema.names
-        for key in ("image_column", "label_column"):
-            if getattr(config, key) not in names:
-                raise ConfigError(f"data.{key}={getattr(config, key)!r} is no column of {files[0]}; it has {names}")
-        return dataset.to_table(columns=[config.image_column, config.label_column])
-    except (pa.ArrowInvalid, OSError) as error:
+    key = _key(path, config)
+    images: list[pa.ChunkedArray] = []
+    labels: list[pa.ChunkedArray] = []
+    for file in find_table_files(path, config.root, key):
+        table = _columns(file, config, key)
+        if table.num_rows:
+            images.append(_image_bytes(table.column(0), f"data.image_column={shown(config.image_column)}"))
+            labels.append(read_labels(table.column(1), f"data.label_column={shown(config.label_column)}"))
+    if not images:
+        raise ConfigError(f"{key}={shown(path)} has no rows")
+    if len({column.type for column in labels}) > 1:
         raise ConfigError(
-            f"data.path: {files[0] if files else 'no file'} is no Parquet or Arrow table: {error}"
-        ) from error
-
-
-def _image_bytes(column: pa.ChunkedArray, config: DataConfig) -> pa.ChunkedArray:
-    if pa.types.is_struct(column.type):
-        if column.type.get_field_index("bytes") < 0:
-            raise ConfigError(f"data.image_column={config.image_column!r} is {column.type}; a field 'bytes' is needed")
-        column = pa.chunked_array([chunk.field("bytes") for chunk in column.chunks])
-    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
-        raise ConfigError(f"data.image_column={config.image_column!r} is {column.type}; encoded image bytes are needed")
-    return column
-
-
-def _decode(data: bytes | None, row: int, config: DataConfig) -> npt.NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(data or b"")) as opened:
-            if max(opened.size) > LARGEST_SIDE:
-                raise ConfigError(
-                    f"data.path: image {row} is {opened.size}; at most {LARGEST_SIDE} pixels a side are read"
-                )
-            if opened.mode.startswith("I") or opened.mode == "F":
-                raise ConfigError(f"data.path: image {row} has more than 8 bits a pixel ({opened.mode}); convert it")
-            image = opened.convert("L" if config.channels == 1 else "RGB")
-            if config.resize is not None and image.size != (config.resize, config.resize):
-                image = image.resize((config.resize, config.resize), Image.Resampling.BILINEAR)
-            pixels = np.asarray(image, dtype=np.uint8)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(
-            f"data.image_column={config.image_column!r}: row {row} is no readable image: {error}"
-        ) from error
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _labels(column: pa.ChunkedArray, config: DataConfig) -> npt.NDArray[Any]:
-    if column.null_count:
-        raise ConfigError(
-            f"data.label_column={config.label_column!r} has {column.null_count} empty values; fill or drop them"
+            f"data.label_column={shown(config.label_column)} has numbers in one file and names in another"
         )
+    column, label_column = (
+        pa.chunked_array([chunk for column in columns for chunk in column.chunks]) for columns in (images, labels)
+    )
+    encoded = EncodedImages(column, np.arange(len(column)), config)
+    if pa.types.is_integer(label_column.type):
+        return encoded, np.asarray(label_column.to_numpy(), dtype=np.int64)
+    return encoded, np.asarray(label_column.to_pylist())
+
+
+def recorded_class_names(config: DataConfig) -> tuple[str, ...] | None:
+    """The class names in the metadata of the tables of ``data.path`` and ``data.test_path``; None without any.
+
+    Raises:
+        ConfigError: files that name their classes differently.
+    """
+    names: dict[tuple[str, ...], Path] = {}
+    for path in (config.path, config.test_path):
+        if path is not None:
+            key = _key(path, config)
+            for file in find_table_files(path, config.root, key):
+                if found := recorded_names(read_schema(file, key), config.label_column):
+                    names.setdefault(found, file)
+    if len(names) > 1:
+        first, other = list(names.values())[:2]
+        raise ConfigError(
+            f"data.class_names=null: {shown(first.name)} and {shown(other.name)} name their classes differently in"
+            " their metadata; set data.class_names"
+        )
+    return next(iter(names), None)
+
+
+def _key(path: str, config: DataConfig) -> str:
+    return "data.path" if path == config.path else "data.test_path"
+
+
+def _columns(file: Path, config: DataConfig, key: str) -> pa.Table:
+    schema = read_schema(file, key)
+    likely = {"image_column": _likely_images(schema), "label_column": _likely_labels(schema)}
+    for column, names in likely.items():
+        wanted = getattr(config, column)
+        count = schema.names.count(wanted)
+        if count > 1:
+            raise ConfigError(f"data.{column}={shown(wanted)}: {shown(str(file))} has {count} columns of that name")
+        if count == 0:
+            near = difflib.get_close_matches(wanted, schema.names, n=1)
+            meant = [f"; did you mean {_override(f'data.{column}', name)}?" for name in (names + near)[:1]]
+            raise ConfigError(
+                f"data.{column}={shown(wanted)} is no column of {shown(str(file))}; it has {shown(schema.names)}"
+                + "".join(meant)
+            )
+    return read_columns(file, [config.image_column, config.label_column], key)
+
+
+def _likely_images(schema: pa.Schema) -> list[str]:
+    return [field.name for field in schema if _holds_bytes(field.type) or _has_bytes(field.type)]
+
+
+def _likely_labels(schema: pa.Schema) -> list[str]:
+    named = [name for name in schema.names if recorded_names(schema, name)]
+    return named + [name for usual in USUAL_LABELS for name in schema.names if name.lower() == usual]
+
+
+def _override(key: str, value: str) -> str:
+    return f"{key}={value}" if value.isidentifier() else f"{key}={shown(value)}"
+
+
+def _image_bytes(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """A column of one file as encoded images."""
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_integer(column.type):
-        return np.asarray(column.to_numpy(), dtype=np.int64)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return np.asarray(column.to_pylist())
-    raise ConfigError(f"data.label_column={config.label_column!r} is {column.type}; whole numbers or names are needed")
+        column = plain_values(column, column.type.value_type)
+    if pa.types.is_struct(column.type):
+        if not _has_bytes(column.type):
+            raise ConfigError(f"{where} is {shown(str(column.type))}; a field 'bytes' is needed; {MAKE_ONE}")
+        _check_not_only_path(column, where)
+        column = pc.struct_field(column, "bytes")
+    if not _holds_bytes(column.type):
+        raise ConfigError(f"{where} is {shown(str(column.type))}; encoded image bytes are needed; {MAKE_ONE}")
+    return column.cast(pa.large_binary())
+
+
+def _check_not_only_path(column: pa.ChunkedArray, where: str) -> None:
+    if column.type.get_field_index("path") < 0:
+        return
+    paths = pc.struct_field(column, "path")
+    alone = pc.and_(pc.is_null(pc.struct_field(column, "bytes")), pc.is_valid(paths))
+    if (row := pc.index(alone, True).as_py()) >= 0:
+        raise ConfigError(
+            f"{where}: row {row} has no bytes, only the path {shown(paths[row].as_py())}; {MAKE_ONE} that holds the"
+            " images"
+        )
+
+
+def _has_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(check(kind) for check in checks)

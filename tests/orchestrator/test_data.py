@@ -14,8 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from orchestrator.config import parse_config, to_plain
 from orchestrator.data import load_data
 from orchestrator.errors import ConfigError
+from orchestrator.identity import difference, identity
 from orchestrator.vision import torchvision_datasets
 
 # The header of a PNG of 60,000 x 60,000.
@@ -197,3 +199,62 @@ def test_the_same_seed_draws_the_same_images(configured):
     other = load_data(dataclasses.replace(config, seed=1))
     assert torch.equal(first.train.images, again.train.images)
     assert not torch.equal(first.train.images, other.train.images)
+
+
+def test_images_are_normalised_as_configured_in_every_split(configured):
+    own = load_data(configured("data.limit=300").data)
+    data = load_data(configured("data.limit=300", "data.mean=[0.25]", "data.std=[0.5]").data)
+    for name in ("train", "validation", "test"):
+        split, index = getattr(data, name), torch.arange(5)
+        assert torch.equal(split.images, getattr(own, name).images)
+        wanted = (split.images[:5].double() / 255 - 0.25) / 0.5
+        assert torch.allclose(split[index].double(), wanted, atol=1e-6)
+    assert data.preprocessing() == {"shape": [1, 8, 8], "mean": [0.25], "std": [0.5]}
+    assert own.train.mean != data.train.mean
+
+
+def test_one_number_or_one_per_channel(pixels, table_config):
+    table = pa.table({"image": [encoded(one) for one in pixels], "label": [index % 3 for index in range(60)]})
+    data = load_data(table_config(table, "data.mean=[0,0.5,1]", "data.std=[1,1,0.5]"))
+    assert (data.train.mean, data.train.std) == ((0.0, 0.5, 1.0), (1.0, 1.0, 0.5))
+    data = load_data(table_config(table, "data.mean=[0.5]", "data.std=[0.25]"))
+    assert (data.train.mean, data.train.std) == ((0.5,) * 3, (0.25,) * 3)
+    with pytest.raises(
+        ConfigError, match=r"data\.mean=\[0\.5, 0\.5\]: give 3 numbers, one per channel, or one for all"
+    ):
+        load_data(table_config(table, "data.mean=[0.5,0.5]", "data.std=[0.25]"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.mean=[0.5]"], "data.std=null: data.mean and data.std go together; set both"),
+        (["data.std=[0.5]"], "data.mean=null: data.mean and data.std go together; set both"),
+        (["data.mean=[123.7]", "data.std=[58.4]"], r"data.mean=\[123.7\]: .* divide by 255"),
+        (["data.mean=[0.5]", "data.std=[58.4]"], r"data.std=\[58.4\]: .* divide by 255"),
+        (["data.mean=[0.5]", "data.std=[0]"], r"data.std=\[0.0\]: must be within \(0, 1\]"),
+        (["data.mean=[-0.1]", "data.std=[1]"], r"data.mean=\[-0.1\]: must be within \[0, 1\]"),
+        (["data.mean=[]", "data.std=[]"], r"data.mean=\[\]: must be"),
+        (["data.mean=0.5", "data.std=0.5"], r"data.mean=0.5 must be a list"),
+        (["data.mean=[a]", "data.std=[1]"], r"data.mean\[0\]='a' must be of type float"),
+        (["data.background=red"], "data.background='red' is not known; known: black, white"),
+    ],
+)
+def test_normalisation_that_cannot_be_meant_is_refused(configured, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        configured(*overrides)
+
+
+def test_keys_that_came_later_count_only_where_they_are_set(configured):
+    """Older sweeps recorded no such keys, and are the same sweeps still."""
+    recorded = {"name": "digits", "path": None, "test_path": None, "image_column": "image", "label_column": "label"}
+    recorded |= {"class_names": None, "channels": 3, "resize": None, "classes": None, "limit": None}
+    recorded |= {"test_limit": None, "validation_fraction": 0.2, "crop": 0, "flip": False, "seed": 0}
+    config = configured()
+    plain = to_plain(config)
+    plain["data"] = {**recorded, "root": None, "download": False}
+    assert identity(parse_config(plain))["data"] == identity(config)["data"] == recorded
+    set_keys = configured("data.mean=[0.5]", "data.std=[1]", "data.background=black")
+    added = {"mean": [0.5], "std": [1.0], "background": "black"}
+    assert identity(set_keys)["data"] == {**recorded, **added}
+    assert difference(identity(config), identity(set_keys)).startswith("data.background is 'white', not 'black'; ")

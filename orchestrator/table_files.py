@@ -1,0 +1,63 @@
+"""The files of a table: which ones ``data.path`` names."""
+
+import glob
+import re
+from pathlib import Path
+
+from orchestrator.errors import ConfigError, shown
+
+SUFFIXES = (".arrow", ".feather", ".ipc", ".parquet", ".pq")
+MAKE_ONE = 'docs/data.md ("A folder of images") shows how to make a table'
+
+
+def find_table_files(path: str, root: str | None, key: str) -> list[Path]:
+    """The files that a path names, in order.
+
+    Args:
+        path: a file, a folder or a pattern, relative to ``root`` or the working folder. What exists under that very
+            name is no pattern, whatever brackets are in it.
+        root: ``data.root``.
+        key: ``data.path`` or ``data.test_path``, for the error.
+
+    Raises:
+        ConfigError: nothing there, nothing that is a table, or a remote place.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
+        raise ConfigError(
+            f"{key}={shown(path)}: tables are read from folders of this machine; copy it here, or mount it"
+        )
+    base = Path(root).expanduser() if root else Path()
+    full = base / Path(path).expanduser()
+    matches = [full] if full.exists() else _matches(full)
+    if not matches:
+        raise ConfigError(
+            f"{key}={shown(path)} names no file ({shown(str(full))}); set MODA_DATA_DIR, data.root or {key}"
+        )
+    return list(dict.fromkeys(file for match in matches for file in _files_of(match, key)))
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """What a pattern matches; where that is nothing, its brackets are taken for part of a name."""
+    literal = str(pattern).replace("[", "[[]")
+    return [Path(match) for match in sorted(glob.glob(str(pattern)) or glob.glob(literal))]
+
+
+def _files_of(path: Path, key: str) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    if (path / "dataset_dict.json").is_file():
+        raise ConfigError(
+            f"{key}={shown(str(path))} holds a data set with its splits; name the folder of one, such as"
+            f" {shown(str(path / 'train'))}"
+        )
+    # Where datasets saved a table, "cache-*" are results of its later work on it.
+    foreign = (".", "_", "cache-") if (path / "state.json").is_file() else (".", "_")
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not any(part.startswith(foreign) for part in file.relative_to(path).parts)
+    )
+    if not files:
+        raise ConfigError(f"{key}={shown(str(path))} is a folder without tables ({', '.join(SUFFIXES)}); {MAKE_ONE}")
+    return files
