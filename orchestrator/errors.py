@@ -4,10 +4,11 @@ Whatever else is raised is a fault of this package and keeps its traceback.
 """
 
 import reprlib
+from collections.abc import Iterable
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
-_SHORT.maxlist = 5
+ROOM = 200  # characters of a list
 
 
 class UserError(ValueError):
@@ -29,6 +30,18 @@ class ServiceError(UserError):
 def shown(value: object) -> str:
     """A value as an error shows it: control characters escaped, and short whatever it is."""
     return _SHORT.repr(value)
+
+
+def listed(values: Iterable[object]) -> str:
+    """As many of some values as an error has room for."""
+    texts, room = [], ROOM
+    for value in values:
+        text = shown(value)
+        room -= len(text) + 2
+        texts.append(text if room >= 0 else "...")
+        if room < 0:
+            break
+    return f"[{', '.join(texts)}]"
 
 
 def reason_of(error: BaseException) -> str:

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from orchestrator.errors import ConfigError, reason_of, shown
@@ -24,13 +25,14 @@ ORIENTATIONS = {
 GREY_STEPS = {"L;2": 85, "L;4": 17}  # of 8 bits, by how PNG stores fewer
 
 
-def decode_image(data: bytes | None, row: int, config: DataConfig) -> npt.NDArray[np.uint8]:
+def decode_image(data: bytes | None, row: int, config: DataConfig, key: str = "data.path") -> npt.NDArray[np.uint8]:
     """One image as uint8 pixels (ch, H, W): turned upright, opaque, with the configured channels and size.
 
     Args:
         data: the encoded image.
         row: where it stands in its table, for the error.
         config: ``channels``, ``resize`` and ``background``.
+        key: which table that is.
 
     Raises:
         ConfigError: bytes that are no image, or one that viewers do not agree on.
@@ -38,10 +40,8 @@ def decode_image(data: bytes | None, row: int, config: DataConfig) -> npt.NDArra
     try:
         pixels = _pixels(data or b"", config)
     except Exception as error:  # on bytes that are broken Pillow raises almost anything
-        reason = _reason(error, data or b"")
-        raise ConfigError(
-            f"data.image_column={shown(config.image_column)}: row {row} is no readable image: {reason}"
-        ) from error
+        where = f"data.image_column={shown(config.image_column)} of {key}"
+        raise ConfigError(f"{where}: row {row} is no readable image: {_reason(error, data or b'')}") from error
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -62,6 +62,9 @@ def _check_readable(image: Image.Image) -> None:
     # The other pictures of a camera's JPEG (MPO) are previews and gain maps, which no viewer shows.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ValueError(f"it has several frames or pages ({image.format}); keep the one to train on")
+    filled = not isinstance(image, GifImageFile) or image.tile[0].extents == (0, 0, *image.size)
+    if not filled and "transparency" not in image.info:
+        raise ValueError("it is a GIF whose border has no colour that viewers agree on; save it anew")
     if image.mode.startswith("I") or image.mode == "F":
         raise ValueError(f"it has more than 8 bits a pixel ({image.mode}); scale it to 8 bits")
 

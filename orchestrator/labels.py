@@ -81,7 +81,7 @@ def check_class_names(names: Sequence[object], key: str) -> None:
         if spellings.get(spelling) == name:
             raise ConfigError(f"{key} names the class {shown(name)} twice; give each class a name of its own")
         if spelling in spellings:
-            twins = f"{shown(ascii(spellings[spelling]))} and {shown(ascii(name))}"
+            twins = f"{ascii(spellings[spelling])[:60]} and {ascii(name)[:60]}"
             raise ConfigError(f"{key}: {twins} are one name in two Unicode spellings; normalise them")
         spellings[spelling] = name
 

@@ -54,18 +54,23 @@ Every choice below is of the same trained network, on validation; this set is th
 
 def sliced_card(card: bytes, classes: Sequence[str]) -> bytes:
     """A set's card for some of its classes as a set of their own."""
-    return f"> Only {', '.join(classes)} of the set that is described below.\n\n".encode() + card
+    return f"> Only {_listed(classes)} of the set that is described below.\n\n".encode() + card
 
 
 def _facts(config: Config, sweep: Sweep, point: Point, class_names: Sequence[str]) -> list[tuple[str, str]]:
     training = config.training
     coefficients = ", ".join(f"{name} {value}" for name, value in point.trial.coefficients.items())
     return [
-        ("classes", ", ".join(class_names)),
+        ("classes", _listed(class_names)),
         ("trial", f"{point.trial.number} of sweep {sweep.sweep_id}"),
         ("coefficients", coefficients),
         ("training", f"{training.epochs} epochs, {training.optimizer}, seed {training.seed}"),
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as one line: those with control characters quoted and escaped."""
+    return ", ".join(name if name.isprintable() else repr(name) for name in names)
 
 
 def _metrics(point: Point) -> list[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from moda_core import RawImages, ReplacementAccuracy, load_modules, replace_clas
 from moda_core.module_file import read_manifest
 from orchestrator.config import Config, parse_config, to_plain
 from orchestrator.data import EVALUATION_BATCH, Data, ImageSet, data_here, load_data
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, listed
 from orchestrator.sections import DataConfig
 from orchestrator.training import choose_device
 
@@ -67,7 +67,9 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
     manifests = {folder: read_manifest(folder) for folder in (request.weak, request.strong)}
     for folder, manifest in manifests.items():
         if request.class_name not in manifest["class_names"]:
-            raise ConfigError(f"--class {request.class_name}: {folder} has the classes {manifest['class_names']}")
+            raise ConfigError(
+                f"--class {request.class_name}: {folder} has the classes {listed(manifest['class_names'])}"
+            )
     chosen = _chosen_data(config, overrides, request.weak, manifests[request.weak])
     data = load_data(chosen)
     _check_sets(data, chosen, request.weak, manifests)
@@ -125,8 +127,8 @@ def _check_sets(data: Data, chosen: DataConfig, weak: str, manifests: Mapping[st
     names = manifests[weak]["class_names"]
     if sorted(names) != sorted(data.class_names):
         raise ConfigError(
-            f"{weak} has the classes {names}, data.name={chosen.name} has {list(data.class_names)}; name the data that"
-            " it was trained on, data=..."
+            f"{weak} has the classes {listed(names)}, data.name={chosen.name} has {listed(data.class_names)}; name"
+            " the data that it was trained on, data=..."
         )
     shape = data.preprocessing()["shape"]
     for folder, manifest in manifests.items():

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import train_test_split
 
-from orchestrator.errors import ConfigError, shown
+from orchestrator.errors import ConfigError, listed, shown
 
 Array = npt.NDArray[Any]
 Split = tuple[Any, Array]  # images (an array, or EncodedImages) and labels
@@ -29,10 +29,10 @@ def only_classes(
     """
     ids = {str(index): index for index in range(len(names))} | {name: index for index, name in enumerate(names)}
     if missing := [name for name in wanted if name not in ids]:
-        raise ConfigError(f"data.classes names {shown(missing)}, which the data does not have; it has {shown(names)}")
+        raise ConfigError(f"data.classes names {listed(missing)}, which the data does not have; it has {listed(names)}")
     chosen = [ids[name] for name in wanted]
     if len(set(chosen)) != len(chosen):
-        raise ConfigError(f"data.classes={shown(list(wanted))} names a class twice")
+        raise ConfigError(f"data.classes={listed(wanted)} names a class twice")
     new_id = np.full(len(names), -1, dtype=np.int64)
     new_id[chosen] = np.arange(len(chosen))
     splits = [(images[new_id[labels] >= 0], new_id[labels[new_id[labels] >= 0]]) for images, labels in (train, test)]
@@ -99,7 +99,7 @@ def check_classes(labels: Array, names: Sequence[str], part: str) -> None:
     counts = np.bincount(labels, minlength=len(names))
     if empty := [name for name, count in zip(names, counts, strict=True) if count == 0]:
         raise ConfigError(
-            f"data: classes {shown(empty)} have no {part} samples, {len(empty)} of {len(names)} classes among"
+            f"data: classes {listed(empty)} have no {part} samples, {len(empty)} of {len(names)} classes among"
             f" {len(labels)} images; every class needs some: bring more images, or name the others in data.classes"
         )
 

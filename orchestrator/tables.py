@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from PIL import ImageFile
 
 from orchestrator.arrow_files import read_columns, read_schema
-from orchestrator.errors import ConfigError, shown
+from orchestrator.errors import ConfigError, listed, shown
 from orchestrator.images import decode_image
 from orchestrator.labels import plain_values, read_labels, recorded_names
 from orchestrator.sections import DataConfig
@@ -29,6 +29,7 @@ class EncodedImages:
     column: pa.ChunkedArray
     rows: npt.NDArray[np.int64]
     config: DataConfig
+    key: str = "data.path"
 
     def __getitem__(self, index: npt.NDArray[Any]) -> "EncodedImages":
         return replace(self, rows=self.rows[index])
@@ -42,13 +43,15 @@ class EncodedImages:
         ImageFile.LOAD_TRUNCATED_IMAGES = False  # another package of this process may have allowed halves
         with ThreadPoolExecutor() as pool:
             decoded = list(
-                pool.map(lambda row: decode_image(self.column[row].as_py(), row, self.config), self.rows.tolist())
+                pool.map(
+                    lambda row: decode_image(self.column[row].as_py(), row, self.config, self.key), self.rows.tolist()
+                )
             )
         first = decoded[0].shape
         for row, image in zip(self.rows, decoded, strict=True):
             if image.shape != first:
                 raise ConfigError(
-                    f"data.path: image {row} is {image.shape[1]} x {image.shape[2]}, image {self.rows[0]} is"
+                    f"{self.key}: image {row} is {image.shape[1]} x {image.shape[2]}, image {self.rows[0]} is"
                     f" {first[1]} x {first[2]}; images must be of one size, set data.resize={first[1]}"
                 )
         return np.stack(decoded)
@@ -70,8 +73,12 @@ def read_table(path: str, config: DataConfig) -> tuple[EncodedImages, npt.NDArra
     for file in find_table_files(path, config.root, key):
         table = _columns(file, config, key)
         if table.num_rows:
-            images.append(_image_bytes(table.column(0), f"data.image_column={shown(config.image_column)}"))
-            labels.append(read_labels(table.column(1), f"data.label_column={shown(config.label_column)}"))
+            image_key, label_key = (
+                f"data.{column}={shown(getattr(config, column))} of {shown(file.name)}"
+                for column in ("image_column", "label_column")
+            )
+            images.append(_image_bytes(table.column(0), image_key))
+            labels.append(read_labels(table.column(1), label_key))
     if not images:
         raise ConfigError(f"{key}={shown(path)} has no rows")
     if len({column.type for column in labels}) > 1:
@@ -81,7 +88,7 @@ def read_table(path: str, config: DataConfig) -> tuple[EncodedImages, npt.NDArra
     column, label_column = (
         pa.chunked_array([chunk for column in columns for chunk in column.chunks]) for columns in (images, labels)
     )
-    encoded = EncodedImages(column, np.arange(len(column)), config)
+    encoded = EncodedImages(column, np.arange(len(column)), config, key)
     if pa.types.is_integer(label_column.type):
         return encoded, np.asarray(label_column.to_numpy(), dtype=np.int64)
     return encoded, np.asarray(label_column.to_pylist())
@@ -125,7 +132,7 @@ def _columns(file: Path, config: DataConfig, key: str) -> pa.Table:
             near = difflib.get_close_matches(wanted, schema.names, n=1)
             meant = [f"; did you mean {_override(f'data.{column}', name)}?" for name in (names + near)[:1]]
             raise ConfigError(
-                f"data.{column}={shown(wanted)} is no column of {shown(str(file))}; it has {shown(schema.names)}"
+                f"data.{column}={shown(wanted)} is no column of {shown(str(file))}; it has {listed(schema.names)}"
                 + "".join(meant)
             )
     return read_columns(file, [config.image_column, config.label_column], key)
@@ -141,7 +148,8 @@ def _likely_labels(schema: pa.Schema) -> list[str]:
 
 
 def _override(key: str, value: str) -> str:
-    return f"{key}={value}" if value.isidentifier() else f"{key}={shown(value)}"
+    text = shown(value)
+    return f"{key}={value}" if value.isidentifier() and value in text else f"{key}={text}"
 
 
 def _image_bytes(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:

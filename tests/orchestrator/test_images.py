@@ -42,7 +42,9 @@ def decoded(data, **more):
 
 
 def refusal(data, **more):
-    with pytest.raises(ConfigError, match=r"data\.image_column='image': row 7 is no readable image: ") as caught:
+    with pytest.raises(
+        ConfigError, match=r"data\.image_column='image' of data\.path: row 7 is no readable image: "
+    ) as caught:
         decode_image(data, 7, config(**more))
     assert len(str(caught.value)) <= 500
     assert "\n" not in str(caught.value)
@@ -179,11 +181,13 @@ def test_the_previews_of_a_cameras_jpeg_are_not_looked_at():
     assert decoded(data).shape == (8, 8, 3)
 
 
-def test_a_frame_smaller_than_its_screen_is_composed():
+def test_a_frame_smaller_than_its_screen():
     frame = bytes([0x2C, 1, 0, 0, 0, 1, 0, 1, 0, 0])  # one pixel at column 1
     screen = b"GIF89a" + struct.pack("<HHBBB", 3, 1, 0x80, 0, 0) + bytes([255, 0, 0, 0, 0, 255])
-    data = screen + frame + b"\x02\x02\x4c\x01\x00" + b"\x3b"  # clear, colour 1, end
-    assert decoded(data)[0, 1].tolist() == [0, 0, 255]
+    blue = b"\x02\x02\x4c\x01\x00\x3b"  # clear, colour 1, end
+    assert "whose border has no colour" in refusal(screen + frame + blue)
+    transparent = b"\x21\xf9\x04\x01\0\0\0\0"  # colour 0 is
+    assert decoded(screen + transparent + frame + blue).tolist() == [[[255] * 3, [0, 0, 255], [255] * 3]]
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"])

@@ -71,7 +71,7 @@ def refusal(loaded):
         (["", "b"] * 30, "'' is no class name"),
         (["a\0", "a"] * 30, "is no class name"),
         (["x" * (LONGEST_NAME + 1), "b"] * 30, "is no class name; use 1 to 256 characters"),
-        (["caf\u00e9", "cafe\u0301"] * 30, "are one name in two Unicode spellings"),
+        (["caf\u00e9", "cafe\u0301"] * 30, r"'caf\xe9' and 'cafe\u0301' are one name in two Unicode spellings"),
         ([f"\n{row}" * 50 for row in range(60)], "cannot be held out: 60 images of 60 classes"),
         (list(range(10**6, 10**6 + 60)), "cannot be held out: 60 images of 60 classes"),
     ],

@@ -211,6 +211,8 @@ def test_columns_that_are_not_there_are_guessed(tmp_path):
     assert "did you mean" not in refusal(far)
     wide = pa.table({"\n" * 300 + str(number): [1] for number in range(1000)})
     assert "is no column" in refusal(write(wide, tmp_path / "e.parquet"))
+    long = write(table(image="x" * 10**5, label="y" * 300), tmp_path / "f.parquet")
+    assert "did you mean data.image_column='xxx" in refusal(long)
     for kind in ("parquet", "file"):
         twice = write(pa.Table.from_arrays([pa.array(IMAGES)] * 2, ["image", "image"]), tmp_path / kind, kind)
         assert "has 2 columns of that name" in refusal(twice)
@@ -237,7 +239,10 @@ def test_images_that_are_paths_or_missing_are_refused_by_row(tmp_path):
     assert "row 5 has no bytes, only the path '/my/\\x1b[31m5.png'" in message
     structs[5] = None
     message = refusal(write(table(pa.array(structs, STRUCT)), tmp_path / "b.parquet"))
-    assert "row 5 is no readable image: there are no bytes" in message
+    assert "of data.path: row 5 is no readable image: there are no bytes" in message
+    good = write(table(), tmp_path / "c.parquet")
+    message = refusal(good, test_path=str(tmp_path / "b.parquet"))
+    assert "of data.test_path: row 5 is no readable image" in message
 
 
 def test_a_folder_of_images_becomes_a_table_as_the_page_says(tmp_path, monkeypatch):
