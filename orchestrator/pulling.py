@@ -12,7 +12,7 @@ from moda_core.manifest import MANIFEST, WEIGHTS, check_file, check_manifest_siz
 from moda_core.saving import write_whole
 from orchestrator.cache import Cache, make_cache
 from orchestrator.config import compose_config, parse_config
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, listed, shown
 from orchestrator.model_card import CARD, sliced_card
 from orchestrator.records import read_sweep
 from orchestrator.references import Folder, SweepPoint, parse_reference
@@ -169,7 +169,7 @@ def place(folder: Path, source: Source, where: str, classes: Sequence[str] | Non
     text = _read_manifest(source, where)
     manifest = parse_manifest(text)
     if wrong := [name for name in classes or () if name not in manifest["class_names"]]:
-        raise ValueError(f"{where} has no class {wrong[0]!r}; it has {', '.join(manifest['class_names'])}")
+        raise ValueError(f"{where} has no class {shown(wrong[0])}; it has {listed(manifest['class_names'])}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

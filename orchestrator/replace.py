@@ -68,7 +68,7 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
     for folder, manifest in manifests.items():
         if request.class_name not in manifest["class_names"]:
             raise ConfigError(
-                f"--class {request.class_name}: {folder} has the classes {listed(manifest['class_names'])}"
+                f"--class {request.class_name}: {folder} has the classes {listed(manifest['class_names'])}; name one"
             )
     chosen = _chosen_data(config, overrides, request.weak, manifests[request.weak])
     data = load_data(chosen)

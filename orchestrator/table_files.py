@@ -1,6 +1,7 @@
 """The files of a table: which ones ``data.path`` names."""
 
 import glob
+import os
 import re
 from pathlib import Path
 
@@ -26,9 +27,8 @@ def find_table_files(path: str, root: str | None, key: str) -> list[Path]:
         raise ConfigError(
             f"{key}={shown(path)}: tables are read from folders of this machine; copy it here, or mount it"
         )
-    base = Path(root).expanduser() if root else Path()
-    full = base / Path(path).expanduser()
-    matches = [full] if full.exists() else _matches(full)
+    full = Path(os.path.expanduser(root or "."), os.path.expanduser(path))
+    matches = [full] if os.path.exists(full) else _matches(full)
     if not matches:
         raise ConfigError(
             f"{key}={shown(path)} names no file ({shown(str(full))}); set MODA_DATA_DIR, data.root or {key}"
@@ -52,12 +52,11 @@ def _files_of(path: Path, key: str) -> list[Path]:
         )
     # Where datasets saved a table, "cache-*" are results of its later work on it.
     foreign = (".", "_", "cache-") if (path / "state.json").is_file() else (".", "_")
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not any(part.startswith(foreign) for part in file.relative_to(path).parts)
-    )
+    files = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(foreign)]
+        files += [Path(folder, name) for name in names if not name.startswith(foreign)]
+    files = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     if not files:
         raise ConfigError(f"{key}={shown(str(path))} is a folder without tables ({', '.join(SUFFIXES)}); {MAKE_ONE}")
     return files

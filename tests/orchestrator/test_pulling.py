@@ -180,7 +180,7 @@ def test_hostile_sets_in_an_object_store_are_refused_and_not_cached(module_set, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["{set}", "--classes", "cat", "fox"], "has no class 'fox'; it has ant, bee, cat, dog"),
+        (["{set}", "--classes", "cat", "fox"], "has no class 'fox'; it has ['ant', 'bee', 'cat', 'dog']"),
         (["{set}", "--classes", "cat", "cat"], "names a class twice"),
         (["{set}", "search.constraints=[]"], "search.constraints=[]: only pulling a sweep's point takes overrides"),
         (["mine/best"], "mine/best is no folder here; a sweep's point is sweep:<id>/<point>"),
