@@ -148,7 +148,8 @@ def _pack(
     if wrong := [name for name in documents if not FILE_NAME.fullmatch(name) or name in (MANIFEST, WEIGHTS)]:
         raise ValueError(f"documents: {wrong[0]!r} is no name for a file beside {WEIGHTS}; like model_card.md")
     tensors = {f"state.{key}": value.cpu() for key, value in state.items()}
-    tensors |= {f"mask.{index}": mask_CN.cpu() for index, mask_CN in enumerate(masks)}
+    # Copies, because layers may share a mask, or have views of one tensor, and safetensors refuses those.
+    tensors |= {f"mask.{index}": mask_CN.cpu().contiguous().clone() for index, mask_CN in enumerate(masks)}
     files = {**documents, WEIGHTS: safetensors.torch.save(tensors)}
     return _Packed(
         {
