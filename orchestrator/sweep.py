@@ -20,6 +20,7 @@ from orchestrator.cluster import concurrent_trials, connected
 from orchestrator.config import Config, check_space, corners
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
+from orchestrator.dry_run import distinct
 from orchestrator.progress import Progress
 from orchestrator.proposals import Proposals
 from orchestrator.records import claim_sweep, name_sweep, utc_now
@@ -50,8 +51,8 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     root = usable_root(config.storage)
     config = dataclasses.replace(config, storage=root)
     data = load_data(config.data)
-    for coefficients in corners(config.search):
-        check_trainable(config.with_coefficients(coefficients), data)
+    for corner in distinct(map(config.with_coefficients, corners(config.search))):
+        check_trainable(corner, data)
     store = DeltaStore(root)
     prefix = config.data.name.replace("_", "-")
     proposals = Proposals(config, name_sweep(store, config, prefix=prefix), store)
