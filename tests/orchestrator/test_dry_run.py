@@ -39,6 +39,11 @@ class Unused(Net):
         self.spare = nn.Linear(2, 2)
 
 
+class Clamped(Net):
+    def __init__(self, in_channels, image_size, num_classes, largest):
+        super().__init__(in_channels, image_size, num_classes)
+
+
 # Taken.
 
 
@@ -315,5 +320,6 @@ def test_a_sweep_tries_what_differs_in_more_than_coefficients_once(configured):
 
 
 def test_what_the_configuration_of_a_set_cannot_record(trying):
-    with pytest.raises(ConfigError, match="NaN or infinit"):
-        trying(Net, "search.reference.module_size=inf")
+    trying(Clamped, "model.largest=6")
+    with pytest.raises(ConfigError, match="NaN or infinite, which a module set cannot record"):
+        trying(Clamped, "model.largest=inf")
