@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from moda_core import unit_layers, watch_units
 from moda_core.methods import Method, Moda
+from moda_core.modes import evaluating
 from orchestrator.data import ImageSet
 from orchestrator.errors import ConfigError
 from orchestrator.sections import TrainingConfig
@@ -195,8 +196,18 @@ def trained_network(
 ) -> nn.Module:
     """What is shown the batches of a training: it shares every parameter and statistic with ``network``."""
     if precision == torch.bfloat16:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _set_memory_format(network, images)
     return _trained(network, images, method, sync_batch_norm=sync_batch_norm)
+
+
+def _set_memory_format(network: nn.Module, images: ImageSet) -> None:
+    """Channels last, which is faster in half precision, unless a ``view`` of the network needs contiguous images."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        with evaluating(network):
+            network(images.normalise(images.images[:2]))
+    except RuntimeError:
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def _trained(network: nn.Module, images: ImageSet, method: Method, *, sync_batch_norm: bool) -> nn.Module:

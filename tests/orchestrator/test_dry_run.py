@@ -101,7 +101,19 @@ class NonPersistent(Net):
         self.register_buffer("order", torch.randperm(4), persistent=False)
 
 
-TAKEN = [Net, TwoNames, Views, Lazy, Frozen, Normed, NonPersistent]
+class Viewing(Net):
+    """Its view needs images that are contiguous, which those with the channels last are not."""
+
+    def __init__(self, in_channels, image_size, num_classes):
+        super().__init__(in_channels, image_size, num_classes)
+        self.head = nn.Linear(4 * image_size**2, num_classes)
+
+    def forward(self, images):
+        units = self.units(images)
+        return self.head(units.view(units.size(0), -1))
+
+
+TAKEN = [Viewing, Net, TwoNames, Views, Lazy, Frozen, Normed, NonPersistent]
 
 
 # Refused.
