@@ -26,10 +26,12 @@ WRAPPERS = (
     "state_dict_ema",
 )
 MOST_LEVELS = 4  # of mappings in mappings
-WRAPPED = ("module", "_orig_mod")  # what parallel and compiled networks put into names, at any place
+# What parallel and compiled networks put into names, at any place.
+WRAPPED = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 COUNTER = "num_batches_tracked"  # of batch norm; old checkpoints have none, and nothing here depends on it
 MOST_PREFIXES = 4
 NAMES_SHOWN = 3
+LONGEST_NAME = 60  # that is shown
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ def fit(content: Any, expected: Mapping[str, Tensor], shared: Sequence[Sequence[
     Raises:
         ConfigError: no tensors, those of another network, or tensors that cannot be weights.
     """
-    namings = [naming for found in _mappings(content) for naming in _namings(*found, expected, shared)]
+    again = sum(len(names) - 1 for names in shared)
+    least = sum(not name.endswith(COUNTER) for name in expected) - again
+    namings = [naming for found in _mappings(content, least) for naming in _namings(*found, expected, shared)]
     if not namings:
         raise ConfigError(f"{where} holds no state dict (a mapping from names to tensors)")
     best = min(namings, key=lambda naming: naming.faults)  # the first of equals
@@ -95,7 +99,7 @@ def fit(content: Any, expected: Mapping[str, Tensor], shared: Sequence[Sequence[
     return Fitting(state, best.taken)
 
 
-def _mappings(content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _mappings(content: Any, least: int) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """The mappings in a file that hold tensors by name, outer ones first, and what to call each."""
     level: list[tuple[str, Any]] = [("", content)]
     seen: set[int] = set()
@@ -111,19 +115,31 @@ def _mappings(content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
             }
             if tensors:
                 yield called, tensors
-                yield from _groups(called, tensors)
-            order = [name for name in WRAPPERS if name in named] + [name for name in named if name not in WRAPPERS]
-            inner += [(f"{called}.{name}".lstrip("."), named[name]) for name in order]
+                yield from _groups(called, tensors, least)
+            inner += [(_inside(called, name), named[name]) for name in _in_order(named)]
         level = inner
 
 
-def _groups(called: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The tensors below a wrapper's name where others stand beside it: ``module.*`` beside ``n_averaged``."""
-    for wrapper in WRAPPERS:
-        start = f"{wrapper}."
-        group = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-        if 0 < len(group) < len(tensors):
-            yield f"{called}.{wrapper}.*".lstrip("."), group
+def _groups(called: str, tensors: Mapping[str, Tensor], least: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The tensors below each first part of the names, where others stand beside it: ``module.*`` beside
+    ``n_averaged``. Smaller ones than the network are left out."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        first, _, rest = name.partition(".")
+        groups.setdefault(first, {})[rest] = tensor
+    for first in _in_order(groups):
+        if least <= len(groups[first]) < len(tensors):
+            yield _inside(called, f"{first}.*"), groups[first]
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """The names of wrappers first."""
+    present = dict.fromkeys(names)
+    return [name for name in WRAPPERS if name in present] + [name for name in present if name not in WRAPPERS]
+
+
+def _inside(called: str, name: str) -> str:
+    return f"{called}.{name[:LONGEST_NAME]}".lstrip(".")
 
 
 def _namings(
@@ -191,5 +207,5 @@ def _type(tensor: Tensor) -> str:
 
 
 def _some(what: str, names: list[str]) -> str:
-    shown = ", ".join(name[:60] for name in names[:NAMES_SHOWN])
+    shown = ", ".join(name[:LONGEST_NAME] for name in names[:NAMES_SHOWN])
     return f"{len(names)} {what}" + (f" ({shown}{' ...' if len(names) > NAMES_SHOWN else ''})" if names else "")

@@ -1,5 +1,6 @@
 """Files of weights from elsewhere: what torch and safetensors read of them without running code."""
 
+import os
 import pickle
 import re
 import struct
@@ -28,6 +29,7 @@ UNREADABLE = (
     struct.error,
 )
 ZIP_START = b"PK\x03\x04"
+LFS_START = b"version h"  # ttps://git-lfs.github.com
 LARGEST_RATIO = 16  # of what a zip file holds to its own size; torch does not compress
 REASON_LENGTH = 160
 REMEDY = "where you trust it, save its weights alone: torch.save(network.state_dict(), 'weights.pt')"
@@ -44,7 +46,7 @@ def read_weights_file(path: str, where: str) -> Any:
     Raises:
         ConfigError: no such file, or one that cannot be read without running code.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if file.is_dir():
         raise ConfigError(f"{where} is a folder; name the file of weights in it")
     if not file.is_file():
@@ -61,6 +63,8 @@ def _read(file: Path) -> Any:
         start = stream.read(9)
     if not start:
         raise ValueError("it is empty")
+    if start == LFS_START:
+        raise ValueError("it is a pointer of Git LFS; `git lfs pull` brings the weights")
     if start.startswith(ZIP_START):
         with zipfile.ZipFile(file) as archive:
             claimed = sum(record.file_size for record in archive.infolist())
@@ -76,8 +80,9 @@ def _why(error: Exception) -> str:
     text = str(error)
     if named := NEEDS_CODE.search(text):
         return f"holds a {named[1]}, which only code could rebuild, so nothing of it is read; {REMEDY}"
-    if "TorchScript" in text:
-        return f"is a TorchScript archive, which holds code, so nothing of it is read; {REMEDY}"
+    if "Cannot use ``weights_only=True``" in text:
+        kind = "a TorchScript archive" if "TorchScript" in text else "of torch's old tar format"
+        return f"is {kind}, which may hold code, so nothing of it is read; {REMEDY}"
     reason = " ".join(text.rpartition("WeightsUnpickler error: ")[2].split())[:REASON_LENGTH] or type(error).__name__
     remedy = f"; {REMEDY}" if isinstance(error, pickle.UnpicklingError) else ""
     return f"is no safetensors file and no state dict: {reason}{remedy}"

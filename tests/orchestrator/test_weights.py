@@ -172,10 +172,18 @@ FORMS = {
         "state_dict.model.*",
     ),
     "averaged": lambda state: (prefixed(state, "module") | {"n_averaged": torch.tensor(4)}, "module.*"),
+    "an exponential average": lambda state: (
+        prefixed(make(7, hidden=[7]).state_dict(), "other")
+        | prefixed({name: one[..., :1] for name, one in state.items() if one.ndim}, "head")
+        | prefixed(state, "ema_model")
+        | {"initted": torch.tensor(True), "step": torch.tensor(3)},
+        "ema_model.*",
+    ),
     "without counters": lambda state: ({k: v for k, v in state.items() if "num_batches" not in k}, ""),
     "half": lambda state: ({name: one.half() if one.is_floating_point() else one for name, one in state.items()}, ""),
     "parameters": lambda state: ({name: nn.Parameter(one, requires_grad=False) for name, one in state.items()}, ""),
     "wide": lambda state: ({name: one.double() for name, one in state.items()}, ""),
+    "sharded": lambda state: ({name.replace(".", "._fsdp_wrapped_module.", 1): t for name, t in state.items()}, ""),
 }
 
 
@@ -303,6 +311,7 @@ def write_refused(folder):
     (folder / "claims.safetensors").write_bytes(b"\xff" * 7 + b"\x7f{}")
     (folder / "empty.pt").write_bytes(b"")
     (folder / "folder.pt").mkdir()
+    (folder / "pointer.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     np.savez(folder / "arrays.npz", weight=np.zeros(3))
     whole = saved(folder / "list.pt", [1, 2]).read_bytes()
     (folder / "cut.pt").write_bytes(whole[: len(whole) // 2])
@@ -342,11 +351,12 @@ def write_refused(folder):
         "claims.safetensors": neither,
         "empty.pt": f"{neither}: it is empty",
         "folder.pt": "is a folder",
+        "pointer.safetensors": f"{neither}: it is a pointer of Git LFS",
         "arrays.npz": neither,
         "cut.pt": neither,
         "list.pt": "holds no state dict",
         "bomb.pt": "claim to hold 10000001",
-        "script.pt": "is a TorchScript archive, which holds code, so nothing of it is read",
+        "script.pt": "is a TorchScript archive, which may hold code, so nothing of it is read",
         **{f"random{index}.pt": neither for index in range(4)},
         "nothing.pt": "no such file",
     }
