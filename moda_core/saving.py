@@ -42,6 +42,7 @@ def save_modules(
     preprocessing: Mapping[str, Any],
     about: Mapping[str, Any] | None = None,
     documents: Mapping[str, bytes] | None = None,
+    subsets: Sequence[Sequence[int]] | None = None,
 ) -> Saved:
     """Write the module set of ``masks`` to the folder ``path``.
 
@@ -55,6 +56,7 @@ def save_modules(
         preprocessing: ``shape`` [ch, H, W], ``mean`` and ``std`` a channel, of images scaled to [0, 1].
         about: anything else that JSON can hold, recorded under "about".
         documents: other files to keep beside the weights, by name: a model card.
+        subsets: class ids of the modules that are proven; None: of all classes together and of each pair of neighbours.
 
     Raises:
         ValueError: the folder is taken, names that are not C different ones, or a set whose logits differ from the
@@ -69,7 +71,9 @@ def save_modules(
     tensors = slice_state(graph, state, union)
     manifest = {"class_names": list(class_names), "preprocessing": dict(preprocessing), "about": dict(about or {})}
     packed = _pack(graph, tensors, masks, manifest, documents or {})
-    packed.manifest["cut_masked_difference"] = difference = _prove(packed, network, layers, masks, check_images)
+    packed.manifest["cut_masked_difference"] = difference = _prove(
+        packed, network, layers, masks, check_images, _neighbours(len(class_names)) if subsets is None else subsets
+    )
     return Saved(difference, packed.write(folder))
 
 
@@ -148,7 +152,8 @@ def _pack(
     if wrong := [name for name in documents if not FILE_NAME.fullmatch(name) or name in (MANIFEST, WEIGHTS)]:
         raise ValueError(f"documents: {wrong[0]!r} is no name for a file beside {WEIGHTS}; like model_card.md")
     tensors = {f"state.{key}": value.cpu() for key, value in state.items()}
-    tensors |= {f"mask.{index}": mask_CN.cpu() for index, mask_CN in enumerate(masks)}
+    # Copies, because layers may share a mask, or have views of one tensor, and safetensors refuses those.
+    tensors |= {f"mask.{index}": mask_CN.cpu().contiguous().clone() for index, mask_CN in enumerate(masks)}
     files = {**documents, WEIGHTS: safetensors.torch.save(tensors)}
     return _Packed(
         {
@@ -171,10 +176,22 @@ def _free(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def _prove(packed: _Packed, network: nn.Module, layers: UnitLayers, masks: Sequence[Tensor], images: Tensor) -> float:
-    """The largest difference, over all classes together and pairs of neighbours, from the very bytes to be written."""
+def _neighbours(classes: int) -> list[list[int]]:
+    """All classes together, and each pair of neighbours."""
+    pairs = [[class_id, (class_id + 1) % classes] for class_id in range(classes)] if classes > 2 else []
+    return [list(range(classes)), *pairs]
+
+
+def _prove(
+    packed: _Packed,
+    network: nn.Module,
+    layers: UnitLayers,
+    masks: Sequence[Tensor],
+    images: Tensor,
+    subsets: Sequence[Sequence[int]],
+) -> float:
+    """The largest difference over the modules of ``subsets``, from the very bytes to be written."""
     names = packed.manifest["class_names"]
-    subsets = [list(range(len(names)))] + [[one, (one + 1) % len(names)] for one in range(len(names)) if len(names) > 2]
     written = packed.read()
     differences = []
     for class_ids in subsets:

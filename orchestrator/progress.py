@@ -66,8 +66,8 @@ class Progress(Callback):
             self._live.start()
 
     def say(self, text: str) -> None:
-        """A line above the display."""
-        self._console.print(text, highlight=False)
+        """A line above the display, as it is."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """End the display that refreshes; what is printed later follows it."""

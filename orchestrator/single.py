@@ -11,6 +11,7 @@ from orchestrator.config import Config
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
 from orchestrator.errors import ConfigError
+from orchestrator.loaded import loaded_lines
 from orchestrator.records import claim_sweep, read_sweep, trial_event, utc_now
 from orchestrator.results import Sweep
 from orchestrator.storage import usable_root
@@ -30,6 +31,8 @@ def train_one(config: Config, console: Console) -> Sweep:
     config = dataclasses.replace(config, storage=root, search=search, sweep=sweep_config)
     data = load_data(config.data)
     check_trainable(config, data)
+    for line in loaded_lines(config, data):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     store = DeltaStore(root)
     prefix = "train" if config.training.epochs else "decompose"
     sweep_id = claim_sweep(store, config, prefix=prefix, now=utc_now())

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from moda_core import unit_layers, watch_units
 from moda_core.methods import Method, Moda
+from moda_core.modes import evaluating
 from orchestrator.data import ImageSet
 from orchestrator.errors import ConfigError
 from orchestrator.sections import TrainingConfig
@@ -127,9 +128,7 @@ def train(
             "training.sync_batch_norm=true: SyncBatchNorm exists on GPUs only and this worker sees none; set"
             " training.sync_batch_norm=false"
         )
-    if precision == torch.bfloat16:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model = _trained(network, images, method, sync_batch_norm=config.sync_batch_norm)
+    model = trained_network(network, images, method, precision, sync_batch_norm=config.sync_batch_norm)
     if workers.world > 1:
         model = DistributedDataParallel(model)
     optimizer = OPTIMIZERS[config.optimizer](network, config)
@@ -146,11 +145,17 @@ def train(
         totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
         for batch in steps.epoch(epoch):
             optimizer.param_groups[0]["lr"] = steps.learning_rate(batch.step)
-            mine = batch.mine.to(device)
-            pixels, labels = _augmented(images.images[mine], batch, crop, flip), images.labels[mine]
-            with computing(device, precision):
-                output = _output(model, images, pixels)
-            loss, shown = _losses(output, labels, method, num_classes=num_classes, workers=workers, size=batch.size)
+            loss, shown = batch_losses(
+                model,
+                images,
+                batch,
+                method,
+                num_classes=num_classes,
+                crop=crop,
+                flip=flip,
+                precision=precision,
+                workers=workers,
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -186,6 +191,25 @@ def _adamw(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
 OPTIMIZERS: dict[str, Callable[[nn.Module, TrainingConfig], torch.optim.Optimizer]] = {"adamw": _adamw, "sgd": _sgd}
 
 
+def trained_network(
+    network: nn.Module, images: ImageSet, method: Method, precision: torch.dtype, *, sync_batch_norm: bool = False
+) -> nn.Module:
+    """What is shown the batches of a training: it shares every parameter and statistic with ``network``."""
+    if precision == torch.bfloat16:
+        _set_memory_format(network, images)
+    return _trained(network, images, method, sync_batch_norm=sync_batch_norm)
+
+
+def _set_memory_format(network: nn.Module, images: ImageSet) -> None:
+    """Channels last, which is faster in half precision, unless a ``view`` of the network needs contiguous images."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        with evaluating(network):
+            network(images.normalise(images.images[:2]))
+    except RuntimeError:
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
 def _trained(network: nn.Module, images: ImageSet, method: Method, *, sync_batch_norm: bool) -> nn.Module:
     """The network, or for a method that needs them the network that gives its units too.
 
@@ -211,6 +235,27 @@ def samples_each(network: nn.Module, config: TrainingConfig) -> int:
     if not any(isinstance(module, _BatchNorm) for module in network.modules()):
         return 0
     return 1 if config.sync_batch_norm else 2
+
+
+def batch_losses(
+    model: nn.Module,
+    images: ImageSet,
+    batch: "Batch",
+    method: Method,
+    *,
+    num_classes: int,
+    crop: int,
+    flip: bool,
+    precision: torch.dtype,
+    workers: Workers,
+) -> tuple[Tensor, Tensor]:
+    """As :func:`_losses`, of a batch of the training images shown to what :func:`trained_network` gives."""
+    device = images.labels.device
+    mine = batch.mine.to(device)
+    pixels, labels = _augmented(images.images[mine], batch, crop, flip), images.labels[mine]
+    with computing(device, precision):
+        output = _output(model, images, pixels)
+    return _losses(output, labels, method, num_classes=num_classes, workers=workers, size=batch.size)
 
 
 def _output(model: nn.Module, images: ImageSet, pixels: Tensor) -> Any:
@@ -276,9 +321,10 @@ class Steps:
         self.samples = images - rest + last  # images seen in an epoch
         if self.per_epoch == 0 or config.batch_size < needed:
             raise ValueError(
-                f"{images} images in batches of training.batch_size={config.batch_size} for"
+                f"training.batch_size={config.batch_size}: {images} images in such batches for"
                 f" training.num_workers={workers.world}: every worker needs"
-                f" {('no samples', 'a sample', 'two samples')[each]} a batch"
+                f" {('no samples', 'a sample', 'two samples for its batch norm')[each]} a batch;"
+                f" set training.batch_size={max(needed, config.batch_size)} or more, and give as many images"
             )
 
     def learning_rate(self, step: int) -> float:

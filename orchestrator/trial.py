@@ -4,6 +4,7 @@ The write order is bytes, then rows, then the event that says so: the last one i
 again after a crash reads its checkpoint, writes the same rows (which adds nothing) and ends with the same event.
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from orchestrator.config import Config, to_plain
 from orchestrator.counts import dump_contributions, dump_frequencies, read_contributions, read_frequencies
 from orchestrator.data import Data
 from orchestrator.decompose import Trained, grid, measure, prepare
+from orchestrator.dry_run import dry_run, same_generators
 from orchestrator.errors import ConfigError
 from orchestrator.models import make_model
 from orchestrator.records import trial_event, trial_states, utc_now
@@ -101,22 +103,33 @@ def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.M
 
 
 def check_trainable(config: Config, data: Data) -> None:
-    """Refuse what would fail only inside a trial.
+    """Refuse what would fail only inside a trial or after it. Global random generators are left as they were.
 
     Raises:
         ConfigError: a model that does not fit the data or that no modules can be cut out of, thresholds that do not
-            fit its activations, weights that do not fit the model, or batches that are too small for the workers.
+            fit its activations, weights that do not fit the model, batches that are too small for the workers, or
+            anything that fails when a trial is tried on a few images.
     """
-    network = make_network(config, data)
-    example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
+    if len(set(data.class_names)) < max(2, data.num_classes):
+        raise ConfigError(f"data: classes {list(data.class_names)[:5]} are not two or more different ones")
     try:
-        layers = unit_layers(network, example)
-        channel_graph(network, layers, example)
-        check_thresholds(layers, config.evaluation.thresholds)
-        workers = Workers(world=config.training.num_workers)
-        Steps(len(data.train), config.training, workers, each=samples_each(network, config.training))
+        json.dumps(to_plain(config), allow_nan=False)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(
+            "a value of the configuration is NaN or infinite, which a module set cannot record"
+        ) from error
+    with same_generators():
+        network = make_network(config, data)
+        example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
+        try:
+            layers = unit_layers(network, example)
+            channel_graph(network, layers, example)
+            check_thresholds(layers, config.evaluation.thresholds)
+            workers = Workers(world=config.training.num_workers)
+            Steps(len(data.train), config.training, workers, each=samples_each(network, config.training))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        dry_run(network, lambda: make_network(config, data, pretrained=False), config, data)
 
 
 def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | None = None) -> None:

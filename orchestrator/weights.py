@@ -1,73 +1,78 @@
-"""Weights as files: safetensors of our own, and networks that were trained elsewhere."""
-
-import pickle
-from pathlib import Path
-from typing import Any
+"""Weights as bytes, whatever tensors a network shares; and networks that were trained elsewhere."""
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import ConfigError
-
-# What reading bytes that are no weights can raise, besides the formats' own errors.
-UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError)
-WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
+from orchestrator.fitting import fit
+from orchestrator.weights_file import read_weights_file
 
 
 def dump_weights(network: nn.Module) -> bytes:
-    """The float32 state of a network as safetensors bytes."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    return safetensors.torch.save(state)
+    """The state of a network as safetensors bytes. A tensor that has several names is stored once, under the first.
+
+    Raises:
+        ConfigError: a state that does not consist of tensors.
+    """
+    state = network.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ConfigError(
+                f"{type(network).__name__}: {name} of its state is a {type(value).__name__}; only tensors can be kept:"
+                " register it as a buffer, or leave it out of the state"
+            )
+    first = {names[0]: state[names[0]] for names in _names_by_place(state).values()}
+    # Copies, because safetensors refuses tensors that overlap.
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in first.items()}
+    )
 
 
 def read_weights(data: bytes, network: nn.Module) -> None:
-    """Load what :func:`dump_weights` gave."""
-    network.load_state_dict(safetensors.torch.load(data))
+    """Load what :func:`dump_weights` gave into a network that shares the same tensors."""
+    network.load_state_dict(_with_shared(safetensors.torch.load(data), network))
 
 
-def load_weights_file(path: str, network: nn.Module, *, key: str) -> None:
+def load_weights_file(path: str, network: nn.Module, *, key: str) -> str:
     """Load weights trained elsewhere: ``.safetensors``, or a PyTorch state dict (read without unpickling code).
+
+    The weights may be nested in a checkpoint and have prefixes that wrappers leave; they are converted to the network's
+    types.
 
     Args:
         path: the file.
-        network: takes the weights.
+        network: takes the weights; unchanged when they are refused.
         key: what to call the file in an error.
 
+    Returns:
+        What was taken from the file: "" for the whole of it, else like ``model.state_dict``.
+
     Raises:
-        ConfigError: no such file, not weights, or weights of another network.
+        ConfigError: no such file, not weights, weights of another network, or numbers that are not finite.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ConfigError(f"{key}={path}: there is no such file")
-    try:
-        state: Any
-        if file.suffix == ".safetensors":
-            state = safetensors.torch.load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, *UNREADABLE) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{key}={path} is no safetensors file and no state dict: {reason}") from error
-    state = next(
-        (state[name] for name in WRAPPERS if isinstance(state, dict) and isinstance(state.get(name), dict)), state
-    )
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise ConfigError(f"{key}={path} holds no state dict (a mapping from names to tensors)")
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    expected = network.state_dict()
-    optional = {name for name in expected if name.endswith("num_batches_tracked")}
-    missing, unknown = sorted(set(expected) - set(state) - optional), sorted(set(state) - set(expected))
-    if missing or unknown:
-        raise ConfigError(f"{key}={path} is another network: {_some('missing', missing)}, {_some('unknown', unknown)}")
+    where = f"{key}={path}"
+    content = read_weights_file(path, where)
+    shared = [names for names in _names_by_place(network.state_dict()).values() if len(names) > 1]
+    fitting = fit(content, network.state_dict(), shared, where)
+    network.load_state_dict(_with_shared(fitting.state, network), strict=False)
+    return fitting.taken
+
+
+def _names_by_place(state: dict[str, Tensor]) -> dict[tuple[object, ...], list[str]]:
+    """The names of a state by where their tensors lie in memory, in order: those of one tensor are together."""
+    names: dict[tuple[object, ...], list[str]] = {}
     for name, tensor in state.items():
-        if tensor.shape != expected[name].shape:
-            raise ConfigError(
-                f"{key}={path}: {name} is {tuple(tensor.shape)}, the model's {tuple(expected[name].shape)};"
-                " give the model, data and classes that it was trained with"
-            )
-    network.load_state_dict(state, strict=False)
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        names.setdefault(place, []).append(name)
+    return names
 
 
-def _some(what: str, names: list[str]) -> str:
-    return f"{len(names)} {what}" + (f" ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})" if names else "")
+def _with_shared(stored: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """A stored state with all names of the tensors that ``network`` shares."""
+    state = dict(stored)
+    for names in _names_by_place(network.state_dict()).values():
+        present = [name for name in names if name in stored]
+        for name in names if present else ():
+            state.setdefault(name, stored[present[0]])
+    return state

@@ -28,7 +28,8 @@ FAULTS: list[Callable[[Tensor], Tensor | None]] = [
 
 
 class Faulty(nn.Sequential):
-    """A small network with batch norm and dropout, whose first backward pass ends as ``FAULTS`` says."""
+    """A small network with batch norm and dropout, whose second backward pass ends as ``FAULTS`` says: the first one is
+    the dry run's, in the driver."""
 
     def __init__(self, in_channels: int, image_size: int, num_classes: int, fault: float = 0) -> None:
         super().__init__(
@@ -40,4 +41,10 @@ class Faulty(nn.Sequential):
             nn.Dropout(0.2),
             nn.Linear(8 * (image_size // 2) ** 2, num_classes),
         )
-        self[0].weight.register_hook(FAULTS[int(fault)])
+        self.backward_passes, self.fault = 0, FAULTS[int(fault)]
+        self[0].weight.register_hook(self.end)
+
+    def end(self, gradient: Tensor) -> Tensor | None:
+        """What a backward pass makes of the gradient."""
+        self.backward_passes += 1
+        return gradient if self.backward_passes == 1 else self.fault(gradient)

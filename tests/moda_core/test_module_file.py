@@ -6,8 +6,9 @@ import os
 
 import pytest
 import torch
+from torch import nn
 
-from moda_core import largest_difference, load_modules, mask_network, merge_masks, save_modules
+from moda_core import largest_difference, load_modules, mask_network, merge_masks, save_modules, unit_layers
 from moda_core.manifest import MANIFEST, WEIGHTS
 from tests.moda_core.conftest import CLASSES as NAMES
 
@@ -43,6 +44,30 @@ def test_saving_twice_gives_the_same_bytes(saved, tmp_path):
     )
     for name in (MANIFEST, WEIGHTS):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+class Views(nn.Module):
+    """Two layers whose weights are parts of one storage, and as wide as each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        storage = torch.randn(24)
+        self.first.weight, self.second.weight = (nn.Parameter(storage[at : at + 16].view(4, 4)) for at in (0, 8))
+
+    def forward(self, images):
+        return self.head(torch.relu(self.second(torch.relu(self.first(images.flatten(1))))))
+
+
+@pytest.mark.parametrize("all_units", [False, True])
+def test_tensors_and_masks_that_are_shared_are_written_apart(tmp_path, all_units):
+    network, images = Views().eval(), torch.randn(6, 1, 2, 2)
+    layers = unit_layers(network, images)
+    mask_CN = torch.eye(3, 4, dtype=torch.bool) | all_units
+    names, preprocessing = ["a", "b", "c"], {"shape": [1, 2, 2], "mean": [0.5], "std": [0.5]}
+    save_modules(tmp_path, network, layers, [mask_CN, mask_CN], images, class_names=names, preprocessing=preprocessing)
+    masked = mask_network(network, layers, merge_masks([mask_CN, mask_CN], [0, 2]), [0, 2])
+    assert largest_difference(masked, load_modules(tmp_path, ["a", "c"]), images) < 1e-5
 
 
 def test_classify_takes_raw_images(saved):

@@ -11,11 +11,13 @@ import wandb.errors
 from orchestrator import trial as trial_module
 from orchestrator.config import load_config
 from orchestrator.data import load_data
+from orchestrator.decompose import accuracy
 from orchestrator.proposals import Proposals
 from orchestrator.records import claim_sweep, read_sweep
 from orchestrator.search import History
 from orchestrator.store import DeltaStore
-from orchestrator.trial import Trial, run_trial
+from orchestrator.trial import Trial, check_trainable, load_trained, run_trial
+from orchestrator.weights import dump_weights
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 LEVELS = "evaluation.levels=[0.1,0.5]"
@@ -125,6 +127,27 @@ def test_memory_that_runs_out_is_recorded_and_raised_to_be_tried_again(prepared,
         5: "OutOfMemoryError: CUDA out of memory. Tried to allocate 1 TiB",
     }
     assert read_sweep(store, "s").trials[0].reason == reason[fault]
+
+
+@pytest.mark.parametrize("kind", ["TwoNames", "Views"])
+def test_a_network_whose_tensors_have_several_names_is_trained_resumed_and_read(prepared, kind):
+    trial, data, store = prepared("tracking=none", "model=own", f"model.name=tests.orchestrator.test_dry_run:{kind}")
+    check_trainable(trial.config, data)
+    epochs = []
+
+    def stop(row):
+        epochs.append(row["epoch"])
+        if len(epochs) == 1:
+            raise OSError("no network")
+
+    with pytest.raises(OSError, match="no network"):
+        run_trial(trial, data, report=stop)
+    run_trial(trial, data, report=stop)
+    assert epochs == [1, 2]
+    (point, *_) = read_sweep(store, "s").points
+    trained = load_trained(trial, data)
+    assert accuracy(trained.network, data.validation) == point.metrics["accuracy"]
+    assert dump_weights(trained.network) == trial_module.Files(trial.root).read(trial.file(trial_module.WEIGHTS))
 
 
 def test_two_drivers_at_once_propose_the_same_trials(prepared):
