@@ -111,7 +111,14 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
             f"training.seed={seed}: the sweep used seeds from {used} on; take fresh ones, or leave it out"
         )
     sets = {json.dumps(one, sort_keys=True): one for one in (without_seed(p.trial.coefficients) for p in points)}
-    search = dataclasses.replace(config.search, baselines=tuple(sets.values()), repeats=request.seeds)
+    search = dataclasses.replace(
+        config.search,
+        baselines=tuple(sets.values()),
+        repeats=request.seeds,
+        # Chosen coefficients are trained to the end, and nothing is searched.
+        warm_start=(),
+        early_stopping="none",
+    )
     labels = tuple(point.label for point in points)
     sweep = dataclasses.replace(
         config.sweep, name=None, trials=len(sets) * request.seeds, confirms=parent.sweep_id, chosen=labels
