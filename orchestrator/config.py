@@ -60,8 +60,8 @@ class Config:
             elif key in _field_names(self.training):
                 training[key] = _as_field(TrainingConfig, key, value)
             elif own is None or key in own:
-                dimension = self.search.space.get(key)
-                options[key] = int(value) if dimension is not None and _means_whole(dimension, value) else value
+                usual = self.model.options.get(key)
+                options[key] = int(value) if _means_whole(self.search.space.get(key), usual, value) else value
             else:
                 known = [*_field_names(self.method), *_field_names(self.training), *own]
                 raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
@@ -210,9 +210,11 @@ def _as_field(kind: Any, key: str, value: Any) -> Any:
     return typed(f"search.space.{key}", value, hint)
 
 
-def _means_whole(dimension: Dimension, value: Any) -> bool:
-    """Whether a number of a YAML list is meant for a dimension of whole numbers."""
-    whole = dimension.integer or any(isinstance(one, int) for one in dimension.choices or ())
+def _means_whole(dimension: Dimension | None, usual: Any, value: Any) -> bool:
+    """Whether a number of a YAML list is meant for a dimension of whole numbers, or for an option that has one."""
+    choices = (usual,) if dimension is None else dimension.choices or ()
+    whole = dimension is not None and dimension.integer
+    whole |= any(isinstance(choice, int) and not isinstance(choice, bool) for choice in choices)
     return whole and isinstance(value, float) and value.is_integer()
 
 

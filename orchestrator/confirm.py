@@ -137,5 +137,6 @@ def _check_overrides(parent: Sweep, overrides: Sequence[str]) -> None:
                 f"{one}: confirming trains the sweep's own coefficients and measures its own choices, so model, data"
                 f" set, method, search and grid are as recorded; it takes {', '.join(TAKEN)} without {', '.join(FIXED)}"
             )
-        if key.partition(".")[2] in without_seed(dict.fromkeys(parent.coefficient_names)):
+        section, _, name = key.partition(".")
+        if section in ("model", "training") and name in without_seed(dict.fromkeys(parent.coefficient_names)):
             raise ConfigError(f"{one}: every point of {parent.sweep_id!r} has its own, it was searched; leave it out")

@@ -67,11 +67,8 @@ class Progress(Callback):
         resumed = sum(not one.is_over for one in sweep.trials)
         told = f", {over} read from the tables" if over else ""
         told += f", {resumed} resumed" if resumed else ""
-        fewer = (
-            f" (sweep.trials={config.sweep.trials}; the space has no more)"
-            if self._budget != config.sweep.trials
-            else ""
-        )
+        asked = config.sweep.trials
+        fewer = "" if self._budget == asked else f" (sweep.trials={asked}; the space has no more)"
         say(f"{self._budget} trials{fewer}, {concurrency} at once{told}")
         if self._console.is_terminal:
             self._live = Live(self._view(), console=self._console, refresh_per_second=2, transient=True)

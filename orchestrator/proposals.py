@@ -124,6 +124,8 @@ class Proposals:
     def _budget(self, states: Sequence[TrialState]) -> int:
         """``sweep.trials``, or as many as there are baselines and sets of the space to train."""
         search = self.config.search
+        if self.problem.size == math.inf:
+            return self.config.sweep.trials
         taken = self._in_space([*(state.coefficients for state in states), *search.baselines])
         left = self.problem.size - len({self.problem.key(coefficients) for coefficients in taken} - {None})
         sets = max(math.ceil(self.next_number / search.repeats), len(search.baselines)) + max(left, 0)

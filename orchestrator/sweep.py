@@ -9,7 +9,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray import tune
@@ -95,11 +95,11 @@ class _TuneAdapter(TuneSearcher):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         try:
             number, coefficients = self._proposals.next()
         except SpaceExhausted:
-            return str(self.FINISHED)
+            return cast(dict[str, Any], self.FINISHED)  # a string that Tune knows
         self._given[trial_id] = {"number": number, "coefficients": coefficients}
         return self._given[trial_id]
 

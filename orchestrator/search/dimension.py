@@ -31,9 +31,8 @@ def place(dimension: Dimension, value: Any) -> Hashable | None:
     """What tells a value from all others of its dimension, however its number is typed; None where it is not in it."""
     if choices := dimension.get("choices"):
         return list(choices).index(value) if value in choices else None
-    if not isinstance(value, Real) or not dimension["low"] <= value <= dimension["high"]:
-        return None
-    return None if dimension.get("integer") and value != int(value) else value
+    inside = isinstance(value, Real) and dimension["low"] <= value <= dimension["high"]
+    return value if inside and not (dimension.get("integer") and value % 1) else None
 
 
 def from_unit(dimension: Dimension, unit: float) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # importing Optuna takes a second, and only its searchers nee
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-ASKS = 4  # for coefficients that are not trained yet, before they are quasi-random
+ASKS = 2  # for coefficients that are not trained yet, before they are quasi-random
 
 Row = Mapping[str, Any]
 Params = dict[str, Any]
@@ -32,7 +32,7 @@ class OptunaSearcher:
     their parameters. Pending trials are told as running ones, diverged ones as pruned ones without a value: TPE counts
     these as the worst, while a GP looks only at finished and running ones. Trials outside the space are not told. The
     first max(4, dimensions + 1) numbers are quasi-random; trials of earlier sweeps count as such. An answer that is
-    trained already stays in the study as a running trial, and the study is asked again, a few times.
+    trained already stays in the study as a running trial, and the study is asked once more.
 
     Attributes:
         points_told: of a surface, at most.
