@@ -145,12 +145,12 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
 
 
 def coefficient_column(name: str) -> str:
-    """The column of a coefficient in a searcher's history: its name, unless another column is called so."""
+    """The column of a coefficient beside a trial's state and its points: its name, unless another one is called so."""
     return f"coefficient {name}" if name in HISTORY_COLUMNS else name
 
 
 def coefficient_columns(names: Iterable[str], coefficients: Mapping[str, Any]) -> Coefficients:
-    """Coefficients by their columns in a searcher's history, None where one is missing."""
+    """Coefficients by their columns, None where one is missing."""
     return {coefficient_column(name): coefficients.get(name) for name in names}
 
 
