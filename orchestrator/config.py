@@ -67,8 +67,8 @@ class Config:
                 raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
         return dataclasses.replace(
             self,
-            method=dataclasses.replace(self.method, **method),
-            training=dataclasses.replace(self.training, **training),
+            method=_replaced(self.method, method),
+            training=_replaced(self.training, training),
             model=ModelConfig(self.model.name, options),
         )
 
@@ -147,7 +147,7 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     search["space"] = {
         key: build(Dimension, value, f"search.space.{key}") for key, value in (search.get("space") or {}).items()
     }
-    search["baselines"] = tuple(dict(one) for one in search.get("baselines") or ())
+    search["baselines"] = tuple(search.get("baselines") or ())
     return Config(
         model=_model(plain["model"]),
         data=build(DataConfig, plain["data"], "data"),
@@ -200,6 +200,15 @@ def to_plain(config: Config) -> dict[str, Any]:
 def method_name(method: Method) -> str:
     """The name that a method is known by."""
     return next(name for name, kind in METHODS.items() if kind is type(method))
+
+
+def _replaced(section: Any, changes: Mapping[str, Any]) -> Any:
+    try:
+        return dataclasses.replace(section, **changes)
+    except ConfigError:
+        raise
+    except ValueError as error:  # of a method, which knows no configuration
+        raise ConfigError(str(error)) from error
 
 
 def _as_field(kind: Any, key: str, value: Any) -> Any:
