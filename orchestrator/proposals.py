@@ -110,12 +110,14 @@ class Proposals:
     def _proposal(self, number: int) -> Coefficients:
         search = self.config.search
         place, repeat = divmod(number, search.repeats)
+        begun = {state.number: state.coefficients for state in self._states().values()}
+        if number in begun:  # by another driver
+            return begun[number]
         if place < len(search.baselines):
             return dict(search.baselines[place])
-        states = list(self._states().values())
         if repeat > 0:
-            return next(state.coefficients for state in states if state.number == number - repeat)
-        trained = self._in_space([state.coefficients for state in states])
+            return begun[number - repeat]
+        trained = self._in_space(begun.values())
         known = dataclasses.replace(history(self.sweep(), self.earlier), trained=trained)
         pending = [coefficient_columns(search.space, coefficients) for coefficients in self.pending.values()]
         proposed = self.searcher.propose(known, pending, place - len(search.baselines))

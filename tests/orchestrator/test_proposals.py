@@ -112,9 +112,13 @@ def test_baselines_are_trained_and_what_they_cover_is_not_proposed(store, propos
 
 def test_two_drivers_share_what_is_left(store, proposals):
     first, second = proposals(), proposals()
-    begun = [first.next(), second.next(), first.next(), second.next()]
-    assert begun[0] == begun[1]
-    assert begun[2] == begun[3] != begun[0]
+    begun = [(first.next(), second.next()) for _ in range(6)]
+    assert all(mine == theirs for mine, theirs in begun)
+    assert len({canonical(coefficients) for (_, coefficients), _ in begun}) == 6
+    for proposals in (first, second):
+        with pytest.raises(SpaceExhausted):
+            proposals.next()
+        assert proposals.budget == 6
 
 
 NAMES = ("tau", "threshold", "level", "accuracy", "number", "status", "trial_id", "reason")
