@@ -76,7 +76,7 @@ class Progress(Callback):
 
     def say(self, text: str) -> None:
         """A line above the display."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """End the display that refreshes; what is printed later follows it."""

@@ -103,6 +103,7 @@ def test_any_space_of_choices_and_whole_numbers_is_proposed_whole(space, name, s
     assert sorted(map(str, begun)) == sorted(str(problem.nth(index)) for index in range(len(begun)))
 
 
+@settings(deadline=None)
 @given(space=FINITE)
 def test_every_set_of_a_finite_space_has_a_number_a_key_and_a_place(space):
     problem = Problem(space, FREE, OBJECTIVES)
@@ -152,6 +153,7 @@ def test_only_what_this_sweep_trained_is_trained(name):
     assert searcher.propose(History(own.trials, own.points, trained=[{"k": 2}]), [], 1) == {"k": 1}
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 1e3), st.floats(1e-9, 1e3), st.booleans(), st.floats(0, 1))
 def test_numbers_stay_between_the_ends(low, width, log, unit):
     problem = Problem({"a": {"low": low, "high": low + width, "log": log}}, FREE, OBJECTIVES)
