@@ -60,15 +60,15 @@ class Config:
             elif key in _field_names(self.training):
                 training[key] = _as_field(TrainingConfig, key, value)
             elif own is None or key in own:
-                dimension = self.search.space.get(key)
-                options[key] = int(value) if dimension is not None and _means_whole(dimension, value) else value
+                usual = self.model.options.get(key)
+                options[key] = int(value) if _means_whole(self.search.space.get(key), usual, value) else value
             else:
                 known = [*_field_names(self.method), *_field_names(self.training), *own]
                 raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
         return dataclasses.replace(
             self,
-            method=dataclasses.replace(self.method, **method),
-            training=dataclasses.replace(self.training, **training),
+            method=_replaced(self.method, method),
+            training=_replaced(self.training, training),
             model=ModelConfig(self.model.name, options),
         )
 
@@ -147,7 +147,7 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     search["space"] = {
         key: build(Dimension, value, f"search.space.{key}") for key, value in (search.get("space") or {}).items()
     }
-    search["baselines"] = tuple(dict(one) for one in search.get("baselines") or ())
+    search["baselines"] = tuple(search.get("baselines") or ())
     return Config(
         model=_model(plain["model"]),
         data=build(DataConfig, plain["data"], "data"),
@@ -202,6 +202,15 @@ def method_name(method: Method) -> str:
     return next(name for name, kind in METHODS.items() if kind is type(method))
 
 
+def _replaced(section: Any, changes: Mapping[str, Any]) -> Any:
+    try:
+        return dataclasses.replace(section, **changes)
+    except ConfigError:
+        raise
+    except ValueError as error:  # of a method, which knows no configuration
+        raise ConfigError(str(error)) from error
+
+
 def _as_field(kind: Any, key: str, value: Any) -> Any:
     """A coefficient as the type of the field that it is for: 30.0 epochs of a YAML list are 30."""
     hint = typing.get_type_hints(kind)[key]
@@ -210,9 +219,11 @@ def _as_field(kind: Any, key: str, value: Any) -> Any:
     return typed(f"search.space.{key}", value, hint)
 
 
-def _means_whole(dimension: Dimension, value: Any) -> bool:
-    """Whether a number of a YAML list is meant for a dimension of whole numbers."""
-    whole = dimension.integer or any(isinstance(one, int) for one in dimension.choices or ())
+def _means_whole(dimension: Dimension | None, usual: Any, value: Any) -> bool:
+    """Whether a number of a YAML list is meant for a dimension of whole numbers, or for an option that has one."""
+    choices = (usual,) if dimension is None else dimension.choices or ()
+    whole = dimension is not None and dimension.integer
+    whole |= any(isinstance(choice, int) and not isinstance(choice, bool) for choice in choices)
     return whole and isinstance(value, float) and value.is_integer()
 
 

@@ -111,7 +111,14 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
             f"training.seed={seed}: the sweep used seeds from {used} on; take fresh ones, or leave it out"
         )
     sets = {json.dumps(one, sort_keys=True): one for one in (without_seed(p.trial.coefficients) for p in points)}
-    search = dataclasses.replace(config.search, baselines=tuple(sets.values()), repeats=request.seeds)
+    search = dataclasses.replace(
+        config.search,
+        baselines=tuple(sets.values()),
+        repeats=request.seeds,
+        # Chosen coefficients are trained to the end, and nothing is searched.
+        warm_start=(),
+        early_stopping="none",
+    )
     labels = tuple(point.label for point in points)
     sweep = dataclasses.replace(
         config.sweep, name=None, trials=len(sets) * request.seeds, confirms=parent.sweep_id, chosen=labels
@@ -130,5 +137,6 @@ def _check_overrides(parent: Sweep, overrides: Sequence[str]) -> None:
                 f"{one}: confirming trains the sweep's own coefficients and measures its own choices, so model, data"
                 f" set, method, search and grid are as recorded; it takes {', '.join(TAKEN)} without {', '.join(FIXED)}"
             )
-        if key.partition(".")[2] in without_seed(dict.fromkeys(parent.coefficient_names)):
+        section, _, name = key.partition(".")
+        if section in ("model", "training") and name in without_seed(dict.fromkeys(parent.coefficient_names)):
             raise ConfigError(f"{one}: every point of {parent.sweep_id!r} has its own, it was searched; leave it out")

@@ -42,11 +42,18 @@ class Progress(Callback):
         """Nothing: Tune pickles its callbacks for a restore that is never made."""
         return {}
 
-    def begin(self, config: Config, concurrency: int, read: Callable[[], Sweep]) -> None:
-        """Say what is going to happen; ``read`` gives the sweep as it stands."""
+    def begin(self, config: Config, concurrency: int, read: Callable[[], Sweep], *, budget: int | None = None) -> None:
+        """Print what is going to happen.
+
+        Args:
+            config: of the sweep.
+            concurrency: trials at once.
+            read: gives the sweep as it stands.
+            budget: trials of the sweep, where the space has fewer than ``sweep.trials``.
+        """
         self._read, sweep = read, read()
         over = sum(one.is_over for one in sweep.trials)
-        self._sweep, self._budget, self._done_before = sweep, config.sweep.trials, over
+        self._sweep, self._budget, self._done_before = sweep, budget or config.sweep.trials, over
         self._started = self._clock()
         say = self._console.print
         search = config.search
@@ -60,7 +67,9 @@ class Progress(Callback):
         resumed = sum(not one.is_over for one in sweep.trials)
         told = f", {over} read from the tables" if over else ""
         told += f", {resumed} resumed" if resumed else ""
-        say(f"{self._budget} trials, {concurrency} at once{told}")
+        asked = config.sweep.trials
+        fewer = "" if self._budget == asked else f" (sweep.trials={asked}; the space has no more)"
+        say(f"{self._budget} trials{fewer}, {concurrency} at once{told}")
         if self._console.is_terminal:
             self._live = Live(self._view(), console=self._console, refresh_per_second=2, transient=True)
             self._live.start()

@@ -1,7 +1,7 @@
 """Reading and writing the tables: sweeps by name, events of trials, and what a sweep has found by them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -13,11 +13,14 @@ from orchestrator.config import Config, parse_config, to_plain
 from orchestrator.errors import ConfigError
 from orchestrator.identity import difference, identity, identity_hash
 from orchestrator.results import OVER, Point, Sweep, TrialState
-from orchestrator.search import History
+from orchestrator.schema import METRICS
+from orchestrator.search import Coefficients, History
+from orchestrator.search.problem import TRIAL_COLUMNS
 from orchestrator.store import ResultStore
 
 # How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.
 ORDER = ("proposed", "started", "failed", "diverged", "stopped", "finished")
+HISTORY_COLUMNS = {*TRIAL_COLUMNS, *Choice.names(), *METRICS}  # beside the coefficients
 PACKAGES = (
     *("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb"),
     *("botorch", "moocore", "optuna", "scipy"),  # proposals
@@ -110,32 +113,45 @@ def trial_states(events: pa.Table) -> list[TrialState]:
 def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
     """What a searcher may know: all trials, and the validation points of finished ones.
 
+    Coefficients are under :func:`coefficient_column`.
+
     Args:
         sweep: the sweep.
         earlier: what it starts from, as :func:`orchestrator.warm_start.earlier_points` gives it.
     """
-    names = list(dict.fromkeys([*sweep.coefficient_names, *(key for one in earlier for key in one.trial.coefficients)]))
-    before = {one.trial.trial_id: one.trial for one in earlier}
+    searched = [name for point in earlier for name in point.trial.coefficients]
+    names = list(dict.fromkeys([*sweep.coefficient_names, *searched]))
+    before = {point.trial.trial_id: point.trial for point in earlier}
     trials = [
         {
-            "trial_id": one.trial_id,
-            "number": one.number,
-            "status": one.status,
-            "reason": one.reason,
-            **{name: one.coefficients.get(name) for name in names},
+            "trial_id": trial.trial_id,
+            "number": trial.number,
+            "status": trial.status,
+            "reason": trial.reason,
+            **coefficient_columns(names, trial.coefficients),
         }
-        for one in (*before.values(), *sweep.trials)
+        for trial in (*before.values(), *sweep.trials)
     ]
     points = [
         {
             "trial_id": point.trial.trial_id,
-            **{name: point.trial.coefficients.get(name) for name in names},
+            **coefficient_columns(names, point.trial.coefficients),
             **point.choice.columns,
             **point.metrics,
         }
         for point in (*earlier, *sweep.points)
     ]
     return History(_as_table(trials), _as_floats(_as_table(points), Choice.names()))
+
+
+def coefficient_column(name: str) -> str:
+    """The column of a coefficient beside a trial's state and its points: its name, unless another one is called so."""
+    return f"coefficient {name}" if name in HISTORY_COLUMNS else name
+
+
+def coefficient_columns(names: Iterable[str], coefficients: Mapping[str, Any]) -> Coefficients:
+    """Coefficients by their columns, None where one is missing."""
+    return {coefficient_column(name): coefficients.get(name) for name in names}
 
 
 def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: datetime, **more: Any) -> dict[str, Any]:
@@ -188,7 +204,13 @@ def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """With every row's columns; ``Table.from_pylist`` takes the first row's alone."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({name: [row.get(name) for row in rows] for name in names})
+    return pa.table({name: _as_column([row.get(name) for row in rows]) for name in names})
+
+
+def _as_column(values: Sequence[Any]) -> Sequence[Any]:
+    """Of one type: what baselines set beside the space may be text in one and a number in another."""
+    as_text = any(isinstance(value, str) for value in values)
+    return [value if value is None else str(value) for value in values] if as_text else values
 
 
 def _as_floats(table: pa.Table, names: Sequence[str]) -> pa.Table:

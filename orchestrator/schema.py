@@ -206,7 +206,7 @@ TABLES = {
             3,
             {
                 **_TRIAL,
-                "rung": _count("from 0"),
+                "rung": _count("from 1"),
                 "fraction": _share("of the training: trials are compared at the same one"),
                 "epoch": _count("after which it was measured"),
                 **_CHOICE,

@@ -15,6 +15,7 @@ PRECISIONS = ("auto", "bfloat16", "float32")
 TRACKERS = ("none", "wandb")
 DIRECTIONS = ("max", "min")
 MOST_OBJECTIVES = 4
+EXACT = 2**53  # up to it a table holds a whole number beside numbers with a point
 EARLY_STOPPING = ("none", "pareto_halving")
 BACKGROUNDS = ("black", "white")
 LARGEST_SIDE = 4096  # pixels of an image
@@ -216,6 +217,8 @@ class Dimension:
             )
             kinds = {isinstance(one, str) for one in self.choices}
             _check(f"{key}.choices", list(self.choices), len(kinds) == 1, "all numbers or all text")
+            largest = max((abs(choice) for choice in self.choices if isinstance(choice, int)), default=0)
+            _check(f"{key}.choices", list(self.choices), largest <= EXACT, "whole numbers of at most 2^53")
             rest = {"low": self.low, "high": self.high, "log": self.log or None, "integer": self.integer or None}
             given = {name: value for name, value in rest.items() if value is not None}
             drop = " ".join(f"~{key}.{name}" for name in given)
@@ -227,7 +230,8 @@ class Dimension:
             raise ConfigError(f"{key}: low={self.low} high={self.high}; low must be below high")
         _check(f"{key}.low", self.low, self.low > 0 or not self.log, "above 0 on a logarithmic scale")
         whole = self.low == int(self.low) and self.high == int(self.high)
-        _check(key, f"{self.low} to {self.high}", whole or not self.integer, "between whole numbers")
+        whole &= max(abs(self.low), abs(self.high)) <= EXACT
+        _check(key, f"{self.low} to {self.high}", whole or not self.integer, "between whole numbers of at most 2^53")
 
 
 @dataclass(frozen=True)

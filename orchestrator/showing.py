@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from moda_core.manifest import MANIFEST, parse_manifest
 from orchestrator.artifacts import ModuleArtifact, point_alias
 from orchestrator.choice import Choice
+from orchestrator.records import coefficient_column, coefficient_columns
 from orchestrator.registry import published
 from orchestrator.report.figures import hover_text, style_axes
 from orchestrator.report.pairs import objectives_figure
@@ -36,7 +37,8 @@ def show_sweep(sweep: Sweep, root: str) -> None:
         finish_seconds=FINISH_SECONDS + sum(one.bytes for one in artifacts) / UPLOAD_RATE,
     )
     names = [*sweep.config.search.objectives, "accuracy"]
-    columns = ["point", "run", *sweep.coefficient_names, *Choice.names(), *names, *(f"test_{name}" for name in names)]
+    coefficients = [coefficient_column(name) for name in sweep.coefficient_names]
+    columns = ["point", "run", *coefficients, *Choice.names(), *names, *(f"test_{name}" for name in names)]
     tracker.table("front", columns, lambda link: front_rows(sweep, names, link))
     tracker.figure("front_plot", lambda _: objectives_figure(sweep))
     tracker.figure("front_runs", lambda link: runs_figure(sweep, link))
@@ -50,9 +52,9 @@ def front_rows(sweep: Sweep, names: Sequence[str], link: Link) -> list[dict[str,
     """The front's points with some of their metrics, and where their trials' runs are."""
     return [
         {
+            **coefficient_columns(sweep.coefficient_names, point.trial.coefficients),
             "point": point.label,
             "run": link(point.trial.trial_id),
-            **point.trial.coefficients,
             **point.choice.columns,
             **{name: point.metrics[name] for name in names},
             **{f"test_{name}": point.test[name] for name in names if point.test},

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray import tune
@@ -26,6 +26,7 @@ from orchestrator.progress import Progress
 from orchestrator.proposals import Proposals
 from orchestrator.records import claim_sweep, name_sweep, utc_now
 from orchestrator.results import Point, Sweep
+from orchestrator.search import SpaceExhausted
 from orchestrator.showing import show_sweep
 from orchestrator.storage import Files, usable_root
 from orchestrator.store import DeltaStore
@@ -64,7 +65,7 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
             claim_sweep(store, config, prefix=prefix, now=utc_now())
             for line in dict.fromkeys(line for corner in tried for line in loaded_lines(corner, data)):
                 progress.say(line)
-            progress.begin(config, concurrency, proposals.sweep)
+            progress.begin(config, concurrency, proposals.sweep, budget=proposals.budget)
             shared = ray.put(data)
             if proposals.missing:
                 try:
@@ -80,9 +81,11 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
             _measure_on_test(sweep, points, root, shared)
         show_sweep(proposals.sweep(), root)
     else:
-        progress.begin(config, 0, proposals.sweep)
+        progress.begin(config, 0, proposals.sweep, budget=proposals.budget)
     sweep = proposals.sweep()
     progress.end(sweep)
+    if proposals.exhausted:
+        progress.say(proposals.exhausted)
     return sweep
 
 
@@ -97,8 +100,11 @@ class _TuneAdapter(TuneSearcher):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        number, coefficients = self._proposals.next()
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        try:
+            number, coefficients = self._proposals.next()
+        except SpaceExhausted:
+            return cast(dict[str, Any], self.FINISHED)  # a string that Tune knows
         self._given[trial_id] = {"number": number, "coefficients": coefficients}
         return self._given[trial_id]
 
@@ -149,8 +155,8 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
                 failure_config=tune.FailureConfig(max_failures=training.max_failures),
             ),
         ).fit()
-    asked_for = [one for one in proposals.sweep().trials if one.number < config.sweep.trials]
-    if len(asked_for) < config.sweep.trials or any(one.status in ("proposed", "started") for one in asked_for):
+    asked_for = [trial for trial in proposals.sweep().trials if trial.number < proposals.budget]
+    if len(asked_for) < proposals.budget or any(trial.status in ("proposed", "started") for trial in asked_for):
         raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
 
 

@@ -52,7 +52,7 @@ def earlier_points(config: Config, sweep_id: str, store: ResultStore) -> list[Po
             if one.status == "finished":
                 theirs = sweep.config.with_coefficients(one.coefficients)
                 _check_comparable(mine, identity(theirs), f"trial {one.number} of {name!r}")
-                stated[one.trial_id] = _in_space(config.search.space, theirs)
+                stated[one.trial_id] = in_space(config.search.space, theirs)
         for point in sweep.points:
             trial = dataclasses.replace(point.trial, coefficients=stated[point.trial.trial_id])
             points.append(dataclasses.replace(point, trial=trial))
@@ -73,10 +73,11 @@ def _check_comparable(mine: Mapping[str, Any], theirs: Mapping[str, Any], name: 
         )
 
 
-def _in_space(space: Mapping[str, Dimension], trial: Config) -> Coefficients:
-    found = {key: trial.coefficient(key) for key in space}
+def in_space(space: Mapping[str, Dimension], config: Config) -> Coefficients:
+    """What a trial's configuration says of the dimensions of a space; what is left to the network is not in it."""
+    stated = {key: config.coefficient(key) for key in space}
     return {
         key: value
-        for key, value in found.items()
+        for key, value in stated.items()
         if isinstance(value, str if space[key].is_text else int | float) and not isinstance(value, bool)
     }

@@ -1,8 +1,8 @@
 """``width``, the one size that all networks by name share: the channels of the first stage, everything else follows.
 
-At its default a network is the published one (VGG16 and ResNets 64, MobileNet-v1 32, LeNet-5 6). Every other layer
-keeps its published ratio to the first one; where that is no whole number (LeNet-5's second convolution alone) it is
-rounded to the nearest.
+At its default a network has the published channels (VGG16 and ResNets 64, MobileNet-v1 32, LeNet-5 6). Every other
+layer keeps its published ratio to the first one; where that is no whole number (LeNet-5's second convolution alone) it
+is rounded to the nearest.
 """
 
 

@@ -1,11 +1,13 @@
 """Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
 
+import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
+from orchestrator.config import Config
 from orchestrator.report.terminal import METRIC_TITLES, SHOWN, coefficients_text, number_text
 from orchestrator.results import Point, Sweep
 
@@ -85,13 +87,26 @@ def background(sweep: Sweep) -> Iterator[tuple[list[Point], str, dict[str, Any]]
         same = [p for p in sweep.candidates if p.trial.coefficients == dict(coefficients)]
         mine = [p for p in same if sweep.set_of(p.trial) == index]
         opacity = [1.0 if point.label in labels else 0.35 for point in mine]
-        standard = not any(coefficients.get(name) for name in ("alpha", "beta", "gamma"))
-        name = "standard training" if standard else f"baseline {coefficients_text(coefficients)}"
+        symbol = "x" if is_standard(sweep.config, coefficients) else "diamond-open"
         yield (
             mine,
-            name,
-            {"color": BASELINE, "size": 7, "opacity": opacity, "symbol": "x" if standard else "diamond-open"},
+            baseline_name(sweep.config, coefficients),
+            {"color": BASELINE, "size": 7, "opacity": opacity, "symbol": symbol},
         )
+
+
+def baseline_name(config: Config, coefficients: Mapping[str, Any]) -> str:
+    """``standard training``, ``standard training, learning_rate 0.05`` or ``baseline alpha 1 beta 1 gamma 0.3``."""
+    if not is_standard(config, coefficients):
+        return f"baseline {coefficients_text(coefficients)}".strip()
+    method = {field.name for field in dataclasses.fields(config.method)}
+    others = {name: value for name, value in coefficients.items() if name not in method}
+    return ", ".join(filter(None, ["standard training", coefficients_text(others)]))
+
+
+def is_standard(config: Config, coefficients: Mapping[str, Any]) -> bool:
+    """Whether a trial with these coefficients has the cross-entropy as its whole loss."""
+    return not config.with_coefficients(coefficients).method.watches_units
 
 
 def curves_figure(sweep: Sweep, metric: str) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from orchestrator.search.curve import CurveSearcher
 from orchestrator.search.optuna_search import GpSearcher, TpeSearcher
-from orchestrator.search.problem import Coefficients, Constraint, History, Problem, Searcher
+from orchestrator.search.problem import Coefficients, Constraint, History, Problem, Searcher, SpaceExhausted
 from orchestrator.search.quasi_random import RandomSearcher, SobolSearcher
 
 SEARCHERS: dict[str, Callable[[Problem], Searcher]] = {
@@ -27,4 +27,13 @@ def make_searcher(name: str, problem: Problem) -> Searcher:
     return SEARCHERS[name](problem)
 
 
-__all__ = ["SEARCHERS", "Coefficients", "Constraint", "History", "Problem", "Searcher", "make_searcher"]
+__all__ = [
+    "SEARCHERS",
+    "Coefficients",
+    "Constraint",
+    "History",
+    "Problem",
+    "Searcher",
+    "SpaceExhausted",
+    "make_searcher",
+]

@@ -11,7 +11,7 @@ Shapes: N trials, C candidates, D dimensions, G free choices, V metrics, M objec
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from orchestrator.search.gain import expected_gains, front
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
 from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces
+from orchestrator.search.untrained import trained_keys
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,22 +46,46 @@ class CurveSearcher:
         self.start = max(4, len(problem.space) + 1)
         self.metrics = metrics(problem)
         self.constraints = [Constraint.parse(text) for text in problem.constraints]
-        self.categorical = [bool(one.get("choices")) for one in problem.space.values()]
+        self.categorical = [bool(dimension.get("choices")) for dimension in problem.space.values()]
         self._fitted: dict[str, Any] = {}  # by a hash of the data; it is all that is remembered, with what was said
         self._said = ""
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
         """The coefficients whose surface is expected to add most to the front of all that is known and under way."""
+        trained = trained_keys(self.problem, history, pending)
         known = read_surfaces(self.problem, history)
         waiting = [unit for unit in map(self.problem.to_unit, pending) if unit is not None]
         if number == 0 and not waiting and not len(known.x_ND):
-            return self._rounded(self.problem.from_unit([0.5] * len(self.problem.space)))
+            middle = self._rounded(self.problem.from_unit([0.5] * len(self.problem.space)))
+            if self.problem.key(middle) not in trained:
+                return middle
         if max(number, len(known.x_ND)) < self.start or len(known.x_ND) < 2:
             return self.quasi_random.propose(history, pending, number)
         reference_M = self._reference(known)
         rng = np.random.default_rng([self.problem.seed, number])
         pending_HD = np.array(waiting, dtype=np.float64).reshape(-1, len(self.problem.space))
         gains = self._gains(known, pending_HD, reference_M, rng)
+        if self.problem.size <= SPREAD + NEAR:
+            candidates_CD = self._untrained(trained)
+            gains_C = gains(candidates_CD)
+        else:
+            candidates_CD, gains_C = self._climb(known, gains, rng)
+        chosen = self._chosen(candidates_CD, gains_C, STALLED * self._extent(known, reference_M), trained)
+        if chosen is None:
+            log.warning("no training is expected to add to the front any more: trial %d is quasi-random", number)
+            return self.quasi_random.propose(history, pending, number)
+        return chosen
+
+    def _untrained(self, trained: Collection[Hashable]) -> Floats:
+        """All that is left of a small space."""
+        every = map(self.problem.nth, range(int(self.problem.size)))
+        left = [self.problem.to_unit(one) for one in every if self.problem.key(one) not in trained]
+        return np.array(left, dtype=np.float64)
+
+    def _climb(
+        self, known: Surfaces, gains: Callable[[Floats], Floats], rng: np.random.Generator
+    ) -> tuple[Floats, Floats]:
+        """Candidates and their gains: the best of the first ones and some around them, ever nearer."""
         candidates_CD = self._first_candidates(known, rng)
         gains_C = gains(candidates_CD)
         for reach in 0.1 * 0.5 ** np.arange(ROUNDS):
@@ -69,10 +94,20 @@ class CurveSearcher:
                 np.concatenate([best_CD, self._near(np.repeat(best_CD, AROUND, 0), reach, rng)])
             )
             gains_C = gains(candidates_CD)
-        if gains_C.max() <= STALLED * self._extent(known, reference_M):
-            log.warning("no training is expected to add to the front any more: trial %d is quasi-random", number)
-            return self.quasi_random.propose(history, pending, number)
-        return self._rounded(self.problem.from_unit(candidates_CD[int(np.argmax(gains_C))].tolist()))
+        return candidates_CD, gains_C
+
+    def _chosen(
+        self, candidates_CD: Floats, gains_C: Floats, least: float, trained: Collection[Hashable]
+    ) -> Coefficients | None:
+        """The candidate that gains most, and more than ``least``, of those that are not trained yet."""
+        for index in np.argsort(-gains_C, kind="stable"):
+            if gains_C[index] <= least:
+                return None
+            exact = self.problem.from_unit(candidates_CD[index].tolist())
+            for coefficients in (self._rounded(exact), exact):  # a narrow dimension has few values of four digits
+                if self.problem.key(coefficients) not in trained:
+                    return coefficients
+        return None
 
     def _reference(self, known: Surfaces) -> Floats:
         """As costs: the stated one; or the worst value of each objective so far, where none is stated or where no point
@@ -191,8 +226,9 @@ class CurveSearcher:
 
     def _rounded(self, coefficients: Coefficients) -> Coefficients:
         """Four digits: what people can read, and the same on machines that round sums differently."""
-        for name, value in coefficients.items():
-            if isinstance(value, float):
-                one = self.problem.space[name]
-                coefficients[name] = min(max(float(f"{value:.4g}"), float(one["low"])), float(one["high"]))
-        return coefficients
+        rounded = dict(coefficients)
+        for name, dimension in self.problem.space.items():
+            if isinstance(value := coefficients[name], float) and not dimension.get("choices"):
+                low, high = float(dimension["low"]), float(dimension["high"])
+                rounded[name] = min(max(float(f"{value:.4g}"), low), high)
+        return rounded

@@ -11,11 +11,15 @@ import numpy as np
 from orchestrator import pareto
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
+from orchestrator.search.untrained import trained_keys
 
 if TYPE_CHECKING:  # importing Optuna takes a second, and only its searchers need it
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
     from optuna.trial import FrozenTrial
+
+ASKS = 2  # for coefficients that are not trained yet, before they are quasi-random
 
 Row = Mapping[str, Any]
 Params = dict[str, Any]
@@ -27,7 +31,8 @@ class OptunaSearcher:
     A finished trial is told as several Optuna trials: points spread over its own front, with the free parameters among
     their parameters. Pending trials are told as running ones, diverged ones as pruned ones without a value: TPE counts
     these as the worst, while a GP looks only at finished and running ones. Trials outside the space are not told. The
-    first max(4, dimensions + 1) numbers are quasi-random; trials of earlier sweeps count as such.
+    first max(4, dimensions + 1) numbers are quasi-random; trials of earlier sweeps count as such. An answer that is
+    trained already stays in the study as a running trial, and the study is asked once more.
 
     Attributes:
         points_told: of a surface, at most.
@@ -44,12 +49,28 @@ class OptunaSearcher:
         self.choices = {tuple(choice.values()): _choice_params(problem, choice) for choice in problem.choices}
 
     def propose(self, history: History, pending: Sequence[Row], number: int) -> Coefficients:
-        """What Optuna asks for, given the points, with a sampler seeded by the problem's seed and ``number``."""
+        """What Optuna asks for, given the points, with a sampler seeded by the problem's seed and ``number``.
+
+        Where all its answers are trained already, it is quasi-random.
+        """
+        trained = trained_keys(self.problem, history, pending)
         surfaces = self._surfaces(history.points.to_pylist())
         earlier = {row["trial_id"] for row in history.trials.to_pylist() if row["number"] < 0}
         known = number + sum(surface[0]["trial_id"] in earlier for surface in surfaces)
         if known < max(4, len(self.problem.space) + 1) or not surfaces:
             return self.start.propose(history, pending, number)
+        study, distributions = self._study(history, surfaces, pending, number)
+        for _ in range(ASKS):
+            params = study.ask(distributions).params
+            asked = {name: _decode(one, params[name]) for name, one in self.problem.space.items()}
+            if self.problem.key(asked) not in trained:
+                return asked
+        return self.start.propose(history, pending, number)
+
+    def _study(
+        self, history: History, surfaces: list[list[Row]], pending: Sequence[Row], number: int
+    ) -> tuple[Study, dict[str, BaseDistribution]]:
+        """All that is known, told to a study whose sampler is that of trial ``number``; and its distributions."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -62,8 +83,7 @@ class OptunaSearcher:
         study.add_trials(self._finished(surfaces, distributions))
         study.add_trials(self._without_values(diverged, "PRUNED", distributions))
         study.add_trials(self._without_values(pending, "RUNNING", distributions))
-        params = study.ask(distributions).params
-        return {name: _decode(one, params[name]) for name, one in self.problem.space.items()}
+        return study, distributions
 
     def sampler(self, seed: int) -> BaseSampler:
         """The sampler of one proposal."""

@@ -3,16 +3,24 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from orchestrator.search import dimension as dimensions
+
 Coefficients = dict[str, Any]
 Grid = Mapping[str, Sequence[float]]
 
+TRIAL_COLUMNS = ("trial_id", "number", "status", "reason")  # of a history's trials, beside the coefficients
+
 _CONSTRAINT = re.compile(r"\s*([a-z_]\w*)\s*(<=|>=)\s*(\S+)\s*")
+
+
+class SpaceExhausted(Exception):
+    """Every set of coefficients of a search space is trained or in training: there is nothing left to propose."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,10 @@ class Problem:
         constraints: conditions on metrics, each like ``accuracy >= 0.9``.
         reference: metric -> value of the hypervolume's reference point; one is derived from the data where it is None.
         seed: of every random draw.
+
+    Raises:
+        ValueError: an empty space, choices that are not all different, a constraint that cannot be read, or a dimension
+            with the name of another column of a history's tables.
     """
 
     space: Mapping[str, Mapping[str, Any]]
@@ -68,8 +80,13 @@ class Problem:
     def __post_init__(self) -> None:
         if not self.space:
             raise ValueError("space is empty; name at least one coefficient")
-        for text in self.constraints:
-            Constraint.parse(text)
+        metrics = [*self.objectives, *(Constraint.parse(text).metric for text in self.constraints)]
+        for name, dimension in self.space.items():
+            if name in (*TRIAL_COLUMNS, *self.free_names, *metrics):
+                raise ValueError(f"space: {name!r} is the name of another column of a history's tables; rename it")
+            choices = list(dimension.get("choices") or ())
+            if any(value in choices[:place] for place, value in enumerate(choices)):
+                raise ValueError(f"space: the choices of {name!r} must all be different: {choices}")
 
     @property
     def grids(self) -> list[Grid]:
@@ -91,13 +108,32 @@ class Problem:
             for values in itertools.product(*grid.values())
         ]
 
+    @property
+    def size(self) -> float:
+        """How many sets of coefficients the space holds; infinite with a dimension of real numbers."""
+        return math.prod(dimensions.count(dimension) for dimension in self.space.values())
+
+    def nth(self, index: int) -> Coefficients:
+        """Set ``index`` (from 0) of a space of finite size."""
+        coefficients = {}
+        for name, dimension in self.space.items():
+            index, place = divmod(index, int(dimensions.count(dimension)))
+            coefficients[name] = dimensions.nth(dimension, place)
+        return coefficients
+
+    def key(self, coefficients: Mapping[str, Any]) -> Hashable | None:
+        """What tells a set of coefficients from all others of the space; None where it is not in the space."""
+        key = [dimensions.place(dimension, coefficients.get(name)) for name, dimension in self.space.items()]
+        return None if None in key else tuple(key)
+
     def from_unit(self, unit: Sequence[float]) -> Coefficients:
         """The coefficients at a point of the unit cube, dimensions in the order of the space."""
-        return {name: _from_unit(one, value) for (name, one), value in zip(self.space.items(), unit, strict=True)}
+        pairs = zip(self.space.items(), unit, strict=True)
+        return {name: dimensions.from_unit(dimension, value) for (name, dimension), value in pairs}
 
     def to_unit(self, coefficients: Mapping[str, Any]) -> list[float] | None:
         """The point of the unit cube; None where coefficients are missing or lie outside the space."""
-        unit = [_to_unit(one, coefficients.get(name)) for name, one in self.space.items()]
+        unit = [dimensions.to_unit(dimension, coefficients.get(name)) for name, dimension in self.space.items()]
         return None if any(value is None for value in unit) else [value for value in unit if value is not None]
 
 
@@ -111,38 +147,23 @@ class History:
             nothing else is known of it.
         points: validation points of finished trials: trial_id, and a column for each coefficient, free parameter and
             metric, by their names.
+        trained: the sets of coefficients that are trained or in training and not proposed again; None for those of the
+            trials from number 0 on and of what is pending.
     """
 
     trials: pa.Table = field(default_factory=lambda: pa.table({}))
     points: pa.Table = field(default_factory=lambda: pa.table({}))
+    trained: Sequence[Mapping[str, Any]] | None = None
 
 
 class Searcher(Protocol):
     """Proposes trials. Without state of its own: the same arguments give the same coefficients."""
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
-        """The coefficients of trial ``number`` (from 0), given what finished and what is under way."""
+        """The coefficients of trial ``number`` (from 0), given what finished and what is under way; never those of a
+        trial that was begun.
+
+        Raises:
+            SpaceExhausted: every set of coefficients of the space is trained or in training.
+        """
         ...
-
-
-def _ends(one: Mapping[str, Any]) -> tuple[float, float]:
-    low, high = float(one["low"]), float(one["high"])
-    # Of whole numbers every one has its share of the cube, the ends too.
-    return (low - 0.5, high + 0.5) if one.get("integer") else (low, high)
-
-
-def _from_unit(one: Mapping[str, Any], value: float) -> Any:
-    if choices := one.get("choices"):
-        return choices[min(int(value * len(choices)), len(choices) - 1)]
-    low, high = _ends(one)
-    point = low * (high / low) ** value if one.get("log") else low + (high - low) * value
-    return int(min(max(round(point), one["low"]), one["high"])) if one.get("integer") else point
-
-
-def _to_unit(one: Mapping[str, Any], value: Any) -> float | None:
-    if choices := one.get("choices"):
-        return (list(choices).index(value) + 0.5) / len(choices) if value in choices else None
-    if value is None or not one["low"] <= value <= one["high"]:
-        return None
-    low, high = _ends(one)
-    return math.log(value / low) / math.log(high / low) if one.get("log") else (value - low) / (high - low)

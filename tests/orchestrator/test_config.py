@@ -79,6 +79,11 @@ WRONG = {
     "search.space.epochs={low: 1, high: 3}": "search.space.epochs is for whole numbers: add integer: true",
     "search.space.epochs={low: 1.5, high: 3, integer: true}": "between whole numbers",
     "search.baselines=[{epochs: 2.5}]": "search.space.epochs=2.5 must be of type int",
+    "search.baselines=[{alpha: -1}]": "method.alpha=-1.0 must be a finite number of at least 0",
+    "search.baselines=[3]": r"search.baselines\[0\]=3 must be a mapping",
+    "search.space.alpha={low: -1, high: 1, log: false}": "method.alpha=-1.0 must be a finite number of at least 0",
+    "search.space.seed={choices: [0, 18446744073709551615]}": "whole numbers of at most 2.53",
+    "search.space.seed={low: 0, high: 1e17, integer: true}": "between whole numbers of at most 2.53",
     "search.seed=-1": "search.seed=-1",
     "search.early_stopping=asha": "search.early_stopping='asha' is not known; known: none, pareto_halving",
     "search.reduction=1": "search.reduction=1 .*must be at least 2",
@@ -198,6 +203,13 @@ def test_a_space_of_choices_and_whole_numbers():
     assert (own.training.optimizer, own.training.epochs, own.model.options["width"]) == ("adamw", 3, 8)
     assert isinstance(own.model.options["width"], int)
     assert [own.coefficient(key) for key in ("optimizer", "width", "alpha", "hidden")] == ["adamw", 8, 1.0, None]
+
+
+def test_a_baseline_may_set_a_whole_number_that_is_not_searched():
+    config = load_config(["model=mobilenet_v1", "search.baselines=[{width: 16, alpha: 1}]"])
+    own = config.with_coefficients(config.search.baselines[0])
+    assert (own.model.options["width"], type(own.model.options["width"])) == (16, int)
+    assert own.method.alpha == 1.0
 
 
 def test_a_recorded_configuration_is_overridden_key_by_key():

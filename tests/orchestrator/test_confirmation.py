@@ -1,5 +1,7 @@
 """How far chosen points held, and which sweep confirms them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -7,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from orchestrator import pareto
-from orchestrator.config import parse_config, to_plain
+from orchestrator.config import check_space, parse_config, to_plain
 from orchestrator.confirm import Request, chosen_points, confirming
 from orchestrator.confirmation import Confirmation, compare, confirmations
 from orchestrator.errors import ConfigError
 from orchestrator.identity import identity
+from orchestrator.proposals import Proposals
 from orchestrator.records import canonical, claim_sweep, read_sweep, utc_now
 from orchestrator.report.confirmed import confirmation_lines, confirmation_rows
 from orchestrator.store import DeltaStore
@@ -121,6 +124,45 @@ def test_overrides_that_would_change_the_search_are_refused(parent, override, me
         confirming(parent, parent.front, Request(overrides=[override]))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("search.warm_start=[s]",),
+        ("search.early_stopping=pareto_halving",),
+        ("search=optuna_tpe", "search.objectives.flops=min", 'search.constraints=["accuracy >= 0.1"]'),
+        ("search.repeats=2", "sweep.trials=4"),
+        ("search.space.epochs={low: 2, high: 9, integer: true}",),
+        ("search.space.optimizer={choices: [sgd, adamw]}", "search.baselines=[{alpha: 0.0}]"),
+    ],
+)
+def test_a_confirmation_searches_nothing_whatever_its_parent_does(parent, store, configured, overrides):
+    """Whatever the help says may be overridden can be, and what is trained is the chosen coefficients alone."""
+    claim_sweep(store, configured("sweep.name=t", *overrides), prefix="x", now=utc_now())
+    values = {"alpha": 1.0, "epochs": 3, "optimizer": "adamw"}
+    own = {name: value for name, value in values.items() if name in configured(*overrides).search.space}
+    trials = [{**event(number, "finished", 1), "coefficients": canonical(own), "sweep_id": "t"} for number in (0, 1)]
+    store.append("trials", trials)
+    store.append("points", [{**point(number, 0.5, 0.9, 0.2), "sweep_id": "t", "flops": 0.1} for number in (0, 1)])
+    sweep = read_sweep(store, "t")
+    for override in ("training.batch_size=32", "data.crop=1", "data.limit=900", "evaluation.images_per_size=50"):
+        config = confirming(sweep, sweep.front, Request(seeds=2, overrides=[override]))
+        check_space(config)
+        assert (config.search.warm_start, config.search.early_stopping) == ((), "none")
+        claim_sweep(store, config, prefix="x", now=utc_now())
+        proposals = Proposals(config, config.sweep.name, store)
+        assert (proposals.missing, proposals.exhausted) == (2, "")
+        assert [proposals.next() for _ in range(2)] == [(0, own), (1, own)]
+
+
+def test_the_id_of_a_confirmation_does_not_tell_how_its_parent_searched(parent):
+    def name(**search):
+        changed = dataclasses.replace(parent.config, search=dataclasses.replace(parent.config.search, **search))
+        sweep = dataclasses.replace(parent, config=changed)
+        return confirming(sweep, chosen_points(sweep, ["front"]), Request()).sweep.name
+
+    assert name() == name(warm_start=("other",)) == name(early_stopping="pareto_halving")
 
 
 def test_other_mistakes(parent, store, configured):

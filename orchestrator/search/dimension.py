@@ -1,0 +1,64 @@
+"""One dimension of a search space: how many values it has, which they are, and where they lie in the unit interval.
+
+A dimension is a mapping, as :class:`~orchestrator.search.problem.Problem` states it: ``choices``, or ``low`` and
+``high`` with ``log`` and ``integer``.
+"""
+
+import math
+from collections.abc import Hashable, Mapping
+from numbers import Real
+from typing import Any
+
+Dimension = Mapping[str, Any]
+
+
+def count(dimension: Dimension) -> float:
+    """How many values a dimension has; infinite for real numbers."""
+    if choices := dimension.get("choices"):
+        return len(choices)
+    low, high = dimension["low"], dimension["high"]
+    return int(high) - int(low) + 1 if dimension.get("integer") or low == high else math.inf
+
+
+def nth(dimension: Dimension, index: int) -> Any:
+    """Value ``index`` (from 0) of a dimension with finitely many values."""
+    if choices := dimension.get("choices"):
+        return choices[index]
+    return int(dimension["low"]) + index if dimension.get("integer") else float(dimension["low"])
+
+
+def place(dimension: Dimension, value: Any) -> Hashable | None:
+    """What tells a value from all others of its dimension, however its number is typed; None where it is not in it."""
+    if choices := dimension.get("choices"):
+        return list(choices).index(value) if value in choices else None
+    inside = isinstance(value, Real) and dimension["low"] <= value <= dimension["high"]
+    return value if inside and not (dimension.get("integer") and value % 1) else None
+
+
+def from_unit(dimension: Dimension, unit: float) -> Any:
+    """The value at a point of the unit interval."""
+    if choices := dimension.get("choices"):
+        return choices[min(int(unit * len(choices)), len(choices) - 1)]
+    low, high = _ends(dimension)
+    point = low * (high / low) ** unit if dimension.get("log") else low + (high - low) * unit
+    if dimension.get("integer"):
+        return int(min(max(round(point), dimension["low"]), dimension["high"]))
+    return min(max(point, low), high)
+
+
+def to_unit(dimension: Dimension, value: Any) -> float | None:
+    """The point of the unit interval where a value lies; None where it is missing or outside."""
+    if choices := dimension.get("choices"):
+        return (list(choices).index(value) + 0.5) / len(choices) if value in choices else None
+    if value is None or not dimension["low"] <= value <= dimension["high"]:
+        return None
+    low, high = _ends(dimension)
+    log = dimension.get("log")
+    part, whole = (math.log(value / low), math.log(high / low)) if log else (value - low, high - low)
+    return part / whole if whole > 0 else 0.5
+
+
+def _ends(dimension: Dimension) -> tuple[float, float]:
+    low, high = float(dimension["low"]), float(dimension["high"])
+    # Of whole numbers every one has its share of the interval, the ends too.
+    return (low - 0.5, high + 0.5) if dimension.get("integer") else (low, high)
