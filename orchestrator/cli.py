@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from orchestrator import commands
 from orchestrator.config import Config, compose_config, parse_config, render_config
 from orchestrator.errors import ConfigError
+from orchestrator.overrides import is_override
 from orchestrator.references import FORMS
 from orchestrator.results import POINT_NAME
 
@@ -71,6 +73,8 @@ alias. E.g.
 
 
 SEVERAL = ("points", "classes", "sweeps")  # what takes several words
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what text editors make of -
+PASTED_OPTION = re.compile(rf"-?[{DASHES}]+[a-z][a-z-]*(=|$)")
 LOG_WIDTH = 150  # of tables where the output is no terminal
 
 
@@ -79,13 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("orchestrator.search").setLevel(logging.INFO)  # a reference point that was not stated is said
     parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if pasted := [one for one in arguments if PASTED_OPTION.match(one)]:
+        typed = pasted[0].lstrip(f"-{DASHES}")
+        parser.error(f"{pasted[0]!r} begins with a dash of a document, not with the keyboard's; type --{typed}")
     options, more = parser.parse_known_args(arguments)
     if wrong := [one for one in more if one.startswith("-") or "=" not in one]:
         parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
     options.overrides += more  # overrides that followed an option
     for name in SEVERAL:  # which then takes overrides too
         words = getattr(options, name, None) or []
-        if overrides := [one for one in words if "=" in one]:
+        if overrides := [one for one in words if is_override(one)]:
             options.overrides += overrides
             setattr(options, name, [one for one in words if one not in overrides])
     console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)

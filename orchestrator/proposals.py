@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from orchestrator.config import Config
+from orchestrator.identity import Fingerprints
 from orchestrator.records import history, read_sweep, trial_event, trial_states, utc_now
 from orchestrator.results import Sweep, TrialState
 from orchestrator.search import Coefficients, Problem, Searcher, make_searcher
@@ -16,11 +17,15 @@ from orchestrator.warm_start import earlier_points
 
 @dataclass
 class Proposals:
-    """What there is still to train: trials in flight or failed first, then what the searcher proposes."""
+    """What there is still to train: trials in flight or failed first, then what the searcher proposes.
+
+    ``fingerprints`` are compared with those of the sweeps that it starts from.
+    """
 
     config: Config
     sweep_id: str
     store: DeltaStore
+    fingerprints: Fingerprints | None = None
 
     def __post_init__(self) -> None:
         states = self._states().values()
@@ -28,7 +33,7 @@ class Proposals:
         self.next_number = 1 + max((one.number for one in states), default=-1)
         self.missing = len(self.again) + max(0, self.config.sweep.trials - self.next_number)
         self.pending: dict[str, Coefficients] = {one.trial_id: one.coefficients for one in self.again}
-        self.earlier = earlier_points(self.config, self.sweep_id, self.store)
+        self.earlier = earlier_points(self.config, self.sweep_id, self.store, self.fingerprints)
         search = self.config.search
         self.searcher: Searcher = make_searcher(
             search.name,
