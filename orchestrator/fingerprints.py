@@ -4,6 +4,7 @@ A file may move and a network be written more clearly: the fingerprint stays. It
 """
 
 import json
+import math
 from collections.abc import Collection, Iterator
 from hashlib import sha256
 from typing import Any
@@ -105,9 +106,16 @@ def _operations(graph: ChannelGraph) -> list[Any]:
         layer = layers.setdefault(node.shares or node.name, len(layers)) if node.tensors() else None
         inputs = [numbers[name] for name in node.inputs]
         is_unit = node.unit_layer is not None
-        found.append([node.op, inputs, node.channels, list(node.size), dict(node.attributes), is_unit, layer])
+        found.append(
+            [_operation(graph, node), inputs, node.channels, list(node.size), dict(node.attributes), is_unit, layer]
+        )
         numbers[node.name] = len(numbers)
     return found
+
+
+def _operation(graph: ChannelGraph, node: Node) -> str:
+    """To flatten single pixels is to reshape them."""
+    return "reshape" if node.op == "flatten" and math.prod(graph.by_name[node.inputs[0]].size) == 1 else node.op
 
 
 def _inputs_first(graph: ChannelGraph) -> Iterator[Node]:

@@ -133,7 +133,7 @@ def test_the_layer_trains_on_training_images_and_test_images_are_counted(sets, m
         ("torn", "strong", ["--class", "3"], "has 0 bytes, the manifest says"),
         ("nameless", "strong", ["--class", "3"], "nameless does not record which data"),
         ("strange", "strong", ["--class", "3"], "strange does not record which data"),
-        ("odd", "strong", ["--class", "3"], "odd records data that cannot be read: data.limits is no key"),
+        ("odd", "strong", ["--class", "3"], "odd records data that cannot be read: unknown key data.limits"),
         ("elsewhere", "strong", ["--class", "3"], "x.parquet"),
         ("weak", "strong", ["--class", "3", "--epochs", "0"], "--epochs 0: must be at least 1"),
         ("weak", "strong", ["--class", "3", "--seed", "-1"], "--seed -1: must be"),
@@ -144,7 +144,7 @@ def test_the_layer_trains_on_training_images_and_test_images_are_counted(sets, m
             "training.epochs=3: this command takes data=, data.key=",
         ),
         ("weak", "strong", ["--class", "3", "data.limit=5"], "data.limit=5 cannot be drawn"),
-        ("weak", "strong", ["--class", "3", "data.limits=5"], "data.limits is no key"),
+        ("weak", "strong", ["--class", "3", "data.limits=5"], "unknown key data.limits"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(weak, strong, more, message, sets, capsys):
