@@ -105,10 +105,8 @@ def _operations(graph: ChannelGraph) -> list[Any]:
     for node in _inputs_first(graph):
         layer = layers.setdefault(node.shares or node.name, len(layers)) if node.tensors() else None
         inputs = [numbers[name] for name in node.inputs]
-        is_unit = node.unit_layer is not None
-        found.append(
-            [_operation(graph, node), inputs, node.channels, list(node.size), dict(node.attributes), is_unit, layer]
-        )
+        shape, is_unit = [node.channels, *node.size], node.unit_layer is not None
+        found.append([_operation(graph, node), inputs, shape, dict(node.attributes), is_unit, layer])
         numbers[node.name] = len(numbers)
     return found
 

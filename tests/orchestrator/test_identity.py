@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from orchestrator.choice import Choice
 from orchestrator.cli import main
 from orchestrator.config import load_config, override_config, to_plain
 from orchestrator.confirm import Request, confirming
@@ -17,6 +18,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.fingerprints import check_unchanged, fingerprints
 from orchestrator.identity import identity, identity_hash, recorded_fingerprints
 from orchestrator.records import canonical, claim_sweep, name_sweep, read_sweep, utc_now
+from orchestrator.results import Point, TrialState
 from orchestrator.store import DeltaStore
 from orchestrator.warm_start import earlier_points
 from tests.orchestrator.test_data import encoded
@@ -171,10 +173,13 @@ def test_a_confirmation_keeps_its_name_when_its_table_moves(images, on_table, st
     config = on_table(tmp_path / "a.parquet", "sweep.name=mine")
     claim(store, config, printed(config))
     parent = read_sweep(store, "mine")
-    here, moved = (confirming(parent, [], Request(overrides=one)) for one in ([], [f"data.path={tmp_path}/b.parquet"]))
+    state = TrialState("mine-0000", 0, {"alpha": 1.0}, "finished", 1, None, None, None)
+    points = [Point(state, Choice(0.9, 0.0, None), {}, None)]
+    places = ([], [f"data.path={tmp_path}/b.parquet"])
+    here, moved = (confirming(parent, points, Request(overrides=place)) for place in places)
     assert here.sweep.name == moved.sweep.name
     assert moved.data.path == f"{tmp_path}/b.parquet"
-    assert confirming(parent, [], Request(overrides=["data.resize=8"])).sweep.name != here.sweep.name
+    assert confirming(parent, points, Request(overrides=["data.resize=8"])).sweep.name != here.sweep.name
 
 
 def test_an_edited_network_under_an_old_name_is_refused(configured, store, tmp_path, monkeypatch):
@@ -199,7 +204,7 @@ def test_an_edited_network_under_an_old_name_is_refused(configured, store, tmp_p
     searched = printed_with(NET.format(width=2), space)[1]
     assert searched == printed_with(NET.format(width=64), space)[1]  # every trial says the width itself
     assert searched != prints
-    assert printed_with(NET.format(width=2).replace("relu", "tanh"), space)[1] != searched
+    assert printed_with(NET.format(width=2).replace("width, 3", "width, 5"), space)[1] != searched
 
 
 def test_weights_are_compared_by_content_and_need_not_be_there_any_more(configured, store, tmp_path):
