@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.content import encoded_hash, pixel_hash
@@ -23,6 +23,7 @@ def chunked(values, ends, kind):
     return pa.chunked_array(chunks, kind)
 
 
+@settings(deadline=None)
 @given(VALUES, st.lists(st.integers(0, 20), max_size=4), TYPES)
 def test_neither_chunks_nor_the_width_of_offsets_count(values, ends, kind):
     labels = np.arange(len(values))
@@ -30,6 +31,7 @@ def test_neither_chunks_nor_the_width_of_offsets_count(values, ends, kind):
     assert encoded_hash(chunked(values, ends, kind), labels) == whole
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_other_values_have_another_hash(values, others):
     assume(values != others)
