@@ -5,7 +5,7 @@ A file may move and a network be written more clearly: the fingerprint stays. It
 
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -25,6 +25,8 @@ from orchestrator.identity import FINGERPRINTS, Fingerprints, difference, weight
 from orchestrator.models import is_own_model
 from orchestrator.results import Sweep
 from orchestrator.trial import make_network
+
+TRAINED = ("weight", "bias", "running_mean", "running_var")  # tensors that training changes; others are constants
 
 
 def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(FINGERPRINTS)) -> Fingerprints:
@@ -73,13 +75,13 @@ def graph_fingerprint(network: nn.Module, example: Tensor) -> str:
         ValueError: a network that cannot be cut.
     """
     layers = unit_layers(network, example)
-    graph, _ = channel_graph(network, layers, example)
+    graph, state = channel_graph(network, layers, example)
     modules = dict(network.named_modules())
     called = [modules[str(node.target)] for node in layers.graph.nodes if node.op == "call_module"]
     # Of modules that draw at random, the channel graph does not tell what they do in training.
     random = [repr(module) for module in called if _is_random(module)]
     frozen = sorted(list(tensor.shape) for tensor in network.parameters() if not tensor.requires_grad)
-    return _hash([_operations(graph), random, frozen])
+    return _hash([_operations(graph, state), random, frozen])
 
 
 def _network_fingerprint(config: Config, data: Data) -> str:
@@ -97,7 +99,7 @@ def _network_fingerprint(config: Config, data: Data) -> str:
     return graphs[0] if len(graphs) == 1 else _hash(graphs)
 
 
-def _operations(graph: ChannelGraph) -> list[Any]:
+def _operations(graph: ChannelGraph, state: Mapping[str, Tensor]) -> list[Any]:
     """The nodes by number, inputs first: neither names nor the order of independent calls play a part."""
     numbers: dict[str, int] = {}
     layers: dict[str, int] = {}  # of nodes with tensors: a layer that is called again has the number of its first call
@@ -106,7 +108,9 @@ def _operations(graph: ChannelGraph) -> list[Any]:
         layer = layers.setdefault(node.shares or node.name, len(layers)) if node.tensors() else None
         inputs = [numbers[name] for name in node.inputs]
         shape, is_unit = [node.channels, *node.size], node.unit_layer is not None
-        found.append([_operation(graph, node), inputs, shape, dict(node.attributes), is_unit, layer])
+        owned = {name: state.get(f"{node.name}.{name}") for name in node.tensors() if name not in TRAINED}
+        constants = {name: tensor.tolist() for name, tensor in owned.items() if tensor is not None}
+        found.append([_operation(graph, node), inputs, shape, dict(node.attributes), constants, is_unit, layer])
         numbers[node.name] = len(numbers)
     return found
 
