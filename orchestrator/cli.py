@@ -20,6 +20,7 @@ Overrides are Hydra's: group=choice (model, data, method, search, training, trac
   moda train method=standard training.epochs=60
   moda sweep experiment=digits sweep.trials=32 storage=s3://bucket/moda
   moda sweep 'search.space.learning_rate={low: 0.01, high: 0.2, log: true}'
+Text (names, paths, classes) is taken as typed; null, ${oc.env:NAME} and quotes, key="'...'", mean what they mean to Hydra.
 Results go to storage= (default ~/moda-results, or MODA_STORAGE); data sets are looked for in MODA_DATA_DIR.
 """
 REPLACING = """\
@@ -159,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("report", commands.report, "write a sweep's report: one self-contained HTML file", overrides=looking)
     command.add_argument("sweep", help="the sweep's id")
     command.add_argument("--to", metavar="FILE", help="where to write it (default <sweep>.html)")
-    looking += "; data.root=... where the data lies here"
+    looking += "; data.root=..., data.path=... where the data lies here"
     command = add(
         "pull", commands.pull, "bring a module set, or some of its classes, to a local folder", overrides=looking
     )
@@ -173,9 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--classes", nargs="+", metavar="NAME", help="which, in the order of the logits (default all)")
     command.add_argument("--to", metavar="FILE", required=True, help="a new file, .onnx or .pt2")
     text = "train a finished trial again and say whether the same rows come out; exit code 1 if not"
-    add("rerun", commands.rerun, text, overrides="storage=...; data.root=... where the data lies here").add_argument(
-        "trial", help="its id, like mine-0003, or mine/3"
-    )
+    add(
+        "rerun", commands.rerun, text, overrides="storage=...; data.root=..., data.path=... where the data lies here"
+    ).add_argument("trial", help="its id, like mine-0003, or mine/3")
     command = add(
         "query", commands.query, "ask a sweep's tables in SQL", overrides="storage=... where it is not the default"
     )

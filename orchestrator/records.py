@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 import pyarrow as pa
+from PIL import features
 
 from orchestrator.choice import Choice
 from orchestrator.config import Config, parse_config, to_plain
@@ -33,6 +34,7 @@ PACKAGES = (
     *("botorch", "moocore", "optuna", "scipy"),  # proposals
     "pillow",  # decodes images
 )
+CODECS = ("jpg", "jpg_2000", "libtiff", "webp", "zlib")
 
 
 def name_sweep(store: ResultStore, config: Config, *, prefix: str, fingerprints: Fingerprints | None = None) -> str:
@@ -178,8 +180,9 @@ def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: dat
 
 
 def package_versions() -> dict[str, str]:
-    """Of the packages that results depend on."""
-    return {name: metadata.version(name) for name in PACKAGES}
+    """Of the packages that results depend on, and of what Pillow decodes images with."""
+    codecs = {f"pillow: {name}": features.version(name) for name in CODECS if features.check(name)}
+    return {name: metadata.version(name) for name in PACKAGES} | {key: text for key, text in codecs.items() if text}
 
 
 def utc_now() -> datetime:
