@@ -20,7 +20,7 @@ Overrides are Hydra's: group=choice (model, data, method, search, training, trac
   moda train method=standard training.epochs=60
   moda sweep experiment=digits sweep.trials=32 storage=s3://bucket/moda
   moda sweep 'search.space.learning_rate={low: 0.01, high: 0.2, log: true}'
-Text (names, paths, classes) is taken as typed; null, ${oc.env:NAME} and quotes, key="'...'", mean what they mean to Hydra.
+Names, paths and classes are taken as typed; null, ${oc.env:NAME} and quotes, key="'...'", are Hydra's.
 Results go to storage= (default ~/moda-results, or MODA_STORAGE); data sets are looked for in MODA_DATA_DIR.
 """
 REPLACING = """\
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if pasted := [one for one in arguments if PASTED_OPTION.match(one)]:
         typed = pasted[0].lstrip(f"-{DASHES}")
         parser.error(f"{pasted[0]!r} begins with a dash of a document, not with the keyboard's; type --{typed}")
-    options, more = parser.parse_known_args(arguments)
+    options, more = parser.parse_known_args(_overrides_last(arguments))
     if wrong := [one for one in more if one.startswith("-") or "=" not in one]:
         parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
     options.overrides += more  # overrides that followed an option
@@ -115,6 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _overrides_last(arguments: Sequence[str]) -> list[str]:
+    """Overrides may stand anywhere: an early one is neither the sweep nor the SQL. After an option comes its value."""
+    is_value = [False, *(word.startswith("-") for word in arguments)]
+    words = zip(arguments, is_value, strict=False)
+    return [word for word, _ in sorted(words, key=lambda pair: is_override(pair[0]) and not pair[1])]
 
 
 def _parser() -> argparse.ArgumentParser:

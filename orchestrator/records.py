@@ -181,7 +181,7 @@ def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: dat
 
 def package_versions() -> dict[str, str]:
     """Of the packages that results depend on, and of what Pillow decodes images with."""
-    codecs = {f"pillow: {name}": features.version(name) for name in CODECS if features.check(name)}
+    codecs = {f"pillow-{name}": features.version(name) for name in CODECS if features.check(name)}
     return {name: metadata.version(name) for name in PACKAGES} | {key: text for key, text in codecs.items() if text}
 
 

@@ -130,6 +130,14 @@ def test_every_key_is_declared_and_known_from_a_class_name():
         assert not is_override(word)
 
 
+def test_overrides_may_stand_before_what_a_command_asks_for(tmp_path, capsys):
+    assert main(["query", f"storage={tmp_path}", "mine", "select number from trials where event = 'finished'"]) == 2
+    assert "sweep 'mine' is not in the storage" in capsys.readouterr().err
+    missing = str(tmp_path / "weak")
+    assert main(["replace", "data.seed=1", missing, missing, "--class", "model.a=b"]) == 2
+    assert missing in capsys.readouterr().err
+
+
 def test_a_class_whose_name_holds_an_equals_sign_is_a_class(tmp_path, capsys):
     pull = ["pull", str(tmp_path / "nowhere"), "--to", str(tmp_path / "to")]
     assert main([*pull, "--classes", "a=b", "c", "storage=/x"]) == 2
