@@ -135,7 +135,7 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
                     raise ConfigError(f"{one.input_line}: the sweep has no {one.key_or_group}; leave it out")
                 del section[name]
             else:
-                value = _path_here(one.key_or_group, one.value())
+                value = path_here(one.key_or_group, one.value())
                 OmegaConf.update(changed, one.key_or_group, value, merge=True, force_add=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
@@ -270,7 +270,8 @@ def _resolve_paths(plain: Any) -> None:
         training["init_from"] = absolute(training["init_from"])
 
 
-def _path_here(key: str, value: Any) -> Any:
+def path_here(key: str, value: Any) -> Any:
+    """The value of a key that is typed beside a recorded configuration: a relative path as in a new configuration."""
     if not isinstance(value, str):
         return value
     if key in ("data.path", "data.test_path"):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moda_core import RawImages, ReplacementAccuracy, load_modules, replace_class, replacement_accuracy
 from moda_core.module_file import read_manifest
-from orchestrator.config import Config, parse_config, to_plain
+from orchestrator.config import Config, parse_config, path_here, to_plain
 from orchestrator.data import EVALUATION_BATCH, Data, ImageSet, data_here, load_data
 from orchestrator.errors import ConfigError
 from orchestrator.identity import difference
@@ -117,7 +117,7 @@ def _chosen_data(config: Config, overrides: Sequence[str], weak: str, manifest: 
     if recorded is None:
         raise ConfigError(f"{weak} does not record which data it was trained on; name it, data=...")
     keys = [one.partition("=")[0].split(".")[1] for one in overrides if one.startswith("data.")]
-    given = {key: getattr(config.data, key) for key in keys}
+    given = {key: path_here(f"data.{key}", getattr(config.data, key)) for key in keys}
     try:
         plain = to_plain(config) | {"data": {**recorded, "download": False, **given}}
         data = parse_config(plain).data
