@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from orchestrator import commands
 from orchestrator.config import Config, compose_config, parse_config, render_config
 from orchestrator.errors import ConfigError
+from orchestrator.overrides import is_override
 from orchestrator.references import FORMS
 from orchestrator.results import POINT_NAME
 
@@ -18,6 +20,7 @@ Overrides are Hydra's: group=choice (model, data, method, search, training, trac
   moda train method=standard training.epochs=60
   moda sweep experiment=digits sweep.trials=32 storage=s3://bucket/moda
   moda sweep 'search.space.learning_rate={low: 0.01, high: 0.2, log: true}'
+Names, paths and classes are taken as typed; null, ${oc.env:NAME} and quotes, key="'...'", are Hydra's.
 Results go to storage= (default ~/moda-results, or MODA_STORAGE); data sets are looked for in MODA_DATA_DIR.
 """
 REPLACING = """\
@@ -71,6 +74,8 @@ alias. E.g.
 
 
 SEVERAL = ("points", "classes", "sweeps")  # what takes several words
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what text editors make of -
+PASTED_OPTION = re.compile(rf"-?[{DASHES}]+[a-z][a-z-]*(=|$)")
 LOG_WIDTH = 150  # of tables where the output is no terminal
 
 
@@ -79,13 +84,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("orchestrator.search").setLevel(logging.INFO)  # a reference point that was not stated is said
     parser = _parser()
-    options, more = parser.parse_known_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if pasted := [one for one in arguments if PASTED_OPTION.match(one)]:
+        typed = pasted[0].lstrip(f"-{DASHES}")
+        parser.error(f"{pasted[0]!r} begins with a dash of a document, not with the keyboard's; type --{typed}")
+    options, more = parser.parse_known_args(_overrides_last(arguments))
     if wrong := [one for one in more if one.startswith("-") or "=" not in one]:
         parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
     options.overrides += more  # overrides that followed an option
     for name in SEVERAL:  # which then takes overrides too
         words = getattr(options, name, None) or []
-        if overrides := [one for one in words if "=" in one]:
+        if overrides := [one for one in words if is_override(one)]:
             options.overrides += overrides
             setattr(options, name, [one for one in words if one not in overrides])
     console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
@@ -106,6 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _overrides_last(arguments: Sequence[str]) -> list[str]:
+    """Overrides may stand anywhere: an early one is neither the sweep nor the SQL. After an option comes its value."""
+    is_value = [False, *(word.startswith("-") for word in arguments)]
+    words = zip(arguments, is_value, strict=False)
+    return [word for word, _ in sorted(words, key=lambda pair: is_override(pair[0]) and not pair[1])]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -151,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("report", commands.report, "write a sweep's report: one self-contained HTML file", overrides=looking)
     command.add_argument("sweep", help="the sweep's id")
     command.add_argument("--to", metavar="FILE", help="where to write it (default <sweep>.html)")
-    looking += "; data.root=... where the data lies here"
+    looking += "; data.root=..., data.path=... where the data lies here"
     command = add(
         "pull", commands.pull, "bring a module set, or some of its classes, to a local folder", overrides=looking
     )
@@ -165,9 +181,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--classes", nargs="+", metavar="NAME", help="which, in the order of the logits (default all)")
     command.add_argument("--to", metavar="FILE", required=True, help="a new file, .onnx or .pt2")
     text = "train a finished trial again and say whether the same rows come out; exit code 1 if not"
-    add("rerun", commands.rerun, text, overrides="storage=...; data.root=... where the data lies here").add_argument(
-        "trial", help="its id, like mine-0003, or mine/3"
-    )
+    add(
+        "rerun", commands.rerun, text, overrides="storage=...; data.root=..., data.path=... where the data lies here"
+    ).add_argument("trial", help="its id, like mine-0003, or mine/3")
     command = add(
         "query", commands.query, "ask a sweep's tables in SQL", overrides="storage=... where it is not the default"
     )

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from orchestrator.config import Config, override_config
 from orchestrator.errors import ConfigError
+from orchestrator.overrides import absolute
 from orchestrator.records import read_sweep
 from orchestrator.results import ROLES, Sweep
 from orchestrator.schema import TABLES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 SHOWN_DIFFERENCES = 10
 LOOKING = ("front", "pull", "report")
 VIEWS = ("search.objectives", "search.constraints", "search.reference")  # by which points are judged, not made
+PLACES = ("data.path=", "data.test_path=")  # where tables lie here; that they hold the same is checked
 VIEW_KEYS = [key.split(".") for key in VIEWS]
 
 
@@ -48,7 +50,7 @@ def train(config: Config, options: argparse.Namespace, console: Console) -> None
 
 
 def decompose(config: Config, options: argparse.Namespace, console: Console) -> None:
-    training = dataclasses.replace(config.training, init_from=options.checkpoint, epochs=0)
+    training = dataclasses.replace(config.training, init_from=absolute(options.checkpoint), epochs=0)
     train(dataclasses.replace(config, training=training), options, console)
 
 
@@ -160,11 +162,12 @@ def export(config: Config, options: argparse.Namespace, console: Console) -> Non
 def rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.rerun import rerun
 
-    allowed = ("storage=", "data.root=")
+    allowed = ("storage=", "data.root=", *PLACES, "training.init_from=")
     if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
         raise ConfigError(f"{wrong[0]}: this command takes {', '.join(allowed)} only; the rest is as recorded")
     root = Files(config.storage).root  # refuses what is no storage at all
-    found = rerun(root, options.trial, console, data_root=_data_root(config, options))
+    moved = [one for one in options.overrides if one.startswith((*PLACES, "training.init_from="))]
+    found = rerun(root, options.trial, console, data_root=_data_root(config, options), moved=moved)
     counted = " and ".join(f"{count} rows of {table}" for table, count in found.rows.items())
     weights = "the same weights" if found.same_weights else "other weights"
     lines = [f"{found.trial_id}: {counted} compared, {len(found.differences)} values differ; {weights}"]
@@ -276,13 +279,14 @@ def _data_root(config: Config, options: argparse.Namespace) -> str | None:
 
 def _read(store: DeltaStore, options: argparse.Namespace, sweep_id: str) -> Sweep:
     """The sweep of a command that only looks; its configuration is the recorded one."""
-    allowed = ("storage=", "data.root=") if options.command == "pull" else ("storage=",)
+    allowed = ("storage=", "data.root=", *PLACES) if options.command == "pull" else ("storage=",)
     views = [one for one in options.overrides if is_view(one, options.command)]
+    moved = [one for one in options.overrides if one.startswith(PLACES)]
     if wrong := [one for one in options.overrides if one not in views and not one.startswith(allowed)]:
         known = ", ".join([*allowed, *(f"{key}=" for key in VIEWS)])
         raise ConfigError(f"{wrong[0]}: this command takes {known} only; the rest is as recorded")
     sweep = read_sweep(store, sweep_id)
-    return dataclasses.replace(sweep, config=override_config(sweep.config, views))
+    return dataclasses.replace(sweep, config=override_config(sweep.config, [*views, *moved]))
 
 
 def _store(config: Config) -> DeltaStore:

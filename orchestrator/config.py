@@ -4,6 +4,8 @@ Whatever is wrong becomes a :class:`ConfigError` of one line that names the key,
 """
 
 import dataclasses
+import os
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +13,6 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,9 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 from moda_core.methods import METHODS, Method
 from orchestrator.errors import ConfigError
 from orchestrator.models import check_model_name, model_options
+from orchestrator.overrides import absolute, as_hydra, known_keys, meant, read_overrides
 from orchestrator.parsing import as_plain, build, typed
 from orchestrator.search import Coefficients
 from orchestrator.sections import (
+    SEEDS,
     DataConfig,
     Dimension,
     EvaluationConfig,
@@ -75,7 +78,7 @@ class Config:
     def for_trial(self, number: int, coefficients: Mapping[str, Any]) -> "Config":
         """This configuration as trial ``number`` of a sweep runs it: repeats of a set differ in their training seed."""
         own = self.with_coefficients(coefficients)
-        seed = own.training.seed + number % self.search.repeats
+        seed = (own.training.seed + number % self.search.repeats) % SEEDS
         return dataclasses.replace(own, training=dataclasses.replace(own.training, seed=seed))
 
     def coefficient(self, key: str) -> Any:
@@ -96,27 +99,35 @@ def load_config(overrides: Sequence[str]) -> Config:
 
 
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
-    """The resolved configuration as plain data."""
+    """The resolved configuration as plain data. Relative paths are resolved here, where they are typed.
+
+    Raises:
+        ConfigError: an override that cannot be read or applied.
+    """
+    read_overrides(overrides)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module("sweeps", version_base="1.3"):
-            composed = compose("config", overrides=[_addable(one) for one in overrides])
+            composed = compose("config", overrides=[_addable(as_hydra(one)) for one in overrides])
             plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
     assert isinstance(plain, dict)
+    _resolve_paths(plain)
     return {str(key): value for key, value in plain.items()}
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
     """A recorded configuration with ``key=value``, ``+key=value`` or ``~key`` on top; a mapping is merged.
 
+    Paths are those of this machine: a relative one is looked for as in a new configuration.
+
     Raises:
         ConfigError: an override that cannot be read or applied, or what comes of it is wrong.
     """
     changed = OmegaConf.create(to_plain(config))
     try:
-        for one in OverridesParser.create().parse_overrides(list(overrides)):
+        for one in read_overrides(overrides):
             if one.is_delete():
                 at, _, name = one.key_or_group.rpartition(".")
                 section = OmegaConf.select(changed, at)
@@ -124,7 +135,8 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
                     raise ConfigError(f"{one.input_line}: the sweep has no {one.key_or_group}; leave it out")
                 del section[name]
             else:
-                OmegaConf.update(changed, one.key_or_group, one.value(), merge=True, force_add=True)
+                value = path_here(one.key_or_group, one.value())
+                OmegaConf.update(changed, one.key_or_group, value, merge=True, force_add=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
     plain: Any = OmegaConf.to_container(changed)
@@ -140,7 +152,8 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     """Check plain data and make the dataclasses of it."""
     sections = {one.name for one in dataclasses.fields(Config)}
     if unknown := sorted(set(plain) - sections - {"experiment"}):
-        raise ConfigError(f"unknown keys {unknown}; known: {sorted(sections)}")
+        close = meant(unknown[0], [*sections, *known_keys()])
+        raise ConfigError(f"unknown key {unknown[0]}{close}; known at the top: {', '.join(sorted(sections))}")
     if absent := sorted(sections - set(plain)):
         raise ConfigError(f"keys {absent} are missing")
     search = dict(plain["search"])
@@ -258,6 +271,25 @@ def _addable(override: str) -> str:
     return f"++{override}" if "." in key and key[0] not in "+~" else override
 
 
+def _resolve_paths(plain: Any) -> None:
+    """Make relative paths absolute: trials run in other folders. A table's path stays as typed and its root becomes
+    absolute, so that another machine can be told the root alone."""
+    data, training = plain["data"], plain["training"]
+    if isinstance(data.get("root"), str) or data.get("name") != "digits":  # digits come with scikit-learn
+        data["root"] = absolute(data.get("root") or "")
+    if isinstance(training.get("init_from"), str):
+        training["init_from"] = absolute(training["init_from"])
+
+
+def path_here(key: str, value: Any) -> Any:
+    """The value of a key that is typed beside a recorded configuration: a relative path as in a new configuration."""
+    if not isinstance(value, str):
+        return value
+    if key in ("data.path", "data.test_path"):
+        return absolute(value, os.environ.get("MODA_DATA_DIR"))
+    return absolute(value) if key in ("data.root", "training.init_from") else value
+
+
 def _one_line(error: BaseException) -> str:
     """The message of an error, or of its cause where it has none, without Hydra's extra lines."""
     while not str(error).strip() and error.__cause__ is not None:
@@ -266,6 +298,9 @@ def _one_line(error: BaseException) -> str:
     text = str(error).partition("Config search path")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = " ".join(line for line in lines if not line.startswith(noise))
-    if line.startswith("Could not override"):
+    if "nterpolation" in line:
+        line += "; for the characters themselves write \\${"
+    if unknown := re.match(r"Could not override '([^']*)'", line):
+        line = line.rstrip(".") + meant(unknown[1], known_keys())
         line += f"; known at the top: {', '.join(one.name for one in dataclasses.fields(Config))}"
     return line

@@ -15,9 +15,10 @@ from orchestrator.config import Config, override_config
 from orchestrator.confirmation import Confirmation, without_seed
 from orchestrator.data import data_here
 from orchestrator.errors import ConfigError
-from orchestrator.identity import identity, identity_hash
+from orchestrator.identity import Fingerprints, identity, identity_hash, weights_fingerprint
 from orchestrator.progress import Progress
 from orchestrator.results import Point, Sweep
+from orchestrator.sections import SEEDS
 from orchestrator.sweep import run_sweep
 
 FRESH = 1000  # how far fresh seeds are from the sweep's own
@@ -105,7 +106,7 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
     config = override_config(parent.config, own)
     seed, used = config.training.seed, parent.config.training.seed
     if not any(one.startswith("training.seed=") for one in own):
-        seed += FRESH
+        seed = (seed + FRESH) % SEEDS
     elif used - request.seeds < seed < used + parent.config.search.repeats:
         raise ConfigError(
             f"training.seed={seed}: the sweep used seeds from {used} on; take fresh ones, or leave it out"
@@ -125,8 +126,17 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
     )
     training = dataclasses.replace(config.training, seed=seed)
     config = dataclasses.replace(config, training=training, search=search, sweep=sweep)
-    name = f"{parent.sweep_id[:46]}-confirm-{identity_hash(identity(config))}"  # at most 64 characters
+    made_of = identity_hash(identity(config, _fingerprints(parent, config)))
+    name = f"{parent.sweep_id[:46]}-confirm-{made_of}"  # at most 64 characters
     return dataclasses.replace(config, sweep=dataclasses.replace(sweep, name=name))
+
+
+def _fingerprints(parent: Sweep, config: Config) -> Fingerprints:
+    """What the sweep recorded of its data and network, which is checked when the confirmation runs: its name stays the
+    same when a table has moved."""
+    if config.training.init_from == parent.config.training.init_from:
+        return parent.fingerprints
+    return {**parent.fingerprints, "training": weights_fingerprint(config)}
 
 
 def _check_overrides(parent: Sweep, overrides: Sequence[str]) -> None:

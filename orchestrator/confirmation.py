@@ -99,7 +99,9 @@ class Confirmation:
     def changes(self) -> dict[str, Any]:
         """What else than the seed differs from the parent's training, data, model and evaluation, and how."""
         before, after = to_plain(self.parent.config), to_plain(self.sweep.config)
-        apart = ("training.seed", "data.root", "data.download")
+        apart = ["training.seed", "data.root", "data.download"]
+        if "data" in self.parent.fingerprints and self.parent.fingerprints == self.sweep.fingerprints:
+            apart += ["data.path", "data.test_path", "training.init_from"]  # what is the same may lie elsewhere
         return {
             f"{section}.{key}": value
             for section in ("model", "data", "training", "evaluation")

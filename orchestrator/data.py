@@ -5,8 +5,8 @@ test is only reported.
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from orchestrator.content import encoded_hash, pixel_hash
 from orchestrator.errors import ConfigError, shown
 from orchestrator.labels import classes_of
 from orchestrator.sections import DataConfig
@@ -78,12 +79,14 @@ class Batches:
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits, the classes by name, and the size of an image."""
+    """The three splits, the classes by name, and the size of an image; ``contents`` are hashes of what was read, all of
+    it, as :mod:`orchestrator.content` gives them: ``content``, and ``test_content`` of a test set of its own."""
 
     train: ImageSet
     validation: ImageSet
     test: ImageSet
     class_names: tuple[str, ...]
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -128,7 +131,7 @@ def load_data(config: DataConfig) -> Data:
             not square or not of one size.
     """
     loaders = {"digits": _digits, "fashion_mnist": _torchvision, "cifar10": _torchvision, "table": _table}
-    train, test, names = loaders[config.name](config)
+    train, test, names, contents = loaders[config.name](config)
     if config.classes is not None:
         train, test, names = only_classes(train, test, names, config.classes)
     if len(names) < 2:
@@ -146,7 +149,10 @@ def load_data(config: DataConfig) -> Data:
     _check_shapes(config.name, [images.shape[1:] for images, _ in parts])
     mean, std = _normalisation(config, parts[0][0])
     sets = [ImageSet(torch.from_numpy(images), torch.from_numpy(labels), mean, std) for images, labels in parts]
-    return Data(sets[0], sets[1], sets[2], tuple(names))
+    return Data(sets[0], sets[1], sets[2], tuple(names), contents)
+
+
+Loaded = tuple[Split, Split, list[str], dict[str, str]]  # training and test images, class names, hashes of contents
 
 
 def _decoded(split: Split) -> Split:
@@ -180,14 +186,14 @@ def _normalisation(config: DataConfig, images: Array) -> tuple[tuple[float, ...]
     return mean, std
 
 
-def _digits(config: DataConfig) -> tuple[Split, Split, list[str]]:
+def _digits(config: DataConfig) -> Loaded:
     images, labels = load_digits(return_X_y=True)
     images = np.rint(images.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
     parts = train_test_split(images, labels.astype(np.int64), test_size=397, stratify=labels, random_state=0)
-    return (parts[0], parts[2]), (parts[1], parts[3]), [str(digit) for digit in range(10)]
+    return (parts[0], parts[2]), (parts[1], parts[3]), [str(digit) for digit in range(10)], {}
 
 
-def _torchvision(config: DataConfig) -> tuple[Split, Split, list[str]]:
+def _torchvision(config: DataConfig) -> Loaded:
     datasets = torchvision_datasets()
     kind = {"fashion_mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}[config.name]
     root = Path(config.root or ".").expanduser()
@@ -203,23 +209,29 @@ def _torchvision(config: DataConfig) -> tuple[Split, Split, list[str]]:
         images = np.asarray(one.data)
         images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
         splits.append((np.ascontiguousarray(images), np.asarray(one.targets, dtype=np.int64)))
-    return splits[0], splits[1], [name.replace("/", "-").lower() for name in sets[0].classes]
+    contents = {"content": pixel_hash(*splits[0]), "test_content": pixel_hash(*splits[1])}
+    return splits[0], splits[1], [name.replace("/", "-").lower() for name in sets[0].classes], contents
 
 
-def _table(config: DataConfig) -> tuple[Split, Split, list[str]]:
+def _table(config: DataConfig) -> Loaded:
     assert config.path is not None
-    train: Split = read_table(config.path, config)
+    recorded = recorded_class_names(config)
+    images, image_labels = read_table(config.path, config)
+    contents = {"content": encoded_hash(images.column, image_labels, recorded or ())}
+    train: Split = (images, image_labels)
     test: Split
     if config.test_path is None:
         remedy = "name a table of test images, data.test_path=..., or bring more images"
         train, test = hold_out(train, 0.2, config.seed, "data.test_path=null: a fifth of the table", remedy)
     else:
-        test = read_table(config.test_path, config)
+        images, image_labels = read_table(config.test_path, config)
+        contents["test_content"] = encoded_hash(images.column, image_labels)
+        test = (images, image_labels)
         if train[1].dtype.kind != test[1].dtype.kind:
             raise ConfigError(
                 f"data.label_column={shown(config.label_column)} has numbers in one of data.path and data.test_path,"
                 " names in the other; use one of both"
             )
-    names, labels = classes_of(np.union1d(train[1], test[1]), config, recorded_class_names(config))
+    names, labels = classes_of(np.union1d(train[1], test[1]), config, recorded)
     splits = [(images, np.searchsorted(labels, part)) for images, part in (train, test)]
-    return splits[0], splits[1], names
+    return splits[0], splits[1], names, contents

@@ -37,6 +37,11 @@ def check_model_name(name: Any) -> None:
         )
 
 
+def is_own_model(name: str) -> bool:
+    """Whether a name is the import path of a user's own network."""
+    return name not in MODELS and not name.startswith(TORCHVISION)
+
+
 def model_options(name: str) -> list[str] | None:
     """The builder's own keywords; None where only the builder itself can tell."""
     return [key for key in inspect.signature(MODELS[name]).parameters if key not in GIVEN] if name in MODELS else None

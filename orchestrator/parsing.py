@@ -1,6 +1,7 @@
 """Plain data into frozen dataclasses and back, with errors that name the key, the value and what would be right."""
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
@@ -16,7 +17,9 @@ def build(kind: Any, value: Any, path: str) -> Any:
     hints = typing.get_type_hints(kind)
     fields = {one.name: one for one in dataclasses.fields(kind)}
     if unknown := sorted(set(value) - set(fields)):
-        raise ConfigError(f"{path}.{unknown[0]} is no key; known: {', '.join(sorted(fields)) or 'none'}")
+        close = difflib.get_close_matches(str(unknown[0]), fields, n=1)
+        hint = f" (did you mean {path}.{close[0]}?)" if close else ""
+        raise ConfigError(f"unknown key {path}.{unknown[0]}{hint}; known: {', '.join(sorted(fields)) or 'none'}")
     arguments = {key: typed(f"{path}.{key}", one, hints[key]) for key, one in value.items()}
     required = [
         name
@@ -43,7 +46,7 @@ def typed(path: str, value: Any, kind: Any) -> Any:
         return typed(path, value, next((one for one in kinds if type(value) is one), kinds[0]))
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path}={value!r} must be a list")
+            raise ConfigError(f"{path}={value!r} must be a list, as {path}=[a,b]")
         return tuple(typed(f"{path}[{index}]", one, arguments[0]) for index, one in enumerate(value))
     if origin is not None:  # a mapping
         if not isinstance(value, Mapping):
@@ -55,6 +58,8 @@ def typed(path: str, value: Any, kind: Any) -> Any:
         value = str(value)  # class names such as 3
     if kind is Any:
         return value
+    if kind is str and isinstance(value, bool | float):
+        raise ConfigError(f"{path}={value!r} must be text: put it in quotes")  # a YAML file means a number by 1e3
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{path}={value!r} must be of type {kind.__name__}")
     if isinstance(value, float) and not math.isfinite(value):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.config import Config
+from orchestrator.identity import Fingerprints
 from orchestrator.records import (
     coefficient_column,
     coefficient_columns,
@@ -33,11 +34,13 @@ class Proposals:
     Attributes:
         budget: how many trials the sweep has when it is done: ``sweep.trials``, or fewer where the space is exhausted.
         missing: how many of them are not over.
+        fingerprints: compared with those of the sweeps that it starts from.
     """
 
     config: Config
     sweep_id: str
     store: DeltaStore
+    fingerprints: Fingerprints | None = None
 
     def __post_init__(self) -> None:
         search = self.config.search
@@ -57,7 +60,7 @@ class Proposals:
         self.again = [state for state in states if not state.is_over and state.number < self.budget]
         self.missing = len(self.again) + max(0, self.budget - self.next_number)
         self.pending: dict[str, Coefficients] = {state.trial_id: state.coefficients for state in self.again}
-        self.earlier = earlier_points(self.config, self.sweep_id, self.store)
+        self.earlier = earlier_points(self.config, self.sweep_id, self.store, self.fingerprints)
 
     @property
     def exhausted(self) -> str:

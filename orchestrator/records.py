@@ -7,11 +7,22 @@ from importlib import metadata
 from typing import Any
 
 import pyarrow as pa
+from PIL import features
 
 from orchestrator.choice import Choice
 from orchestrator.config import Config, parse_config, to_plain
 from orchestrator.errors import ConfigError
-from orchestrator.identity import difference, identity, identity_hash
+from orchestrator.identity import (
+    FINGERPRINTS,
+    PLACES,
+    Fingerprints,
+    comparable,
+    difference,
+    identity,
+    identity_hash,
+    recorded_fingerprints,
+    weights_fingerprint,
+)
 from orchestrator.results import OVER, Point, Sweep, TrialState
 from orchestrator.schema import METRICS
 from orchestrator.search import Coefficients, History
@@ -24,40 +35,58 @@ HISTORY_COLUMNS = {*TRIAL_COLUMNS, *Choice.names(), *METRICS}  # beside the coef
 PACKAGES = (
     *("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb"),
     *("botorch", "moocore", "optuna", "scipy"),  # proposals
+    "pillow",  # decodes images
 )
+CODECS = ("jpg", "jpg_2000", "libtiff", "webp", "zlib")
 
 
-def name_sweep(store: ResultStore, config: Config, *, prefix: str) -> str:
+def name_sweep(store: ResultStore, config: Config, *, prefix: str, fingerprints: Fingerprints | None = None) -> str:
     """The sweep's id: its name, or the prefix and a hash of what makes it different.
+
+    Args:
+        store: the tables.
+        config: of the sweep.
+        prefix: of a sweep that has no name.
+        fingerprints: of what it is made of. What a sweep did not record, or is not given here, is not compared.
 
     Raises:
         ConfigError: the name was used for another sweep; the message says what differs.
     """
-    mine = identity(config)
-    sweep_id = config.sweep.name or f"{prefix}-{identity_hash(mine)}"
+    prints = {"training": weights_fingerprint(config), **(fingerprints or {})}
+    sweep_id = config.sweep.name or _hashed_name(store, config, prefix, prints)
     for row in store.read("sweeps", sweep_id).to_pylist():
         theirs = json.loads(row["identity"])
-        if theirs != mine:
-            changed = difference(theirs, mine)
+        recorded = recorded_fingerprints(theirs)
+        asked = identity(config, comparable(prints, recorded))
+        if changed := difference(theirs, asked, ignoring=_not_given(recorded, prints), config=config):
             raise ConfigError(f"sweep.name={sweep_id!r} is another sweep: {changed}; use another sweep.name")
     return sweep_id
 
 
-def claim_sweep(store: ResultStore, config: Config, *, prefix: str, now: datetime) -> str:
+def claim_sweep(
+    store: ResultStore, config: Config, *, prefix: str, now: datetime, fingerprints: Fingerprints | None = None
+) -> str:
     """Name the sweep and record it with what makes it different; of two at once the first one has the name.
+
+    Args:
+        store: the tables.
+        config: of the sweep.
+        prefix: as for :func:`name_sweep`, like ``fingerprints``.
+        now: the time.
+        fingerprints: of what it is made of.
 
     Raises:
         ConfigError: as :func:`name_sweep`.
     """
     row = {
-        "sweep_id": name_sweep(store, config, prefix=prefix),
+        "sweep_id": name_sweep(store, config, prefix=prefix, fingerprints=fingerprints),
         "created": now,
-        "identity": canonical(identity(config)),
+        "identity": canonical(identity(config, fingerprints)),
         "config": json.dumps(to_plain(config), allow_nan=False),  # unsorted: objectives have an order
         "versions": canonical(package_versions()),
     }
     store.append("sweeps", [row])
-    return name_sweep(store, config, prefix=prefix)
+    return name_sweep(store, config, prefix=prefix, fingerprints=fingerprints)
 
 
 def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
@@ -66,9 +95,11 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
     Raises:
         ConfigError: no such sweep; the message names those there are.
     """
-    config = recorded_config(store, sweep_id)
+    row = _sweep_row(store, sweep_id)
     trials = trial_states(store.read("trials", sweep_id))
-    return Sweep(sweep_id, config, trials, _points(store.read("points", sweep_id), trials))
+    points = _points(store.read("points", sweep_id), trials)
+    prints = recorded_fingerprints(json.loads(row["identity"]))
+    return Sweep(sweep_id, parse_config(json.loads(row["config"])), trials, points, prints)
 
 
 def recorded_config(store: ResultStore, sweep_id: str) -> Config:
@@ -77,11 +108,7 @@ def recorded_config(store: ResultStore, sweep_id: str) -> Config:
     Raises:
         ConfigError: as :func:`read_sweep`.
     """
-    rows = store.read("sweeps", sweep_id).to_pylist()
-    if not rows:
-        known = sorted(store.read("sweeps")["sweep_id"].to_pylist())
-        raise ConfigError(f"sweep {sweep_id!r} is not in the storage; it holds {known or 'no sweeps'}")
-    return parse_config(json.loads(rows[0]["config"]))
+    return parse_config(json.loads(_sweep_row(store, sweep_id)["config"]))
 
 
 def trial_states(events: pa.Table) -> list[TrialState]:
@@ -169,8 +196,9 @@ def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: dat
 
 
 def package_versions() -> dict[str, str]:
-    """Of the packages that results depend on."""
-    return {name: metadata.version(name) for name in PACKAGES}
+    """Of the packages that results depend on, and of what Pillow decodes images with."""
+    codecs = {f"pillow-{name}": features.version(name) for name in CODECS if features.check(name)}
+    return {name: metadata.version(name) for name in PACKAGES} | {key: text for key, text in codecs.items() if text}
 
 
 def utc_now() -> datetime:
@@ -181,6 +209,29 @@ def utc_now() -> datetime:
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no NaN."""
     return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _sweep_row(store: ResultStore, sweep_id: str) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = store.read("sweeps", sweep_id).to_pylist()
+    if not rows:
+        known = sorted(store.read("sweeps")["sweep_id"].to_pylist())
+        raise ConfigError(f"sweep {sweep_id!r} is not in the storage; it holds {known or 'no sweeps'}")
+    return rows[0]
+
+
+def _hashed_name(store: ResultStore, config: Config, prefix: str, prints: Fingerprints) -> str:
+    """The prefix and a hash; of a sweep from before there were fingerprints the hash that it had then."""
+    before = {section: prints[section] for section in prints if section == "training"}
+    name, earlier = (f"{prefix}-{identity_hash(identity(config, some))}" for some in (prints, before))
+    known = store.read("sweeps", name).num_rows or not store.read("sweeps", earlier).num_rows
+    return name if known else earlier
+
+
+def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
+    """The keys of fingerprints that a sweep recorded and nobody took now; then neither do paths say anything."""
+    absent = {section for section in recorded if section not in prints}
+    places = {f"data.{key}" for key in PLACES if "data" in absent}
+    return {f"{section}.{key}" for section in absent for key in FINGERPRINTS[section]} | places
 
 
 def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:

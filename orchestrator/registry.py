@@ -19,6 +19,7 @@ from moda_core.manifest import MANIFEST
 from orchestrator.config import to_plain
 from orchestrator.data import data_here, load_data
 from orchestrator.decompose import choice_masks
+from orchestrator.fingerprints import check_unchanged
 from orchestrator.model_card import CARD, model_card
 from orchestrator.module_log import is_recorded, published_row
 from orchestrator.records import package_versions, utc_now
@@ -64,12 +65,14 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         data_root: where the data set lies here, if it is elsewhere than where the sweep ran.
 
     Raises:
+        ConfigError: data or a network that are others than the sweep recorded.
         ValueError: a set that cannot be proven.
     """
     point, state = point.own, point.trial
     config = sweep.config.for_trial(state.number, state.coefficients)
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
     data = load_data(data_here(config.data, data_root))
+    check_unchanged(sweep, data)
     trained = load_trained(trial, data)
     masks = choice_masks(trained, point.choice, config.evaluation)
     images = data.validation[torch.arange(min(CHECK_IMAGES, len(data.validation)))]
@@ -82,6 +85,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         "data": config.data.name,
         "full_parameters": sum(one.numel() for one in trained.network.parameters()),
         "config": to_plain(dataclasses.replace(config, storage="")),
+        "fingerprints": sweep.fingerprints,
         "validation": point.metrics,
         "test": point.test,
         "versions": package_versions(),

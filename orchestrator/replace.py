@@ -10,11 +10,14 @@ from torch import Tensor
 
 from moda_core import RawImages, ReplacementAccuracy, load_modules, replace_class, replacement_accuracy
 from moda_core.module_file import read_manifest
-from orchestrator.config import Config, parse_config, to_plain
+from orchestrator.config import Config, parse_config, path_here, to_plain
 from orchestrator.data import EVALUATION_BATCH, Data, ImageSet, data_here, load_data
 from orchestrator.errors import ConfigError, listed
-from orchestrator.sections import DataConfig
+from orchestrator.identity import difference
+from orchestrator.sections import SEEDS, DataConfig
 from orchestrator.training import choose_device
+
+OTHER_DATA = ("data=", "data.path=", "data.test_path=", "data.image_column=", "data.label_column=")
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ConfigError(f"--epochs {self.epochs}: must be at least 1")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"--seed {self.seed}: must be a whole number of at least 0")
+        if not 0 <= self.seed < SEEDS:
+            raise ConfigError(f"--seed {self.seed}: must be a whole number from 0 to {SEEDS - 1}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
     chosen = _chosen_data(config, overrides, request.weak, manifests[request.weak])
     data = load_data(chosen)
     _check_sets(data, chosen, request.weak, manifests)
+    if not any(one.startswith(OTHER_DATA) for one in overrides):
+        _check_content(data, request.weak, manifests[request.weak])
     device = choose_device(config.training)
     weak = RawImages(load_modules(request.weak, data.class_names)).to(device)
     module = RawImages(load_modules(request.strong, [request.class_name])).to(device)
@@ -86,7 +91,7 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
         seed=request.seed,
     )
     accuracy = replacement_accuracy(replacement, _raw_batches(data.test, device))
-    notes = (_test_images_note(folder, manifest, chosen) for folder, manifest in manifests.items())
+    notes = (_test_images_note(folder, manifest, chosen, data) for folder, manifest in manifests.items())
     return Replaced(accuracy, chosen, len(data.train), tuple(note for note in notes if note))
 
 
@@ -114,7 +119,7 @@ def _chosen_data(config: Config, overrides: Sequence[str], weak: str, manifest: 
     if recorded is None:
         raise ConfigError(f"{weak} does not record which data it was trained on; name it, data=...")
     keys = [one.partition("=")[0].split(".")[1] for one in overrides if one.startswith("data.")]
-    given = {key: getattr(config.data, key) for key in keys}
+    given = {key: path_here(f"data.{key}", getattr(config.data, key)) for key in keys}
     try:
         plain = to_plain(config) | {"data": {**recorded, "download": False, **given}}
         data = parse_config(plain).data
@@ -136,13 +141,31 @@ def _check_sets(data: Data, chosen: DataConfig, weak: str, manifests: Mapping[st
             raise ConfigError(f"{folder} takes images of {theirs}, data.name={chosen.name} has {shape}")
 
 
-def _test_images_note(folder: str, manifest: Mapping[str, Any], chosen: DataConfig) -> str | None:
+def _recorded_contents(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The hashes of its data that a published set records, unchecked; empty for older sets."""
+    value: Any = manifest
+    for key in ("about", "fingerprints", "data"):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _check_content(data: Data, weak: str, manifest: Mapping[str, Any]) -> None:
+    recorded = _recorded_contents(manifest)
+    if recorded and (changed := difference({"data": recorded}, {"data": dict(data.contents)})):
+        raise ConfigError(
+            f"{weak} was trained on other images or labels: {changed}; say where its data lies, data.root=..."
+        )
+
+
+def _test_images_note(folder: str, manifest: Mapping[str, Any], chosen: DataConfig, data: Data) -> str | None:
     """What to know if the set may have been trained on images that are tested here."""
     recorded = _recorded_data(manifest)
     if recorded is None:
         return f"{folder} does not record its data: test images may have been among its training images"
     plain = dataclasses.asdict(chosen)
     deciding = ["name", "path", "test_path"]  # of which images are test images
+    if (contents := _recorded_contents(manifest)) and data.contents:
+        recorded, plain, deciding = {**recorded, **contents}, {**plain, **data.contents}, ["name", *data.contents]
     if chosen.name == "table" and chosen.test_path is None:
         deciding.append("seed")
     for key in deciding:

@@ -8,16 +8,20 @@ import dataclasses
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
 from orchestrator.choice import Choice
+from orchestrator.config import override_config
 from orchestrator.data import data_here, load_data
 from orchestrator.errors import ConfigError
+from orchestrator.fingerprints import check_unchanged
+from orchestrator.identity import FINGERPRINTS
 from orchestrator.records import package_versions, read_sweep
+from orchestrator.results import Sweep
 from orchestrator.sections import TrackingConfig
 from orchestrator.single import run_alone
 from orchestrator.storage import Files
@@ -56,7 +60,7 @@ class Rerun:
         return self.same_weights and not self.differences
 
 
-def rerun(root: str, name: str, console: Console, *, data_root: str | None = None) -> Rerun:
+def rerun(root: str, name: str, console: Console, *, data_root: str | None = None, moved: Sequence[str] = ()) -> Rerun:
     """Train a finished trial again, and compare its rows and weights.
 
     Args:
@@ -64,18 +68,20 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
         name: ``mine-0003`` or ``mine/3``: trial 3 of the sweep ``mine``.
         console: for progress.
         data_root: where the data set lies here, if it is elsewhere than where the sweep ran.
+        moved: overrides that say where single files lie here, such as ``data.path=...``.
 
     Raises:
-        ConfigError: no such trial, one that did not finish or whose weights were removed, or a training that cannot run
-            here.
+        ConfigError: no such trial, one that did not finish or whose weights were removed, a training that cannot run
+            here, or data, a network or weights that are others than the sweep recorded.
     """
-    store, recorded = DeltaStore(root), _recorded(root, name)
+    store, (sweep, recorded) = DeltaStore(root), _recorded(root, name, moved)
     check_weights(recorded, Files(root))
     before = {table: _rows(store, table, recorded) for table in KEYS}
     config = dataclasses.replace(
         recorded.config, data=data_here(recorded.config.data, data_root), tracking=TrackingConfig(name="none")
     )
     data = load_data(config.data)
+    check_unchanged(sweep, data, sections=tuple(FINGERPRINTS))
     check_trainable(config, data)
     with tempfile.TemporaryDirectory(prefix="moda-rerun-") as scratch:
         trial = dataclasses.replace(recorded, config=dataclasses.replace(config, storage=scratch), root=scratch)
@@ -100,13 +106,14 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
     )
 
 
-def _recorded(root: str, name: str) -> Trial:
-    """The trial as it was recorded, to be trained in the precision that it was trained in and to its end."""
+def _recorded(root: str, name: str, moved: Sequence[str]) -> tuple[Sweep, Trial]:
+    """A sweep and its trial as recorded, to be trained in the precision that it was trained in and to its end."""
     named = TRIAL.fullmatch(name)
     if named is None:
         raise ConfigError(f"trial {name!r}: name it by its id, like mine-0003, or as mine/3")
     store = DeltaStore(root)
     sweep = read_sweep(store, named["sweep"])
+    sweep = dataclasses.replace(sweep, config=override_config(sweep.config, moved))
     state = next((one for one in sweep.trials if one.number == int(named["number"])), None)
     if state is None or state.status != "finished":
         how = "is not in the tables" if state is None else f"{state.status} ({state.reason})"
@@ -117,7 +124,7 @@ def _recorded(root: str, name: str) -> Trial:
     precision = next(row["precision"] for row in _events(store, trial) if row["event"] == "finished")
     training = dataclasses.replace(config.training, precision=precision)
     search = dataclasses.replace(config.search, early_stopping="none")  # a rung leaves a training as it was
-    return dataclasses.replace(trial, config=dataclasses.replace(config, training=training, search=search))
+    return sweep, dataclasses.replace(trial, config=dataclasses.replace(config, training=training, search=search))
 
 
 def _events(store: DeltaStore, trial: Trial) -> list[Row]:
@@ -148,7 +155,7 @@ def _changed_versions(store: DeltaStore, sweep_id: str) -> list[str]:
     (row,) = store.read("sweeps", sweep_id).to_pylist()
     recorded, here = json.loads(row["versions"]), package_versions()
     return [
-        f"{name} {here.get(name)}, recorded {recorded.get(name)}"
-        for name in sorted(recorded.keys() | here.keys())
-        if recorded.get(name) != here.get(name)
+        f"{name} {here.get(name)}, recorded {recorded[name]}"
+        for name in sorted(recorded)  # a package that an older record does not have says nothing
+        if recorded[name] != here.get(name)
     ]

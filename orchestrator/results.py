@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from orchestrator import pareto
 from orchestrator.choice import Choice
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
+from orchestrator.identity import Fingerprints
 from orchestrator.repeats import deviation, mean_points
 from orchestrator.search import Coefficients, Constraint
 
@@ -80,12 +81,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as the tables tell it."""
+    """A sweep as the tables tell it; ``fingerprints`` of what it was made of, as they are recorded."""
 
     sweep_id: str
     config: Config
     trials: list[TrialState]
     points: list[Point]
+    fingerprints: Fingerprints = field(default_factory=dict)
 
     @cached_property
     def candidates(self) -> list[Point]:

@@ -1,6 +1,7 @@
 """The sections of the configuration, each a frozen dataclass that refuses what cannot be right."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ TRACKERS = ("none", "wandb")
 DIRECTIONS = ("max", "min")
 MOST_OBJECTIVES = 4
 EXACT = 2**53  # up to it a table holds a whole number beside numbers with a point
+SEEDS = 2**63  # how many seeds there are: PyTorch takes these and as many again
+SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 EARLY_STOPPING = ("none", "pareto_halving")
 BACKGROUNDS = ("black", "white")
 LARGEST_SIDE = 4096  # pixels of an image
@@ -81,6 +84,7 @@ class DataConfig:
         _check("data.resize", self.resize, fits, f"1 to {LARGEST_SIDE}, or null")
         one_of("data.background", self.background, BACKGROUNDS)
         self._check_normalisation()
+        _check_seed("data.seed", self.seed, largest=2**32 - 1)  # scikit-learn's splits take no more
         if self.name == "table" and self.path is None:
             raise ConfigError("data.path=null: name the Parquet or Arrow file, folder or pattern, data.path=...")
 
@@ -128,7 +132,8 @@ class TrainingConfig:
             _check(f"training.{name}", value, value >= 1, "a whole number of at least 1")
         _check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
         _check("training.momentum", self.momentum, 0 <= self.momentum < 1, "within [0, 1)")
-        for name in ("weight_decay", "gpus_per_worker", "max_failures", "seed"):
+        _check_seed("training.seed", self.seed)
+        for name in ("weight_decay", "gpus_per_worker", "max_failures"):
             value = getattr(self, name)
             _check(f"training.{name}", value, value >= 0, "at least 0")
         if self.sync_batch_norm and self.num_workers == 1:
@@ -165,6 +170,7 @@ class EvaluationConfig:
         _check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
         _check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
         _check("evaluation.levels", list(self.levels), min(self.levels, default=0) >= 0, "each at least 0")
+        _check_seed("evaluation.seed", self.seed)
         _check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
         for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size", "test_images_per_size"):
             value = getattr(self, name)
@@ -258,7 +264,7 @@ class SearchConfig:
         few = len(self.objectives) < 2
         remedy = "two objectives or more" if few else "four objectives at most; make the others search.constraints"
         _check("search.objectives", dict(self.objectives), 2 <= len(self.objectives) <= MOST_OBJECTIVES, remedy)
-        _check("search.seed", self.seed, self.seed >= 0, "at least 0")
+        _check_seed("search.seed", self.seed)
         _check("search.repeats", self.repeats, self.repeats >= 1, "at least 1")
         for metric, direction in self.objectives.items():
             one_of("search.objectives", metric, METRICS)
@@ -299,8 +305,12 @@ class SweepConfig:
     def __post_init__(self) -> None:
         _check("sweep.trials", self.trials, self.trials >= 1, "at least 1")
         _check("sweep.concurrency", self.concurrency, self.concurrency is None or self.concurrency >= 1, "at least 1")
-        if self.name is not None and not _is_sweep_name(self.name):
-            raise ConfigError(f"sweep.name={self.name!r}: use 1 to 64 of a-z 0-9 _ -, a letter or digit first")
+        if self.name is not None and not SWEEP_NAME.fullmatch(self.name):
+            like = re.sub(r"[^a-z0-9_-]+", "-", self.name.lower()).strip("_-")[:64]
+            raise ConfigError(
+                f"sweep.name={self.name!r:.200}: quoted or not, use 1 to 64 of a-z 0-9 _ -, a letter or digit first"
+                + (f", such as {like}" if like else "")
+            )
 
 
 @dataclass(frozen=True)
@@ -320,6 +330,10 @@ def _check(key: str, value: object, right: bool, remedy: str) -> None:
         raise ConfigError(f"{key}={value}: must be {remedy}")
 
 
+def _check_seed(key: str, seed: int, largest: int = SEEDS - 1) -> None:
+    _check(key, seed, 0 <= seed <= largest, f"a whole number from 0 to {largest}")
+
+
 def one_of(key: str, value: object, known: Sequence[str]) -> None:
     if value not in known:
         raise ConfigError(f"{key}={value!r} is not known; known: {', '.join(known)}")
@@ -327,8 +341,3 @@ def one_of(key: str, value: object, known: Sequence[str]) -> None:
 
 def _grid(key: str, values: tuple[float, ...]) -> None:
     _check(key, list(values), 0 < len(values) == len(set(values)), "one or more different numbers")
-
-
-def _is_sweep_name(name: str) -> bool:
-    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789_-")
-    return 0 < len(name) <= 64 and set(name) <= allowed and name[0] not in "_-"

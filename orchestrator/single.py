@@ -11,6 +11,7 @@ from orchestrator.config import Config
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
 from orchestrator.errors import ConfigError
+from orchestrator.fingerprints import fingerprints
 from orchestrator.loaded import loaded_lines
 from orchestrator.records import claim_sweep, read_sweep, trial_event, utc_now
 from orchestrator.results import Sweep
@@ -35,7 +36,8 @@ def train_one(config: Config, console: Console) -> Sweep:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     store = DeltaStore(root)
     prefix = "train" if config.training.epochs else "decompose"
-    sweep_id = claim_sweep(store, config, prefix=prefix, now=utc_now())
+    prints = fingerprints(config, data)
+    sweep_id = claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
     trial = Trial(sweep_id, 0, dataclasses.asdict(config.method), config, root)
     console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
     sweep = read_sweep(store, sweep_id)

@@ -21,10 +21,11 @@ from orchestrator.config import Config, check_space, corners
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
 from orchestrator.dry_run import distinct
+from orchestrator.fingerprints import check_unchanged, fingerprints
 from orchestrator.loaded import loaded_lines
 from orchestrator.progress import Progress
 from orchestrator.proposals import Proposals
-from orchestrator.records import claim_sweep, name_sweep, utc_now
+from orchestrator.records import claim_sweep, name_sweep, read_sweep, utc_now
 from orchestrator.results import Point, Sweep
 from orchestrator.search import SpaceExhausted
 from orchestrator.showing import show_sweep
@@ -58,11 +59,13 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
         check_trainable(corner, data)
     store = DeltaStore(root)
     prefix = config.data.name.replace("_", "-")
-    proposals = Proposals(config, name_sweep(store, config, prefix=prefix), store)
+    prints = fingerprints(config, data)
+    proposals = Proposals(config, name_sweep(store, config, prefix=prefix, fingerprints=prints), store, prints)
+    _check_earlier(config, data, store)
     if proposals.missing or any(point.test is None for point in reported(proposals.sweep())):
         with connected():
             concurrency = concurrent_trials(config)
-            claim_sweep(store, config, prefix=prefix, now=utc_now())
+            claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
             for line in dict.fromkeys(line for corner in tried for line in loaded_lines(corner, data)):
                 progress.say(line)
             progress.begin(config, concurrency, proposals.sweep, budget=proposals.budget)
@@ -87,6 +90,15 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     if proposals.exhausted:
         progress.say(proposals.exhausted)
     return sweep
+
+
+def _check_earlier(config: Config, data: Data, store: DeltaStore) -> None:
+    """Refuse a warm start or a confirmation of sweeps that were made of something else than what is here now."""
+    for name in (*config.search.warm_start, *filter(None, [config.sweep.confirms])):
+        sweep = read_sweep(store, name)
+        shapes = [(one.data.resize, one.data.channels) for one in (sweep.config, config)]
+        # A network has another graph on images of another size.
+        check_unchanged(sweep, data, sections=("data", "network") if shapes[0] == shapes[1] else ("data",))
 
 
 class _TuneAdapter(TuneSearcher):
@@ -137,6 +149,7 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
     else:
         resources = PlacementGroupFactory([{"CPU": training.cpus_per_worker, "GPU": training.gpus_per_worker}])
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # no CSV and TensorBoard files beside the tables
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # trials find what the network's code reads from the working folder
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # no banner: the display is ours
     with tempfile.TemporaryDirectory(prefix="moda-tune-") as scratch:
         tune.Tuner(

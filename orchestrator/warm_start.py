@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
-from orchestrator.identity import difference, identity
+from orchestrator.identity import Fingerprints, comparable, difference, identity, weights_fingerprint
 from orchestrator.records import read_sweep
 from orchestrator.results import Point
 from orchestrator.search import Coefficients
@@ -26,18 +26,26 @@ MAY_DIFFER = (  # on how much it was trained and measured, and by which luck: a 
 )
 
 
-def earlier_points(config: Config, sweep_id: str, store: ResultStore) -> list[Point]:
+def earlier_points(
+    config: Config, sweep_id: str, store: ResultStore, fingerprints: Fingerprints | None = None
+) -> list[Point]:
     """The validation points of the finished trials of ``search.warm_start``.
 
     Their coefficients are stated in this sweep's space: what a trial did not search has the value that it was trained
     with. Their numbers are negative and in order, so that they come before every trial of this sweep.
+
+    Args:
+        config: of this sweep.
+        sweep_id: of this sweep.
+        store: the tables.
+        fingerprints: of what this sweep is made of, compared with those that the earlier sweeps recorded.
 
     Raises:
         ConfigError: a sweep that is not there or is this one, or a trial that differs from this sweep's by more than
             searched keys and ``MAY_DIFFER``.
     """
     points: list[Point] = []
-    mine = identity(config) if config.search.warm_start else {}
+    prints = fingerprints or ({"training": weights_fingerprint(config)} if config.search.warm_start else {})
     for name in config.search.warm_start:
         if name == sweep_id:
             raise ConfigError(
@@ -47,11 +55,13 @@ def earlier_points(config: Config, sweep_id: str, store: ResultStore) -> list[Po
             sweep = read_sweep(store, name)
         except ConfigError as error:
             raise ConfigError(f"search.warm_start: {error}") from error
+        mine = identity(config, comparable(prints, sweep.fingerprints))
+        recorded = comparable(sweep.fingerprints, prints)
         stated: dict[str, Coefficients] = {}
         for one in sweep.trials:
             if one.status == "finished":
                 theirs = sweep.config.with_coefficients(one.coefficients)
-                _check_comparable(mine, identity(theirs), f"trial {one.number} of {name!r}")
+                _check_comparable(mine, identity(theirs, recorded), f"trial {one.number} of {name!r}")
                 stated[one.trial_id] = in_space(config.search.space, theirs)
         for point in sweep.points:
             trial = dataclasses.replace(point.trial, coefficients=stated[point.trial.trial_id])

@@ -1,5 +1,6 @@
 """``moda replace`` on module sets made by hand: which data it takes, what it says, what it refuses."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from moda_core.manifest import MANIFEST
 from orchestrator.cli import main
 from orchestrator.config import load_config
 from orchestrator.data import load_data
+from orchestrator.errors import ConfigError
 from orchestrator.replace import Request, replace_from_sets
 
 DIGITS = {"name": "digits", "limit": 300}
@@ -101,6 +103,29 @@ def test_a_set_trained_on_other_images_is_noted(sets):
     assert "elsewhere was trained with data.name=table, here digits: test images may have been" in note
 
 
+def test_a_set_that_records_other_contents_is_refused_or_noted(sets, tmp_path, monkeypatch):
+    """By their hashes, wherever the images lie."""
+    contents = {"weak": {"content": "a" * 64}, "same": {"content": "a" * 64}, "other": {"content": "b" * 64}}
+    for name, recorded in contents.items():
+        about = {"config": {"data": {**DIGITS, "path": f"{name}.parquet"}}, "fingerprints": {"data": recorded}}
+        make_set(tmp_path / name)
+        manifest = json.loads((tmp_path / name / MANIFEST).read_text())
+        (tmp_path / name / MANIFEST).write_text(json.dumps(manifest | {"about": about}))
+
+    def notes(weak, strong, *overrides):
+        request = Request(str(tmp_path / weak), str(tmp_path / strong), "3", epochs=1, seed=0)
+        return replace_from_sets(request, load_config(overrides), overrides).notes
+
+    here = dataclasses.replace(load_data(load_config(["data.limit=300"]).data), contents=contents["weak"])
+    monkeypatch.setattr("orchestrator.replace.load_data", lambda config: here)
+    assert notes("weak", "same") == ()
+    (note,) = notes("weak", "other")
+    assert "other was trained with data.content=bbbb" in note
+    with pytest.raises(ConfigError, match=r"other was trained on other images or labels: data.content is 'bbbb"):
+        notes("other", "weak")
+    assert len(notes("other", "weak", "data=digits")) == 1
+
+
 def test_the_layer_trains_on_training_images_and_test_images_are_counted(sets, monkeypatch):
     seen = []
 
@@ -133,7 +158,7 @@ def test_the_layer_trains_on_training_images_and_test_images_are_counted(sets, m
         ("torn", "strong", ["--class", "3"], "has 0 bytes, the manifest says"),
         ("nameless", "strong", ["--class", "3"], "nameless does not record which data"),
         ("strange", "strong", ["--class", "3"], "strange does not record which data"),
-        ("odd", "strong", ["--class", "3"], "odd records data that cannot be read: data.limits is no key"),
+        ("odd", "strong", ["--class", "3"], "odd records data that cannot be read: unknown key data.limits"),
         ("elsewhere", "strong", ["--class", "3"], "x.parquet"),
         ("weak", "strong", ["--class", "3", "--epochs", "0"], "--epochs 0: must be at least 1"),
         ("weak", "strong", ["--class", "3", "--seed", "-1"], "--seed -1: must be"),
@@ -144,7 +169,7 @@ def test_the_layer_trains_on_training_images_and_test_images_are_counted(sets, m
             "training.epochs=3: this command takes data=, data.key=",
         ),
         ("weak", "strong", ["--class", "3", "data.limit=5"], "data.limit=5 cannot be drawn"),
-        ("weak", "strong", ["--class", "3", "data.limits=5"], "data.limits is no key"),
+        ("weak", "strong", ["--class", "3", "data.limits=5"], "unknown key data.limits"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(weak, strong, more, message, sets, capsys):
