@@ -46,10 +46,7 @@ class Files:
 
     def __init__(self, root: str) -> None:
         self.root = resolve_root(root)
-        if "://" in self.root:
-            self._system, self._base = file_system(self.root)
-        else:
-            self._system, self._base = pafs.LocalFileSystem(), self.root
+        self._system, self._base = file_system(self.root)
 
     @property
     def local(self) -> Path | None:

@@ -4,15 +4,17 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from orchestrator.object_store import table_options
+from orchestrator.object_store import file_system, table_options
 from orchestrator.schema import TABLES, Table, to_arrow
 
 PATIENCE = 120.0  # seconds; a conflict means that somebody else got on, so only time says that something is wrong
@@ -74,8 +76,11 @@ class DeltaStore:
                 raise ValueError(f"{table} has no version {version}; it has no rows yet") from error
             return TABLES[table].schema.empty_table()
         chosen = None if sweep_id is None else pads.field("sweep_id") == sweep_id
-        # One thread: a process that ended right after a read was aborted now and then, by Arrow's threads at its exit.
-        return TABLES[table].current(found.to_pyarrow_dataset().to_table(filter=chosen, use_threads=False))
+        # Arrow's own file system: delta-rs's is a Python object, which Arrow's threads let go of after the read. Where
+        # the interpreter was ending by then, the process was aborted.
+        system, base = self._files
+        dataset = found.to_pyarrow_dataset(filesystem=pafs.SubTreeFileSystem(f"{base}/{table}", system))
+        return TABLES[table].current(dataset.to_table(filter=chosen))
 
     def version(self, table: str) -> int:
         """The Delta version."""
@@ -138,6 +143,11 @@ class DeltaStore:
         except DeltaError as error:  # rows from before there were ranges; new ones are checked all the same
             self._unconstrained.add(name)
             log.warning("%s/%s holds rows out of range, so it gets no constraints: %s", self._root, name, error)
+
+    @cached_property
+    def _files(self) -> tuple[pafs.FileSystem, str]:
+        """The file system of the tables, and where they are in it."""
+        return file_system(self._root)
 
     def _existing(self, name: str, version: int | None = None) -> DeltaTable:
         return DeltaTable(f"{self._root}/{name}", version=version, storage_options=self._options)
