@@ -229,7 +229,7 @@ def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
     store, files = _store(config), Files(config.storage)
     kept = retentions(store, options.sweeps)
     found = survey(store, files, kept, utc_now())
-    stale, trouble = stale_versions(kept)
+    stale, trouble = stale_versions(kept, store)
     going: list[Removable] = [*found.removals, *stale]
     if going:
         console.print(garbage_table(going))

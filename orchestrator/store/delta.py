@@ -17,6 +17,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from orchestrator.object_store import file_system, table_options
 from orchestrator.schema import TABLES, Table, to_arrow
 
+IDENTITY = "storage"  # a table without rows, which no other is called
 PATIENCE = 120.0  # seconds; a conflict means that somebody else got on, so only time says that something is wrong
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -89,6 +90,30 @@ class DeltaStore:
         except TableNotFoundError:
             return -1
 
+    def storage_id(self, *, make: bool = False) -> str | None:
+        """What tells this storage from others: a random id, which goes with it wherever it is moved.
+
+        It is the one that Delta gave to the first version of an empty table, which is made when the id is asked for
+        first. Of several who make it at once one writes that version, in an object store too.
+
+        Args:
+            make: give the storage an id where it has none.
+
+        Returns:
+            The id; None where there is none and none is made.
+        """
+        try:
+            return self._first_id()
+        except TableNotFoundError:
+            if not make:
+                return None
+        try:
+            schema = pa.schema([("nothing", pa.string())])
+            DeltaTable.create(f"{self._root}/{IDENTITY}", schema, mode="ignore", storage_options=self._options)
+        except CommitFailedError:  # somebody else was faster
+            pass
+        return self._first_id()
+
     def compact(self, table: str, sweep_id: str | None = None) -> int:
         """Put many small files together, of a sweep or of all; reading is faster, the rows are the same.
 
@@ -104,6 +129,9 @@ class DeltaStore:
         return self._retried(
             lambda: int(self._table(table).optimize.compact(partition_filters=chosen)["numFilesRemoved"])
         )
+
+    def _first_id(self) -> str:
+        return str(self._existing(IDENTITY, version=0).metadata().id)  # deltalake declares a number
 
     def _retried(self, action: Callable[[], Result]) -> Result:
         started = self._clock()

@@ -4,6 +4,8 @@ import math
 import multiprocessing
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -52,6 +54,23 @@ class TestDeltaStore(StoreContract):
             assert self.make(str(root)).read("trials", "s").num_rows == 1
         ends = f"from orchestrator.store import DeltaStore; DeltaStore({str(tmp_path)!r}).read('trials')"
         assert [subprocess.run([sys.executable, "-c", ends]).returncode for _ in range(5)] == [0] * 5
+
+    def test_a_storage_has_one_id_that_moves_with_it(self, tmp_path):
+        first, second = self.make(str(tmp_path / "first")), self.make(str(tmp_path / "second"))
+        first.append("trials", [event(0)])
+        assert first.storage_id() is None
+        barrier = threading.Barrier(8)
+
+        def make(_):
+            barrier.wait()
+            return first.storage_id(make=True)
+
+        with ThreadPoolExecutor(8) as threads:
+            (made,) = set(threads.map(make, range(8)))
+        assert made
+        assert second.storage_id(make=True) != made
+        (tmp_path / "first").rename(tmp_path / "moved")
+        assert self.make(str(tmp_path / "moved")).storage_id() == made
 
     def test_older_versions_can_be_read(self, store):
         store.append("trials", [event(0)])
