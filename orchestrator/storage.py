@@ -4,10 +4,10 @@ A few methods over ``pyarrow.fs``, so that ``s3://bucket/prefix`` works like ``/
 """
 
 import contextlib
+import logging
 import os
-import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ import pyarrow.fs as pafs
 from moda_core.placing import new_folder, write_whole
 from orchestrator.errors import ConfigError
 from orchestrator.object_store import file_system
+
+LOG = logging.getLogger("moda")
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ class Files:
 
     def check_writable(self) -> None:
         """Refuse a root that nothing can be written to."""
+        name = f".moda-{uuid.uuid4().hex}.part"
         try:
-            self.write(".writable", b"")
-            self.delete(".writable")
+            self.write(name, b"")
+            self.delete(name)
         except OSError as error:
             raise ConfigError(f"storage={self.root!r} cannot be written to: {error}") from error
 
@@ -94,7 +97,7 @@ class Files:
             return self._write_objects(name, files, last)
         folder = Path(self._path(name))
         while not (folder / last).exists():
-            _drop_half(folder, last)
+            _clear_half(folder, files, last)
             try:
                 with new_folder(folder) as part:
                     for file, data in files.items():
@@ -157,18 +160,24 @@ class Files:
         return f"{self._base}/{name}"
 
 
-def _drop_half(folder: Path, last: str) -> None:
-    """Remove a folder that an interrupted write, or an interrupted removal, left without its last file."""
-    aside = folder.with_name(f".moda-{uuid.uuid4().hex}.part")
+def _clear_half(folder: Path, names: Collection[str], last: str) -> None:
+    """Remove what an interrupted write, or an interrupted removal, left of a folder. What else is in it is kept."""
+    aside = folder.with_name(f"{folder.name}.old-{uuid.uuid4().hex}")
     try:
         os.rename(folder, aside)
         if (aside / last).exists():  # written just now
             os.rename(aside, folder)
-    except FileNotFoundError:  # there is none
-        return
-    except FileExistsError:
+            return
+    except (FileNotFoundError, FileExistsError):  # there is no such folder, or there is another by now
         pass
-    shutil.rmtree(aside, ignore_errors=True)
+    if aside.is_dir():
+        for file in aside.iterdir():
+            if file.name in names or file.suffix == ".part":
+                file.unlink()
+        if any(aside.iterdir()):
+            LOG.warning("what was in %s and is not of this set is in %s now", folder, aside)
+        else:
+            aside.rmdir()
 
 
 def usable_root(storage: str) -> str:

@@ -119,6 +119,38 @@ def test_what_an_interrupted_write_left_is_replaced(tmp_path):
     assert {file.base: files.read(file.name) for file in files.under("")} == FILES
 
 
+def test_files_of_somebody_else_are_moved_and_not_lost(tmp_path, caplog):
+    files = Files(str(tmp_path))
+    for name, data in {"first": b"half", "notes.txt": b"mine", "more/first": b"mine"}.items():
+        files.write(f"a/{name}", data)
+    assert files.write_folder("a", FILES, last="last")
+    found = {file.name.partition("/")[2]: files.read(file.name) for file in files.under("")}
+    assert found == {**FILES, "notes.txt": b"mine", "more/first": b"mine"}
+    assert [file.name for file in files.under("a")] == ["a/first", "a/last"]
+    assert "is not of this set is in" in caplog.text
+
+
+def test_a_set_that_was_written_just_now_is_not_taken_for_a_half(tmp_path, monkeypatch):
+    """Another writer is faster, after this one saw a half."""
+    files, rename, other = Files(str(tmp_path)), os.rename, {"last": b"4", "first": b"3"}
+    files.write("a/first", b"half")
+
+    def write_before(source, target):
+        monkeypatch.setattr("os.rename", rename)
+        assert files.write_folder("a", other, last="last")
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", write_before)
+    assert not files.write_folder("a", FILES, last="last")
+    assert {file.name: files.read(file.name) for file in files.under("")} == {"a/last": b"4", "a/first": b"3"}
+
+
+def test_trying_whether_a_root_can_be_written_to_touches_no_file(tmp_path):
+    (tmp_path / ".writable").write_bytes(b"mine")
+    Files(str(tmp_path)).check_writable()
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [(".writable", b"mine")]
+
+
 @pytest.mark.parametrize("moment", range(4))
 def test_an_object_store_ends_with_one_writers_files(s3, tmp_path, monkeypatch, moment):
     """Another writer writes all of its files before one of this one's writes, or after them."""
