@@ -236,6 +236,13 @@ def describe_tracking(config: Config) -> str:
     return f"W&B project {config.tracking.project!r}, {tracking_mode()}"
 
 
+def share_mode() -> None:
+    """Tell processes that this one starts in other folders what `wandb offline` or `wandb disabled` said in this one."""
+    with contextlib.suppress(ValueError):  # which the client will report
+        if (mode := client_settings().mode) != "online":
+            os.environ.setdefault("WANDB_MODE", mode)
+
+
 def _link(run: "wandb.Run") -> Link:
     url = run.url
     return lambda run_id: url and f"{url.rpartition('/')[0]}/{run_id}"

@@ -9,7 +9,7 @@ import pytest
 import wandb
 from wandb.sdk.lib.wbauth import wbnetrc
 
-from orchestrator.tracking import MARKER, _remove_superseded, tracking_mode
+from orchestrator.tracking import MARKER, _remove_superseded, share_mode, tracking_mode
 from orchestrator.wandb_login import has_key
 
 KEY = "a" * 40
@@ -137,6 +137,18 @@ def test_who_turned_the_client_off_is_not_online(home, monkeypatch, folder, mode
     assert tracking_mode() == mode
     monkeypatch.setenv("WANDB_MODE", "online")
     assert tracking_mode() == "online"
+
+
+def test_processes_in_other_folders_are_told(home, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "")  # and unset again afterwards
+    monkeypatch.delenv("WANDB_MODE")
+    log_in(home / ".netrc")
+    share_mode()
+    assert "WANDB_MODE" not in os.environ
+    settings(home / "wandb", "mode = offline")
+    share_mode()
+    monkeypatch.chdir("/")
+    assert tracking_mode() == "offline"
 
 
 def test_asking_starts_no_client_and_prompts_nobody(home):
