@@ -237,7 +237,7 @@ def describe_tracking(config: Config) -> str:
 
 
 def share_mode() -> None:
-    """Tell processes that this one starts in other folders what `wandb offline` or `wandb disabled` said in this one."""
+    """Tell processes that this one starts in other folders what `wandb offline` said in this one."""
     with contextlib.suppress(ValueError):  # which the client will report
         if (mode := client_settings().mode) != "online":
             os.environ.setdefault("WANDB_MODE", mode)
