@@ -16,8 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from moda_core.errors import ModuleSetError
 from moda_core.extract import LARGEST_DIFFERENCE, relative_difference
 from moda_core.module_file import Modules
+from moda_core.placing import place_new_file
 
 Run = Callable[[Tensor], Tensor]
 CHECKED = (2, 5)  # images at once: the first is what the file is traced with
@@ -35,14 +37,15 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
         The largest difference between the file's logits and the module's on random images, as a share of the largest.
 
     Raises:
-        ValueError: another ending, a file that is there, a package that is missing, or logits that differ by more than
+        ModuleSetError: a file that is there, also one that somebody else put there in the meantime; it stays.
+        ValueError: another ending, a package that is missing, or logits that differ by more than
             1e-4.
     """
     file = Path(path)
     if file.suffix not in FORMATS:
         raise ValueError(f"{file}: the ending must be one of {', '.join(FORMATS)}")
     if file.exists():
-        raise ValueError(f"{file} is there already; choose another name")
+        raise ModuleSetError(_taken(file))
     recipe = module.manifest["preprocessing"]
     generator = torch.Generator().manual_seed(0)
     batches = [
@@ -53,7 +56,7 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of the exporter about its own parts
         program = torch.export.export(module, (batches[0],), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    with tempfile.TemporaryDirectory(prefix=".moda-export-", dir=file.absolute().parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".moda-", suffix=".part", dir=file.absolute().parent) as scratch:
         part = Path(scratch) / file.name
         run = FORMATS[file.suffix](program, metadata, part)
         with torch.no_grad():
@@ -62,8 +65,15 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
             raise ValueError(
                 f"{file}: its logits differ from the module's by {difference:.2e} of the largest; not kept"
             )
-        part.replace(file)
+        try:
+            place_new_file(part, file)
+        except FileExistsError as error:  # somebody else's, in the meantime
+            raise ModuleSetError(_taken(file)) from error
     return difference
+
+
+def _taken(file: Path) -> str:
+    return f"{file} is there already; choose another name"
 
 
 def _write_onnx(program: torch.export.ExportedProgram, metadata: dict[str, str], file: Path) -> Run:

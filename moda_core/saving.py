@@ -12,12 +12,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from moda_core.errors import ModuleSetError
 from moda_core.extract import LARGEST_DIFFERENCE, largest_difference, mask_network
 from moda_core.graph import ChannelGraph
 from moda_core.manifest import FILE_NAME, MANIFEST, SCHEMA_VERSION, WEIGHTS, check_preprocessing, node_to_json
 from moda_core.masks import merge_masks
 from moda_core.module_file import ModuleSet, held_union, open_modules, read_file, read_set
 from moda_core.operations import TRAINABLE
+from moda_core.placing import new_folder, write_whole
 from moda_core.reading import channel_graph
 from moda_core.slices import slice_state
 from moda_core.units import UnitLayers
@@ -47,7 +49,7 @@ def save_modules(
     """Write the module set of ``masks`` to the folder ``path``.
 
     Args:
-        path: a folder; made if missing. A folder that already holds a manifest is refused.
+        path: a new folder, or an empty one. It holds the whole set or nothing, also where several write to it at once.
         network: the trained network, float32.
         layers: its unit layers.
         masks: L boolean tensors of (C, N_l).
@@ -59,7 +61,8 @@ def save_modules(
         subsets: class ids of the modules that are proven; None: of all classes together and of each pair of neighbours.
 
     Raises:
-        ValueError: the folder is taken, names that are not C different ones, or a set whose logits differ from the
+        ModuleSetError: the folder is taken.
+        ValueError: names that are not C different ones, or a set whose logits differ from the
             masked network's by more than 1e-4 of the largest; nothing is published then.
     """
     folder = _free(path)
@@ -111,16 +114,6 @@ def slice_modules(
     return Saved(part.manifest["cut_masked_difference"], packed.write(folder))
 
 
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file that is either not there or whole."""
-    part = file.with_name(file.name + ".part")
-    with part.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)
-
-
 @dataclass(frozen=True)
 class _Packed:
     """A set's bytes: its manifest, which is not yet written, and its files by name."""
@@ -133,12 +126,16 @@ class _Packed:
         return read_set(self.manifest, self.files[WEIGHTS])
 
     def write(self, folder: Path) -> int:
-        """Write the files, the manifest last; returns how many bytes."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in self.files.items():
-            write_whole(folder / name, data)
+        """Write the files, all or none; returns how many bytes."""
         text = json.dumps(self.manifest, indent=1, sort_keys=True, allow_nan=False).encode()
-        write_whole(folder / MANIFEST, text)
+        try:
+            with new_folder(folder) as part:
+                for name, data in {**self.files, MANIFEST: text}.items():
+                    write_whole(part / name, data)
+        except FileExistsError as error:
+            raise ModuleSetError(
+                f"{folder} was taken by somebody else in the meantime; choose another folder"
+            ) from error
         return sum(map(len, self.files.values())) + len(text)
 
 
@@ -172,7 +169,9 @@ def _pack(
 def _free(path: str | os.PathLike[str]) -> Path:
     folder = Path(path)
     if (folder / MANIFEST).exists():
-        raise ValueError(f"{folder} already holds a module set; choose another folder")
+        raise ModuleSetError(f"{folder} already holds a module set; choose another folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModuleSetError(f"{folder} is not empty; choose another folder")
     return folder
 
 

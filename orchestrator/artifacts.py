@@ -5,6 +5,7 @@ before. What comes back is hostile until its manifest and every file's size and 
 """
 
 import hashlib
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,8 +18,9 @@ import wandb
 from moda_core.manifest import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, parse_manifest
 from orchestrator.errors import ConfigError
 from orchestrator.results import Point
-from orchestrator.tracking import has_key, quieten
+from orchestrator.wandb_login import has_key, quieten
 
+LOG = logging.getLogger("moda")
 TYPE = "modules"
 LARGEST_METADATA = 100  # keys, W&B's limit
 API_SECONDS = 30
@@ -34,6 +36,7 @@ class ModuleArtifact:
         roles: other aliases, ``best`` and ``knee``; they move to the set that is logged last.
         files: its bytes by name, the manifest among them.
         folder: where they lie, None where that is an object store.
+        storage: the id of the storage that it comes from.
     """
 
     collection: str
@@ -41,6 +44,7 @@ class ModuleArtifact:
     roles: tuple[str, ...]
     files: Mapping[str, bytes]
     folder: Path | None
+    storage: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -54,12 +58,16 @@ class ModuleArtifact:
 
     def log(self, run: "wandb.Run") -> None:
         """Log it as an output of the run; one that was logged already only gets its roles."""
-        if not run.offline and (found := self._logged(run)) is not None:
-            if missing := set(self.roles) - set(found.aliases):
-                found.aliases = [*found.aliases, *sorted(missing)]
-                found.save()
-            return
-        artifact = wandb.Artifact(self.collection, TYPE, metadata=metadata(self.files[MANIFEST], self.sha256))
+        if not run.offline:
+            self._report_others(run)
+            found = self._version(run, self.alias)
+            if found is not None and found.metadata.get("manifest_sha256") == self.sha256:
+                if missing := set(self.roles) - set(found.aliases):
+                    found.aliases = [*found.aliases, *sorted(missing)]
+                    found.save()
+                return
+        about = metadata(self.files[MANIFEST], self.sha256, self.storage)
+        artifact = wandb.Artifact(self.collection, TYPE, metadata=about)
         for name, data in self.files.items():
             if self.folder is not None:  # a published set never changes: no copy is made of it
                 artifact.add_file(str(self.folder / name), name=name, policy="immutable", skip_cache=True)
@@ -68,13 +76,21 @@ class ModuleArtifact:
                     stream.write(data)
         run.log_artifact(artifact, aliases=["latest", self.alias, *self.roles])
 
-    def _logged(self, run: "wandb.Run") -> "wandb.Artifact | None":
+    def _report_others(self, run: "wandb.Run") -> None:
+        """Warn where an alias is about to move away from a set of another storage."""
+        for alias in (self.alias, *self.roles):
+            version = self._version(run, alias)
+            if version is not None and version.metadata.get("storage") not in (None, self.storage):
+                LOG.warning(
+                    "W&B collection %s: %r moves away from a module set of another storage, which has a sweep of this"
+                    " name and project too; choose another sweep.name or tracking.project for one of them",
+                    *(self.collection, alias),
+                )
+
+    def _version(self, run: "wandb.Run", alias: str) -> "wandb.Artifact | None":
         api = wandb.Api(timeout=API_SECONDS)
-        name = f"{run.entity}/{run.project}/{self.collection}:{self.alias}"
-        if not api.artifact_exists(name, type=TYPE):
-            return None
-        found = api.artifact(name, type=TYPE)
-        return found if found.metadata.get("manifest_sha256") == self.sha256 else None
+        name = f"{run.entity}/{run.project}/{self.collection}:{alias}"
+        return api.artifact(name, type=TYPE) if api.artifact_exists(name, type=TYPE) else None
 
 
 def point_alias(point: Point) -> str:
@@ -82,12 +98,14 @@ def point_alias(point: Point) -> str:
     return "pareto-" + point.label.replace("/", "-")
 
 
-def metadata(text: bytes, sha256: str) -> dict[str, Any]:
-    """What W&B shows of a set, from its manifest: flat, finite, at most 100 keys."""
+def metadata(text: bytes, sha256: str, storage: str | None = None) -> dict[str, Any]:
+    """What W&B shows of a set, from its manifest and the id of its storage: flat, finite, at most 100 keys."""
     manifest = parse_manifest(text)
     about = manifest["about"]
-    found: dict[str, Any] = {"manifest_sha256": sha256, "classes": len(manifest["class_names"])}
-    found |= {name: one for name, one in about.items() if isinstance(one, str | int | float)}
+    facts = {"manifest_sha256": sha256, "classes": len(manifest["class_names"])}
+    facts |= {} if storage is None else {"storage": storage}
+    found: dict[str, Any] = dict(facts)
+    found |= {name: one for name, one in about.items() if isinstance(one, str | int | float) and name not in facts}
     for group in ("coefficients", "test", "validation"):
         found |= {f"{group}.{name}": one for name, one in (about.get(group) or {}).items()}
     finite = {key: one for key, one in found.items() if not isinstance(one, float) or math.isfinite(one)}

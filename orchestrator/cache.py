@@ -1,39 +1,52 @@
 """What was downloaded, by its sha256: a file that is asked for again is there already.
 
-The folder is ``MODA_CACHE_DIR``, else ``moda`` in ``XDG_CACHE_HOME`` or ``~/.cache``. It holds at most
-``MODA_CACHE_GIB`` (default 5); what was used longest ago goes first, and with 0 nothing is kept. Several processes may
-share it.
+The files are in ``moda-downloads`` in ``MODA_CACHE_DIR``, else in ``moda`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+Nothing else there is touched. They take at most ``MODA_CACHE_GIB`` (default 5); what was used longest ago goes first,
+and with 0 nothing is kept. Several processes may share the folder.
 """
 
 import contextlib
 import hashlib
+import logging
 import os
+import re
+import stat
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.errors import ConfigError
 
+LOG = logging.getLogger("moda")
 DEFAULT_GIB = "5"
+OWN = "moda-downloads"  # a folder that nobody else makes: names by hash are those of many caches
+KEPT = re.compile(r"[0-9a-f]{64}")
+PART = re.compile(r"\.part-\w+")
+GRACE = 3600.0  # seconds; a write that began longer ago will not end any more
 
 
 class Cache:
     """Bytes by their sha256, in files of a folder.
 
     Args:
-        folder: made when something is kept.
+        folder: holds the cache's own folder, which is made when something is kept.
         limit: bytes of all files together.
+        clock: the time, in seconds as files have it.
     """
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    def __init__(self, folder: Path, limit: int, *, clock: Callable[[], float] = time.time) -> None:
         self.folder, self.limit = folder, limit
+        self._own = folder / OWN
+        self._clock = clock
+        self._is_reported = False
 
     def get(self, sha256: str) -> bytes | None:
         """The bytes of that hash, None where they are not kept."""
-        file = self.folder / sha256
+        file = self._own / sha256
         try:
             data = file.read_bytes()
-            if hashlib.sha256(data).hexdigest() != sha256:  # a disk's error, or somebody else's file
+            if hashlib.sha256(data).hexdigest() != sha256:  # the disk's error
                 file.unlink()
                 return None
             os.utime(file)
@@ -45,32 +58,50 @@ class Cache:
         """Keep bytes, and let go of others where that is too much. A cache that cannot be written keeps nothing."""
         if len(data) > self.limit:
             return
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".part-", delete=False) as stream:
-                stream.write(data)
-            os.replace(stream.name, self.folder / hashlib.sha256(data).hexdigest())
+        try:
+            self._own.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._own, prefix=".part-", delete=False) as stream:
+                part = Path(stream.name)
+                try:
+                    stream.write(data)
+                    stream.flush()
+                    part.replace(self._own / hashlib.sha256(data).hexdigest())
+                except BaseException:
+                    part.unlink(missing_ok=True)
+                    raise
             self._shrink()
+        except OSError as error:
+            if not self._is_reported:
+                LOG.warning("%s cannot be written (%s); what is downloaded is not kept", self._own, error.strerror)
+            self._is_reported = True
 
     def _shrink(self) -> None:
-        found = []
-        for file in self.folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
-                status = file.stat()
-                found.append((status.st_mtime_ns, status.st_size, file))
-        total = sum(size for _, size, _ in found)
-        for _, size, file in sorted(found):
+        kept = []
+        for file, status in self._files():
+            if KEPT.fullmatch(file.name):
+                kept.append((status.st_mtime_ns, status.st_size, file))
+            elif PART.fullmatch(file.name) and self._clock() - status.st_mtime > GRACE:
+                _remove(file)
+        total = sum(size for _, size, _ in kept)
+        for _, size, file in sorted(kept):
             if total <= self.limit:
                 return
-            file.unlink(missing_ok=True)
+            _remove(file)
             total -= size
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for file in self._own.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                status = file.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    yield file, status
 
 
 def make_cache(environment: Mapping[str, str] = os.environ) -> Cache:
     """The cache that the environment asks for.
 
     Raises:
-        ConfigError: a size that is no number.
+        ConfigError: a size that is no number, or the home of somebody unknown.
     """
     text = environment.get("MODA_CACHE_GIB", DEFAULT_GIB)
     try:
@@ -79,5 +110,14 @@ def make_cache(environment: Mapping[str, str] = os.environ) -> Cache:
         limit = -1
     if limit < 0:
         raise ConfigError(f"MODA_CACHE_GIB={text}: must be a number of GiB, 0 to keep nothing")
-    home = Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return Cache(Path(environment.get("MODA_CACHE_DIR") or home / "moda").expanduser(), limit)
+    folder = environment.get("MODA_CACHE_DIR") or f"{environment.get('XDG_CACHE_HOME') or '~/.cache'}/moda"
+    try:
+        return Cache(Path(folder).expanduser(), limit)
+    except RuntimeError as error:
+        raise ConfigError(f"MODA_CACHE_DIR={folder}: there is no such home; name a folder") from error
+
+
+def _remove(file: Path) -> None:
+    """Remove a file; one that is gone already, or somebody else's, is fine."""
+    with contextlib.suppress(OSError):
+        file.unlink()

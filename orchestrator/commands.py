@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from moda_core.placing import write_whole
 from orchestrator.config import Config, override_config
 from orchestrator.errors import ConfigError
 from orchestrator.overrides import absolute
@@ -231,7 +232,7 @@ def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
     store, files = _store(config), Files(config.storage)
     kept = retentions(store, options.sweeps)
     found = survey(store, files, kept, utc_now())
-    stale, trouble = stale_versions(kept)
+    stale, trouble = stale_versions(kept, store)
     going: list[Removable] = [*found.removals, *stale]
     if going:
         console.print(garbage_table(going))
@@ -264,11 +265,16 @@ def _say(console: Console, *lines: str) -> None:
 
 def _written(to: str, data: bytes) -> Path:
     """The file that ``--to`` names, after writing it."""
-    file = Path(to).expanduser().absolute()
     try:
-        file.write_bytes(data)
+        file = Path(to).expanduser().absolute()
+        if file.exists() and not file.is_file():  # a pipe, say
+            file.write_bytes(data)
+        else:
+            write_whole(file.resolve(), data)
     except OSError as error:
         raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
+    except RuntimeError as error:  # the home of somebody unknown, or links in a circle
+        raise ConfigError(f"--to {to}: cannot be written: {error}") from error
     return file
 
 

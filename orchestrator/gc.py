@@ -4,12 +4,14 @@ A set's manifest goes first and its row last, so that what was interrupted neith
 it again goes on.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
 from moda_core.manifest import MANIFEST
+from orchestrator.model_card import CARD
 from orchestrator.module_log import PUBLISHED, Row, last_events, published_row, removed_row
 from orchestrator.retention import Retention
 from orchestrator.storage import Files, StoredFile
@@ -23,6 +25,9 @@ SETS, TRIALS, CHECKPOINTS, PARTS = (
     "files of interrupted writes",
 )
 TRAINED = (WEIGHTS, FREQUENCIES, CONTRIBUTIONS)  # in the order in which they go: without the first a trial is gone
+PUBLISHED_FILES = (MANIFEST, WEIGHTS, CARD)  # whatever else is in a set's folder was put there by somebody else
+PART_FOLDER = re.compile(r"\.moda-\w+\.part")  # as moda_core.placing calls it
+PART_FILE = re.compile(r"\.moda-\w+\.part|.+\.\d+\.part")  # the latter: of older versions
 GRACE = timedelta(hours=1)  # a write that began longer ago will not end any more
 
 
@@ -90,6 +95,8 @@ def collect(
             if any(one.name == f"{folder}/{MANIFEST}" for one in mine):
                 whole.add(name)
             found.removals.extend(_of_set(sets[name], name, mine, log.get(name), now))
+        elif kind == "modules" and PART_FOLDER.fullmatch(name):  # its name does not say whose set it was to be
+            found.removals.extend(_stale_parts("", folder, mine, now))
         elif kind == "trials" and name in trials:
             found.removals.extend(_of_trial(trials[name], name, mine, now))
         elif not _is_known(name, known_trials, exactly=kind == "trials"):
@@ -129,26 +136,32 @@ def remove(garbage: Garbage, store: ResultStore, files: Files, now: Callable[[],
 
 def _of_set(kept: Retention, name: str, files: Sequence[StoredFile], last: Row | None, now: datetime) -> list[Removal]:
     sweep_id, folder = kept.sweep.sweep_id, f"modules/{name}"
-    is_whole = any(one.name == f"{folder}/{MANIFEST}" for one in files)
+    own = [file for file in files if file.folder == folder and (file.base in PUBLISHED_FILES or _is_part(file))]
+    is_whole = any(file.base == MANIFEST for file in own)
     if is_whole and name not in kept.kept_sets:
-        ordered = sorted(files, key=lambda one: one.name != f"{folder}/{MANIFEST}")
+        ordered = sorted(own, key=lambda file: file.base != MANIFEST)
         return [Removal(SETS, sweep_id, folder, tuple(ordered))]
-    stale = [one for one in files if now - one.modified > GRACE]
+    stale = [file for file in own if now - file.modified > GRACE]
     if is_whole:
-        stale = [one for one in stale if _is_part(one)]
+        stale = [file for file in stale if _is_part(file)]
     elif last is not None and last["event"] == PUBLISHED:  # it was whole: what is left of a removal is no older
-        stale = [one for one in files if one in stale or one.modified <= last["time"]]
+        stale = [file for file in own if file in stale or file.modified <= last["time"]]
     return [Removal(PARTS, sweep_id, folder, tuple(stale))] if stale else []
+
+
+def _stale_parts(sweep_id: str, folder: str, files: Sequence[StoredFile], now: datetime) -> list[Removal]:
+    stale = tuple(file for file in files if now - file.modified > GRACE)
+    return [Removal(PARTS, sweep_id, folder, stale)] if stale else []
 
 
 def _of_trial(kept: Retention, trial_id: str, files: Sequence[StoredFile], now: datetime) -> list[Removal]:
     if trial_id not in kept.over:
         return []
-    by_name = {one.base: one for one in files}
+    by_name = {file.base: file for file in files if file.folder == f"trials/{trial_id}"}
     names = {
         TRIALS: () if trial_id in kept.kept_trials else TRAINED,
         CHECKPOINTS: (CHECKPOINT,),
-        PARTS: tuple(one.base for one in files if _is_part(one) and now - one.modified > GRACE),
+        PARTS: tuple(name for name, file in by_name.items() if _is_part(file) and now - file.modified > GRACE),
     }
     chosen = {what: tuple(by_name[name] for name in some if name in by_name) for what, some in names.items()}
     folder = f"trials/{trial_id}"
@@ -166,7 +179,7 @@ def _top(name: str) -> str:
 
 
 def _is_part(file: StoredFile) -> bool:
-    return file.base.endswith(".part")
+    return PART_FILE.fullmatch(file.base) is not None
 
 
 def _is_known(name: str, trials: set[str], *, exactly: bool) -> bool:

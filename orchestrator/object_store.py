@@ -34,11 +34,13 @@ def table_options(root: str, environment: Mapping[str, str] = os.environ) -> dic
 
 
 def file_system(root: str, environment: Mapping[str, str] = os.environ) -> tuple[pafs.FileSystem, str]:
-    """The file system of a URI, and where the root is in it.
+    """The file system of a folder or a URI, and where the root is in it.
 
     Raises:
         ConfigError: an unknown scheme, or an endpoint without encryption that was not allowed.
     """
+    if "://" not in root:
+        return pafs.LocalFileSystem(), root
     try:
         if root.startswith(S3) and (endpoint := _endpoint(environment)):
             system = pafs.S3FileSystem(endpoint_override=endpoint, region=_region(environment) or None)

@@ -1,18 +1,18 @@
 """Bringing a module set to a local folder, whole and checked or not at all, from wherever a reference says it is."""
 
-import shutil
-import tempfile
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from moda_core import open_modules, slice_modules
 from moda_core.manifest import MANIFEST, WEIGHTS, check_file, check_manifest_size, check_size, parse_manifest
-from moda_core.saving import write_whole
+from moda_core.placing import new_folder, write_whole
 from orchestrator.cache import Cache, make_cache
 from orchestrator.config import compose_config, parse_config
-from orchestrator.errors import ConfigError, listed, shown
+from orchestrator.errors import ConfigError, StorageError, listed, shown
 from orchestrator.model_card import CARD, sliced_card
 from orchestrator.records import read_sweep
 from orchestrator.references import Folder, SweepPoint, parse_reference
@@ -135,7 +135,7 @@ def pull_point(
         ValueError: as :func:`pull`.
     """
     folder, files = free_folder(to), Files(root)
-    if files.local is not None and folder.is_relative_to(files.local):
+    if files.local is not None and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(files.local)):
         raise ConfigError(f"--to {to} lies inside the storage {files.local}; choose a folder elsewhere")
     name = published(sweep, point, root, data_root=data_root)
     return place(folder, FolderSource(files, f"modules/{name}/"), f"{sweep.sweep_id}/{point.label}", classes)
@@ -145,11 +145,14 @@ def free_folder(to: str) -> Path:
     """The folder ``to``, which nothing is in.
 
     Raises:
-        ConfigError: it is taken.
+        ConfigError: it is taken, or cannot be looked at.
     """
-    folder = Path(to).expanduser().absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"--to {to} is not empty; choose a new folder")
+    try:
+        folder = Path(to).expanduser().absolute()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"--to {to} is not empty; choose a new folder")
+    except (OSError, RuntimeError) as error:  # the latter: the home of somebody unknown
+        raise ConfigError(f"--to {to} cannot be used: {error}; choose another folder") from error
     return folder
 
 
@@ -163,45 +166,69 @@ def place(folder: Path, source: Source, where: str, classes: Sequence[str] | Non
         classes: as for :func:`pull`.
 
     Raises:
-        ConfigError: a folder that cannot be made.
+        ConfigError: a folder that cannot be made, or that somebody else took in the meantime; it stays as it is.
+        StorageError: a source that cannot be read.
         ValueError: a set that is not what its manifest says, or lacks a class.
     """
     text = _read_manifest(source, where)
     manifest = parse_manifest(text)
     if wrong := [name for name in classes or () if name not in manifest["class_names"]]:
         raise ValueError(f"{where} has no class {shown(wrong[0])}; it has {listed(manifest['class_names'])}")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--to {folder}: {folder.parent} cannot be made: {error.strerror}") from error
-    cache = make_cache()
-    with tempfile.TemporaryDirectory(prefix=".moda-pull-", dir=folder.parent) as scratch:
-        chosen = Path(scratch) / "set"
-        chosen.mkdir()
-        downloaded = 0
-        for name in manifest["files"]:
-            data, came = _file(source, name, manifest, cache, where)
-            downloaded += came
-            write_whole(chosen / name, data)
-        write_whole(chosen / MANIFEST, text)
+    with _placed(folder) as part:
+        fetched = part if classes is None else part.parent / "all"
+        downloaded = _fetch(source, where, text, manifest, fetched)
         if classes is None:
-            open_modules(chosen)  # refuses a graph or tensors that loading would refuse
+            open_modules(fetched)  # refuses a graph or tensors that loading would refuse
         else:
-            whole, chosen = chosen, Path(scratch) / "slice"
-            documents = {name: (whole / name).read_bytes() for name in manifest["files"] if name != WEIGHTS}
+            documents = {name: (fetched / name).read_bytes() for name in manifest["files"] if name != WEIGHTS}
             if CARD in documents:
                 documents[CARD] = sliced_card(documents[CARD], classes)
-            slice_modules(whole, chosen, classes, documents=documents)
-            manifest = parse_manifest((chosen / MANIFEST).read_bytes())
-        if folder.exists():
-            folder.rmdir()
-        shutil.move(chosen, folder)
-    return Pulled(folder, manifest, sum(one.stat().st_size for one in folder.iterdir()), downloaded)
+            slice_modules(fetched, part, classes, documents=documents)
+            manifest = parse_manifest((part / MANIFEST).read_bytes())
+    return Pulled(folder, manifest, sum(file.stat().st_size for file in folder.iterdir()), downloaded)
+
+
+@contextlib.contextmanager
+def _placed(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes ``folder``; what hinders that is one line."""
+    try:
+        with new_folder(folder) as part:
+            yield part
+    except FileExistsError as error:
+        raise ConfigError(f"--to {folder} was taken by somebody else in the meantime; choose a new folder") from error
+    except OSError as error:
+        raise ConfigError(f"--to {folder} cannot be made: {error.strerror}; choose another folder") from error
+
+
+def _fetch(source: Source, where: str, text: bytes, manifest: dict[str, Any], folder: Path) -> int:
+    """Write a set's checked files to a folder. Returns how many bytes were downloaded."""
+    folder.mkdir(exist_ok=True)
+    cache, downloaded = make_cache(), 0
+    for name in manifest["files"]:
+        data, came = _file(source, name, manifest, cache, where)
+        downloaded += came
+        write_whole(folder / name, data)
+    write_whole(folder / MANIFEST, text)
+    return downloaded
 
 
 def _read_manifest(source: Source, where: str) -> bytes:
-    check_manifest_size(where, source.size(MANIFEST))
-    return source.read(MANIFEST)
+    check_manifest_size(where, _size(source, MANIFEST, where))
+    return _read(source, MANIFEST, where)
+
+
+def _size(source: Source, name: str, where: str) -> int | None:
+    try:
+        return source.size(name)
+    except OSError as error:
+        raise StorageError(f"{where}: {name} cannot be read: {error}") from error
+
+
+def _read(source: Source, name: str, where: str) -> bytes:
+    try:
+        return source.read(name)
+    except OSError as error:
+        raise StorageError(f"{where}: {name} cannot be read: {error}") from error
 
 
 def _file(source: Source, name: str, manifest: dict[str, Any], cache: Cache, where: str) -> tuple[bytes, int]:
@@ -210,8 +237,8 @@ def _file(source: Source, name: str, manifest: dict[str, Any], cache: Cache, whe
     if kept is not None:
         check_file(name, kept, manifest)
         return kept, 0
-    check_size(where, name, source.size(name), manifest)
-    data = source.read(name)
+    check_size(where, name, _size(source, name, where), manifest)
+    data = _read(source, name, where)
     check_file(name, data, manifest)
     if not source.is_far:
         return data, 0

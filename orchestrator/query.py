@@ -52,6 +52,8 @@ def query(root: str, sweep_id: str, sql: str) -> pa.Table:
             with its name, its trial's coefficients as JSON, its validation metrics, and its test metrics as
             ``test_<metric>``.
 
+    Times are UTC, whatever the time zone of this machine is.
+
     Raises:
         ConfigError: no such sweep or view, or SQL that is wrong or wants more than to look; one line.
     """
@@ -62,6 +64,7 @@ def query(root: str, sweep_id: str, sql: str) -> pa.Table:
         for name in mentioned:
             rows = front_rows(read_sweep(store, sweep_id)) if name == "front" else store.read(name, sweep_id)
             connection.register(name, rows)
+        connection.execute("SET TimeZone = 'UTC'")  # as the tables have it, wherever the question is asked
         connection.execute("SET lock_configuration = true")
         try:
             statements = connection.extract_statements(sql)

@@ -105,8 +105,8 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
             about=json.loads(json.dumps(about)),
             documents={CARD: card.encode()},
         )
-        for file in sorted(Path(scratch).iterdir(), key=lambda one: one.name == MANIFEST):
-            files.write(f"modules/{name}/{file.name}", file.read_bytes())
+        written = {file.name: file.read_bytes() for file in Path(scratch).iterdir()}
+    files.write_folder(f"modules/{name}", written, last=MANIFEST)  # of publishers at once one writes it
     record_published(sweep, point, files)
 
 

@@ -16,6 +16,7 @@ from orchestrator.report.figures import hover_text, style_axes
 from orchestrator.report.pairs import objectives_figure
 from orchestrator.results import Point, Sweep
 from orchestrator.storage import Files
+from orchestrator.store import DeltaStore
 from orchestrator.tracking import FINISH_SECONDS, Link, make_tracker
 
 LOG = logging.getLogger("moda")
@@ -100,4 +101,5 @@ def _module_artifact(sweep: Sweep, point: Point, roles: Sequence[str], root: str
     text = files.read(f"modules/{name}/{MANIFEST}")
     sets = {file: files.read(f"modules/{name}/{file}") for file in parse_manifest(text)["files"]}
     folder = files.local and files.local / "modules" / name
-    return ModuleArtifact(sweep.sweep_id, point_alias(point), tuple(roles), {**sets, MANIFEST: text}, folder)
+    storage = DeltaStore(files.root).storage_id(make=True)
+    return ModuleArtifact(sweep.sweep_id, point_alias(point), tuple(roles), {**sets, MANIFEST: text}, folder, storage)

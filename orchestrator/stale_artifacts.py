@@ -1,8 +1,8 @@
 """Artifacts in W&B of points that were on a sweep's front and are not any more."""
 
-import os
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,11 @@ import wandb.errors
 
 from orchestrator.artifacts import API_SECONDS, TYPE, one_line
 from orchestrator.retention import Retention
-from orchestrator.tracking import has_key, quieten
+from orchestrator.store import DeltaStore
+from orchestrator.tracking import tracking_mode
+from orchestrator.wandb_login import has_key, quieten
 
+LOG = logging.getLogger("moda")
 OF_POINT = re.compile(r"pareto-.+")
 OF_WANDB = re.compile(r"latest|v\d+")  # aliases that it gives by itself
 
@@ -50,22 +53,48 @@ def is_stale(aliases: Iterable[str], kept: set[str]) -> bool:
     return bool(own) and all(OF_POINT.fullmatch(one) for one in own) and not own & kept
 
 
-def stale_versions(retentions: Iterable[Retention]) -> tuple[list[StaleVersion], str | None]:
+def is_ours(metadata: Mapping[str, Any], storage: str | None, manifests: Container[str]) -> bool:
+    """Whether a version was logged from this storage.
+
+    Args:
+        metadata: the version's.
+        storage: this storage's id.
+        manifests: the sha256 of the manifests of all sets that this storage ever published, for versions that do not
+            say where they are from, as those of older versions of this program.
+    """
+    origin = metadata.get("storage")
+    return metadata.get("manifest_sha256") in manifests if origin is None else bool(origin == storage)
+
+
+def stale_versions(
+    retentions: Iterable[Retention], store: DeltaStore | None = None
+) -> tuple[list[StaleVersion], str | None]:
     """The versions of sweeps' collections that are of points that do not stay; none where no key is there.
+
+    Args:
+        retentions: what stays of the sweeps.
+        store: the tables of their storage. A version that is from another storage, where a sweep has the same name, is
+            left alone, and that is reported.
 
     Returns:
         The versions, and what is to be said of a W&B that does not answer.
     """
-    asked = [one for one in retentions if one.sweep.config.tracking.name == "wandb"]
+    asked = [kept for kept in retentions if kept.sweep.config.tracking.name == "wandb"]
     found: list[StaleVersion] = []
-    if not asked or not has_key() or os.environ.get("WANDB_MODE", "online") != "online":
+    if not asked or tracking_mode() != "online" or not has_key():
         return found, None
     quieten()
+    storage = store.storage_id() if store else None
+    manifests = set(store.read("modules")["manifest_sha256"].to_pylist()) if store else set()
     try:
         api = wandb.Api(timeout=API_SECONDS)
-        for one in asked:
-            versions = [version for version in _versions(api, one) if is_stale(version.aliases, one.aliases)]
-            found += [StaleVersion(one.sweep.sweep_id, version) for version in versions]
+        for kept in asked:
+            stale = [version for version in _versions(api, kept) if is_stale(version.aliases, kept.aliases)]
+            ours = [version for version in stale if is_ours(version.metadata, storage, manifests)]
+            found += [StaleVersion(kept.sweep.sweep_id, version) for version in ours]
+            if len(ours) < len(stale):
+                text = "%d W&B versions of %s are left alone: they are from another storage, or do not tell from which"
+                LOG.warning(text, len(stale) - len(ours), kept.sweep.sweep_id)
     except Exception as error:  # a service of somebody else's, which raises what it likes
         return found, _said(error, "asked")
     return found, None

@@ -4,15 +4,21 @@ A few methods over ``pyarrow.fs``, so that ``s3://bucket/prefix`` works like ``/
 """
 
 import contextlib
+import logging
 import os
+import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow.fs as pafs
 
+from moda_core.placing import new_folder, write_whole
 from orchestrator.errors import ConfigError
 from orchestrator.object_store import file_system
+
+LOG = logging.getLogger("moda")
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,7 @@ class Files:
 
     def __init__(self, root: str) -> None:
         self.root = resolve_root(root)
-        if "://" in self.root:
-            self._system, self._base = file_system(self.root)
-        else:
-            self._system, self._base = pafs.LocalFileSystem(), self.root
+        self._system, self._base = file_system(self.root)
 
     @property
     def local(self) -> Path | None:
@@ -58,9 +61,10 @@ class Files:
 
     def check_writable(self) -> None:
         """Refuse a root that nothing can be written to."""
+        name = f".moda-{uuid.uuid4().hex}.part"
         try:
-            self.write(".writable", b"")
-            self.delete(".writable")
+            self.write(name, b"")
+            self.delete(name)
         except OSError as error:
             raise ConfigError(f"storage={self.root!r} cannot be written to: {error}") from error
 
@@ -71,13 +75,49 @@ class Files:
             with self._system.open_output_stream(path) as stream:
                 stream.write(data)
             return
-        self._system.create_dir(os.path.dirname(path), recursive=True)
-        part = f"{path}.{os.getpid()}.part"
-        with open(part, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, data)
+
+    def write_folder(self, name: str, files: Mapping[str, bytes], *, last: str) -> bool:
+        """Write a folder's files, unless it is there.
+
+        In a folder of this machine it is whole or absent. An object store has no such thing: there ``last`` is the file
+        that says that the folder is whole, and of writers at once each writes again until one set of files stays.
+
+        Args:
+            name: of the folder.
+            files: their bytes, by name.
+            last: the file that is written after all others.
+
+        Returns:
+            Whether these files are there: False where somebody else was faster.
+        """
+        if self.local is None:
+            return self._write_objects(name, files, last)
+        folder = Path(self._path(name))
+        while not (folder / last).exists():
+            _clear_half(folder, files, last)
+            try:
+                with new_folder(folder) as part:
+                    for file, data in files.items():
+                        write_whole(part / file, data)
+            except FileExistsError:
+                continue
+            return True
+        return False
+
+    def _write_objects(self, name: str, files: Mapping[str, bytes], last: str) -> bool:
+        if self.exists(f"{name}/{last}"):
+            return False
+        ordered = sorted(files, key=lambda file: file == last)
+        while True:
+            for file in ordered:
+                self.write(f"{name}/{file}", files[file])
+            if self.read(f"{name}/{last}") != files[last]:
+                return False  # another writer's, who looks whether the others are theirs, too
+            if all(self.read(f"{name}/{file}") == data for file, data in files.items()):
+                return True
 
     def read(self, name: str) -> bytes:
         """A file's bytes; ``FileNotFoundError`` if there is none."""
@@ -96,8 +136,9 @@ class Files:
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is not there is fine."""
-        if self.exists(name):
-            self._system.delete_file(self._path(name))
+        with contextlib.suppress(FileNotFoundError):  # also one that somebody else deletes at the same time
+            if self.exists(name):
+                self._system.delete_file(self._path(name))
 
     def under(self, folder: str) -> list[StoredFile]:
         """All files under a folder, by name; none where there is no such folder."""
@@ -107,15 +148,36 @@ class Files:
         return sorted(found, key=lambda one: one.name)
 
     def drop_folder(self, folder: str) -> None:
-        """Remove a folder that nothing is in; one with files stays, and an object store has no folders."""
+        """Remove a folder that no file is in; one with files stays, and an object store has no folders."""
         if self.local is not None:
-            with contextlib.suppress(OSError):
-                os.rmdir(self._path(folder))
+            for path, _, _ in os.walk(self._path(folder), topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
 
     def _path(self, name: str) -> str:
         if name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"{name!r} leaves the storage")
         return f"{self._base}/{name}"
+
+
+def _clear_half(folder: Path, names: Collection[str], last: str) -> None:
+    """Remove what an interrupted write, or an interrupted removal, left of a folder. What else is in it is kept."""
+    aside = folder.with_name(f"{folder.name}.old-{uuid.uuid4().hex}")
+    try:
+        os.rename(folder, aside)
+        if (aside / last).exists():  # written just now
+            os.rename(aside, folder)
+            return
+    except (FileNotFoundError, FileExistsError):  # there is no such folder, or there is another by now
+        pass
+    if aside.is_dir():
+        for file in aside.iterdir():
+            if file.name in names or file.suffix == ".part":
+                file.unlink()
+        if any(aside.iterdir()):
+            LOG.warning("what was in %s and is not of this set is in %s now", folder, aside)
+        else:
+            aside.rmdir()
 
 
 def usable_root(storage: str) -> str:

@@ -31,6 +31,7 @@ from orchestrator.search import SpaceExhausted
 from orchestrator.showing import show_sweep
 from orchestrator.storage import Files, usable_root
 from orchestrator.store import DeltaStore
+from orchestrator.tracking import share_mode
 from orchestrator.trial import WEIGHTS, Trial, check_trainable, measure_on_test, run_trial, trial_file
 
 
@@ -63,6 +64,7 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     proposals = Proposals(config, name_sweep(store, config, prefix=prefix, fingerprints=prints), store, prints)
     _check_earlier(config, data, store)
     if proposals.missing or any(point.test is None for point in reported(proposals.sweep())):
+        share_mode()
         with connected():
             concurrency = concurrent_trials(config)
             claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)

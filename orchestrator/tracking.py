@@ -5,8 +5,8 @@ online where an API key is found, else offline under the storage, from where ``w
 """
 
 import contextlib
+import glob
 import logging
-import netrc
 import os
 import queue
 import shutil
@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import wandb
 import wandb.errors
@@ -23,11 +22,12 @@ from orchestrator.choice import Choice
 from orchestrator.config import Config
 from orchestrator.sections import TrackingConfig
 from orchestrator.storage import Files
+from orchestrator.wandb_login import client_settings, has_key, quieten
 
 LOG = logging.getLogger("moda")
 START_SECONDS = 20.0  # how long a run may take to start before it is offline
 FINISH_SECONDS = 20.0  # how long a run may take to upload what is left when its training is over
-HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")  # W&B's own, under its names
+MARKER = "moda-storage"  # in a run's folder: whose run it is
 POINT_COLUMNS = (
     *Choice.names(),
     "reuse_accuracy",
@@ -213,12 +213,12 @@ def make_tracker(
             ),
         )
         run.define_metric("*", step_metric="epoch")  # attempts of a trial are one curve, whatever W&B's own steps are
-        _remove_superseded(run)
+        _remove_superseded(run, root)
         return run
 
     def start() -> "wandb.Run":
         try:
-            return init(_mode())
+            return init(tracking_mode())
         except wandb.errors.CommError as error:
             if wandb.run is not None:
                 raise  # somebody's own run in this process would be torn down too
@@ -233,7 +233,14 @@ def describe_tracking(config: Config) -> str:
     """One line for the start of a sweep."""
     if config.tracking.name == "none":
         return "none"
-    return f"W&B project {config.tracking.project!r}, {_mode()}"
+    return f"W&B project {config.tracking.project!r}, {tracking_mode()}"
+
+
+def share_mode() -> None:
+    """Tell processes that this one starts in other folders what `wandb offline` said in this one."""
+    with contextlib.suppress(ValueError):  # which the client will report
+        if (mode := client_settings().mode) != "online":
+            os.environ.setdefault("WANDB_MODE", mode)
 
 
 def _link(run: "wandb.Run") -> Link:
@@ -246,38 +253,28 @@ def _log_step(run: "wandb.Run", values: dict[str, Any], step: int) -> None:
         run.log(values, step=step)
 
 
-def _remove_superseded(run: "wandb.Run") -> None:
+def _remove_superseded(run: "wandb.Run", root: str) -> None:
     """Remove what earlier attempts left offline: the run is told all of it again, and a sync would upload it twice.
 
-    What was synced stays. A process that was killed leaves a folder that cannot be synced at all.
+    What was synced stays, and so does what is not of this storage: storages in object stores share a folder. A process
+    that was killed leaves a folder that cannot be synced at all.
     """
     own = Path(run.dir).parent
-    for folder in own.parent.glob(f"offline-run-{'?' * 15}-{run.id}"):
-        if folder != own and not any(folder.glob("*.synced")):
+    if run.offline:
+        (own / MARKER).write_text(root)
+    for folder in own.parent.glob(f"offline-run-{'?' * 15}-{glob.escape(run.id)}"):
+        marker = folder / MARKER
+        is_ours = marker.is_file() and marker.read_text() == root
+        if is_ours and folder != own and not any(folder.glob("*.synced")):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _mode() -> str:
-    return os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
-
-
-def quieten() -> None:
-    """Keep this process's client from the terminal, and from telemetry, which holds the exit up if no server answers.
-
-    What the environment says goes first.
-    """
-    for name, value in {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}.items():
-        os.environ.setdefault(name, value)
-
-
-def has_key() -> bool:
-    """Whether W&B would find a key without asking: in the environment, or in ~/.netrc after `wandb login`."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    base = os.environ.get("WANDB_BASE_URL")
-    hosts = [urlsplit(base).netloc] if base else HOSTS
+def tracking_mode() -> str:
+    """How runs are tracked: as ``WANDB_MODE`` or the client's settings say, but offline where no key is there."""
+    if mode := os.environ.get("WANDB_MODE"):
+        return mode
     try:
-        found = netrc.netrc(os.environ.get("NETRC"))
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return any(found.authenticators(host) is not None for host in hosts)
+        configured = client_settings().mode
+    except ValueError:  # which the client will report
+        return "online"
+    return configured if configured != "online" or has_key() else "offline"

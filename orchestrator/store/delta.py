@@ -4,17 +4,20 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from orchestrator.object_store import table_options
+from orchestrator.object_store import file_system, table_options
 from orchestrator.schema import TABLES, Table, to_arrow
 
+IDENTITY = "storage"  # a table without rows, which no other is called
 PATIENCE = 120.0  # seconds; a conflict means that somebody else got on, so only time says that something is wrong
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -74,8 +77,11 @@ class DeltaStore:
                 raise ValueError(f"{table} has no version {version}; it has no rows yet") from error
             return TABLES[table].schema.empty_table()
         chosen = None if sweep_id is None else pads.field("sweep_id") == sweep_id
-        # One thread: a process that ended right after a read was aborted now and then, by Arrow's threads at its exit.
-        return TABLES[table].current(found.to_pyarrow_dataset().to_table(filter=chosen, use_threads=False))
+        # Arrow's own file system: delta-rs's is a Python object, which Arrow's threads let go of after the read. Where
+        # the interpreter was ending by then, the process was aborted.
+        system, base = self._files
+        dataset = found.to_pyarrow_dataset(filesystem=pafs.SubTreeFileSystem(f"{base}/{table}", system))
+        return TABLES[table].current(dataset.to_table(filter=chosen))
 
     def version(self, table: str) -> int:
         """The Delta version."""
@@ -83,6 +89,30 @@ class DeltaStore:
             return int(self._existing(table).version())
         except TableNotFoundError:
             return -1
+
+    def storage_id(self, *, make: bool = False) -> str | None:
+        """What tells this storage from others: a random id, which goes with it wherever it is moved.
+
+        It is the one that Delta gave to the first version of an empty table, which is made when the id is asked for
+        first. Of several who make it at once one writes that version, in an object store too.
+
+        Args:
+            make: give the storage an id where it has none.
+
+        Returns:
+            The id; None where there is none and none is made.
+        """
+        try:
+            return self._first_id()
+        except TableNotFoundError:
+            if not make:
+                return None
+        try:
+            schema = pa.schema([("nothing", pa.string())])
+            DeltaTable.create(f"{self._root}/{IDENTITY}", schema, mode="ignore", storage_options=self._options)
+        except CommitFailedError:  # somebody else was faster
+            pass
+        return self._first_id()
 
     def compact(self, table: str, sweep_id: str | None = None) -> int:
         """Put many small files together, of a sweep or of all; reading is faster, the rows are the same.
@@ -99,6 +129,9 @@ class DeltaStore:
         return self._retried(
             lambda: int(self._table(table).optimize.compact(partition_filters=chosen)["numFilesRemoved"])
         )
+
+    def _first_id(self) -> str:
+        return str(self._existing(IDENTITY, version=0).metadata().id)  # deltalake declares a number
 
     def _retried(self, action: Callable[[], Result]) -> Result:
         started = self._clock()
@@ -138,6 +171,11 @@ class DeltaStore:
         except DeltaError as error:  # rows from before there were ranges; new ones are checked all the same
             self._unconstrained.add(name)
             log.warning("%s/%s holds rows out of range, so it gets no constraints: %s", self._root, name, error)
+
+    @cached_property
+    def _files(self) -> tuple[pafs.FileSystem, str]:
+        """The file system of the tables, and where they are in it."""
+        return file_system(self._root)
 
     def _existing(self, name: str, version: int | None = None) -> DeltaTable:
         return DeltaTable(f"{self._root}/{name}", version=version, storage_options=self._options)

@@ -79,7 +79,7 @@ def _keys(rows: pa.Table) -> list[tuple[Any, ...]]:
 
 
 def _read_file(file: Path) -> pa.Table:
-    return pq.ParquetFile(file).read(use_threads=False)  # one thread: see DeltaStore.read
+    return pq.ParquetFile(file).read()
 
 
 def _write_new(rows: pa.Table, file: Path) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
@@ -22,6 +23,7 @@ from orchestrator.store import DeltaStore
 from tests.integration.sweeps import ROOT, run_moda
 from tests.integration.wandb_server import WandbServer, sync
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SMALL = ("experiment=digits", "sweep.name=tiny", "sweep.trials=2", "training.epochs=1", "evaluation.taus=[0.5,0.9]")
 SHOW = """
 import sys
@@ -57,14 +59,23 @@ from orchestrator.records import read_sweep
 from orchestrator.registry import published
 from orchestrator.store import DeltaStore
 root, roles, names = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+storage = DeltaStore(root).storage_id(make=True)
 sweep = read_sweep(DeltaStore(root), "tiny")
 with wandb.init(project="moda", id="tiny", resume="allow", settings=wandb.Settings(silent=True)) as run:
     for name in names:
         point = sweep.find(name)
         folder = Path(root) / "modules" / published(sweep, point, root)
         files = {file.name: file.read_bytes() for file in folder.iterdir()}
-        ModuleArtifact("tiny", point_alias(point), [one for one in roles if one], files, folder).log(run)
+        ModuleArtifact("tiny", point_alias(point), [one for one in roles if one], files, folder, storage).log(run)
 """
+WARNED = (
+    """
+import logging, sys
+logging.basicConfig(stream=sys.stdout)
+sys.argv[2:2] = ["best"]
+"""
+    + LOG
+)
 USE = """
 import sys, wandb
 from orchestrator.pulling import pull
@@ -348,6 +359,43 @@ def test_versions_of_points_that_left_the_front_are_deleted(server, storage, swe
     assert found == {*before, kept.id}
     assert server.artifacts.named(None, "moda", "tiny:best").id in found
     assert not (copy / "modules" / set_name(sweep, off)).exists()
+
+
+def test_versions_of_another_storage_stay(server, storage, sweep, tmp_path):
+    """A sweep of the same name and project, in a storage of somebody else; what does not say where it is from; and what
+    an earlier version of this program logged, which only the table ``modules`` knows."""
+    front = {point.label for point in sweep.front}
+    points = [point for point in sweep.points if point.label not in front][2:5]  # of which no other test logs any
+    theirs = shutil.copytree(storage, tmp_path / "theirs", ignore=shutil.ignore_patterns("wandb", "storage"))
+    mine = shutil.copytree(theirs, tmp_path / "mine")
+    python(LOG, theirs, "", *(point.label for point in points), **server.environment, WANDB_DIR=str(tmp_path))
+    versions = [server.artifacts.named(None, "moda", f"tiny:{point_alias(point)}") for point in points]
+    for version in versions:
+        assert version.metadata["storage"] == DeltaStore(str(theirs)).storage_id()
+    for version in versions[1:]:
+        del version.metadata["storage"]
+    store = DeltaStore(str(mine))
+    earlier = points[2]
+    row = {"sweep_id": "tiny", "trial_id": earlier.trial.trial_id, "name": set_name(sweep, earlier), "time": NOW}
+    store.append("modules", [{**row, "event": "published", "manifest_sha256": versions[2].metadata["manifest_sha256"]}])
+    done = run_moda("gc", "tiny", "--delete", storage=mine, **server.environment)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "2 W&B versions of tiny are left alone: they are from another storage, or do not tell from which" in done.stderr
+    )
+    assert [version.state for version in versions] == ["COMMITTED", "COMMITTED", "DELETED"]
+    done = run_moda("gc", "tiny", "--delete", storage=theirs, **server.environment)
+    assert done.returncode == 0, done.stderr
+    assert versions[0].state == "DELETED"
+
+
+def test_an_alias_that_moves_away_from_another_storage_is_reported(server, storage, sweep, tmp_path):
+    other = shutil.copytree(storage, tmp_path / "other", ignore=shutil.ignore_patterns("wandb", "storage"))
+    best = sweep.find("best").label
+    python(LOG, storage, "best", best, **server.environment, WANDB_DIR=str(tmp_path))
+    for folder, count in ((storage, 0), (other, 2)):
+        done = python(WARNED, folder, best, **server.environment, WANDB_DIR=str(tmp_path))
+        assert done.count("moves away from a module set of another storage") == count
 
 
 def test_a_w_and_b_that_does_not_answer_is_said_and_the_rest_is_done(storage, sweep, tmp_path):

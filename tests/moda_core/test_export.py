@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from moda_core import export_modules, largest_difference, load_modules, mask_network, merge_masks
+from moda_core import export, export_modules, largest_difference, load_modules, mask_network, merge_masks
 from tests.moda_core.conftest import NETWORKS
 
 SOME = sorted(NETWORKS)[::2]
@@ -74,3 +74,18 @@ def test_mistakes_leave_nothing_behind(module_and_masked, tmp_path, monkeypatch)
         export_modules(module, folder / "module.onnx")
     assert [one.name for one in folder.iterdir()] == ["there.pt2"]
     assert (folder / "there.pt2").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("network_and_images", SOME[:1], indirect=True)
+def test_a_file_that_somebody_else_wrote_in_the_meantime_stays(module_and_masked, tmp_path, monkeypatch):
+    file, compare = tmp_path / "module.pt2", export.relative_difference
+
+    def write_meanwhile(*logits):
+        file.write_bytes(b"theirs")
+        return compare(*logits)
+
+    monkeypatch.setattr(export, "relative_difference", write_meanwhile)
+    with pytest.raises(ValueError, match="is there already"):
+        export_modules(module_and_masked[0], file)
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["module.pt2"]
+    assert file.read_bytes() == b"theirs"

@@ -8,6 +8,7 @@ import pytest
 from moda_core.manifest import SCHEMA_VERSION, WEIGHTS
 from orchestrator.artifacts import LARGEST_METADATA, ArtifactSource, metadata
 from orchestrator.errors import ConfigError
+from orchestrator.stale_artifacts import is_ours
 from orchestrator.tracking import has_key
 
 
@@ -40,6 +41,29 @@ def test_metadata_is_flat_finite_and_small():
     assert found["validation.accuracy"] == 0.9
     assert "validation.wrong" not in found
     assert len(found) == LARGEST_METADATA
+
+
+def test_metadata_name_the_storage_whatever_a_manifest_says():
+    """Also where the manifest has more keys than W&B takes."""
+    text = manifest(storage="elsewhere", classes=7, manifest_sha256="x", **{f"m{index}": index for index in range(200)})
+    assert metadata(text, "ab", "mine").items() >= {"manifest_sha256": "ab", "classes": 2, "storage": "mine"}.items()
+    assert len(metadata(text, "ab", "mine")) == LARGEST_METADATA
+    assert "storage" not in metadata(manifest(), "ab")
+
+
+@pytest.mark.parametrize(
+    ("about", "ours"),
+    [
+        ({"storage": "mine", "manifest_sha256": "other"}, True),
+        ({"storage": "other", "manifest_sha256": "published"}, False),
+        ({"manifest_sha256": "published"}, True),
+        ({"manifest_sha256": "other"}, False),
+        ({}, False),
+    ],
+)
+def test_a_version_is_ours_where_it_or_the_log_says_so(about, ours):
+    assert is_ours(about, "mine", {"published"}) == ours
+    assert is_ours(about, None, {"published"}) == (ours and "storage" not in about)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,27 @@ def test_what_was_interrupted_goes_after_an_hour(store, sweep):
     assert going(look(store, listing([*names, *whole], OLD))) == dict.fromkeys([*names, whole[-1]], PARTS)
 
 
+def test_files_that_nobody_here_wrote_stay(store, sweep):
+    foreign = [
+        "modules/s-1-tau0.5-threshold0/notes.txt",
+        "modules/s-1-tau0.5-threshold0/copy/manifest.json",
+        "modules/s-1-tau0.9-threshold0/holiday.part",
+        "trials/s-1/backup/weights.safetensors",
+        "trials/s-1/holiday.part",
+        "modules/holiday.part/film.mp4",
+    ]
+    mine = [*a_set("s-1-tau0.5-threshold0"), *trained("s-1")]
+    garbage = look(store, listing([*foreign, *mine], OLD))
+    assert sorted(going(garbage)) == sorted(mine)
+
+
+def test_a_set_that_was_never_put_in_its_place_goes_after_an_hour(store, sweep):
+    part = "modules/.moda-k3_x1.part/whole/weights.safetensors"
+    assert going(look(store, listing([part], YOUNG))) == {}
+    garbage = look(store, listing([part], OLD))
+    assert (going(garbage), garbage.unknown) == ({part: PARTS}, {})
+
+
 def test_what_is_left_of_a_removal_goes_at_once(store, sweep):
     """The log says that it was whole, and no file is newer than that."""
     name = "s-1-tau0.5-threshold0"

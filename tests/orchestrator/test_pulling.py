@@ -1,7 +1,10 @@
 """Module sets pulled from folders and object stores; what is not what it says is refused and leaves nothing."""
 
+import contextlib
 import hashlib
+import io
 import json
+import multiprocessing
 import os
 import shutil
 
@@ -66,6 +69,66 @@ def test_some_classes_are_a_set_with_a_card_that_says_so(module_set, tmp_path):
     images = torch.randn(5, 1, 12, 12)
     expected = load_modules(module_set, ["dog", "cat"])(images)
     torch.testing.assert_close(load_modules(found.folder)(images), expected)
+
+
+def pull_beside(arguments, barrier, answers):
+    """``moda pull`` in a process of its own, which waits when its set is ready until the others' are."""
+    from orchestrator import pulling
+
+    ready = pulling.new_folder
+
+    @contextlib.contextmanager
+    def wait_when_ready(folder):
+        with ready(folder) as part:
+            yield part
+            barrier.wait()
+
+    pulling.new_folder = wait_when_ready
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = main(arguments)
+    answers.put((arguments[3:], code, said.getvalue()))
+
+
+def test_of_two_pulls_into_one_folder_one_wins_and_the_other_is_told(module_set, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(2), context.Queue()
+    to = str(tmp_path / "new" / "set")
+    commands = [["pull", str(module_set), f"--to={to}", *more] for more in ([], ["--classes", "dog", "bee"])]
+    processes = [context.Process(target=pull_beside, args=(command, barrier, answers)) for command in commands]
+    for process in processes:
+        process.start()
+    found = sorted((answers.get() for _ in processes), key=lambda answer: answer[1])
+    for process in processes:
+        process.join()
+    assert [code for _, code, _ in found] == [0, 2]
+    winner, loser = found
+    assert loser[2] == f"moda pull: --to {to} was taken by somebody else in the meantime; choose a new folder\n"
+    assert load_modules(to).class_names == (winner[0][1:] or NAMES)
+    assert os.listdir(tmp_path / "new") == ["set"]
+    if not winner[0]:
+        assert contents(tmp_path / "new" / "set") == contents(module_set)
+
+
+@pytest.mark.parametrize("to", ["~nobody-here/set", "file/set", "loop"])
+def test_a_place_that_cannot_be_is_refused_in_one_line(module_set, tmp_path, monkeypatch, capsys, to):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    assert main(["pull", str(module_set), "--to", to]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("moda pull: --to ")
+    assert error.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == ["file", "loop"]
+
+
+def test_a_source_that_fails_is_not_taken_for_the_place(module_set, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise OSError("the share is gone")
+
+    monkeypatch.setattr(Files, "read", fail)
+    assert main(["pull", str(module_set), "--to", str(tmp_path / "set")]) == 2
+    assert f"{module_set}: {MANIFEST} cannot be read: the share is gone" in capsys.readouterr().err
 
 
 def test_pulling_twice_downloads_once(module_set, s3, tmp_path, monkeypatch):
@@ -173,7 +236,7 @@ def test_hostile_sets_in_an_object_store_are_refused_and_not_cached(module_set, 
     with pytest.raises(ValueError, match="another sha256"):
         pull(f"{s3}/{tmp_path.name}/hostile", str(tmp_path / "set"))
     weights = hashlib.sha256((hostile / WEIGHTS).read_bytes()).hexdigest()
-    assert not (tmp_path / "cache" / weights).exists()
+    assert not list((tmp_path / "cache").rglob(weights))
     assert not (tmp_path / "set").exists()
 
 

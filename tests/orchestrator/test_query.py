@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import signal
+import time
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -63,6 +64,39 @@ def root(tmp_path_factory):
         ]
         store.append("points", points)
     return root
+
+
+def test_times_are_utc_in_every_time_zone(tmp_path, monkeypatch):
+    """The hour, the month and the text of a time that lies on another day east and west of Greenwich."""
+    root, late = str(tmp_path), datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
+    claim_sweep(DeltaStore(root), load_config(["sweep.name=late", f"storage={root}"]), prefix="x", now=late)
+    sql = """select extract(hour from created) as hour, date_trunc('month', created)::varchar as month, created,
+        created::varchar as text, created::date as day, created::timestamp as plain, strftime(created, '%H') as written,
+        current_setting('TimeZone') as zone, now()::timestamp = (now() at time zone 'UTC') as agrees from sweeps"""
+    shown = set()
+    try:
+        for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            (row,) = query(root, "late", sql).to_pylist()
+            assert row == {
+                "hour": 23,
+                "month": "2026-01-01 00:00:00+00",
+                "created": late,
+                "text": "2026-01-31 23:30:00+00",
+                "day": late.date(),
+                "plain": late.replace(tzinfo=None),
+                "written": "23",
+                "zone": "UTC",
+                "agrees": True,
+            }
+            for form in ("table", "csv", "json"):
+                shown.add((form, render_rows(query(root, "late", "select created from sweeps"), form)))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert len(shown) == 3
+    assert all(b"2026-01-31T23:30:00+00:00" in text for _, text in shown)
 
 
 def test_the_views_are_the_sweeps_rows_and_no_others(root):

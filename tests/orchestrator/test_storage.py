@@ -1,5 +1,7 @@
 """Files under a root."""
 
+import itertools
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -65,3 +67,112 @@ def test_names_cannot_leave_the_root(tmp_path, name):
 def test_an_unknown_scheme_is_refused():
     with pytest.raises(ConfigError, match="storage='nowhere://x' cannot be used"):
         Files("nowhere://x")
+
+
+def test_two_writers_of_one_process_number_do_not_share_a_part(tmp_path, monkeypatch):
+    """As on two hosts with a shared folder: while one writer is about to finish, another writes the same file."""
+    files, sync = Files(str(tmp_path)), os.fsync
+
+    def write_another(handle):
+        monkeypatch.setattr("os.fsync", sync)
+        files.write("a", b"other")
+        sync(handle)
+
+    monkeypatch.setattr("os.fsync", write_another)
+    monkeypatch.setattr("os.getpid", lambda: 77)
+    files.write("a", b"mine")
+    assert files.read("a") == b"mine"
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+FILES = {"last": b"2", "first": b"1"}
+
+
+def test_a_folder_is_written_once(tmp_path):
+    files = Files(str(tmp_path))
+    assert files.write_folder("sets/a", FILES, last="last")
+    assert not files.write_folder("sets/a", {"last": b"other"}, last="last")
+    assert {file.base: files.read(file.name) for file in files.under("")} == FILES
+
+
+def test_of_folders_at_once_one_is_there(tmp_path, monkeypatch):
+    """Another writer is faster, between the first file of this one and its last."""
+    files, sync = Files(str(tmp_path)), os.fsync
+
+    def write_another(handle):
+        monkeypatch.setattr("os.fsync", sync)
+        assert files.write_folder("a", {"last": b"other's", "third": b"other's"}, last="last")
+
+    monkeypatch.setattr("os.fsync", write_another)
+    assert not files.write_folder("a", FILES, last="last")
+    assert {file.name: files.read(file.name) for file in files.under("")} == {
+        "a/last": b"other's",
+        "a/third": b"other's",
+    }
+
+
+def test_what_an_interrupted_write_left_is_replaced(tmp_path):
+    files = Files(str(tmp_path))
+    files.write("a/first", b"half")
+    files.write("a/first.77.part", b"half")
+    assert files.write_folder("a", FILES, last="last")
+    assert {file.base: files.read(file.name) for file in files.under("")} == FILES
+
+
+def test_files_of_somebody_else_are_moved_and_not_lost(tmp_path, caplog):
+    files = Files(str(tmp_path))
+    for name, data in {"first": b"half", "notes.txt": b"mine", "more/first": b"mine"}.items():
+        files.write(f"a/{name}", data)
+    assert files.write_folder("a", FILES, last="last")
+    found = {file.name.partition("/")[2]: files.read(file.name) for file in files.under("")}
+    assert found == {**FILES, "notes.txt": b"mine", "more/first": b"mine"}
+    assert [file.name for file in files.under("a")] == ["a/first", "a/last"]
+    assert "is not of this set is in" in caplog.text
+
+
+def test_a_set_that_was_written_just_now_is_not_taken_for_a_half(tmp_path, monkeypatch):
+    """Another writer is faster, after this one saw a half."""
+    files, rename, other = Files(str(tmp_path)), os.rename, {"last": b"4", "first": b"3"}
+    files.write("a/first", b"half")
+
+    def write_before(source, target):
+        monkeypatch.setattr("os.rename", rename)
+        assert files.write_folder("a", other, last="last")
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", write_before)
+    assert not files.write_folder("a", FILES, last="last")
+    assert {file.name: files.read(file.name) for file in files.under("")} == {"a/last": b"4", "a/first": b"3"}
+
+
+def test_trying_whether_a_root_can_be_written_to_touches_no_file(tmp_path):
+    (tmp_path / ".writable").write_bytes(b"mine")
+    Files(str(tmp_path)).check_writable()
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [(".writable", b"mine")]
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_an_object_store_ends_with_one_writers_files(s3, tmp_path, monkeypatch, moment):
+    """Another writer writes all of its files before one of this one's writes, or after them."""
+    files, write, count = Files(f"{s3}/{tmp_path.name}"), Files.write, itertools.count()
+    other = {"last": b"4", "first": b"3"}
+    answers = {}
+
+    def interrupted(self, name, data):
+        if next(count) == moment:
+            monkeypatch.setattr(Files, "write", write)
+            monkeypatch.setattr(Files, "exists", lambda *_: False)  # it had looked before
+            answers["other"] = files.write_folder("a", other, last="last")
+        write(self, name, data)
+
+    monkeypatch.setattr(Files, "write", interrupted)
+    answers["this"] = files.write_folder("a", FILES, last="last")
+    found = {file.base: files.read(file.name) for file in files.under("")}
+    assert found in (FILES, other)
+    assert answers["this"] == (found == FILES)
+
+
+def test_a_file_that_somebody_else_deletes_is_gone(tmp_path, monkeypatch):
+    files = Files(str(tmp_path))
+    monkeypatch.setattr(Files, "exists", lambda *_: True)  # it had looked before
+    files.delete("a")

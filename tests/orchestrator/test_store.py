@@ -2,6 +2,10 @@
 
 import math
 import multiprocessing
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -36,6 +40,37 @@ class TestDeltaStore(StoreContract):
         store.append("trials", [event(0)])
         with pytest.raises(DeltaError, match="append"):
             DeltaTable(f"{tmp_path}/tables/trials").delete()
+
+    def test_no_thread_is_left_with_a_python_object_after_a_read(self, store, tmp_path, monkeypatch):
+        """Arrow's threads drop a data set's file system some time after the read. One that is a Python object asks for
+        the interpreter then, and where that is ending, the process is aborted."""
+        store.append("trials", [event(0)])
+
+        def refuse(*_):
+            raise AssertionError("a file system in Python")
+
+        monkeypatch.setattr("pyarrow.fs.PyFileSystem", refuse)
+        for root in (tmp_path, f"file://{tmp_path}"):
+            assert self.make(str(root)).read("trials", "s").num_rows == 1
+        ends = f"from orchestrator.store import DeltaStore; DeltaStore({str(tmp_path)!r}).read('trials')"
+        assert [subprocess.run([sys.executable, "-c", ends]).returncode for _ in range(5)] == [0] * 5
+
+    def test_a_storage_has_one_id_that_moves_with_it(self, tmp_path):
+        first, second = self.make(str(tmp_path / "first")), self.make(str(tmp_path / "second"))
+        first.append("trials", [event(0)])
+        assert first.storage_id() is None
+        barrier = threading.Barrier(8)
+
+        def make(_):
+            barrier.wait()
+            return first.storage_id(make=True)
+
+        with ThreadPoolExecutor(8) as threads:
+            (made,) = set(threads.map(make, range(8)))
+        assert made
+        assert second.storage_id(make=True) != made
+        (tmp_path / "first").rename(tmp_path / "moved")
+        assert self.make(str(tmp_path / "moved")).storage_id() == made
 
     def test_older_versions_can_be_read(self, store):
         store.append("trials", [event(0)])
