@@ -20,6 +20,7 @@ from orchestrator.records import read_sweep
 from orchestrator.registry import set_name
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import ROOT, run_moda
+from tests.integration.waiting import PATIENCE
 from tests.integration.wandb_server import WandbServer, sync
 
 SMALL = ("experiment=digits", "sweep.name=tiny", "sweep.trials=2", "training.epochs=1", "evaluation.taus=[0.5,0.9]")
@@ -80,7 +81,7 @@ def python(code, *arguments, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -94,9 +95,9 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def storage(server, tmp_path_factory):
+def storage(server, shared_ray, tmp_path_factory):
     folder = tmp_path_factory.mktemp("storage")
-    done = run_moda("sweep", *SMALL, storage=folder, **server.environment)
+    done = run_moda("sweep", *SMALL, storage=folder, **server.environment, **shared_ray)
     assert done.returncode == 0, done.stderr
     assert "W&B" not in done.stderr
     return folder
