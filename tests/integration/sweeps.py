@@ -2,7 +2,7 @@
 
 ``call_moda`` runs a command in the test's process: for what looks, publishes or is refused. ``run_moda`` is a process
 of its own: for sweeps (on ``shared_ray``, see ray_head.py), for what is about the process, and once for each command.
-``start_moda`` does not wait for its end; gates.py stops its training where a test kills it.
+``start_at_gate`` does not wait for its end, but for the point of a training at which a test kills it (gates.py).
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 from unittest import mock
@@ -21,8 +21,9 @@ from unittest import mock
 import pytest
 
 from orchestrator.cli import main
+from tests.integration.gates import Gate
 from tests.integration.once import once
-from tests.integration.waiting import PATIENCE
+from tests.integration.waiting import PATIENCE, WANDB_PATIENCE
 
 ROOT = Path(__file__).parents[2]
 TINY = ("experiment=digits", "sweep.name=tiny", "sweep.trials=4", "training.epochs=1")
@@ -39,15 +40,25 @@ def run_moda(*arguments: str, storage: Path | str, **environment: str) -> Done:
     On the Ray of ``RAY_ADDRESS`` trials get the rest of ``environment`` too, as a submitted job gives it to them.
     """
     for _ in range(RAY_STARTS):
-        process = start_moda(*arguments, storage=storage, **environment)
+        process = _started(arguments, storage, environment)
         printed, errors = process.communicate(timeout=PATIENCE)
         if RAY_TIMED_OUT not in errors:
             break
     return Done(process.args, process.returncode, printed, errors)
 
 
-def start_moda(*arguments: str, storage: Path | str, **environment: str) -> subprocess.Popen[str]:
-    """``moda`` in a process of its own, which runs."""
+def start_at_gate(gate: Gate, *arguments: str, storage: Path | str, **environment: str) -> subprocess.Popen[str]:
+    """``moda`` in a process of its own, a training of which waits at the gate now."""
+    for _ in range(RAY_STARTS):
+        process = _started(arguments, storage, environment)
+        if gate.is_reached_by(process):
+            return process
+        printed, errors = process.communicate()
+        assert RAY_TIMED_OUT in errors, printed + errors
+    raise AssertionError(RAY_TIMED_OUT)
+
+
+def _started(arguments: Sequence[str], storage: Path | str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "orchestrator", *arguments],
         cwd=ROOT,
@@ -101,8 +112,8 @@ def original(run_folder: Path, shared_ray: dict[str, str]) -> Swept:
 
     def sweep(folder: Path) -> None:
         shutil.rmtree(folder / "storage", ignore_errors=True)
-        options = ("sweep.concurrency=2",)
-        done = run_moda("sweep", *TINY, *options, storage=folder / "storage", WANDB_MODE="offline", **shared_ray)
+        environment = {"WANDB_MODE": "offline", **WANDB_PATIENCE, **shared_ray}
+        done = run_moda("sweep", *TINY, "sweep.concurrency=2", storage=folder / "storage", **environment)
         assert done.returncode == 0, done.stderr + done.stdout
         (folder / "printed.json").write_text(json.dumps([done.stdout, done.stderr]))
 

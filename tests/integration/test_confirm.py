@@ -11,7 +11,7 @@ from orchestrator.confirmation import confirmations
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
 from tests.integration.gates import Gate
-from tests.integration.sweeps import call_moda, run_moda, start_moda
+from tests.integration.sweeps import call_moda, run_moda, start_at_gate
 from tests.integration.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -38,10 +38,9 @@ def storage(gate, shared_ray, tmp_path_factory):
 @pytest.fixture(scope="module")
 def confirmed(storage, gate, shared_ray):
     """What the command printed that went on where an interrupted one ended: in the second of its trainings."""
-    process = start_moda(*CONFIRM, "sweep.concurrency=1", storage=storage)
-    gate.wait_for_a_training(process)
+    process = start_at_gate(gate, *CONFIRM, "sweep.concurrency=1", storage=storage)
     gate.let_one_pass()
-    gate.wait_for_a_training(process)
+    assert gate.is_reached_by(process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -15,8 +14,8 @@ from orchestrator.store import DeltaStore
 from orchestrator.training import read_checkpoint
 from orchestrator.trial import Trial, run_trial
 from tests.integration.gates import Gate
-from tests.integration.sweeps import run_moda, start_moda
-from tests.integration.waiting import PATIENCE, descendants, kill
+from tests.integration.sweeps import run_moda, start_at_gate
+from tests.integration.waiting import PATIENCE, command_line, descendants, kill
 
 EPOCHS, BEFORE = 6, 3  # of each training, and how many of them are done when it is killed
 
@@ -40,8 +39,7 @@ def sweep_of(gate, trials=3):
 
 
 def test_interrupting_says_how_to_go_on(gate, tmp_path):
-    process = start_moda(*sweep_of(gate), storage=tmp_path)
-    gate.wait_for_a_training(process)
+    process = start_at_gate(gate, *sweep_of(gate), storage=tmp_path)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
@@ -50,10 +48,9 @@ def test_interrupting_says_how_to_go_on(gate, tmp_path):
 
 def test_a_killed_worker_is_replaced_and_goes_on(gate, tmp_path):
     """What the out-of-memory killer does to a trial."""
-    process = start_moda(*sweep_of(gate, trials=1), storage=tmp_path)
-    gate.wait_for_a_training(process)
+    process = start_at_gate(gate, *sweep_of(gate, trials=1), storage=tmp_path)
     for pid in descendants(process.pid):  # the trial's worker is a grandchild, through Ray's own daemon
-        if "ImplicitFunc" in Path(f"/proc/{pid}/cmdline").read_text():
+        if "ImplicitFunc" in command_line(pid):
             os.kill(pid, signal.SIGKILL)
     gate.open()
     printed, errors = process.communicate(timeout=PATIENCE)
@@ -70,10 +67,9 @@ def test_a_killed_worker_is_replaced_and_goes_on(gate, tmp_path):
 
 def test_kill_9_and_the_same_command_again(gate, tmp_path):
     store = DeltaStore(str(tmp_path))
-    process = start_moda(*sweep_of(gate), storage=tmp_path)
-    gate.wait_for_a_training(process)
+    process = start_at_gate(gate, *sweep_of(gate), storage=tmp_path)
     gate.let_one_pass()
-    gate.wait_for_a_training(process)
+    assert gate.is_reached_by(process)
     kill(process)  # its workers notice, and end
     assert [state.status for state in trial_states(store.read("trials", "killed"))] == ["finished", "started"]
     checkpoint = (tmp_path / "trials" / "killed-0001" / "checkpoint.pt").read_bytes()

@@ -8,8 +8,8 @@ import pytest
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
 from tests.integration.gates import Gate
-from tests.integration.sweeps import run_moda, start_moda
-from tests.integration.waiting import PATIENCE, kill, wait_until
+from tests.integration.sweeps import run_moda, start_at_gate
+from tests.integration.waiting import PATIENCE, WANDB_PATIENCE, kill, wait_until
 from tests.integration.wandb_server import KEY, WandbServer, sync
 
 TRIAL = "one-0000"
@@ -71,8 +71,7 @@ def test_a_training_is_a_run(server, tmp_path):
 def test_a_training_that_was_killed_goes_on_in_its_run(server, gate, tmp_path):
     """Each epoch is there once, those that the first process trained and did not upload as well."""
     server.take_rows(2)  # of the three that are trained when it is killed
-    process = start_moda(*train(6, gate), storage=tmp_path, **server.environment)
-    gate.wait_for_a_training(process)
+    process = start_at_gate(gate, *train(6, gate), storage=tmp_path, **server.environment)
     wait_until(lambda: TRIAL in server.runs and len(server.runs[TRIAL].history) == 2, "the first rows")
     kill(process)
     assert epochs_of(server.runs[TRIAL]) == [1, 2]
@@ -89,12 +88,11 @@ def test_a_training_that_was_killed_goes_on_in_its_run(server, gate, tmp_path):
 
 @pytest.mark.slow
 def test_a_training_that_was_killed_offline_is_synced_whole(server, gate, tmp_path):
-    process = start_moda(*train(6, gate), storage=tmp_path, WANDB_MODE="offline")
-    gate.wait_for_a_training(process)
+    process = start_at_gate(gate, *train(6, gate), storage=tmp_path, WANDB_MODE="offline", **WANDB_PATIENCE)
     wait_until(lambda: list(tmp_path.glob("wandb/offline-run-*/*.wandb")), "the run's file")
     kill(process)
     gate.open()
-    done = run_moda(*train(6, gate), storage=tmp_path, WANDB_MODE="offline")
+    done = run_moda(*train(6, gate), storage=tmp_path, WANDB_MODE="offline", **WANDB_PATIENCE)
     assert done.returncode == 0, done.stderr
     sync(tmp_path, server)
     run = server.runs[TRIAL]
@@ -117,8 +115,7 @@ def test_a_server_that_never_answers_leaves_a_run_that_is_offline(server, tmp_pa
 
 
 def test_a_server_that_goes_down_does_not_end_a_training(server, gate, tmp_path):
-    process = start_moda(*train(6, gate), storage=tmp_path, **server.impatient)
-    gate.wait_for_a_training(process)
+    process = start_at_gate(gate, *train(6, gate), storage=tmp_path, **server.impatient)
     wait_until(lambda: TRIAL in server.runs, "the run")
     server.stop()
     gate.open()
@@ -130,8 +127,7 @@ def test_a_server_that_goes_down_does_not_end_a_training(server, gate, tmp_path)
 
 @pytest.mark.slow
 def test_a_server_that_hangs_in_the_middle_does_not_either(server, gate, tmp_path):
-    process = start_moda(*train(6, gate), storage=tmp_path, **server.impatient)
-    gate.wait_for_a_training(process)
+    process = start_at_gate(gate, *train(6, gate), storage=tmp_path, **server.impatient)
     wait_until(lambda: TRIAL in server.runs, "the run")
     over = threading.Event()
     server.graphql = lambda *_: {"hung": over.wait(PATIENCE)}

@@ -20,7 +20,7 @@ from orchestrator.records import read_sweep
 from orchestrator.registry import set_name
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import ROOT, run_moda
-from tests.integration.waiting import PATIENCE
+from tests.integration.waiting import PATIENCE, WANDB_PATIENCE
 from tests.integration.wandb_server import WandbServer, sync
 
 SMALL = ("experiment=digits", "sweep.name=tiny", "sweep.trials=2", "training.epochs=1", "evaluation.taus=[0.5,0.9]")
@@ -78,7 +78,7 @@ def python(code, *arguments, **environment):
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **WANDB_PATIENCE, **environment},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -3,6 +3,7 @@
 A time-out here ends what hangs, so it is much longer than anything takes. None is a measure of speed.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 PATIENCE = 900.0  # seconds
 
-# Ray gives its own processes seconds to start and to answer; on a busy machine they need more.
+# Ray and W&B's client give their own processes seconds to start and to answer; on a busy machine they need more.
 RAY_PATIENCE = {
     "RAY_agent_register_timeout_ms": str(int(PATIENCE * 1000)),
     "RAY_gcs_server_port_wait_time_s": str(int(PATIENCE)),
@@ -21,6 +22,9 @@ RAY_PATIENCE = {
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(int(PATIENCE)),
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(int(PATIENCE)),
 }
+WANDB_PATIENCE = dict.fromkeys(
+    ("WANDB_INIT_TIMEOUT", "WANDB_FINISH_TIMEOUT", "WANDB__SERVICE_WAIT"), str(int(PATIENCE))
+)
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
@@ -56,6 +60,14 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def command_line(pid: int) -> str:
+    """What a process was started with; nothing for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def wait_for_the_end_of(pids: Iterable[int]) -> None:
     """Wait until none of these processes runs any more."""
     for pid in pids:
@@ -74,8 +86,6 @@ def kill(process: subprocess.Popen[str]) -> None:
 def kill_processes_of(folder: str) -> None:
     """``kill -9`` of every process whose command line names a folder, which must be one of ours."""
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if folder in (entry / "cmdline").read_bytes().decode(errors="replace"):
+        if folder in command_line(int(entry.name)):
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself
                 os.kill(int(entry.name), signal.SIGKILL)
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it ended by itself

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from tests.integration.waiting import PATIENCE
+from tests.integration.waiting import PATIENCE, WANDB_PATIENCE
 from tests.integration.wandb_artifacts import Artifacts
 
 ENTITY, KEY = "somebody", "a" * 40
@@ -106,13 +106,12 @@ class WandbServer:
     @property
     def environment(self) -> dict[str, str]:
         """What makes a client online with this server, however slow the machine is."""
-        return {**self.impatient, "WANDB_FINISH_TIMEOUT": f"{PATIENCE:.0f}"}
+        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online", **WANDB_PATIENCE}
 
     @property
     def impatient(self) -> dict[str, str]:
         """The same, but when its run ends the client waits for the server no longer than it does for users."""
-        waiting = dict.fromkeys(("WANDB_INIT_TIMEOUT", "WANDB__SERVICE_WAIT"), f"{PATIENCE:.0f}")
-        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online", **waiting}
+        return {name: value for name, value in self.environment.items() if name != "WANDB_FINISH_TIMEOUT"}
 
     def __enter__(self) -> "WandbServer":
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
