@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
+from orchestrator.tracking import START_SECONDS, _seconds
 from tests.integration.gates import Gate
 from tests.integration.sweeps import run_moda, start_at_gate
 from tests.integration.waiting import PATIENCE, WANDB_PATIENCE, kill, wait_until
@@ -43,6 +44,14 @@ def assert_whole(storage, epochs):
     assert [one.status for one in read_sweep(store, "one").trials] == ["finished"]
     assert store.read("epochs", "one").num_rows == epochs
     assert store.read("points", "one").num_rows > 0
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("300", 300.0), ("0.5", 0.5), ("", 20.0), ("soon", 20.0)])
+def test_how_long_w_and_b_may_take_is_said_by_its_own_variables(monkeypatch, text, seconds):
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", text)
+    assert _seconds("WANDB_INIT_TIMEOUT", START_SECONDS) == seconds
+    monkeypatch.delenv("WANDB_INIT_TIMEOUT")
+    assert _seconds("WANDB_INIT_TIMEOUT", START_SECONDS) == START_SECONDS
 
 
 def test_a_training_is_a_run(server, tmp_path):
