@@ -25,8 +25,8 @@ from orchestrator.storage import Files
 from orchestrator.wandb_login import client_settings, has_key, quieten
 
 LOG = logging.getLogger("moda")
-START_SECONDS = 20.0  # how long a run may take to start before it is offline
-FINISH_SECONDS = 20.0  # how long a run may take to upload what is left when its training is over
+START_SECONDS = 20.0  # how long a run may take to start before it is offline, where WANDB_INIT_TIMEOUT is not set
+FINISH_SECONDS = 20.0  # how long to upload what is left when its training is over, without WANDB_FINISH_TIMEOUT
 MARKER = "moda-storage"  # in a run's folder: whose run it is
 POINT_COLUMNS = (
     *Choice.names(),
@@ -102,12 +102,12 @@ class WandbTracker:
     Args:
         start: starts the run.
         run_id: its id.
-        finish_seconds: how long it may take to finish once it has started.
+        seconds: how long it may take to start and to finish.
     """
 
-    def __init__(self, start: Callable[[], "wandb.Run"], run_id: str, finish_seconds: float) -> None:
+    def __init__(self, start: Callable[[], "wandb.Run"], run_id: str, seconds: float) -> None:
         self._start, self._run_id = start, run_id
-        self._seconds = START_SECONDS + finish_seconds + 1
+        self._seconds = seconds + 1
         self._calls: queue.SimpleQueue[Callable[[wandb.Run], Any] | None] = queue.SimpleQueue()
         self._exit_code = 0
         self._thread = threading.Thread(target=self._serve, name=f"wandb-{run_id}", daemon=True)
@@ -188,6 +188,8 @@ def make_tracker(
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb" / "data"))  # artifacts are staged there, not in ~
     quieten()
+    start_seconds = _seconds("WANDB_INIT_TIMEOUT", START_SECONDS)
+    finish_seconds = _seconds("WANDB_FINISH_TIMEOUT", finish_seconds)
 
     def init(mode: str) -> "wandb.Run":
         run = wandb.init(
@@ -207,7 +209,7 @@ def make_tracker(
                 console="off",
                 disable_git=True,
                 x_disable_stats=True,
-                init_timeout=START_SECONDS,
+                init_timeout=start_seconds,
                 finish_timeout=finish_seconds,
                 finish_timeout_raises=True,
             ),
@@ -226,7 +228,14 @@ def make_tracker(
             wandb.teardown()  # which holds the id
             return init("offline")
 
-    return WandbTracker(start, run_id, finish_seconds)
+    return WandbTracker(start, run_id, start_seconds + finish_seconds)
+
+
+def _seconds(name: str, default: float) -> float:
+    """A variable of W&B's own, else ours. What is no number W&B refuses itself, when the run starts."""
+    with contextlib.suppress(ValueError):
+        return float(os.environ.get(name, ""))
+    return default
 
 
 def describe_tracking(config: Config) -> str:

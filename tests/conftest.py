@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from orchestrator.config import Config, load_config
+from tests.integration.waiting import RAY_PATIENCE
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.update(RAY_PATIENCE)
 os.environ["MODA_CACHE_GIB"] = "0"  # what one test pulled is not there for another
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture
@@ -40,4 +45,9 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
     return make
 
 
-pytest_plugins = ["tests.integration.s3", "tests.integration.sweeps"]
+pytest_plugins = [
+    "tests.integration.once",
+    "tests.integration.ray_head",
+    "tests.integration.s3",
+    "tests.integration.sweeps",
+]

@@ -52,10 +52,10 @@ def test_links_lead_somewhere():
 
 
 def test_the_readmes_python_runs(swept, tmp_path, monkeypatch):
-    from tests.integration.sweeps import run_moda
+    from tests.integration.sweeps import call_moda
 
     storage = swept[0]
-    assert run_moda("pull", "tiny", "--to", str(tmp_path / "modules"), storage=storage).returncode == 0
+    assert call_moda("pull", "tiny", "--to", str(tmp_path / "modules"), storage=storage).returncode == 0
     monkeypatch.chdir(tmp_path)
     known = {"images": torch.zeros(3, 1, 8, 8, dtype=torch.uint8), "storage": str(storage)}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)

@@ -1,15 +1,16 @@
 """An S3 of one's own: moto's server on loopback, in a process of its own."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
+
+from tests.integration.ray_head import free_port
+from tests.integration.waiting import PATIENCE, wait_until
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")  # moto takes any
 
@@ -17,23 +18,15 @@ KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")  # moto takes any
 @pytest.fixture(scope="session")
 def s3_environment() -> Iterator[dict[str, str]]:
     """What finds a running server with the empty bucket ``bucket``, as environment variables."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _make_bucket(endpoint)
-        yield {
-            **dict.fromkeys(KEYS, "testing"),
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1",
-        }
-    finally:
-        server.terminate()
-        server.wait(30)
+    server, endpoint = _started()
+    yield {
+        **dict.fromkeys(KEYS, "testing"),
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+    }
+    server.terminate()
+    server.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -46,13 +39,26 @@ def s3(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     return "s3://bucket"
 
 
-def _make_bucket(endpoint: str) -> None:
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(urllib.request.Request(f"{endpoint}/bucket", method="PUT"), timeout=10)
-            return
-        except urllib.error.HTTPError:
-            raise
-        except OSError:  # not up yet
-            time.sleep(0.2)
-    raise AssertionError("moto's server did not start within a minute")
+def _started() -> tuple[subprocess.Popen[bytes], str]:
+    """A server and its address; another one where somebody took the port."""
+    for _ in range(20):
+        port = free_port()
+        endpoint = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: server.poll() is not None or _has_bucket(endpoint), "moto's server")  # noqa: B023
+        if server.poll() is None:
+            return server, endpoint
+    raise AssertionError("moto's server does not start")
+
+
+def _has_bucket(endpoint: str) -> bool:
+    """Whether the server is up; its bucket is then there."""
+    request = urllib.request.Request(f"{endpoint}/bucket", method="PUT")
+    try:
+        urllib.request.urlopen(request, timeout=PATIENCE)
+    except urllib.error.HTTPError:
+        raise
+    except OSError:  # not up yet
+        return False
+    return True

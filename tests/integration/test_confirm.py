@@ -1,11 +1,8 @@
 """A real sweep with repeats, and a real confirmation of its points: interrupted, resumed, shown."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -13,41 +10,44 @@ from moda_core.manifest import MANIFEST
 from orchestrator.confirmation import confirmations
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
-from tests.integration.sweeps import ROOT, run_moda
-from tests.integration.test_resume import until
+from tests.integration.gates import Gate
+from tests.integration.sweeps import call_moda, run_moda, start_at_gate
+from tests.integration.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-SWEEP = ("experiment=digits", "sweep.name=twice", "sweep.trials=5", "search.repeats=2", "training.epochs=1")
+SWEEP = ("sweep.name=twice", "sweep.trials=5", "search.repeats=2", "training.epochs=1", "tracking=none")
 CONFIRM = ("confirm", "twice", "--seeds", "2", "--points", "0/0.5", "0/0.9/0.1", "2/0.5", "training.epochs=2")
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory):
+def gate(tmp_path_factory):
+    """Trainings of two epochs wait here after the first: those of the confirmation, not of the sweep."""
+    return Gate(tmp_path_factory.mktemp("gate") / "gate", 1)
+
+
+@pytest.fixture(scope="module")
+def storage(gate, shared_ray, tmp_path_factory):
     folder = tmp_path_factory.mktemp("storage")
-    done = run_moda("sweep", *SWEEP, "tracking=none", storage=folder)
+    done = run_moda("sweep", *SWEEP, *gate.overrides, "evaluation.levels=[0.1,0.5]", storage=folder, **shared_ray)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "over the 2 seeds" in done.stdout
     return folder
 
 
 @pytest.fixture(scope="module")
-def confirmed(storage):
-    """What the command printed that went on where an interrupted one ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", *CONFIRM, "sweep.concurrency=1"],
-        cwd=ROOT,
-        env={**os.environ, "MODA_STORAGE": str(storage)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    until(lambda: list(storage.glob("trials/twice-confirm-*-0000/weights.safetensors")), "the first fresh training")
+def confirmed(storage, gate, shared_ray):
+    """What the command printed that went on where an interrupted one ended: in the second of its trainings."""
+    process = start_at_gate(gate, *CONFIRM, "sweep.concurrency=1", storage=storage)
+    gate.let_one_pass()
+    assert gate.is_reached_by(process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
-    done = run_moda(*CONFIRM, storage=storage)
-    assert done.returncode == 0, done.stderr + done.stdout
+    assert len(list(storage.glob("trials/twice-confirm-*/weights.safetensors"))) == 1
+    gate.open()
+    done = run_moda(*CONFIRM, storage=storage, **shared_ray)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -67,7 +67,7 @@ def test_repeats_differ_in_their_seed_alone(storage):
 
 
 def test_a_mean_is_pulled_as_the_trial_it_names(storage, tmp_path):
-    done = run_moda("pull", "twice", "--to", str(tmp_path / "modules"), storage=storage)
+    done = call_moda("pull", "twice", "--to", str(tmp_path / "modules"), storage=storage)
     assert done.returncode == 0, done.stderr
     point = read_sweep(DeltaStore(str(storage)), "twice").find("best")
     about = json.loads((tmp_path / "modules" / MANIFEST).read_text())["about"]
@@ -107,16 +107,16 @@ def test_what_it_printed(confirmed):
 def test_the_same_command_again_trains_nothing(storage, confirmed):
     store = DeltaStore(str(storage))
     before = {name: store.version(name) for name in ("sweeps", "trials", "epochs", "points")}
-    done = run_moda(*CONFIRM, storage=storage)
+    done = call_moda(*CONFIRM, storage=storage)
     assert done.returncode == 0, done.stderr
     assert "nothing to train" in done.stdout
     assert {name: store.version(name) for name in before} == before
 
 
 def test_the_sweep_shows_that_it_was_confirmed(storage, confirmed, tmp_path):
-    shown = run_moda("front", "twice", storage=storage)
+    shown = call_moda("front", "twice", storage=storage)
     assert "confirmed by twice-confirm-" in shown.stdout
-    assert run_moda("report", "twice", "--to", str(tmp_path / "r.html"), storage=storage).returncode == 0
+    assert call_moda("report", "twice", "--to", str(tmp_path / "r.html"), storage=storage).returncode == 0
     page = (tmp_path / "r.html").read_text()
     assert "<h2>Confirmed by twice-confirm-" in page
     assert not re.search(r"""<(script|link|img)[^>]+(src|href)=["']https?:""", page)
@@ -129,7 +129,7 @@ def test_mistakes_are_one_line(storage):
         (["twice", "method.alpha=3"], "confirming trains the sweep's own coefficients"),
         (["twice", "storage=ftp://x"], "storage"),
     ):
-        done = run_moda("confirm", *arguments, storage=storage)
+        done = call_moda("confirm", *arguments, storage=storage)
         assert done.returncode == 2, done.stdout + done.stderr
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1

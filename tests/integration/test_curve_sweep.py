@@ -11,11 +11,11 @@ from tests.integration.sweeps import run_moda
 
 
 @pytest.mark.slow
-def test_a_sweep_proposes_what_the_searcher_does_in_process(tmp_path):
+def test_a_sweep_proposes_what_the_searcher_does_in_process(shared_ray, tmp_path):
     """One trial at a time: two baselines, the quasi-random start, then trainings that were chosen."""
     done = run_moda(
         "sweep", "experiment=digits", "sweep.name=one", "sweep.trials=8", "sweep.concurrency=1", "training.epochs=1",
-        "tracking=none", storage=tmp_path,
+        "tracking=none", storage=tmp_path, **shared_ray,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     store = DeltaStore(str(tmp_path))

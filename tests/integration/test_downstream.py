@@ -16,14 +16,15 @@ import torch
 from sklearn.datasets import load_digits
 
 from moda_core import load_modules
-from tests.integration.sweeps import ROOT, run_moda
+from tests.integration.sweeps import ROOT, call_moda
+from tests.integration.waiting import PATIENCE
 
 LOADED = "import digit_server, sys; print(*sorted({'orchestrator', 'ray', 'wandb', 'torchvision'} & set(sys.modules)))"
 
 
 def pip(*arguments: str | Path) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
 
 
@@ -51,12 +52,12 @@ def environment(request, tmp_path_factory):
 
 def ask(url, body=None):
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=PATIENCE) as answer:
         return json.load(answer)
 
 
 def test_two_modules_are_pulled_composed_and_served(environment, swept, tmp_path):
-    done = run_moda(
+    done = call_moda(
         "pull", "sweep:tiny/best", "--classes", "3", "8", "--to", str(tmp_path / "modules"), storage=swept[0]
     )
     assert done.returncode == 0, done.stderr

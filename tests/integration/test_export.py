@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from moda_core import load_modules
-from tests.integration.sweeps import run_moda
+from tests.integration.sweeps import call_moda, run_moda
 
 
 @pytest.fixture(scope="module")
 def pulled(swept, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pulled") / "modules"
-    done = run_moda("pull", "tiny", "--to", str(folder), storage=swept[0])
+    done = call_moda("pull", "tiny", "--to", str(folder), storage=swept[0])
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -37,6 +37,6 @@ def test_a_pulled_module_runs_elsewhere(pulled, tmp_path):
     ],
 )
 def test_mistakes_are_said(pulled, tmp_path, arguments, said):
-    done = run_moda("export", str(pulled), *arguments, storage=tmp_path)
+    done = call_moda("export", str(pulled), *arguments, storage=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr

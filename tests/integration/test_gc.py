@@ -42,10 +42,10 @@ UNKNOWN = {"trials/other-0000/weights.safetensors"}
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def swept(shared_ray, tmp_path_factory):
     """A finished sweep, three of its sets, and what crashes and other people left."""
     folder = tmp_path_factory.mktemp("swept")
-    done = run_moda("sweep", *ASKED, "sweep.trials=4", storage=folder / "storage")
+    done = run_moda("sweep", *ASKED, "sweep.trials=4", "sweep.concurrency=2", storage=folder / "storage", **shared_ray)
     assert done.returncode == 0, done.stderr + done.stdout
     for number, name in enumerate((ON, OFF, LOST)):
         to = str(folder / f"set-{number}")
@@ -170,21 +170,23 @@ def test_after_it_the_front_is_shown_and_pulled_and_the_rest_says_why_not(storag
     assert not (tmp_path / "x").exists()
 
 
-def test_after_it_the_sweep_goes_on(storage, capsys):
+def test_after_it_the_sweep_goes_on(storage, shared_ray, capsys):
     """By another objective a point of the trial that is gone is on the front: it cannot be measured, which is said."""
     assert moda(capsys, "gc", "--delete", f"storage={storage}")[0] == 0
-    done = run_moda("sweep", *ASKED, "sweep.trials=5", "search.objectives.coupling=min", storage=storage)
+    more = ("sweep.trials=5", "search.objectives.coupling=min")
+    done = run_moda("sweep", *ASKED, *more, storage=storage, **shared_ray)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "5 of 5 trials finished" in done.stdout
     assert "1 points cannot be measured on test: `moda gc` removed their trials' weights" in done.stdout
 
 
 @pytest.mark.slow
-def test_after_it_a_point_of_a_trial_that_is_gone_is_confirmed(storage, capsys):
+def test_after_it_a_point_of_a_trial_that_is_gone_is_confirmed(storage, shared_ray, capsys):
     """Which is the way to have it again."""
     where = f"storage={storage}"
     assert moda(capsys, "gc", "--delete", where)[0] == 0
-    done = run_moda("confirm", "tiny", "--points", LOST, "--seeds", "1", "tracking=none", storage=storage)
+    arguments = ("confirm", "tiny", "--points", LOST, "--seeds", "1", "tracking=none")
+    done = run_moda(*arguments, storage=storage, **shared_ray)
     assert done.returncode == 0, done.stderr + done.stdout
     (child,) = (one for one in retentions(DeltaStore(str(storage))) if one.sweep.sweep_id != "tiny")
     assert moda(capsys, "gc", "--delete", where)[0] == 0

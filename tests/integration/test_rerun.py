@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from orchestrator.store import DeltaStore
-from tests.integration.sweeps import run_moda
+from tests.integration.sweeps import call_moda, run_moda
 
 SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one")
 
@@ -20,10 +20,10 @@ def recorded(tmp_path_factory):
     return storage
 
 
-@pytest.mark.parametrize("name", ["one-0000", "one/0"])
-def test_a_training_repeats_to_the_bit(recorded, name):
+@pytest.mark.parametrize(("name", "moda"), [("one-0000", run_moda), ("one/0", call_moda)])
+def test_a_training_repeats_to_the_bit(recorded, name, moda):
     before = {table: DeltaStore(str(recorded)).version(table) for table in ("trials", "epochs", "points")}
-    done = run_moda("rerun", name, storage=recorded)
+    done = moda("rerun", name, storage=recorded)
     assert done.returncode == 0, done.stderr + done.stdout
     assert re.search(r"one-0000: 2 rows of epochs and \d+ rows of points compared, 0 values differ", done.stdout)
     assert "the same weights" in done.stdout
@@ -40,7 +40,7 @@ def test_what_differs_is_said(recorded, tmp_path):
     shutil.copytree(recorded / "trials", tmp_path / "trials")
     weights = tmp_path / "trials" / "one-0000" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    done = run_moda("rerun", "one-0000", storage=tmp_path)
+    done = call_moda("rerun", "one-0000", storage=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "1 rows of epochs" in done.stdout
     assert "2 values differ; other weights" in done.stdout
@@ -58,6 +58,6 @@ def test_what_differs_is_said(recorded, tmp_path):
     ],
 )
 def test_mistakes_are_said(recorded, arguments, said):
-    done = run_moda("rerun", *arguments, storage=recorded)
+    done = call_moda("rerun", *arguments, storage=recorded)
     assert done.returncode == 2
     assert said in done.stderr

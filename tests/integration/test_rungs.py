@@ -11,7 +11,7 @@ from orchestrator.rungs import Judge, Stopped
 from orchestrator.store import DeltaStore
 from orchestrator.training import Workers
 from orchestrator.trial import make_network
-from tests.integration.sweeps import run_moda
+from tests.integration.sweeps import call_moda, run_moda
 
 OVERRIDES = (
     "experiment=digits",
@@ -64,9 +64,9 @@ def test_all_workers_do_as_the_first_one_decides(tmp_path):
     assert surfaces(tmp_path) == surfaces(tmp_path / "alone")  # all images were counted, by two as by one
 
 
-def test_a_sweep_stops_trials_and_says_so(tmp_path):
+def test_a_sweep_stops_trials_and_says_so(shared_ray, tmp_path):
     name = ("sweep.name=halved", "sweep.trials=6", "sweep.concurrency=1")
-    done = run_moda("sweep", *OVERRIDES, *name, storage=tmp_path)
+    done = run_moda("sweep", *OVERRIDES, *name, storage=tmp_path, **shared_ray)
     assert done.returncode == 0, done.stderr + done.stdout
     store = DeltaStore(str(tmp_path))
     sweep = read_sweep(store, "halved")
@@ -78,5 +78,5 @@ def test_a_sweep_stops_trials_and_says_so(tmp_path):
     ids = {one.trial_id for one in stopped}
     assert not ids & set(store.read("points")["trial_id"].to_pylist())
     assert ids <= set(store.read("rungs")["trial_id"].to_pylist())
-    again = run_moda("sweep", *OVERRIDES[:4], *OVERRIDES[5:], *name, storage=tmp_path)  # without early stopping
+    again = call_moda("sweep", *OVERRIDES[:4], *OVERRIDES[5:], *name, storage=tmp_path)  # without early stopping
     assert "nothing to train" in again.stdout

@@ -1,12 +1,13 @@
 """Real sweeps with a constraint, a dimension of choices, three objectives and a warm start; extended, judged anew."""
 
 import json
+import shutil
 
 import pytest
 
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
-from tests.integration.sweeps import run_moda
+from tests.integration.sweeps import call_moda, run_moda
 
 pytestmark = pytest.mark.slow
 SWEEP = (
@@ -23,19 +24,20 @@ SWEEP = (
 )
 
 
-def run(storage, *overrides):
-    done = run_moda("sweep", *SWEEP, *overrides, storage=storage)
+def run(storage, shared_ray, *overrides):
+    done = run_moda("sweep", *SWEEP, *overrides, storage=storage, **shared_ray)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def storage(swept):
+def storage(original, shared_ray, tmp_path_factory):
     """With a sweep of 4 trials run at once, and the same one run as 2 trials and extended to 4 in another process."""
-    run(swept[0], "sweep.name=whole", "sweep.trials=4")
-    run(swept[0], "sweep.name=parts", "sweep.trials=2")
-    run(swept[0], "sweep.name=parts", "sweep.trials=4")
-    return swept[0]
+    folder = shutil.copytree(original[0], tmp_path_factory.mktemp("space") / "storage", symlinks=True)
+    run(folder, shared_ray, "sweep.name=whole", "sweep.trials=4")
+    run(folder, shared_ray, "sweep.name=parts", "sweep.trials=2")
+    run(folder, shared_ray, "sweep.name=parts", "sweep.trials=4")
+    return folder
 
 
 def test_an_extended_sweep_proposes_what_the_uninterrupted_one_does(storage):
@@ -59,18 +61,18 @@ def test_the_front_is_of_this_sweep_s_feasible_points(storage):
 
 
 def test_objectives_and_constraints_afterwards(storage, tmp_path):
-    done = run_moda("front", "whole", "search.objectives.coupling=min", storage=storage)
+    done = call_moda("front", "whole", "search.objectives.coupling=min", storage=storage)
     assert done.returncode == 0, done.stderr
     assert "FLOPs %" in done.stdout
     assert "coupling %" in done.stdout
     assert "points break module_size <= 0.6" in done.stdout
     assert "sgd" in done.stdout or "adamw" in done.stdout
-    done = run_moda("front", "whole", 'search.constraints=["accuracy >= 2"]', storage=storage)
+    done = call_moda("front", "whole", 'search.constraints=["accuracy >= 2"]', storage=storage)
     assert done.returncode == 2
     assert "148 of 148 points break accuracy >= 2 (accuracy reaches 0." in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     file = tmp_path / "r.html"
-    done = run_moda("report", "whole", "~search.objectives.flops", "--to", str(file), storage=storage)
+    done = call_moda("report", "whole", "~search.objectives.flops", "--to", str(file), storage=storage)
     assert done.returncode == 0, done.stderr
     assert "points that break a constraint" in file.read_text()
     assert "(less is better), FLOPs" not in file.read_text()
@@ -78,6 +80,6 @@ def test_objectives_and_constraints_afterwards(storage, tmp_path):
 
 def test_a_constraint_that_nothing_meets_ends_a_sweep_with_a_message(storage):
     overrides = ("sweep.name=whole", "sweep.trials=4", 'search.constraints=["accuracy >= 2"]')
-    done = run_moda("sweep", *SWEEP, *overrides, storage=storage)
+    done = call_moda("sweep", *SWEEP, *overrides, storage=storage)
     assert done.returncode == 1
     assert "no point meets search.constraints: 148 of 148 points break accuracy >= 2" in done.stderr

@@ -14,7 +14,7 @@ from orchestrator.records import read_sweep
 from orchestrator.registry import set_name
 from orchestrator.search import Problem, make_searcher
 from orchestrator.store import DeltaStore
-from tests.integration.sweeps import TINY, run_moda
+from tests.integration.sweeps import TINY, call_moda, run_moda
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,14 @@ def test_files_are_the_weights_and_counts_and_no_optimiser(swept):
 def test_the_same_command_again_trains_nothing(swept):
     store = DeltaStore(str(swept[0]))
     before = {name: store.version(name) for name in ("sweeps", "trials", "epochs", "points")}
-    done = run_moda("sweep", *TINY, storage=swept[0], WANDB_MODE="offline")
+    done = call_moda("sweep", *TINY, storage=swept[0], WANDB_MODE="offline")
     assert done.returncode == 0
     assert "nothing to train" in done.stdout
     assert {name: store.version(name) for name in before} == before
 
 
 def test_a_changed_part_under_the_same_name_is_refused(swept):
-    done = run_moda("sweep", *TINY, "training.batch_size=32", storage=swept[0])
+    done = call_moda("sweep", *TINY, "training.batch_size=32", storage=swept[0])
     assert done.returncode == 2
     assert "training.batch_size is 64, not 32" in done.stderr
 
@@ -132,14 +132,14 @@ def test_pull_and_use_two_classes(swept, sweep, tmp_path):
     assert {name: about[name] for name in ("tau", "threshold", "level")} == point.choice.columns
     assert about["trial"] == point.trial.trial_id
     assert about["test"]["reuse_accuracy"] == point.test["reuse_accuracy"]
-    again = run_moda("pull", "tiny", "--to", str(folder), storage=swept[0])
+    again = call_moda("pull", "tiny", "--to", str(folder), storage=swept[0])
     assert again.returncode == 2
     assert "is not empty" in again.stderr
 
 
 def test_a_level_s_modules_are_what_its_point_says(swept, sweep, tmp_path):
     """Pulled by its name, and measured again from the files alone."""
-    done = run_moda("pull", "sweep:tiny/0/0.1", "--to", str(tmp_path / "modules"), storage=swept[0])
+    done = call_moda("pull", "sweep:tiny/0/0.1", "--to", str(tmp_path / "modules"), storage=swept[0])
     assert done.returncode == 0, done.stderr
     assert "trial 0, level 0.1," in done.stdout
     assert float(re.search(r"differ by ([\d.e+-]+) of", done.stdout).group(1)) < 1e-4
@@ -154,36 +154,30 @@ def test_a_level_s_modules_are_what_its_point_says(swept, sweep, tmp_path):
     assert size == pytest.approx(sweep.find("0/0.1").metrics["module_size"], rel=1e-9)
 
 
-def test_a_level_of_a_trial_without_contributions_is_refused(swept, sweep, tmp_path):
+def test_a_level_of_a_trial_without_contributions_is_refused(own_swept, tmp_path):
     """As of trials from before they were kept."""
-    file = swept[0] / "trials" / "tiny-0001" / "contributions.safetensors"
-    data = file.read_bytes()
-    file.unlink()
-    try:
-        done = run_moda("pull", "sweep:tiny/1/0.3", "--to", str(tmp_path / "x"), storage=swept[0])
-        other = run_moda("pull", "sweep:tiny/1/0.9/0.1", "--to", str(tmp_path / "y"), storage=swept[0])
-    finally:
-        file.write_bytes(data)
+    (own_swept[0] / "trials" / "tiny-0001" / "contributions.safetensors").unlink()
+    done = call_moda("pull", "sweep:tiny/1/0.3", "--to", str(tmp_path / "x"), storage=own_swept[0])
     assert done.returncode == 2
     assert "level 0.3: the trial's contributions were not counted; choose tau and threshold" in done.stderr
-    assert other.returncode == 0, other.stderr
+    done = call_moda("pull", "sweep:tiny/1/0.9/0.1", "--to", str(tmp_path / "y"), storage=own_swept[0])
+    assert done.returncode == 0, done.stderr
 
 
-def test_a_tampered_set_is_not_pulled(swept, sweep, tmp_path):
+def test_a_tampered_set_is_not_pulled(own_swept, tmp_path):
+    storage, to = own_swept[0], tmp_path / "sets"
+    to.mkdir()
+    sweep = read_sweep(DeltaStore(str(storage)), "tiny")
     point = sweep.find("knee")
     arguments = ["pull", f"sweep:tiny/{point.label}", "--to"]
-    assert run_moda(*arguments, str(tmp_path / "one"), storage=swept[0]).returncode == 0
-    weights = swept[0] / "modules" / set_name(sweep, point) / "weights.safetensors"
+    assert call_moda(*arguments, str(to / "one"), storage=storage).returncode == 0
+    weights = storage / "modules" / set_name(sweep, point) / "weights.safetensors"
     data = weights.read_bytes()
     weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    try:
-        done = run_moda(*arguments, str(tmp_path / "two"), storage=swept[0])
-    finally:
-        weights.write_bytes(data)
+    done = call_moda(*arguments, str(to / "two"), storage=storage)
     assert done.returncode == 2
     assert "another sha256" in done.stderr
-    assert not (tmp_path / "two").exists()
-    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".moda")]
+    assert [folder.name for folder in to.iterdir()] == ["one"]  # and nothing unfinished
 
 
 def test_where_a_report_or_a_set_cannot_be_written(swept, tmp_path):
@@ -195,28 +189,28 @@ def test_where_a_report_or_a_set_cannot_be_written(swept, tmp_path):
         ["pull", "tiny", "--to", str(tmp_path / "file")],
         ["pull", "tiny", "--to", str(swept[0] / "x")],
     ):
-        done = run_moda(*arguments, storage=swept[0])
+        done = call_moda(*arguments, storage=swept[0])
         assert done.returncode == 2, arguments
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
-def test_a_sweep_whose_trials_all_diverge_says_so_and_fails(tmp_path):
+def test_a_sweep_whose_trials_all_diverge_says_so_and_fails(shared_ray, tmp_path):
     overrides = ("experiment=digits", "sweep.trials=1", "training.learning_rate=1e20", "tracking=none")
-    done = run_moda("sweep", *overrides, storage=tmp_path)
+    done = run_moda("sweep", *overrides, storage=tmp_path, **shared_ray)
     assert done.returncode == 1
     assert "trial 0 diverged: the loss is nan after epoch" in done.stdout
-    again = run_moda("sweep", *overrides, storage=tmp_path)
+    again = call_moda("sweep", *overrides, storage=tmp_path)
     assert again.returncode == 1
     assert "nothing to train" in again.stdout
-    one = run_moda("train", "training.learning_rate=1e20", "tracking=none", storage=tmp_path)
-    assert one.returncode == 2
-    assert "the training diverged: the loss is nan" in one.stderr
+    train = call_moda("train", "training.learning_rate=1e20", "tracking=none", storage=tmp_path)
+    assert train.returncode == 2
+    assert "the training diverged: the loss is nan" in train.stderr
 
 
-def test_a_larger_budget_goes_on_where_the_smaller_ended(swept):
-    done = run_moda("sweep", *TINY, "sweep.trials=5", "tracking=none", storage=swept[0])
+def test_a_larger_budget_goes_on_where_the_smaller_ended(own_swept, shared_ray):
+    done = run_moda("sweep", *TINY, "sweep.trials=5", "tracking=none", storage=own_swept[0], **shared_ray)
     assert done.returncode == 0, done.stderr
     assert "4 read from the tables" in done.stdout
-    grown = read_sweep(DeltaStore(str(swept[0])), "tiny")
+    grown = read_sweep(DeltaStore(str(own_swept[0])), "tiny")
     assert [one.attempt for one in grown.trials] == [1] * 5
     assert identity(grown.config) == identity(load_config(TINY))

@@ -9,7 +9,7 @@ from orchestrator.decompose import prepare
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
 from orchestrator.trial import Trial, load_trained
-from tests.integration.sweeps import run_moda
+from tests.integration.sweeps import call_moda, run_moda
 
 SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one")
 
@@ -30,19 +30,19 @@ def test_train_then_decompose_its_weights_elsewhere(tmp_path):
     found = read_sweep(DeltaStore(str(tmp_path)), "two")
     assert [point.metrics for point in found.points] == [point.metrics for point in trained.points]
 
-    done = run_moda(
+    done = call_moda(
         "train", *SMALL[:3], f"training.init_from={weights}", "training.learning_rate=1e-9", storage=tmp_path
     )
     assert done.returncode == 0, done.stderr
 
-    done = run_moda("decompose", str(weights), "model.widths=[8,M,8]", *SMALL[1:3], storage=tmp_path)
+    done = call_moda("decompose", str(weights), "model.widths=[8,M,8]", *SMALL[1:3], storage=tmp_path)
     assert done.returncode == 2
     assert "is another network" in done.stderr
 
 
-def test_two_workers_run_the_same_loop(tmp_path):
+def test_two_workers_run_the_same_loop(shared_ray, tmp_path):
     done = run_moda(
-        "train", *SMALL[:1], *SMALL[2:], "training.num_workers=2", storage=tmp_path
+        "train", *SMALL[:1], *SMALL[2:], "training.num_workers=2", storage=tmp_path, **shared_ray
     )  # three batches to count
     assert done.returncode == 0, done.stderr
     store = DeltaStore(str(tmp_path))
@@ -63,18 +63,19 @@ def test_two_workers_run_the_same_loop(tmp_path):
 
 def test_standard_training_on_another_model(tmp_path):
     overrides = ("method=standard", "model=resnet18", "model.width=4", "training.epochs=1", "tracking=none")
-    done = run_moda("train", *overrides, storage=tmp_path)
+    done = call_moda("train", *overrides, storage=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "knee" in done.stdout
 
 
-def test_a_sweep_over_ones_own_network(tmp_path):
+def test_a_sweep_over_ones_own_network(shared_ray, tmp_path):
     """Its module is in a folder that only PYTHONPATH names; Ray's workers import it too."""
     (tmp_path / "nets_of_mine.py").write_text(OWN)
     overrides = ("model=own", "model.name=nets_of_mine:net", "search.space.width={low: 2, high: 5, integer: true}")
     more = ("search.baselines=[]", "sweep.trials=1", "training.epochs=1", "data.limit=200", "tracking=none")
     environment = {"PYTHONPATH": str(tmp_path)}
-    done = run_moda("sweep", *overrides, *more, "sweep.name=own", storage=tmp_path / "storage", **environment)
+    sweep = ("sweep", *overrides, *more, "sweep.name=own")
+    done = run_moda(*sweep, storage=tmp_path / "storage", **environment, **shared_ray)
     assert done.returncode == 0, done.stderr
     assert read_sweep(DeltaStore(str(tmp_path / "storage")), "own").trials[0].coefficients["width"] in range(2, 6)
     done = run_moda("pull", "own", "--to", str(tmp_path / "modules"), storage=tmp_path / "storage", **environment)

@@ -1,18 +1,16 @@
 """The real W&B client against a stand-in server on loopback: what arrives, and what a server in trouble costs."""
 
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 
 import pytest
 
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
-from tests.integration.sweeps import ROOT, run_moda
+from orchestrator.tracking import START_SECONDS, _seconds
+from tests.integration.gates import Gate
+from tests.integration.sweeps import run_moda, start_at_gate
+from tests.integration.waiting import PATIENCE, WANDB_PATIENCE, kill, wait_until
 from tests.integration.wandb_server import KEY, WandbServer, sync
 
 TRIAL = "one-0000"
@@ -24,9 +22,16 @@ def server():
         yield one
 
 
-def train(epochs):
+@pytest.fixture
+def gate(tmp_path):
+    """Trainings wait here after three epochs."""
+    return Gate(tmp_path / "gate", 3)
+
+
+def train(epochs, gate=None):
     """The arguments of a training named ``one``; a small grid makes it short."""
-    return ("train", "sweep.name=one", f"training.epochs={epochs}", "evaluation.taus=[0.5,0.9]", "data.limit=400")
+    small = ("evaluation.taus=[0.5,0.9]", "data.limit=400")
+    return ("train", "sweep.name=one", f"training.epochs={epochs}", *(gate.overrides if gate else small))
 
 
 def epochs_of(run):
@@ -41,21 +46,12 @@ def assert_whole(storage, epochs):
     assert store.read("points", "one").num_rows > 0
 
 
-def kill(process):
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, "it was over already"
-
-
-def start(storage, epochs, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", *train(epochs)],
-        cwd=ROOT,
-        env={**os.environ, "MODA_STORAGE": str(storage), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.mark.parametrize(("text", "seconds"), [("300", 300.0), ("0.5", 0.5), ("", 20.0), ("soon", 20.0)])
+def test_how_long_w_and_b_may_take_is_said_by_its_own_variables(monkeypatch, text, seconds):
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", text)
+    assert _seconds("WANDB_INIT_TIMEOUT", START_SECONDS) == seconds
+    monkeypatch.delenv("WANDB_INIT_TIMEOUT")
+    assert _seconds("WANDB_INIT_TIMEOUT", START_SECONDS) == START_SECONDS
 
 
 def test_a_training_is_a_run(server, tmp_path):
@@ -81,34 +77,38 @@ def test_a_training_is_a_run(server, tmp_path):
     assert run.exit_code == 0
 
 
-def test_a_training_that_was_killed_goes_on_in_its_run(server, tmp_path):
+def test_a_training_that_was_killed_goes_on_in_its_run(server, gate, tmp_path):
     """Each epoch is there once, those that the first process trained and did not upload as well."""
-    process = start(tmp_path, 150, **server.environment)
-    server.wait_until(lambda: TRIAL in server.runs and len(server.runs[TRIAL].history) > 2, 120)
+    server.take_rows(2)  # of the three that are trained when it is killed
+    process = start_at_gate(gate, *train(6, gate), storage=tmp_path, **server.environment)
+    wait_until(lambda: TRIAL in server.runs and len(server.runs[TRIAL].history) == 2, "the first rows")
     kill(process)
-    done = run_moda(*train(150), storage=tmp_path, **server.environment)
+    assert epochs_of(server.runs[TRIAL]) == [1, 2]
+    server.take_rows(None)
+    gate.open()
+    done = run_moda(*train(6, gate), storage=tmp_path, **server.environment)
     assert done.returncode == 0, done.stderr
     run = server.runs[TRIAL]
     assert run.begun == 2
-    assert epochs_of(run) == list(range(1, 151))
+    assert epochs_of(run) == [1, 2, 3, 4, 5, 6]
     assert run.exit_code == 0
     assert not server.unexpected
 
 
 @pytest.mark.slow
-def test_a_training_that_was_killed_offline_is_synced_whole(server, tmp_path):
-    process = start(tmp_path, 100, WANDB_MODE="offline")
-    server.wait_until((tmp_path / "trials" / TRIAL / "checkpoint.pt").exists, 120)
-    time.sleep(1)
+def test_a_training_that_was_killed_offline_is_synced_whole(server, gate, tmp_path):
+    process = start_at_gate(gate, *train(6, gate), storage=tmp_path, WANDB_MODE="offline", **WANDB_PATIENCE)
+    wait_until(lambda: list(tmp_path.glob("wandb/offline-run-*/*.wandb")), "the run's file")
     kill(process)
-    done = run_moda(*train(100), storage=tmp_path, WANDB_MODE="offline")
+    gate.open()
+    done = run_moda(*train(6, gate), storage=tmp_path, WANDB_MODE="offline", **WANDB_PATIENCE)
     assert done.returncode == 0, done.stderr
     sync(tmp_path, server)
     run = server.runs[TRIAL]
-    assert epochs_of(run) == list(range(1, 101))
+    assert epochs_of(run) == [1, 2, 3, 4, 5, 6]
     assert run.summary["status"] == "finished"
     assert len(run.table("points")) > 0
-    assert [one.made_by for one in server.artifacts.committed("run_table")] == [TRIAL]
+    assert [artifact.made_by for artifact in server.artifacts.committed("run_table")] == [TRIAL]
 
 
 @pytest.mark.slow
@@ -123,24 +123,26 @@ def test_a_server_that_never_answers_leaves_a_run_that_is_offline(server, tmp_pa
     assert epochs_of(server.runs[TRIAL]) == [1, 2]
 
 
-def test_a_server_that_goes_down_does_not_end_a_training(server, tmp_path):
-    process = start(tmp_path, 40, **server.environment)
-    server.wait_until(lambda: TRIAL in server.runs, 120)
+def test_a_server_that_goes_down_does_not_end_a_training(server, gate, tmp_path):
+    process = start_at_gate(gate, *train(6, gate), storage=tmp_path, **server.impatient)
+    wait_until(lambda: TRIAL in server.runs, "the run")
     server.stop()
-    _, errors = process.communicate(timeout=300)
+    gate.open()
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert "W&B failed" in errors
-    assert_whole(tmp_path, 40)
+    assert_whole(tmp_path, 6)
 
 
 @pytest.mark.slow
-def test_a_server_that_hangs_in_the_middle_does_not_either(server, tmp_path):
-    process = start(tmp_path, 40, **server.environment)
-    server.wait_until(lambda: TRIAL in server.runs, 120)
+def test_a_server_that_hangs_in_the_middle_does_not_either(server, gate, tmp_path):
+    process = start_at_gate(gate, *train(6, gate), storage=tmp_path, **server.impatient)
+    wait_until(lambda: TRIAL in server.runs, "the run")
     over = threading.Event()
-    server.graphql = lambda *_: {"hung": over.wait(600)}
-    _, errors = process.communicate(timeout=300)
+    server.graphql = lambda *_: {"hung": over.wait(PATIENCE)}
+    gate.open()
+    _, errors = process.communicate(timeout=PATIENCE)
     over.set()
     assert process.returncode == 0, errors
     assert "W&B" in errors
-    assert_whole(tmp_path, 40)
+    assert_whole(tmp_path, 6)

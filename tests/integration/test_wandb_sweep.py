@@ -21,6 +21,7 @@ from orchestrator.records import read_sweep
 from orchestrator.registry import set_name
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import ROOT, run_moda
+from tests.integration.waiting import PATIENCE, WANDB_PATIENCE
 from tests.integration.wandb_server import WandbServer, sync
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -88,10 +89,10 @@ def python(code, *arguments, **environment):
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **WANDB_PATIENCE, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -105,9 +106,9 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def storage(server, tmp_path_factory):
+def storage(server, shared_ray, tmp_path_factory):
     folder = tmp_path_factory.mktemp("storage")
-    done = run_moda("sweep", *SMALL, storage=folder, **server.environment)
+    done = run_moda("sweep", *SMALL, storage=folder, **server.environment, **shared_ray)
     assert done.returncode == 0, done.stderr
     assert "W&B" not in done.stderr
     return folder

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,9 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from tests.integration.waiting import PATIENCE, WANDB_PATIENCE
 from tests.integration.wandb_artifacts import Artifacts
 
 ENTITY, KEY = "somebody", "a" * 40
+HISTORY = "wandb-history.jsonl"
 FEATURES = (
     "ARTIFACT_DIGEST_ALGORITHM",
     "USE_ARTIFACT_WITH_ENTITY_AND_PROJECT_INFORMATION",
@@ -46,7 +47,7 @@ class Run:
     @property
     def history(self) -> list[dict[str, Any]]:
         """Its rows."""
-        return [json.loads(line) for line in self.stream("wandb-history.jsonl")]
+        return [json.loads(line) for line in self.stream(HISTORY)]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -82,6 +83,7 @@ class WandbServer:
         self.uploads: list[str] = []
         self.operations: list[str] = []
         self.unexpected: list[str] = []
+        self._rows_taken: int | None = None
         self._lock = threading.RLock()
         self._http = _Http(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
@@ -103,8 +105,13 @@ class WandbServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes a client online with this server."""
-        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
+        """What makes a client online with this server, however slow the machine is."""
+        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online", **WANDB_PATIENCE}
+
+    @property
+    def impatient(self) -> dict[str, str]:
+        """The same, but when its run ends the client waits for the server no longer than it does for users."""
+        return {name: value for name, value in self.environment.items() if name != "WANDB_FINISH_TIMEOUT"}
 
     def __enter__(self) -> "WandbServer":
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
@@ -140,7 +147,10 @@ class WandbServer:
             run = self.runs[run_id]
             for name, part in (body.get("files") or {}).items():
                 lines = run.lines.setdefault(name, {})
-                lines.update({part["offset"] + index: line for index, line in enumerate(part["content"])})
+                new = {part["offset"] + index: line for index, line in enumerate(part["content"])}
+                if name == HISTORY and self._rows_taken is not None:
+                    new = {place: line for place, line in new.items() if place < self._rows_taken}
+                lines.update(new)
             if body.get("complete"):
                 run.exit_code = body["exitcode"]
             return {"limits": {}}
@@ -155,12 +165,9 @@ class WandbServer:
             else:
                 self.blobs[path] = data
 
-    def wait_until(self, right: Callable[[], bool], seconds: float = 30) -> None:
-        """Wait for something that a client does in its own time."""
-        until = time.monotonic() + seconds
-        while not right():
-            assert time.monotonic() < until, "it did not come"
-            time.sleep(0.05)
+    def take_rows(self, rows: int | None) -> None:
+        """Take so many rows of a run's history and lose what comes after them; None takes all."""
+        self._rows_taken = rows
 
     def _viewer(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         teams = {"edges": []}
@@ -172,7 +179,7 @@ class WandbServer:
         entity = {"id": "entity", "name": variables.get("entity") or ENTITY}
         model = {"id": "project", "name": variables["project"], "entity": entity, "bucket": None}
         if run is not None:
-            history, events = run.stream("wandb-history.jsonl"), run.stream("wandb-events.jsonl")
+            history, events = run.stream(HISTORY), run.stream("wandb-events.jsonl")
             model["bucket"] = {
                 **self._bucket(run),
                 "summaryMetrics": json.dumps(run.summary),
@@ -212,7 +219,7 @@ class WandbServer:
             "config": json.dumps({key: {"value": value} for key, value in run.config.items()}),
             "sweepName": None,
             "project": project,
-            "historyLineCount": len(run.stream("wandb-history.jsonl")),
+            "historyLineCount": len(run.stream(HISTORY)),
         }
 
     def _run_files(self, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +237,7 @@ def sync(storage: Path, server: WandbServer, *options: str) -> None:
         env={**os.environ, **server.environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     assert not server.unexpected

@@ -19,7 +19,7 @@ def parameters(network):
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), density=st.sampled_from([0.02, 0.2, 0.6, 0.95]), data=st.data())
 def test_cut_equals_masked(network_and_images, seed, density, data):
     network, images = network_and_images

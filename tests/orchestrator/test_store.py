@@ -14,6 +14,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from orchestrator.schema import TABLES
 from orchestrator.store import DeltaStore, ParquetStore
+from tests.integration.waiting import PATIENCE
 from tests.orchestrator.store_contract import BY_LEVEL, POINT, StoreContract, event
 
 
@@ -214,7 +215,7 @@ def test_a_table_with_rows_out_of_range_is_appended_to_all_the_same(tmp_path, ca
 def _append_thousand(make, root, worker, barrier):
     """A thousand rows of one's own, and a hundred that everybody writes, by a hundred."""
     store = make(root)
-    barrier.wait(120)
+    barrier.wait(PATIENCE)
     for start in (*range(0, 1000, 100), None):
         trial, epochs = ("s-all", range(100)) if start is None else (f"s-{worker}", range(start, start + 100))
         rows = [{"sweep_id": "s", "trial_id": trial, "epoch": epoch, "seconds": float(worker)} for epoch in epochs]
@@ -231,7 +232,7 @@ def test_ten_processes_of_a_thousand_rows_each(tmp_path, make):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(300)
+        worker.join(PATIENCE)
     assert [worker.exitcode for worker in workers] == [0] * 10
     rows = make(str(tmp_path)).read("epochs", "s").to_pylist()
     keys = [(row["trial_id"], row["epoch"]) for row in rows]
