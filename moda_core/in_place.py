@@ -1,20 +1,46 @@
-"""Operations that work in place: a cut network computes without side effects, so nobody may see one."""
+"""Operations that work in place on what somebody else reads.
+
+A mask takes the place of an activation's result, and a cut network computes without side effects: who reads the memory
+that a call overwrites, and not what the call returns, would see neither.
+"""
 
 import operator
 
 from torch import fx, nn
 
+from moda_core.calls import argument
+from moda_core.errors import NetworkError
 from moda_core.movement import holds_tensor, is_movement
-from moda_core.tracing import OPAQUE
+from moda_core.proxies import OPAQUE
 
 IN_PLACE = (operator.iadd, operator.imul)
 
 
-def refuse_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> None:
-    """A cut network computes without side effects, so nobody else may read what a node overwrites."""
-    if not _works_in_place(node, modules):
-        return
-    overwritten = node.all_input_nodes[0]
+def mark_in_place(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
+    """Leave in ``node.meta["overwrites"]`` who else reads what a node overwrites."""
+    for node in graph.nodes:
+        if _works_in_place(node, modules):
+            node.meta["overwrites"] = _other_readers(node, modules)
+
+
+def refuse_in_place(node: fx.Node) -> None:
+    """Refuse a node that overwrites what somebody else reads.
+
+    Raises:
+        NetworkError: the node and its readers.
+    """
+    readers = node.meta.get("overwrites")
+    if readers:
+        raise NetworkError(
+            f"node {node.name!r} works in place on what {readers[:5]} read too; make it inplace=False (of x.relu_() or"
+            " F.relu_(x) write x = F.relu(x))"
+        )
+
+
+def _other_readers(node: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
+    overwritten = _overwritten(node)
+    if overwritten is None:
+        return []
     while _is_alias(overwritten, modules):  # to whom the memory belongs
         overwritten = overwritten.all_input_nodes[0]
     readers, aliases = [], [overwritten]
@@ -24,8 +50,12 @@ def refuse_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> None:
                 aliases.append(user)
             elif user is not node and (user.op == "output" or holds_tensor(user.meta["value"])):
                 readers.append(user.name)
-    if readers:
-        raise ValueError(f"node {node.name!r} works in place on what {readers} read too; make it inplace=False")
+    return readers
+
+
+def _overwritten(node: fx.Node) -> fx.Node | None:
+    out = node.kwargs.get("out")
+    return out if isinstance(out, fx.Node) else next(iter(node.all_input_nodes), None)
 
 
 def _works_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
@@ -34,9 +64,11 @@ def _works_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         return bool(getattr(module, "inplace", False)) and not isinstance(module, nn.modules.dropout._DropoutNd)
     if node.op == "call_method":
         return str(node.target).endswith("_") and not str(node.target).endswith("__")
+    if node.op != "call_function":
+        return False
     named = str(getattr(node.target, "__name__", ""))
-    in_place = bool(node.kwargs.get("inplace")) or node.target in IN_PLACE
-    return node.op == "call_function" and (in_place or (named.endswith("_") and not named.endswith("__")))
+    in_place = bool(argument(node, "inplace")) or node.target in IN_PLACE or node.kwargs.get("out") is not None
+    return in_place or (named.endswith("_") and not named.endswith("__"))
 
 
 def _is_alias(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

@@ -13,7 +13,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from moda_core.activations import ACTIVATIONS
 from moda_core.operations import Attribute, Node
-from moda_core.tracing import OPAQUE
+from moda_core.proxies import OPAQUE
 
 Described = tuple[str, dict[str, Attribute]]
 

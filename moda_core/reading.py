@@ -73,7 +73,7 @@ class _Reader:
 
     def read(self, logits: fx.Node) -> tuple[ChannelGraph, dict[str, Tensor]]:
         for node in self.graph.nodes:
-            refuse_in_place(node, self.modules)
+            refuse_in_place(node)
         for node in self.graph.nodes:
             if node.op == "output":
                 break
