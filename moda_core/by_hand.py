@@ -22,7 +22,7 @@ CLOSE = 1e-6
 NAMES = (
     *("add", "sub", "mul", "div", "neg", "pow", "square", "exp", "erf", "sigmoid", "tanh", "clamp", "clip", "clamp_min"),
     *("clamp_max", "maximum", "minimum", "max", "min", "where", "gt", "ge", "lt", "le", "float", "type_as", "to"),
-    *("zeros_like", "relu", "sigmoid_", "mul_", "div_", "add_", "clamp_", "clamp_min_"),
+    *("relu", "sigmoid_", "mul_", "div_", "add_", "clamp_", "clamp_min_"),
 )
 OPERATORS = ("add", "sub", "mul", "truediv", "neg", "pow", "gt", "ge", "lt", "le")
 FUNCTIONS = {
@@ -70,10 +70,13 @@ def _is_pointwise(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     return node.op == "call_function" and node.target in FUNCTIONS
 
 
-def _is_zero(node: fx.Node) -> bool:
-    """Whether a node is one number that no training changes."""
-    constant = node.op == "get_attr" and not isinstance(node.meta["runs"][0], nn.Parameter)
-    return constant and isinstance(node.meta["runs"][0], Tensor) and node.meta["runs"][0].numel() == 1
+def _number(node: fx.Node) -> Tensor | None:
+    """What a node is, if it is one number that no training changes."""
+    value = node.meta["runs"][0]
+    if node.op.startswith("call_") and node.target in (torch.zeros_like, "new_zeros"):
+        return torch.zeros((), dtype=GRID.dtype)
+    is_constant = node.op == "get_attr" and isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+    return value.detach().cpu() if is_constant and value.numel() == 1 else None
 
 
 def _formulas(node: fx.Node, modules: dict[str, nn.Module]) -> list[tuple[fx.Node, list[fx.Node]]]:
@@ -82,7 +85,7 @@ def _formulas(node: fx.Node, modules: dict[str, nn.Module]) -> list[tuple[fx.Nod
     formula, inputs = [node], set(node.all_input_nodes)
     found = []
     while len(formula) < LONGEST:
-        variables = {value for value in inputs if not _is_zero(value)}
+        variables = {value for value in inputs if _number(value) is None}
         if len(variables) == 1:
             found.append((next(iter(variables)), sorted(formula, key=order.__getitem__)))
         last = max(variables, key=order.__getitem__, default=node)
@@ -105,7 +108,7 @@ def _activation(
     values: dict[fx.Node, Any] = {source: GRID.clone()}
     for node in formula:
         for constant in node.all_input_nodes:
-            values.setdefault(constant, constant.meta["runs"][0])
+            values.setdefault(constant, _number(constant))
         args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
         try:
             values[node] = _run(node, modules, args, kwargs)

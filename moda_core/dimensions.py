@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from moda_core.movement import is_movement, run_movement
+from moda_core.movement import holds_tensor, is_movement, run_movement
 
 FIRST = (
     nn.modules.conv._ConvNd,
@@ -30,8 +30,9 @@ def channel_dimensions(graph: fx.Graph, modules: dict[str, nn.Module]) -> dict[f
     """Of every node that holds a tensor the dimension of its channels, None where they lie in several or in none."""
     dimensions: dict[fx.Node, int | None] = {}
     for node in graph.nodes:
-        value = node.meta["value"] if node.op != "output" else None
-        dimensions[node] = _dimension(node, value, modules, dimensions)
+        value = node.meta["value"]
+        holds = node.op != "output" and holds_tensor(value)
+        dimensions[node] = _dimension(node, value, modules, dimensions) if holds else None
     return dimensions
 
 
@@ -49,7 +50,7 @@ def _dimension(
     sources = [source for source in node.all_input_nodes if dimensions.get(source) is not None]
     if not sources:
         return None
-    if is_movement(node, modules) or _reduces(node):
+    if sources[0] is node.all_input_nodes[0] and (is_movement(node, modules) or _reduces(node)):
         return _followed(node, sources[0], modules, dimensions)
     for source in sources:
         if rank is None or source.meta["value"].ndim == rank:
