@@ -20,7 +20,22 @@ LONGEST = 16  # calls of a formula
 GRID = torch.linspace(-9, 9, 181, dtype=torch.float64)
 CLOSE = 1e-6
 NAMES = (
-    *("add", "sub", "mul", "div", "neg", "pow", "square", "exp", "erf", "sigmoid", "tanh", "clamp", "clip", "clamp_min"),
+    *(
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "neg",
+        "pow",
+        "square",
+        "exp",
+        "erf",
+        "sigmoid",
+        "tanh",
+        "clamp",
+        "clip",
+        "clamp_min",
+    ),
     *("clamp_max", "maximum", "minimum", "max", "min", "where", "gt", "ge", "lt", "le", "float", "type_as", "to"),
     *("relu", "sigmoid_", "mul_", "div_", "add_", "clamp_", "clamp_min_"),
 )
@@ -43,13 +58,14 @@ KNOWN: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
 
 def name_activations(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
     """Put a call of a known activation in the place of each formula that computes one."""
-    for node in list(graph.nodes):
+    order = {node: place for place, node in enumerate(graph.nodes)}
+    for node in list(order):
         if not _is_pointwise(node, modules) or kind_of(node, modules) is not None:
             continue
-        for source, formula in _formulas(node, modules):
+        for source, formula in _formulas(node, modules, order):
             activation = _activation(source, formula, modules)
             if activation is not None:
-                _replace(graph, source, formula, activation)
+                order[_replace(graph, source, formula, activation)] = order[node]
                 break
 
 
@@ -79,9 +95,10 @@ def _number(node: fx.Node) -> Tensor | None:
     return value.detach().cpu() if is_constant and value.numel() == 1 else None
 
 
-def _formulas(node: fx.Node, modules: dict[str, nn.Module]) -> list[tuple[fx.Node, list[fx.Node]]]:
+def _formulas(
+    node: fx.Node, modules: dict[str, nn.Module], order: dict[fx.Node, int]
+) -> list[tuple[fx.Node, list[fx.Node]]]:
     """Every value that ``node`` is computed of number by number, and the calls that do so in order."""
-    order = {other: place for place, other in enumerate(node.graph.nodes)}
     formula, inputs = [node], set(node.all_input_nodes)
     found = []
     while len(formula) < LONGEST:
@@ -101,9 +118,10 @@ def _activation(
 ) -> tuple[Callable[..., Tensor], dict[str, Any]] | None:
     """The activation that a formula of one value computes, if nobody sees how."""
     value = source.meta["runs"][0]
-    if not isinstance(value, Tensor) or not value.is_floating_point():
+    result = formula[-1].meta["runs"][0]
+    if not isinstance(value, Tensor) or not isinstance(result, Tensor) or not value.is_floating_point():
         return None
-    if formula[-1].meta["runs"][0].shape != value.shape or not _is_unseen(source, formula, modules):
+    if result.shape != value.shape or not _is_unseen(source, formula, modules):
         return None
     values: dict[fx.Node, Any] = {source: GRID.clone()}
     for node in formula:
@@ -140,7 +158,7 @@ def _run(node: fx.Node, modules: dict[str, nn.Module], args: Any, kwargs: Any) -
 
 def _replace(
     graph: fx.Graph, source: fx.Node, formula: list[fx.Node], activation: tuple[Callable[..., Tensor], dict[str, Any]]
-) -> None:
+) -> fx.Node:
     function, options = activation
     last = formula[-1]
     with graph.inserting_before(last):
@@ -150,3 +168,4 @@ def _replace(
     for node in reversed(formula):
         if not node.users:
             graph.erase_node(node)
+    return named

@@ -6,14 +6,16 @@ that a call overwrites, and not what the call returns, would see neither.
 
 import operator
 
+import torch
 from torch import fx, nn
 
 from moda_core.calls import argument
 from moda_core.errors import NetworkError
+from moda_core.modes import is_random
 from moda_core.movement import holds_tensor, is_movement
-from moda_core.proxies import OPAQUE
 
 IN_PLACE = (operator.iadd, operator.imul)
+SAME_MEMORY = (getattr, "detach", "to", "float", "double", "type", "type_as", torch.detach)
 
 
 def mark_in_place(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
@@ -41,14 +43,16 @@ def _other_readers(node: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
     overwritten = _overwritten(node)
     if overwritten is None:
         return []
-    while _is_alias(overwritten, modules):  # to whom the memory belongs
+    while _is_alias(overwritten, modules) and overwritten.all_input_nodes:  # to whom the memory belongs
         overwritten = overwritten.all_input_nodes[0]
     readers, aliases = [], [overwritten]
     for alias in aliases:
         for user in alias.users:
+            if user is node:
+                continue
             if _is_alias(user, modules):
                 aliases.append(user)
-            elif user is not node and (user.op == "output" or holds_tensor(user.meta["value"])):
+            elif user.op == "output" or holds_tensor(user.meta["value"]):
                 readers.append(user.name)
     return readers
 
@@ -75,6 +79,8 @@ def _is_alias(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether a node's result may share its input's memory."""
     if node.op == "call_module":
         module = modules[str(node.target)]
-        if isinstance(module, nn.Identity | nn.modules.dropout._DropoutNd) or type(module).__module__ in OPAQUE:
+        if isinstance(module, nn.Identity | nn.modules.dropout._DropoutNd) or is_random(module):
             return True
-    return is_movement(node, modules)
+    if node.op in ("call_function", "call_method") and node.target in SAME_MEMORY:
+        return bool(node.all_input_nodes) and holds_tensor(node.meta["value"])
+    return is_movement(node, modules) or _works_in_place(node, modules)

@@ -12,8 +12,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from moda_core.activations import ACTIVATIONS
+from moda_core.modes import evaluating, is_random
 from moda_core.operations import Attribute, Node
-from moda_core.proxies import OPAQUE
 
 Described = tuple[str, dict[str, Attribute]]
 
@@ -89,6 +89,8 @@ def describe_module(module: nn.Module, size: tuple[int, ...] = ()) -> Described 
                 "affine": module.affine,
                 "dimensions": 2 if isinstance(module, nn.BatchNorm2d) else 1,
             }
+        case nn.InstanceNorm2d() if not module.track_running_stats:
+            return "group_norm", {"groups": module.num_features, "eps": module.eps, "affine": module.affine}
         case nn.GroupNorm():
             return "group_norm", {"groups": module.num_groups, "eps": module.eps, "affine": module.affine}
         case nn.LayerNorm():
@@ -108,7 +110,7 @@ def describe_module(module: nn.Module, size: tuple[int, ...] = ()) -> Described 
             return _even_windows(module, size)
         case nn.Dropout() | nn.Dropout2d():
             return "dropout", {"p": module.p}
-        case _ if type(module).__module__ in OPAQUE:
+        case _ if is_random(module) and _passes_through(module):
             return "identity", {}  # it draws in training alone, and a cut network is in eval mode
         case _:
             return None
@@ -161,9 +163,10 @@ def build_module(node: Node, tensors: Mapping[str, Tensor], *, inputs: int, outp
             module = nn.AdaptiveAvgPool2d(**options)
         case "dropout":
             module = nn.Dropout(**options)
-        case "scale" | "shift":
-            kind = Scale if node.op == "scale" else Shift
-            module = kind(*node.tensors(), outputs, len(node.size), **options)
+        case "scale":
+            module = Scale(next(iter(node.tensors())), outputs, len(node.size), **options)
+        case "shift":
+            module = Shift(next(iter(node.tensors())), outputs, len(node.size), **options)
         case "scale_shift":
             module = ScaleShift(**options)
         case "reshape":
@@ -230,6 +233,13 @@ class Reshape(nn.Module):
         return values.reshape(*values.shape[:2], *self.size)
 
 
+def _passes_through(module: nn.Module) -> bool:
+    """Whether a module gives what it is given, in eval mode."""
+    with evaluating(module):
+        images = torch.arange(96.0).view(2, 3, 4, 4)
+        return torch.equal(module(images), images)
+
+
 def _computes_as_its_class(module: nn.Module) -> bool:
     """Whether a module is one of PyTorch's own layers (maybe parametrised) with nothing hung on to its forward."""
     kind = type(module)
@@ -237,7 +247,7 @@ def _computes_as_its_class(module: nn.Module) -> bool:
         kind = kind.__bases__[0]
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
     changed = [hook for hook in hooks if not isinstance(hook, WEIGHT_HOOKS)]
-    known = kind.__module__.startswith("torch.nn.modules.") or kind.__module__ in OPAQUE
+    known = kind.__module__.startswith("torch.nn.modules.") or is_random(module)
     return known and not changed and "forward" not in vars(module)
 
 

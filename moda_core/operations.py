@@ -73,7 +73,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
 }
 INPUTS = {"input": 0, "add": 2, "mul": 2}  # concat has any number, every other operation one
 INDEXED = frozenset({"select", "flatten", "concat"})  # gathering, and not channel k from channel k
-ZERO_TO_CONSTANT = frozenset({"batch_norm", "sigmoid", "hardsigmoid", "shift"})  # a channel of zeros becomes another constant
+ZERO_TO_CONSTANT = frozenset(
+    {"batch_norm", "sigmoid", "hardsigmoid", "shift"}
+)  # a channel of zeros becomes another constant
 TRAINABLE = ("weight", "bias")
 LARGEST_NUMBER = 1_000_000  # of any attribute or channel count: what a manifest may ask for is capped
 LARGEST_PAIR = 1024  # of a kernel, a stride, a padding ...

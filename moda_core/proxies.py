@@ -8,7 +8,6 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from inspect import Parameter, signature
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -16,8 +15,8 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from moda_core.errors import NetworkError
+from moda_core.modes import is_random
 
-OPAQUE = ("torchvision.ops.stochastic_depth",)  # modules that draw at random in training: tracing would freeze them
 SIZES = ("size", "dim", "ndimension", "numel", "nelement", "is_floating_point", "is_complex", "is_contiguous")
 FACTS = ("ndim", "is_cuda", "is_sparse", "is_quantized", "is_mkldnn")
 COMPARISONS: dict[Any, Callable[[int], bool]] = {  # of a difference to 0
@@ -70,6 +69,9 @@ class TracedValue(fx.Proxy):
             " with tensor operations, or from sizes other than the batch's"
         )
 
+    def __format__(self, format_spec: str) -> str:
+        return repr(self)
+
     __int__ = __float__ = __index__ = __complex__ = _as_number
 
 
@@ -84,11 +86,11 @@ class ShapeTracer(fx.Tracer):
         self.running = False  # while a call is run nothing is recorded
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m).__module__ in OPAQUE or bool(super().is_leaf_module(m, module_qualified_name))
+        return is_random(m) or bool(super().is_leaf_module(m, module_qualified_name))
 
     def create_args_for_root(
-        self, root_fn: FunctionType, is_module: bool, concrete_args: Any = None
-    ) -> tuple[Any, list[Any]]:
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
         """The network's one input; further parameters of ``forward`` have their defaults."""
         parameters = list(signature(root_fn).parameters.values())[1:]
         required = [one.name for one in parameters if one.default is Parameter.empty and one.kind != one.VAR_KEYWORD]
@@ -100,7 +102,11 @@ class ShapeTracer(fx.Tracer):
         return TracedValue(node, self)
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **options: Any) -> Any:
-        if kind == "call_method" and target in SIZES or target is torch.numel:
+        if kind == "call_method" and target in ("item", "tolist", "numpy"):
+            raise NetworkError(
+                f".{target}() makes Python numbers of a tensor's values, which tracing would freeze; go on with tensors"
+            )
+        if (kind == "call_method" and target in SIZES) or target is torch.numel:
             values = self._run(kind, target, self.create_arg(args), self.create_arg(kwargs))
             if isinstance(values[0], torch.Size):
                 return self.shape(args[0], values)
@@ -125,7 +131,7 @@ class ShapeTracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if self.running:
             return forward(*args, **kwargs)
-        if m in self.submodule_paths:
+        if m in (self.submodule_paths or {}):
             return super().call_module(m, forward, args, kwargs)
         if any(True for _ in m.parameters()) or any(True for _ in m.buffers()):
             raise NetworkError(
@@ -147,7 +153,7 @@ class ShapeTracer(fx.Tracer):
         return decided
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
-        return iter([obj[index] for index in range(len(obj))])  # type: ignore[arg-type, index]
+        return iter([obj[index] for index in range(len(obj))])  # type: ignore[index]
 
     def shape(self, value: fx.Proxy, runs: Any) -> Any:
         """The shape of a value: a size that differs between the batches is a node of the graph."""
@@ -155,7 +161,9 @@ class ShapeTracer(fx.Tracer):
             return runs[0]
         every = zip(*runs, strict=True)
         return Shape(
-            first if first == second else super(ShapeTracer, self).create_proxy("call_method", "size", (value, axis), {})
+            first
+            if first == second
+            else super(ShapeTracer, self).create_proxy("call_method", "size", (value, axis), {})
             for axis, (first, second) in enumerate(every)
         )
 

@@ -7,10 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from moda_core.activations import ACTIVATIONS
 from moda_core.errors import NetworkError
 from moda_core.movement import decode, run_movement
 from moda_core.operations import Attribute, Node
 from moda_core.units import UnitLayers
+
+REMEDIES = {
+    ("linear", "conv2d", "batch_norm", "layer_norm", "group_norm"): "make it a layer (nn.Conv2d, ...) in __init__",
+    ("pad", "ZeroPad2d", "ReflectionPad2d", "ReplicationPad2d"): "give the convolution or pool behind it its padding",
+    ("softmax", "log_softmax", "Softmax", "LogSoftmax"): "return the logits, and of channels keep sigmoid gates",
+    ("elu", "selu", "celu", "mish", "prelu", "softplus", "ELU", "SELU", "CELU", "Mish", "PReLU", "Softplus"): (
+        f"use an activation that it knows ({', '.join(ACTIVATIONS)})"
+    ),
+    ("sub", "rsub"): "write a + -1 * b",
+    ("stack",): "write torch.cat, or add one by one",
+    ("einsum", "matmul", "bmm"): "use layers and pools; the masked network still works",
+}
 
 
 class Reader:
@@ -148,7 +161,12 @@ class Reader:
             source = self.put(f"{name}_select", "select", origin, len(index), origin.size, index=index.tolist())
         if movement.step is not None:  # every second row and column, say
             step = list(movement.step)
-            window: dict[str, Attribute] = {"kernel_size": [1, 1], "stride": step, "padding": [0, 0], "ceil_mode": False}
+            window: dict[str, Attribute] = {
+                "kernel_size": [1, 1],
+                "stride": step,
+                "padding": [0, 0],
+                "ceil_mode": False,
+            }
             return self.put(f"{name}_step", "max_pool2d", source, source.channels, movement.size, **window).name
         if not movement.flattened and movement.size == origin.size:
             return source.name
@@ -166,9 +184,12 @@ class Reader:
 
 
 def unknown(node: fx.Node, modules: dict[str, nn.Module]) -> NetworkError:
-    """That a node's operation is not on the allow-list."""
-    what = modules[str(node.target)] if node.op == "call_module" else f"{node.target} with {node.args[1:]}"
-    text = " ".join(str(what).split())
-    return NetworkError(
-        f"node {node.name!r}: cutting does not know the operation {text[:200]}; the masked network still works"
-    )
+    """That a node's operation is not on the allow-list, and what to write instead."""
+    if node.op == "call_module":
+        what, name = str(modules[str(node.target)]), type(modules[str(node.target)]).__name__
+    else:
+        name = str(getattr(node.target, "__name__", node.target))
+        what = f"{name} with {node.args[1:]}"
+    text = " ".join(what.split())
+    remedy = next((remedy for names, remedy in REMEDIES.items() if name in names), "the masked network still works")
+    return NetworkError(f"node {node.name!r}: cutting does not know the operation {text[:200]}; {remedy}")

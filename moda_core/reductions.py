@@ -12,7 +12,7 @@ from moda_core.reader import Reader
 REDUCTIONS: dict[Any, str] = {
     **dict.fromkeys((torch.mean, "mean"), "mean"),
     **dict.fromkeys((torch.sum, "sum"), "sum"),
-    **dict.fromkeys((torch.amax, "amax"), "amax"),
+    **dict.fromkeys((torch.amax, "amax", torch.max, "max"), "amax"),
 }
 
 
@@ -38,7 +38,11 @@ def reduce(reader: Reader, node: fx.Node) -> bool:
         whole = whole.squeeze(axes[0])
     else:
         return False
-    reader.moved[node] = pooled.name, whole.reshape(node.meta["value"].shape)
+    value = node.meta["value"]
+    if isinstance(value, Tensor):
+        reader.moved[node] = pooled.name, whole.reshape(value.shape)
+    else:  # largest values, and where they are, which nobody may read
+        reader.moved[node] = pooled.name, (whole.reshape(value[0].shape), torch.empty(0))
     return True
 
 

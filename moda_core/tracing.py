@@ -1,6 +1,7 @@
 """The symbolic graph of a network, with the shape of everything in it, and the proof that it computes the same."""
 
 import linecache
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ DROPOUT_FUNCTIONS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_d
 RANDOM = ("bernoulli", "bernoulli_", "rand_like", "randn_like", "uniform_", "normal_", "exponential_", "random_")
 LARGEST_DIFFERENCE = 1e-3  # of the traced network's outputs from the network's own, relative to the largest
 LONGEST_MESSAGE = 480
+FACTORY = re.compile(r"(zeros|ones|full|empty|arange|rand|randn|eye|linspace)\(\)")
 
 
 def trace_with_shapes(network: nn.Module, example_input: Tensor) -> fx.Graph:
@@ -43,8 +45,11 @@ def trace_with_shapes(network: nn.Module, example_input: Tensor) -> fx.Graph:
             raise _refusal(network, f"cannot be traced{_place(error)}: {_remedy(error)}") from error
     for node in graph.nodes:
         if node.op != "output" and _is_random(node):
+            called = getattr(node.target, "__name__", node.target)
             raise _refusal(
-                network, f"node {node.name!r}: tracing freezes {node.target}; use a module such as nn.Dropout"
+                network,
+                f"node {node.name!r}: tracing freezes {called}, which draws at random; use a module such as nn.Dropout"
+                " or torchvision.ops.StochasticDepth, made in __init__",
             )
     modules = dict(network.named_modules())
     name_activations(graph, modules)
@@ -75,6 +80,13 @@ def prove_trace(network: nn.Module, graph: fx.Graph, example_input: Tensor) -> N
                     network,
                     f"computes something else than its traced graph for a batch of {count}: it depends on the number"
                     " of images, draws at random, or works in place on what is read again; write it without",
+                )
+            rows = next((value.shape[:1] for value in tree_leaves(found) if isinstance(value, Tensor)), None)
+            if rows != (count,):
+                raise _refusal(
+                    network,
+                    f"gives no row of logits for each image of a batch of {count}; write .flatten(1) instead of"
+                    " .squeeze(), and x.size(0) instead of a fixed number of images",
                 )
 
 
@@ -145,10 +157,10 @@ def _remedy(error: Exception) -> str:
         return text
     if "item assignment" in text:
         return "it assigns into a tensor; write torch.cat, torch.where or F.pad"
-    if "save_for_backward" in text:
-        return "a torch.autograd.Function cannot be followed; write the function itself, of a swish F.silu(x)"
+    if FACTORY.match(text):
+        return f"torch.{text.split('(')[0]} is given the number of images; write x.new_zeros, x.new_ones or x.new_full"
     if "Proxy" in text or "TracedValue" in text:
-        return f"{text[:120]}; only operations on tensors can be followed (instead of torch.zeros write x.new_zeros)"
+        return f"{text[:150]}; only operations of torch on tensors can be followed (of a scripted function, itself)"
     return text
 
 
@@ -160,7 +172,9 @@ def _is_random(node: fx.Node) -> bool:
         return False
     if getattr(node.target, "__name__", "") in RANDOM:
         return True
-    shares = [value for value in (argument(node, "p"), argument(node, "dropout_p")) if value is not None]
+    shares = [value for key, value in node.kwargs.items() if "dropout" in key]
+    if argument(node, "p") is not None:
+        shares.append(argument(node, "p"))
     if shares and not any(shares):
         return False  # it drops nothing
     attends = node.target is F.scaled_dot_product_attention and bool(shares)

@@ -1,6 +1,5 @@
 """Calls of a traced graph as operations of the allow-list, where they are more than one layer each."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -100,6 +99,15 @@ def _zeros(reader: Reader, node: fx.Node) -> bool:
     return True
 
 
+def _same(reader: Reader, node: fx.Node) -> bool:
+    """A conversion to the type that a tensor has anyway."""
+    source, value = node.all_input_nodes[0], node.meta["value"]
+    if source.meta["value"].dtype != value.dtype:
+        return False
+    reader.add(node, "identity", {}, [reader.input(source, node.name)])
+    return True
+
+
 def _arithmetic(reader: Reader, node: fx.Node) -> bool:
     if len(node.args) != 2 or node.kwargs:
         return False
@@ -141,4 +149,5 @@ CALLS: dict[Any, Translation] = {
     **dict.fromkeys(REDUCTIONS, reduce),
     F.pad: _pad,
     **dict.fromkeys((torch.zeros_like, "new_zeros"), _zeros),
+    **dict.fromkeys(("to", "type", "type_as", "float", "double"), _same),
 }

@@ -222,8 +222,8 @@ def _unit_dimension(node: fx.Node, name: str, dimension: int | None) -> int:
     shape = tuple(node.meta["value"].shape)
     if dimension is None or dimension == 0:
         raise NetworkError(
-            f"the units of {name!r} lie in no single dimension of its {shape}: channels were put together with others or"
-            " taken apart; call the activation before that"
+            f"the units of {name!r} lie in no single dimension of its {shape}: channels were put together or taken"
+            " apart; call the activation before that"
         )
     return -1 if len(shape) > 2 and dimension == len(shape) - 1 else dimension
 
