@@ -17,6 +17,8 @@ from moda_core.movement import holds_tensor, is_movement
 IN_PLACE = (operator.iadd, operator.imul)
 SAME_MEMORY = (getattr, "detach", "to", "float", "double", "type", "type_as", torch.detach)
 
+SHAPED_AS = ("view_as", "reshape_as", "expand_as", "type_as")  # of their second tensor they read no number
+
 
 def mark_in_place(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
     """Leave in ``node.meta["overwrites"]`` who else reads what a node overwrites."""
@@ -48,7 +50,7 @@ def _other_readers(node: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
     readers, aliases = [], [overwritten]
     for alias in aliases:
         for user in alias.users:
-            if user is node:
+            if user is node or (user.target in SHAPED_AS and user.all_input_nodes[0] is not alias):
                 continue
             if _is_alias(user, modules):
                 aliases.append(user)

@@ -270,6 +270,33 @@ def repeated(n, x):
     return n.head(pooled(F.relu(n.twice(x)).repeat(1, 1, 1, 1)))
 
 
+def converted(n, x):
+    x = F.relu(n.norm(n.layer(x))).float().type_as(x)
+    return n.head(x.max(3)[0].max(2)[0] + x.sum((2, 3)) + x.clone().mean((3, 2)))
+
+
+class WithOptions(nn.Module):
+    """A block whose forward takes more than its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.path, self.parts = conv(), DropPath(), conv(8, 8, 1)
+
+    def forward(self, x, residual=True, *, scale=None):
+        out = self.path(F.relu(self.layer(x)))
+        out = x + out if residual else out
+        return self.parts(out if scale is None else out * scale)
+
+
+class DropPath(nn.Module):
+    """As timm's."""
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        return x * x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(0.9)
+
+
 def vector(size=8, seed=0, shape=None):
     values = torch.rand(size, generator=torch.Generator().manual_seed(seed)) + 0.5
     return values if shape is None else values.view(shape)
@@ -324,6 +351,14 @@ def networks():
         "a gate repeated over pixels": (
             repeated,
             {"layer": conv(), "twice": conv(8, 16), "head": nn.Linear(16, 4)},
+        ),
+        "types, sums and largest values": (
+            converted,
+            {"layer": conv(), "norm": nn.InstanceNorm2d(8, affine=True)},
+        ),
+        "arguments with defaults, drop path": (
+            lambda n, x: n.head(pooled(F.relu(n.block(x, scale=0.5)))),
+            {"block": WithOptions()},
         ),
         "getattr in a loop": (named_layers, {"layer1": conv(), "layer2": conv(groups=2)}),
         "dense blocks": (

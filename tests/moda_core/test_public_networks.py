@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import fx
 
 from moda_core import largest_difference, mask_network, merge_masks, unit_layers
 from moda_core.extract import cut_graph
@@ -25,6 +26,8 @@ def test_what_public_files_write_is_cut_to_the_masked_numbers(name):
     network = randomise(copy.deepcopy(NETWORKS[name]), seed=1)
     layers = unit_layers(network, IMAGES)
     graph, state = channel_graph(network, layers, IMAGES)
+    traced, images = fx.GraphModule(network, layers.graph), torch.cat([IMAGES, IMAGES + 1])[:7]
+    torch.testing.assert_close(traced(images), network(images))
     for seed, density in enumerate((0.2, 0.7)):
         masks, classes = random_masks(layers.widths, 4, seed, density), [2, 0]
         keep, union = merge_masks(masks, classes), held_union(graph, masks)
