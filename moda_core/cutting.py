@@ -187,6 +187,10 @@ class Cutter:
             found_C = (constants[0] - self._whole(node, "running_mean")) * scale_C
             if node.attributes["affine"]:
                 found_C = found_C * self._whole(node, "weight") + self._whole(node, "bias")
+        elif node.op == "scale":
+            found_C = constants[0] * self._whole(node, *node.tensors())
+        elif node.op == "shift":
+            found_C = constants[0] + self._whole(node, *node.tensors())
         elif node.op in INDEXED:
             sources = node.gathers([len(one) for one in constants])
             for constant_C, source in zip(constants, sources, strict=True):

@@ -99,6 +99,8 @@ def _states(
         else:
             live_K = _gathered(graph, node, live, every_K)
             varying_K = _gathered(graph, node, varying, every_K)
+            if node.attributes.get("factor") == 0:  # a padding by channels
+                varying_K = torch.zeros_like(every_K)
             if node.op == "mul":
                 live_K = live[node.inputs[0]] & live[node.inputs[1]]
                 varying_K = varying_K & live_K
@@ -106,6 +108,8 @@ def _states(
                 varying_K = live_K
             if node.makes_constants:
                 live_K = every_K
+            elif node.attributes.get("factor") == 0:
+                live_K = torch.zeros_like(every_K)
         if node.unit_layer is not None:
             live_K, varying_K = live_K & keep[node.unit_layer], varying_K & keep[node.unit_layer]
         live[node.name], varying[node.name] = live_K, varying_K

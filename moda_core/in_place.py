@@ -1,31 +1,67 @@
-"""Operations that work in place: a cut network computes without side effects, so nobody may see one."""
+"""Operations that work in place on what somebody else reads.
+
+A mask takes the place of an activation's result, and a cut network computes without side effects: who reads the memory
+that a call overwrites, and not what the call returns, would see neither.
+"""
 
 import operator
 
+import torch
 from torch import fx, nn
 
+from moda_core.calls import argument
+from moda_core.errors import NetworkError
+from moda_core.modes import is_random
 from moda_core.movement import holds_tensor, is_movement
-from moda_core.tracing import OPAQUE
 
 IN_PLACE = (operator.iadd, operator.imul)
+SAME_MEMORY = (getattr, "detach", "to", "float", "double", "type", "type_as", torch.detach)
+
+SHAPED_AS = ("view_as", "reshape_as", "expand_as", "type_as")  # of their second tensor they read no number
 
 
-def refuse_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> None:
-    """A cut network computes without side effects, so nobody else may read what a node overwrites."""
-    if not _works_in_place(node, modules):
-        return
-    overwritten = node.all_input_nodes[0]
-    while _is_alias(overwritten, modules):  # to whom the memory belongs
+def mark_in_place(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
+    """Leave in ``node.meta["overwrites"]`` who else reads what a node overwrites."""
+    for node in graph.nodes:
+        if _works_in_place(node, modules):
+            node.meta["overwrites"] = _other_readers(node, modules)
+
+
+def refuse_in_place(node: fx.Node) -> None:
+    """Refuse a node that overwrites what somebody else reads.
+
+    Raises:
+        NetworkError: the node and its readers.
+    """
+    readers = node.meta.get("overwrites")
+    if readers:
+        raise NetworkError(
+            f"node {node.name!r} works in place on what {readers[:5]} read too; make it inplace=False (of x.relu_() or"
+            " F.relu_(x) write x = F.relu(x))"
+        )
+
+
+def _other_readers(node: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
+    overwritten = _overwritten(node)
+    if overwritten is None:
+        return []
+    while _is_alias(overwritten, modules) and overwritten.all_input_nodes:  # to whom the memory belongs
         overwritten = overwritten.all_input_nodes[0]
     readers, aliases = [], [overwritten]
     for alias in aliases:
         for user in alias.users:
+            if user is node or (user.target in SHAPED_AS and user.all_input_nodes[0] is not alias):
+                continue
             if _is_alias(user, modules):
                 aliases.append(user)
-            elif user is not node and (user.op == "output" or holds_tensor(user.meta["value"])):
+            elif user.op == "output" or holds_tensor(user.meta["value"]):
                 readers.append(user.name)
-    if readers:
-        raise ValueError(f"node {node.name!r} works in place on what {readers} read too; make it inplace=False")
+    return readers
+
+
+def _overwritten(node: fx.Node) -> fx.Node | None:
+    out = node.kwargs.get("out")
+    return out if isinstance(out, fx.Node) else next(iter(node.all_input_nodes), None)
 
 
 def _works_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
@@ -34,15 +70,19 @@ def _works_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         return bool(getattr(module, "inplace", False)) and not isinstance(module, nn.modules.dropout._DropoutNd)
     if node.op == "call_method":
         return str(node.target).endswith("_") and not str(node.target).endswith("__")
+    if node.op != "call_function":
+        return False
     named = str(getattr(node.target, "__name__", ""))
-    in_place = bool(node.kwargs.get("inplace")) or node.target in IN_PLACE
-    return node.op == "call_function" and (in_place or (named.endswith("_") and not named.endswith("__")))
+    in_place = bool(argument(node, "inplace")) or node.target in IN_PLACE or node.kwargs.get("out") is not None
+    return in_place or (named.endswith("_") and not named.endswith("__"))
 
 
 def _is_alias(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether a node's result may share its input's memory."""
     if node.op == "call_module":
         module = modules[str(node.target)]
-        if isinstance(module, nn.Identity | nn.modules.dropout._DropoutNd) or type(module).__module__ in OPAQUE:
+        if isinstance(module, nn.Identity | nn.modules.dropout._DropoutNd) or is_random(module):
             return True
-    return is_movement(node, modules)
+    if node.op in ("call_function", "call_method") and node.target in SAME_MEMORY:
+        return bool(node.all_input_nodes) and holds_tensor(node.meta["value"])
+    return is_movement(node, modules) or _works_in_place(node, modules)

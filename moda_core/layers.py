@@ -12,8 +12,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from moda_core.activations import ACTIVATIONS
+from moda_core.modes import evaluating, is_random
 from moda_core.operations import Attribute, Node
-from moda_core.tracing import OPAQUE
 
 Described = tuple[str, dict[str, Attribute]]
 
@@ -36,6 +36,8 @@ FUNCTIONS: dict[Callable[..., Any], type[nn.Module]] = {
     F.max_pool2d: nn.MaxPool2d,
     F.avg_pool2d: nn.AvgPool2d,
     F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
+    F.adaptive_max_pool2d: nn.AdaptiveMaxPool2d,
+    torch.clone: nn.Identity,
     F.hardsigmoid: nn.Hardsigmoid,
     F.sigmoid: nn.Sigmoid,
     F.tanh: nn.Tanh,
@@ -46,6 +48,7 @@ METHODS = {method: activation.module for activation in ACTIVATIONS.values() for 
     "sigmoid": nn.Sigmoid,
     "sigmoid_": nn.Sigmoid,
     "tanh": nn.Tanh,
+    "clone": nn.Identity,
 }
 ARITHMETIC: dict[Callable[..., Any] | str, str] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), "add"),
@@ -55,8 +58,13 @@ ARITHMETIC: dict[Callable[..., Any] | str, str] = {
 }
 
 
-def describe_module(module: nn.Module) -> Described | None:
-    """The operation and attributes of a layer, None if the allow-list has no such operation."""
+def describe_module(module: nn.Module, size: tuple[int, ...] = ()) -> Described | None:
+    """The operation and attributes of a layer, None if the allow-list has no such operation.
+
+    Args:
+        module: the layer.
+        size: what follows the channels of its input.
+    """
     if not _computes_as_its_class(module):
         return None
     for op, kind in PLAIN.items():
@@ -81,6 +89,8 @@ def describe_module(module: nn.Module) -> Described | None:
                 "affine": module.affine,
                 "dimensions": 2 if isinstance(module, nn.BatchNorm2d) else 1,
             }
+        case nn.InstanceNorm2d() if not module.track_running_stats:
+            return "group_norm", {"groups": module.num_features, "eps": module.eps, "affine": module.affine}
         case nn.GroupNorm():
             return "group_norm", {"groups": module.num_groups, "eps": module.eps, "affine": module.affine}
         case nn.LayerNorm():
@@ -96,21 +106,25 @@ def describe_module(module: nn.Module) -> Described | None:
             return "avg_pool2d", _pool(module) | {"count_include_pad": module.count_include_pad}
         case nn.AdaptiveAvgPool2d() if module.output_size is not None and None not in _pair(module.output_size):
             return "adaptive_avg_pool2d", {"output_size": _pair(module.output_size)}
+        case nn.AdaptiveMaxPool2d() if not module.return_indices and len(size) == 2:
+            return _even_windows(module, size)
         case nn.Dropout() | nn.Dropout2d():
             return "dropout", {"p": module.p}
-        case _ if type(module).__module__ in OPAQUE:
+        case _ if is_random(module) and _passes_through(module):
             return "identity", {}  # it draws in training alone, and a cut network is in eval mode
         case _:
             return None
 
 
-def describe_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Described | None:
+def describe_function(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], size: tuple[int, ...] = ()
+) -> Described | None:
     """As :func:`describe_module`, of a function called with ``args`` after its input."""
     layer = FUNCTIONS.get(function)
     if layer is None or (layer is nn.MaxPool2d and len(args) > 4):  # where its order differs from the layer's
         return None
     try:
-        return describe_module(layer(*args, **kwargs))
+        return describe_module(layer(*args, **kwargs), size)
     except TypeError:  # arguments that the layer does not take
         return None
 
@@ -149,6 +163,10 @@ def build_module(node: Node, tensors: Mapping[str, Tensor], *, inputs: int, outp
             module = nn.AdaptiveAvgPool2d(**options)
         case "dropout":
             module = nn.Dropout(**options)
+        case "scale":
+            module = Scale(next(iter(node.tensors())), outputs, len(node.size), **options)
+        case "shift":
+            module = Shift(next(iter(node.tensors())), outputs, len(node.size), **options)
         case "scale_shift":
             module = ScaleShift(**options)
         case "reshape":
@@ -173,6 +191,37 @@ class ScaleShift(nn.Module):
         return values * self.factor + self.offset
 
 
+class _PerChannel(nn.Module):
+    """Holds one number per channel, as a parameter or as a buffer."""
+
+    def __init__(self, name: str, channels: int, rank: int, *, trains: bool) -> None:
+        super().__init__()
+        self.name, self.rank = name, rank
+        values_C = torch.empty(channels, device="meta")
+        if trains:
+            self.register_parameter(name, nn.Parameter(values_C))
+        else:
+            self.register_buffer(name, values_C)
+
+    def per_channel(self) -> Tensor:
+        values_C: Tensor = getattr(self, self.name)
+        return values_C.view(1, -1, *[1] * self.rank)
+
+
+class Scale(_PerChannel):
+    """Multiplies every channel by a number of its own."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values * self.per_channel()
+
+
+class Shift(_PerChannel):
+    """Adds a number of its own to every channel."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values + self.per_channel()
+
+
 class Reshape(nn.Module):
     """Gives what follows the channels another shape of as many elements."""
 
@@ -184,6 +233,13 @@ class Reshape(nn.Module):
         return values.reshape(*values.shape[:2], *self.size)
 
 
+def _passes_through(module: nn.Module) -> bool:
+    """Whether a module gives what it is given, in eval mode."""
+    with evaluating(module):
+        images = torch.arange(96.0).view(2, 3, 4, 4)
+        return torch.equal(module(images), images)
+
+
 def _computes_as_its_class(module: nn.Module) -> bool:
     """Whether a module is one of PyTorch's own layers (maybe parametrised) with nothing hung on to its forward."""
     kind = type(module)
@@ -191,7 +247,7 @@ def _computes_as_its_class(module: nn.Module) -> bool:
         kind = kind.__bases__[0]
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
     changed = [hook for hook in hooks if not isinstance(hook, WEIGHT_HOOKS)]
-    known = kind.__module__.startswith("torch.nn.modules.") or kind.__module__ in OPAQUE
+    known = kind.__module__.startswith("torch.nn.modules.") or is_random(module)
     return known and not changed and "forward" not in vars(module)
 
 
@@ -211,6 +267,15 @@ def _pair(value: int | tuple[int, ...] | Any) -> list[int]:
 
 def _tuple(value: Attribute) -> Attribute | tuple[int, ...]:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _even_windows(module: nn.AdaptiveMaxPool2d, size: tuple[int, ...]) -> Described | None:
+    """An adaptive pool as one of windows, where they all are of one size."""
+    sides = [side if wanted is None else wanted for wanted, side in zip(_pair(module.output_size), size, strict=True)]
+    if any(side % wanted for wanted, side in zip(sides, size, strict=True)):
+        return None
+    window = [side // wanted for wanted, side in zip(sides, size, strict=True)]
+    return "max_pool2d", {"kernel_size": window, "stride": window, "padding": [0, 0], "ceil_mode": False}
 
 
 def _pool(module: nn.MaxPool2d | nn.AvgPool2d) -> dict[str, Attribute]:

@@ -6,6 +6,15 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+RANDOM_FILES = ("torchvision.ops.stochastic_depth",)
+RANDOM_NAMES = ("DropPath", "StochasticDepth", "DropBlock", "DropBlock2d")  # as timm and others call theirs
+
+
+def is_random(module: nn.Module) -> bool:
+    """Whether a module that is not PyTorch's own draws at random in training: tracing its inside would freeze that."""
+    kind = type(module)
+    return kind.__module__ in RANDOM_FILES or (kind.__name__ in RANDOM_NAMES and not [*module.parameters()])
+
 
 def device_of(network: nn.Module) -> torch.device:
     """The device of a network's first parameter or buffer; the CPU if it has none."""

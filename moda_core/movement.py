@@ -16,13 +16,17 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
+from moda_core.errors import NetworkError
+
 MOVING: frozenset[Callable[..., Any] | str] = frozenset(
     {
         *(torch.flatten, torch.reshape, torch.transpose, torch.permute, torch.squeeze, torch.unsqueeze, torch.chunk),
         *(torch.split, torch.unbind, torch.narrow, torch.movedim, torch.swapaxes, torch.channel_shuffle),
-        operator.getitem,
+        *(torch.repeat_interleave, torch.tile, torch.index_select, torch.select, torch.swapdims, torch.moveaxis),
+        *(torch.tensor_split, torch.ravel, operator.getitem),
         *("flatten", "reshape", "view", "transpose", "permute", "squeeze", "unsqueeze", "chunk", "split", "unbind"),
         *("narrow", "movedim", "swapaxes", "contiguous", "expand", "expand_as", "unflatten", "view_as", "reshape_as"),
+        *("repeat", "repeat_interleave", "tile", "index_select", "select", "swapdims", "moveaxis", "tensor_split"),
     }
 )
 MOVING_MODULES = (nn.Flatten, nn.Unflatten, nn.ChannelShuffle)
@@ -30,11 +34,15 @@ MOVING_MODULES = (nn.Flatten, nn.Unflatten, nn.ChannelShuffle)
 
 @dataclass(frozen=True)
 class Movement:
-    """What became of a tensor: channels ``index_C`` of it, flattened or not, in the shape (images, channels, *size)."""
+    """What became of a tensor: channels ``index_C`` of it, flattened or not, in the shape (images, channels, *size).
+
+    ``step``: of the rows and columns only every so many are left; None: all of them.
+    """
 
     index_C: Tensor
     flattened: bool
     size: tuple[int, ...]
+    step: tuple[int, int] | None = None
 
 
 def is_movement(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
@@ -73,7 +81,7 @@ def decode(name: str, labels: Tensor, channels: int, size: tuple[int, ...], *, b
         broadcast: whether the reader broadcasts, so that a number that was expanded may stay one.
 
     Raises:
-        ValueError: images or pixels changed places.
+        NetworkError: images or pixels changed places.
     """
     pixels = math.prod(size)
     sample = channels * pixels
@@ -85,6 +93,11 @@ def decode(name: str, labels: Tensor, channels: int, size: tuple[int, ...], *, b
     if broadcast and pixels == 1 and bool((label_CP == label_CP[:, :1]).all()):
         moved_size = (1,) * len(moved_size)
         label_CP = label_CP[:, :1]
+    step = _step(label_CP[0], size, moved_size)
+    if step is not None:
+        first_C, inside = label_CP[:, :1], label_CP[0] - label_CP[0, 0]
+        if not bool((first_C % pixels != 0).any()) and bool((label_CP == first_C + inside).all()):
+            return Movement(first_C.flatten() // pixels, False, moved_size, step)
     flattened = moved_size == () != size
     if flattened and label_CP.shape[0] % pixels == 0:
         label_CP = label_CP.view(-1, pixels)
@@ -95,8 +108,23 @@ def decode(name: str, labels: Tensor, channels: int, size: tuple[int, ...], *, b
     return Movement(first_C.flatten() // pixels, flattened, moved_size)
 
 
-def _misplaced(name: str, what: str) -> ValueError:
-    return ValueError(
+def _step(label_P: Tensor, size: tuple[int, ...], moved_size: tuple[int, ...]) -> tuple[int, int] | None:
+    """Of which rows and columns the pixels are that are left of one channel, if they are evenly spaced."""
+    if len(size) != 2 or len(moved_size) != 2 or size == moved_size:
+        return None
+    (height, width), (rows, columns) = size, moved_size
+    corner = label_P.view(moved_size)
+    down = int(corner[1, 0] - corner[0, 0]) // width if rows > 1 else height
+    right = int(corner[0, 1] - corner[0, 0]) if columns > 1 else width
+    if min(down, right) < 1:
+        return None
+    every = torch.arange(height * width).view(size)[::down, ::right]
+    same = every.shape == corner.shape and torch.equal(every, corner - corner[0, 0])
+    return (down, right) if same else None
+
+
+def _misplaced(name: str, what: str) -> NetworkError:
+    return NetworkError(
         f"node {name!r}: cutting knows operations that select, flatten or reshape whole channels; up to here the"
         f" {what} change places; the masked network still works"
     )

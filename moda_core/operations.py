@@ -57,6 +57,8 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "sigmoid": {},
     "hardsigmoid": {},
     "scale_shift": {"factor": "number", "offset": "number"},
+    "scale": {"trains": "flag"},
+    "shift": {"trains": "flag"},
     "max_pool2d": POOL,
     "avg_pool2d": POOL | {"count_include_pad": "flag"},
     "adaptive_avg_pool2d": {"output_size": "sides"},
@@ -71,7 +73,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
 }
 INPUTS = {"input": 0, "add": 2, "mul": 2}  # concat has any number, every other operation one
 INDEXED = frozenset({"select", "flatten", "concat"})  # gathering, and not channel k from channel k
-ZERO_TO_CONSTANT = frozenset({"batch_norm", "sigmoid", "hardsigmoid"})  # a channel of zeros becomes another constant
+ZERO_TO_CONSTANT = frozenset(
+    {"batch_norm", "sigmoid", "hardsigmoid", "shift"}
+)  # a channel of zeros becomes another constant
 TRAINABLE = ("weight", "bias")
 LARGEST_NUMBER = 1_000_000  # of any attribute or channel count: what a manifest may ask for is capped
 LARGEST_PAIR = 1024  # of a kernel, a stride, a padding ...
@@ -159,6 +163,10 @@ class Node:
             case "batch_norm":
                 running = {"running_mean": "o", "running_var": "o"}
                 return running | ({"weight": "o", "bias": "o"} if self.attributes["affine"] else {})
+            case "scale":
+                return {"weight" if self.attributes["trains"] else "factor": "o"}
+            case "shift":
+                return {"bias" if self.attributes["trains"] else "offset": "o"}
             case "group_norm" if self.attributes["affine"]:
                 return {"weight": "o", "bias": "o"}
             case "layer_norm" if self.attributes["affine"]:

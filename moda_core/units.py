@@ -16,8 +16,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from moda_core.activations import ACTIVATIONS, KIND_OF_FUNCTION, KIND_OF_METHOD, KIND_OF_MODULE, Activation
-from moda_core.tracing import trace_with_shapes
+from moda_core.activations import ACTIVATIONS, Activation
+from moda_core.by_hand import kind_of
+from moda_core.dimensions import channel_dimensions
+from moda_core.errors import NetworkError
+from moda_core.in_place import refuse_in_place
+from moda_core.tracing import prove_trace, trace_with_shapes
 
 WEIGHTED_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv3d, torch.matmul, torch.bmm)
 
@@ -31,7 +35,8 @@ class UnitLayer:
         node: its node in the traced graph.
         units: their number.
         kind: the activation, a key of ``ACTIVATIONS``.
-        dimension: where the units lie in its output: 1 after a convolution, -1 after a linear layer over tokens.
+        dimension: where the units lie in its output: 1 after a convolution, -1 (the last) after a linear layer over
+            tokens or where the channels were moved there.
     """
 
     name: str
@@ -76,28 +81,29 @@ def unit_layers(network: nn.Module, example_input: Tensor) -> UnitLayers:
         example_input: one batch, for the shapes; its values do not matter.
 
     Raises:
-        ValueError: the network cannot be traced, has no activation that is known, or calls dropout as a function
-            (tracing would freeze it).
+        NetworkError: the network cannot be traced, computes something else than its trace for one, two or three images,
+            has no activation that is known, or calls dropout as a function (tracing would freeze it).
     """
     graph = trace_with_shapes(network, example_input)
     modules = dict(network.named_modules())
+    dimensions = channel_dimensions(graph, modules)
     layers: list[UnitLayer] = []
     calls: dict[str, int] = {}
     for node in graph.nodes:
-        kind = activation_kind(node, modules)
+        kind = kind_of(node, modules)
         if kind is None or _leads_to_logits(node, modules):
             continue
         name = _call_site(node, kind)
         calls[name] = calls.get(name, 0) + 1
-        shape = node.meta["value"].shape
-        dimension = _unit_dimension(node, modules)
         name = name if calls[name] == 1 else f"{name}#{calls[name]}"
-        layers.append(UnitLayer(name, node.name, shape[dimension], kind, dimension))
+        dimension = _unit_dimension(node, name, dimensions[node])
+        layers.append(UnitLayer(name, node.name, node.meta["value"].shape[dimension], kind, dimension))
     if not layers:
-        raise ValueError(
+        raise NetworkError(
             f"{type(network).__name__} has no unit layers to make modules of: it calls none of"
             f" {', '.join(sorted(ACTIVATIONS))} before a layer with weights"
         )
+    prove_trace(network, graph, example_input)
     return UnitLayers(graph, tuple(layers))
 
 
@@ -184,6 +190,9 @@ def rewrite_units(
     """A copy of the traced graph in which what ``at_unit(graph, node, layer)`` returns takes a unit layer's place.
 
     ``extra_inputs`` placeholders named ``extra_0, extra_1 ...`` follow the network's own.
+
+    Raises:
+        NetworkError: a unit layer that works in place on what somebody else reads.
     """
     layer_of = {layer.node: index for index, layer in enumerate(layers)}
     graph = fx.Graph()
@@ -194,17 +203,9 @@ def rewrite_units(
             for index in range(extra_inputs):
                 graph.placeholder(f"extra_{index}")
         if node.name in layer_of:
+            refuse_in_place(node)
             copies[node] = at_unit(graph, copies[node], layer_of[node.name])
     return graph
-
-
-def activation_kind(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
-    """Which of ``ACTIVATIONS`` a node calls, None for any other node."""
-    if node.op == "call_module":
-        return KIND_OF_MODULE.get(type(modules[str(node.target)]))
-    if node.op == "call_function":
-        return KIND_OF_FUNCTION.get(node.target)  # type: ignore[arg-type]
-    return KIND_OF_METHOD.get(str(node.target)) if node.op == "call_method" else None
 
 
 def _call_site(node: fx.Node, kind: str) -> str:
@@ -216,18 +217,15 @@ def _call_site(node: fx.Node, kind: str) -> str:
     return f"{owner}.{kind}" if owner else kind
 
 
-def _unit_dimension(node: fx.Node, modules: dict[str, nn.Module]) -> int:
-    """1 or -1: where the nearest layer with weights before an activation puts its outputs."""
-    dimensions = node.meta["value"].ndim
-    before: fx.Node | None = node
-    while dimensions > 2 and before is not None and before.all_input_nodes:
-        before = before.all_input_nodes[0]
-        module = modules[str(before.target)] if before.op == "call_module" else None
-        if isinstance(module, nn.Linear) or before.target is F.linear:
-            return -1
-        if isinstance(module, nn.modules.conv._ConvNd | nn.modules.batchnorm._BatchNorm):
-            return 1
-    return -1 if dimensions == 3 else 1
+def _unit_dimension(node: fx.Node, name: str, dimension: int | None) -> int:
+    """The dimension of a layer's units, -1 for the last one but of flat features."""
+    shape = tuple(node.meta["value"].shape)
+    if dimension is None or dimension == 0:
+        raise NetworkError(
+            f"the units of {name!r} lie in no single dimension of its {shape}: channels were put together or taken"
+            " apart; call the activation before that"
+        )
+    return -1 if len(shape) > 2 and dimension == len(shape) - 1 else dimension
 
 
 def _leads_to_logits(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

@@ -9,11 +9,14 @@ from torch.nn import functional as F
 from tests.moda_core.conftest import randomise
 
 ACTIVATIONS = [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.GELU, lambda: nn.GELU("tanh")]
-FUNCTIONS = [F.relu, torch.relu, F.relu6, F.leaky_relu, F.hardswish, F.silu, F.gelu]
+FUNCTIONS = [
+    *(F.relu, torch.relu, F.relu6, F.leaky_relu, F.hardswish, F.silu, F.gelu),
+    *(lambda x: x * x.sigmoid(), lambda x: x.clamp(min=0), lambda x: x * F.relu6(x + 3) / 6),
+]
 STEPS = [
     *("conv", "conv", "depthwise", "grouped", "grouped", "pointwise", "pointwise", "bn", "bn", "gn", "ln", "pool"),
     *("avg", "add", "add", "project", "se", "concat", "chunk", "shuffle", "shared", "shared", "number", "dropout"),
-    "slice",
+    *("slice", "stride", "pad", "gate", "scale", "shift"),
 ]
 
 
@@ -27,6 +30,17 @@ def squeeze(x, module):
 def shuffle(x, groups):
     b, c, h, w = x.shape
     return x.view(b, groups, c // groups, h, w).transpose(1, 2).reshape(b, c, h, w)
+
+
+class PerChannel(nn.Module):
+    """A number for every channel that scales or shifts it."""
+
+    def __init__(self, channels, operation):
+        super().__init__()
+        self.operation, self.numbers = operation, nn.Parameter(torch.ones(channels))
+
+    def forward(self, x):
+        return self.operation(x, self.numbers.view(1, -1, 1, 1).expand_as(x))
 
 
 class RandomNetwork(nn.Module):
@@ -109,6 +123,15 @@ class RandomNetwork(nn.Module):
             self.emit("chunk", (at,), (channels // 2, side), option=pick.choice([0, 1]))
         elif choice == "slice" and channels > 2:
             self.emit("slice", (at,), (channels - 2, side))
+        elif choice == "stride" and side > 3:
+            self.emit("stride", (at,), (channels, (side + 1) // 2))
+        elif choice == "pad":
+            self.emit("pad", (at,), (channels + 3, side))
+        elif choice == "gate":
+            self.emit("gate", (at,), (channels, side), nn.Conv2d(channels, 1, 1))
+        elif choice in ("scale", "shift"):
+            operation = torch.mul if choice == "scale" else torch.add
+            self.emit("module", (at,), (channels, side), PerChannel(channels, operation))
         elif choice == "shuffle" and even:
             self.emit("shuffle", (at,), (channels, side), option=2)
         elif choice == "shared":
@@ -160,6 +183,12 @@ class RandomNetwork(nn.Module):
                 value = value.chunk(2, 1)[option]
             elif kind == "slice":
                 value = value[:, 1:-1]
+            elif kind == "stride":
+                value = value[:, :, ::2, ::2]
+            elif kind == "pad":
+                value = F.pad(value, (0, 0, 0, 0, 1, 2))
+            elif kind == "gate":
+                value = value * torch.sigmoid(layer(value))
             elif kind == "shuffle":
                 value = shuffle(value, option)
             else:

@@ -169,7 +169,7 @@ class Plain(nn.Module):
         (lambda m, x: F.relu(m.conv(x)) + m.more(x)[:, :1], r"add of \[3, 1\] channels"),
         (lambda m, x: F.relu(m.conv(x)) + m.more.bias[0], "does not know.*getitem"),
         (lambda m, x: F.relu(m.conv(x)).transpose(2, 3), "pixels change places"),
-        (lambda m, x: F.relu(m.conv(x)).transpose(0, 1).reshape(2, -1), "images of a batch change places"),
+        (lambda m, x: F.relu(m.conv(x)).transpose(0, 1).reshape(x.size(0), -1), "images of a batch change places"),
         (lambda m, x: F.relu(m.conv(x)) * m.weight, "which cutting does not know to follow"),
         (lambda m, x: F.relu(m.conv(x)).flip(2), "does not know.*flip"),
         (lambda m, x: m.more(F.relu(m.conv(x))[:, :, 1:]), "pixels change places"),

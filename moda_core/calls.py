@@ -1,0 +1,29 @@
+"""What a node of a traced graph calls, and with which arguments."""
+
+from functools import cache
+from inspect import Signature, signature
+from typing import Any
+
+from torch import fx
+
+
+def argument(node: fx.Node, name: str) -> Any:
+    """A named argument of a call, given by position, by name or by default; None where the call has no such."""
+    if name in node.kwargs:
+        return node.kwargs[name]
+    if node.op != "call_function":
+        return None
+    parameters = list(_signature(node.target).parameters.values())
+    for parameter, value in zip(parameters, node.args, strict=False):
+        if parameter.name == name:
+            return value
+    defaults = [parameter.default for parameter in parameters if parameter.name == name]
+    return defaults[0] if defaults and defaults[0] is not Signature.empty else None
+
+
+@cache
+def _signature(function: Any) -> Signature:
+    try:
+        return signature(function)
+    except (TypeError, ValueError):  # written in C
+        return Signature()
