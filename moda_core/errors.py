@@ -17,7 +17,7 @@ class NetworkError(ValueError):
 
 
 class ModuleSetError(ValueError):
-    """A module set that is missing, damaged, hostile, or lacks a class that was asked for."""
+    """A module set that is missing, damaged, hostile, lacks a class that was asked for, or whose place is taken."""
 
 
 class GraphError(NetworkError):

@@ -21,6 +21,7 @@ from torch import Tensor
 from moda_core.errors import ModuleSetError
 from moda_core.extract import LARGEST_DIFFERENCE, relative_difference
 from moda_core.module_file import Modules
+from moda_core.placing import place_new_file
 
 Run = Callable[[Tensor], Tensor]
 CHECKED = (2, 5)  # images at once: the first is what the file is traced with
@@ -38,7 +39,8 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
         The largest difference between the file's logits and the module's on random images, as a share of the largest.
 
     Raises:
-        ModuleSetError: a module whose logits are no finite numbers.
+        ModuleSetError: a module whose logits are no finite numbers, or a file that somebody else put there in the
+            meantime; it stays.
         ValueError: as :func:`check_export_path`, or logits that differ by more than 1e-4.
     """
     file = check_export_path(path)
@@ -52,7 +54,7 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of the exporter about its own parts
         program = torch.export.export(module, (batches[0],), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    with tempfile.TemporaryDirectory(prefix=".moda-export-", dir=file.absolute().parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".moda-", suffix=".part", dir=file.absolute().parent) as scratch:
         part = Path(scratch) / file.name
         run = FORMATS[file.suffix](program, metadata, part)
         with torch.no_grad():
@@ -63,7 +65,10 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
             raise ValueError(
                 f"{file}: its logits differ from the module's by {difference:.2e} of the largest; not kept"
             )
-        part.replace(file)
+        try:
+            place_new_file(part, file)
+        except FileExistsError as error:  # somebody else's, in the meantime
+            raise ModuleSetError(f"{file} is there already; choose another name") from error
     return difference
 
 

@@ -1,6 +1,5 @@
 """Writing a module set: from a trained network and masks, or from some classes of a set that is there already."""
 
-import contextlib
 import hashlib
 import json
 import math
@@ -29,6 +28,7 @@ from moda_core.manifest import (
 from moda_core.masks import merge_masks
 from moda_core.module_file import ModuleSet, held_union, open_modules, read_file, read_set
 from moda_core.operations import TRAINABLE
+from moda_core.placing import new_folder, write_whole
 from moda_core.reading import channel_graph
 from moda_core.slices import slice_state
 from moda_core.units import UnitLayers
@@ -58,7 +58,7 @@ def save_modules(
     """Write the module set of ``masks`` to the folder ``path``.
 
     Args:
-        path: a folder; made if missing. A folder that already holds a manifest is refused.
+        path: a new folder, or an empty one. It holds the whole set or nothing, also where several write to it at once.
         network: the trained network, float32.
         layers: its unit layers.
         masks: L boolean tensors of (C, N_l).
@@ -132,20 +132,6 @@ def slice_modules(
     return Saved(part.manifest["cut_masked_difference"], packed.write(folder))
 
 
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file that is either not there or whole."""
-    part = file.with_name(file.name + ".part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except BaseException:  # an interrupt too
-        part.unlink(missing_ok=True)
-        raise
-
-
 @dataclass(frozen=True)
 class _Packed:
     """A set's bytes: its manifest, which is not yet written, and its files by name."""
@@ -158,25 +144,18 @@ class _Packed:
         return read_set(self.manifest, self.files[WEIGHTS])
 
     def write(self, folder: Path) -> int:
-        """Write the files, the manifest last; returns how many bytes. What was interrupted leaves nothing."""
+        """Write the files, all or none; returns how many bytes."""
         text = json.dumps(self.manifest, indent=1, sort_keys=True, allow_nan=False).encode()
         parse_manifest(text)  # refuses what reading would refuse
-        files = {**self.files, MANIFEST: text}
-        is_new = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        written: list[Path] = []
         try:
-            for name, data in files.items():
-                write_whole(folder / name, data)
-                written.append(folder / name)
-        except BaseException:  # an interrupt too
-            for file in written:
-                file.unlink(missing_ok=True)
-            if is_new:
-                with contextlib.suppress(OSError):  # somebody else has put something there
-                    folder.rmdir()
-            raise
-        return sum(map(len, files.values()))
+            with new_folder(folder) as part:
+                for name, data in {**self.files, MANIFEST: text}.items():
+                    write_whole(part / name, data)
+        except FileExistsError as error:
+            raise ModuleSetError(
+                f"{folder} was taken by somebody else in the meantime; choose another folder"
+            ) from error
+        return sum(map(len, self.files.values())) + len(text)
 
 
 def _pack(
@@ -210,6 +189,8 @@ def _free(path: str | os.PathLike[str]) -> Path:
     folder = Path(path)
     if (folder / MANIFEST).exists():
         raise ModuleSetError(f"{folder} already holds a module set; choose another folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModuleSetError(f"{folder} is not empty; choose another folder")
     return folder
 
 
