@@ -5,6 +5,7 @@ Messages are one line of bounded length, whatever they show.
 """
 
 import itertools
+import re
 from collections.abc import Collection
 
 LONGEST_MESSAGE = 500
@@ -34,7 +35,7 @@ def listed(names: Collection[object]) -> str:
 def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:
     """A text as one line of at most so many characters, what is not printable escaped."""
     cut = text if len(text) <= 4 * longest else text[: 4 * longest]  # a message may show a megabyte
-    line = " ".join(cut.split())
+    line = re.sub(r"\s*[\r\n]\s*", " ", cut).strip()
     if not line.isprintable():
         line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
     return line if len(line) <= longest and len(cut) == len(text) else f"{line[: longest - 4]} ..."

@@ -219,10 +219,7 @@ def _means_whole(dimension: Dimension, value: Any) -> bool:
 def _model(value: Any) -> ModelConfig:
     options = dict(typed("model", value, dict))
     name = options.pop("name", None)
-    try:
-        check_model_name(name)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    check_model_name(name)
     known = model_options(name)
     if known is not None and (unknown := sorted(set(options) - set(known))):
         raise ConfigError(f"model.{unknown[0]} is no key of {name}; known: {', '.join(sorted(known)) or 'none'}")

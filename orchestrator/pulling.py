@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moda_core import open_modules, slice_modules
+from moda_core.errors import ModuleSetError
 from moda_core.manifest import MANIFEST, WEIGHTS, check_file, check_manifest_size, check_size, parse_manifest
 from moda_core.saving import write_whole
 from orchestrator.cache import Cache, make_cache
@@ -95,7 +96,7 @@ def pull(
     Raises:
         ConfigError: a reference that names nothing, a folder that is taken or cannot be made, a W&B or an object store
             that does not give it.
-        ValueError: a set that is not what its manifest says, that cannot be proven, or that lacks a class.
+        ModuleSetError: a set that is not what its manifest says, or that lacks a class.
     """
     found = parse_reference(reference)
     if isinstance(found, SweepPoint):
@@ -132,7 +133,7 @@ def pull_point(
 
     Raises:
         ConfigError: a folder that is taken or cannot be made.
-        ValueError: as :func:`pull`.
+        ModuleSetError: as :func:`pull`.
     """
     folder, files = free_folder(to), Files(root)
     if files.local is not None and folder.is_relative_to(files.local):
@@ -164,12 +165,12 @@ def place(folder: Path, source: Source, where: str, classes: Sequence[str] | Non
 
     Raises:
         ConfigError: a folder that cannot be made.
-        ValueError: a set that is not what its manifest says, or lacks a class.
+        ModuleSetError: a set that is not what its manifest says, or lacks a class.
     """
     text = _read_manifest(source, where)
     manifest = parse_manifest(text)
     if wrong := [name for name in classes or () if name not in manifest["class_names"]]:
-        raise ValueError(f"{where} has no class {shown(wrong[0])}; it has {listed(manifest['class_names'])}")
+        raise ModuleSetError(f"{where} has no class {shown(wrong[0])}; it has {listed(manifest['class_names'])}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -473,12 +473,12 @@ def test_class_names_are_shown_escaped_and_few(whole, manifest):
     assert len(str(refusal.value)) <= LONGEST_MESSAGE
 
 
-@given(st.text(max_size=3000) | st.text("a\n\x1b\u2028 ", min_size=100, max_size=3000))
+@given(st.text(max_size=100) | st.text(max_size=3000) | st.text("a\n\x1b\u2028 ", min_size=100, max_size=3000))
 def test_a_shortened_text_is_one_bounded_line(text):
     line = shortened(text)
     assert len(line) <= LONGEST_MESSAGE
     assert line.isprintable()
-    assert "..." in line or line == " ".join(line.split(" "))
+    assert line == text or len(text) > LONGEST_MESSAGE or not text.isprintable() or text != text.strip()
 
 
 def test_few_of_many_names_are_listed():
