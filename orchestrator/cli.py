@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     try:
         code = _run(options)
-        return UNREAD if is_unread() else code
+        sys.stdout.flush()  # here, where it is known what to do if nobody reads
+        return code
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED

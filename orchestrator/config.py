@@ -143,11 +143,11 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
         raise ConfigError(f"unknown keys {unknown}; known: {sorted(sections)}")
     if absent := sorted(sections - set(plain)):
         raise ConfigError(f"keys {absent} are missing")
-    search = dict(plain["search"])
-    search["space"] = {
-        key: build(Dimension, value, f"search.space.{key}") for key, value in (search.get("space") or {}).items()
-    }
-    search["baselines"] = tuple(dict(one) for one in search.get("baselines") or ())
+    search = dict(typed("search", plain["search"], dict))
+    space = typed("search.space", search.get("space") or {}, dict)
+    search["space"] = {key: build(Dimension, value, f"search.space.{key}") for key, value in space.items()}
+    baselines = typed("search.baselines", search.get("baselines") or [], list)
+    search["baselines"] = tuple(dict(typed("search.baselines", baseline, dict)) for baseline in baselines)
     return Config(
         model=_model(plain["model"]),
         data=build(DataConfig, plain["data"], "data"),

@@ -1,8 +1,10 @@
 """How a command ends that did not work: one line on what was wrong, and an exit code that says whose fault it was."""
 
 import errno
+import io
 import os
 import re
+import select
 import sys
 import traceback
 from pathlib import Path
@@ -41,11 +43,14 @@ def end(error: Exception, command: str) -> int:
 def is_unread() -> bool:
     """Whether nobody reads stdout any more, as after ``| head``; it is then led nowhere, so that the exit is quiet."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        is_gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except io.UnsupportedOperation:  # no real file
+        return False
+    if is_gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return is_gone
 
 
 def _say(command: str, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from moda_core import open_modules, slice_modules
 from moda_core.errors import ModuleSetError
 from moda_core.manifest import MANIFEST, WEIGHTS, check_file, check_manifest_size, check_size, parse_manifest
-from moda_core.saving import write_whole
+from moda_core.placing import write_whole
 from orchestrator.cache import Cache, make_cache
 from orchestrator.config import compose_config, parse_config
 from orchestrator.errors import ConfigError, listed, shown

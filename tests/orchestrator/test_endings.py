@@ -41,13 +41,6 @@ def storage(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def pulled(storage, capfd):
-    assert main(["pull", "first/best", "--to", "set"]) == 0, capfd.readouterr().err
-    capfd.readouterr()
-    return storage
-
-
 def line_of(capfd):
     """What stderr says: one line."""
     (line,) = capfd.readouterr().err.splitlines()
@@ -62,24 +55,31 @@ def inject(monkeypatch, place, error):
     monkeypatch.setattr(place, fail)
 
 
+BEST = "sweep:first/best"
+VALUE, SYSTEM = ValueError("inside it is 7"), OSError(errno.EIO, "inside it is 7")
 DEEP = {
     "train": (["train", *SMALL, "method=standard"], "orchestrator.single.read_sweep"),
     "decompose": (["decompose", "weights.safetensors", *SMALL], "orchestrator.single.load_data"),
-    "sweep": (["sweep", *SMALL, "sweep.name=first"], "orchestrator.sweep.read_sweep"),
+    "sweep": (["sweep", *SMALL, "sweep.name=first"], "orchestrator.sweep.claim_sweep"),
     "confirm": (["confirm", "first"], "orchestrator.pareto.on_front"),
     "rerun": (["rerun", "first/1"], "orchestrator.rerun.run_alone"),
     "front": (["front", "first"], "orchestrator.pareto.on_front"),
     "report": (["report", "first"], "orchestrator.report.page.render_report"),
     "query": (["query", "first", "from front"], "orchestrator.query.front_rows"),
     "gc": (["gc"], "orchestrator.gc.collect"),
-    "pull, in slicing": (["pull", "first/best", "--classes", "3", "--to", "x"], "moda_core.saving.largest_difference"),
-    "pull, in publishing": (["pull", "first/0/0.3", "--to", "x"], "moda_core.saving.slice_state"),
-    "pull, in tracing": (["pull", "first/0/0.3", "--to", "x"], "moda_core.saving.channel_graph"),
+    "pull, in slicing": (
+        ["pull", "sweep:first/best", "--classes", "3", "--to", "x"],
+        "moda_core.saving.largest_difference",
+    ),
+    "pull, in publishing": (["pull", "sweep:first/0/0.3", "--to", "x"], "moda_core.saving.slice_state"),
+    "pull, in tracing": (["pull", "sweep:first/0/0.3", "--to", "x"], "moda_core.saving.channel_graph"),
 }
 
 
-@pytest.mark.parametrize("error", [ValueError("inside it is 7"), OSError(errno.EIO, "inside it is 7")], ids=repr)
-@pytest.mark.parametrize("command", DEEP)
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [*((command, VALUE) for command in DEEP), ("pull, in publishing", SYSTEM), ("gc", SYSTEM), ("front", SYSTEM)],
+)
 def test_a_fault_of_ours_is_called_one(storage, monkeypatch, capfd, command, error):
     arguments, place = DEEP[command]
     inject(monkeypatch, place, error)
@@ -90,23 +90,28 @@ def test_a_fault_of_ours_is_called_one(storage, monkeypatch, capfd, command, err
     assert ".py:" in line
     assert line.endswith("MODA_DEBUG=1 shows the traceback")
     assert not Path("x").exists()
+
+
+def test_a_traceback_is_there_for_the_asking(storage, monkeypatch, capfd):
+    inject(monkeypatch, "orchestrator.pareto.on_front", VALUE)
     monkeypatch.setenv("MODA_DEBUG", "1")
-    assert main(arguments) == 70
-    assert "Traceback (most recent call last)" in capfd.readouterr().err
+    assert main(["front", "first"]) == 70
+    printed = capfd.readouterr().err
+    assert printed.startswith("Traceback (most recent call last)")
+    assert "moda front: a bug of ours" in printed.splitlines()[-1]
 
 
-@pytest.mark.parametrize("error", [ValueError("inside it is 7"), OSError(errno.EIO, "inside it is 7")], ids=repr)
-@pytest.mark.parametrize(
-    ("arguments", "place"),
-    [
+@pytest.mark.parametrize("error", [VALUE, SYSTEM], ids=repr)
+def test_a_fault_of_ours_with_sets_is_called_one(storage, monkeypatch, capfd, error):
+    assert main(["pull", BEST, "--to", "set"]) == 0, capfd.readouterr().err
+    capfd.readouterr()
+    for arguments, place in (
         (["export", "set", "--to", "x.pt2"], "torch.export.export"),
         (["replace", "set", "set", "--class", "3"], "orchestrator.replace.replace_class"),
-    ],
-)
-def test_a_fault_of_ours_is_called_one_of_sets_too(pulled, monkeypatch, capfd, arguments, place, error):
-    inject(monkeypatch, place, error)
-    assert main(arguments) == 70
-    assert "a bug of ours, please report it" in line_of(capfd)
+    ):
+        inject(monkeypatch, place, error)
+        assert main(arguments) == 70
+        assert "a bug of ours, please report it" in line_of(capfd)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +131,9 @@ def test_a_fault_of_ours_is_called_one_of_sets_too(pulled, monkeypatch, capfd, a
         (["query", "first", "select nonsense"], "nonsense"),
         (["query", "first", "from front", "--format", "x"], "x"),
         (["gc", "nowhere"], "not in the storage"),
-        (["pull", "first/9/9", "--to", "x"], "no such point"),
-        (["pull", "first/best", "--classes", "fox", "--to", "x"], "no class 'fox'"),
-        (["pull", "first/best", "--to", "storage"], "is not empty"),
+        (["pull", "sweep:first/9/9", "--to", "x"], "no such point"),
+        (["pull", "sweep:first/best", "--classes", "fox", "--to", "x"], "no class 'fox'"),
+        (["pull", "sweep:first/best", "--to", "storage"], "is not empty"),
         (["pull", "./code", "--to", "x"], "no module set"),
         (["pull", "a/b:c", "--to", "x"], "names no module set"),
         (["export", "nowhere", "--to", "x.onnx"], "no module set"),
@@ -166,7 +171,7 @@ def test_every_kind_of_mistake_is_one(storage, monkeypatch, capfd, kind):
 )
 def test_what_is_used_up_is_said(storage, monkeypatch, capfd, error, message):
     inject(monkeypatch, "orchestrator.registry.save_modules", error)
-    assert main(["pull", "first/0/0.3", "--to", "x"]) == 71
+    assert main(["pull", "sweep:first/0/0.3", "--to", "x"]) == 71
     assert line_of(capfd).startswith(f"moda pull: {message}: ")
 
 
@@ -174,12 +179,12 @@ def test_what_is_used_up_is_said(storage, monkeypatch, capfd, error, message):
 def test_an_interrupt_ends_a_pull_and_leaves_nothing(storage, monkeypatch, capfd, place):
     before = sorted(os.listdir())
     inject(monkeypatch, place, KeyboardInterrupt())
-    assert main(["pull", "first/best", "--classes", "3", "--to", "x"]) == 130
+    assert main(["pull", "sweep:first/best", "--classes", "3", "--to", "x"]) == 130
     assert "interrupted" in capfd.readouterr().err
     assert sorted(os.listdir()) == before
 
 
-@pytest.mark.parametrize("arguments", [["front", "first"], ["query", "first", "from points"], ["train", "--cfg"]])
+@pytest.mark.parametrize("arguments", [["front", "first"], ["query", "first", "from points"]])
 def test_output_that_nobody_reads_ends_quietly(storage, arguments):
     reader, writer = os.pipe()
     os.close(reader)
