@@ -2,6 +2,7 @@
 
 from moda_core.compose import compose
 from moda_core.contributions import Contributions, contribution_masks, count_contributions
+from moda_core.errors import ModuleSetError, NetworkError
 from moda_core.export import export_modules
 from moda_core.extract import cut_network, largest_difference, mask_network
 from moda_core.frequency import Frequencies, count_frequencies
@@ -39,7 +40,9 @@ __all__ = [
     "ModularLosses",
     "ModuleMetrics",
     "ModuleSet",
+    "ModuleSetError",
     "Modules",
+    "NetworkError",
     "RawImages",
     "ReplacedClass",
     "Replacement",

@@ -5,8 +5,10 @@ metadata hold ``class_names`` and ``preprocessing`` (shape, mean, std) as JSON. 
 if it says what the module says.
 """
 
+import importlib.util
 import io
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -37,15 +39,11 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
         The largest difference between the file's logits and the module's on random images, as a share of the largest.
 
     Raises:
-        ModuleSetError: a file that is there, also one that somebody else put there in the meantime; it stays.
-        ValueError: another ending, a package that is missing, or logits that differ by more than
-            1e-4.
+        ModuleSetError: a module whose logits are no finite numbers, or a file that somebody else put there in the
+            meantime; it stays.
+        ValueError: as :func:`check_export_path`, or logits that differ by more than 1e-4.
     """
-    file = Path(path)
-    if file.suffix not in FORMATS:
-        raise ValueError(f"{file}: the ending must be one of {', '.join(FORMATS)}")
-    if file.exists():
-        raise ModuleSetError(_taken(file))
+    file = check_export_path(path)
     recipe = module.manifest["preprocessing"]
     generator = torch.Generator().manual_seed(0)
     batches = [
@@ -61,27 +59,43 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
         run = FORMATS[file.suffix](program, metadata, part)
         with torch.no_grad():
             difference = max(relative_difference(module(images), run(images)) for images in batches)
-        if not difference <= LARGEST_DIFFERENCE:  # also when it is no number
+        if not math.isfinite(difference):
+            raise ModuleSetError("the module gives logits that are no finite numbers; it is not exported")
+        if difference > LARGEST_DIFFERENCE:
             raise ValueError(
                 f"{file}: its logits differ from the module's by {difference:.2e} of the largest; not kept"
             )
         try:
             place_new_file(part, file)
         except FileExistsError as error:  # somebody else's, in the meantime
-            raise ModuleSetError(_taken(file)) from error
+            raise ModuleSetError(f"{file} is there already; choose another name") from error
     return difference
 
 
-def _taken(file: Path) -> str:
-    return f"{file} is there already; choose another name"
+def check_export_path(path: str | os.PathLike[str]) -> Path:
+    """Refuse a file that :func:`export_modules` cannot write.
+
+    Raises:
+        ValueError: another ending, a file that is there, a folder that is not or cannot be written, or a package that
+            is missing.
+    """
+    file = Path(path)
+    if file.suffix not in FORMATS:
+        raise ValueError(f"{file}: the ending must be one of {', '.join(FORMATS)}")
+    if file.exists():
+        raise ValueError(f"{file} is there already; choose another name")
+    folder = file.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"{file}: {folder} is no folder that can be written to")
+    needed = ("onnx", "onnxscript", "onnxruntime") if file.suffix == ".onnx" else ()
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise ValueError(f"{file}: writing ONNX needs {', '.join(missing)}: {NEEDED}")
+    return file
 
 
 def _write_onnx(program: torch.export.ExportedProgram, metadata: dict[str, str], file: Path) -> Run:
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"{file.name}: writing ONNX needs {error.name}: {NEEDED}") from error
+    import onnxruntime  # of an extra, as onnx and onnxscript
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.onnx.export(

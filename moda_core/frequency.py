@@ -48,8 +48,12 @@ class Frequencies:
         return list(self.counts_TCN[self.thresholds.index(threshold)].split(self.widths, dim=1))
 
     def rates(self, threshold: float) -> list[Tensor]:
-        """f_c(l, k) at one threshold of the grid: L float64 tensors of (C, N_l), each rate in [0, 1]."""
-        return [count_CN.double() / self.class_sizes_C[:, None] for count_CN in self.counts(threshold)]
+        """f_c(l, k) at one threshold of the grid: L float64 tensors of (C, N_l), each rate in [0, 1].
+
+        A class without samples activates no unit.
+        """
+        size_C1 = self.class_sizes_C[:, None].clamp(min=1)
+        return [count_CN.double() / size_C1 for count_CN in self.counts(threshold)]
 
 
 def count_frequencies(

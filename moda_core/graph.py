@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from moda_core.cost import check_cost
+from moda_core.errors import GraphError, listed
 from moda_core.operations import BROADCASTING, Node
 
 LARGEST_CHANNELS = 2**24  # of all nodes together: what is allocated to follow masks through a graph
@@ -26,21 +28,21 @@ class ChannelGraph:
 
     def __post_init__(self) -> None:
         if not self.nodes or not self.widths:
-            raise ValueError(f"a graph of {len(self.nodes)} nodes and {len(self.widths)} unit layers is no network")
+            raise GraphError(f"a graph of {len(self.nodes)} nodes and {len(self.widths)} unit layers is no network")
         if sum(node.channels for node in self.nodes) > LARGEST_CHANNELS:
-            raise ValueError(f"the nodes have more than {LARGEST_CHANNELS} channels together")
+            raise GraphError(f"the nodes have more than {LARGEST_CHANNELS} channels together")
         read = sum(len(node.inputs) * node.channels for node in self.nodes)
         if read > LARGEST_CHANNELS:
-            raise ValueError(f"the nodes read more than {LARGEST_CHANNELS} channels together")
+            raise GraphError(f"the nodes read more than {LARGEST_CHANNELS} channels together")
         seen: dict[str, Node] = {}
         for node in self.nodes:
             if node.name in seen:
-                raise ValueError(f"node name {node.name!r} stands twice")
+                raise GraphError(f"node name {node.name!r} stands twice")
             if (node.op == "input") != (node is self.nodes[0]):
-                raise ValueError(f"node {node.name!r}: the first node, and only it, is the input")
+                raise GraphError(f"node {node.name!r}: the first node, and only it, is the input")
             unknown = [name for name in node.inputs if name not in seen]
             if unknown:
-                raise ValueError(f"node {node.name!r} reads {unknown}, which no earlier node gives")
+                raise GraphError(f"node {node.name!r} reads {listed(unknown)}, which no earlier node gives")
             _check_channels(node, [seen[name] for name in node.inputs])
             _check_size(node, [seen[name] for name in node.inputs])
             _check_unit_layer(node, self.widths)
@@ -49,7 +51,10 @@ class ChannelGraph:
             seen[node.name] = node
         layers = sorted(node.unit_layer for node in self.nodes if node.unit_layer is not None)
         if layers != list(range(len(self.widths))):
-            raise ValueError(f"{len(self.widths)} unit layers are declared, the nodes are layers {layers}")
+            raise GraphError(f"{len(self.widths)} unit layers are declared, the nodes are layers {listed(layers)}")
+        if self.output.unit_layer is not None:
+            raise GraphError(f"node {self.output.name!r}: the logits are a unit layer; masks would drop classes")
+        check_cost(self.nodes)
 
     @property
     def output(self) -> Node:
@@ -76,7 +81,7 @@ def _check_channels(node: Node, inputs: list[Node]) -> None:
     expected = node.channels
     if node.op == "conv2d":
         if have[0] % node.groups:
-            raise ValueError(f"node {node.name!r}: {have[0]} input channels do not split into {node.groups} groups")
+            raise GraphError(f"node {node.name!r}: {have[0]} input channels do not split into {node.groups} groups")
     elif node.op == "concat":
         expected = sum(have)
     elif node.op == "flatten":
@@ -84,14 +89,14 @@ def _check_channels(node: Node, inputs: list[Node]) -> None:
     elif node.op == "select":
         index: list[int] = node.attributes["index"]  # type: ignore[assignment]
         expected = len(index)
-        if max(index) >= have[0]:
-            raise ValueError(f"node {node.name!r} selects channel {max(index)} of {have[0]}")
+        if max(index, default=0) >= have[0]:
+            raise GraphError(f"node {node.name!r} selects channel {max(index)} of {have[0]}")
     elif node.op not in ("input", "linear"):
         expected = have[0]
         if any(one != expected for one in have):
-            raise ValueError(f"node {node.name!r}: {node.op} of {have} channels; expected equal ones")
+            raise GraphError(f"node {node.name!r}: {node.op} of {listed(have)} channels; expected equal ones")
     if node.channels != expected:
-        raise ValueError(f"node {node.name!r} has {node.channels} channels; its inputs make {expected}")
+        raise GraphError(f"node {node.name!r} has {node.channels} channels; its inputs make {expected}")
 
 
 def _check_size(node: Node, inputs: list[Node]) -> None:
@@ -109,12 +114,24 @@ def _check_size(node: Node, inputs: list[Node]) -> None:
         right = right and all(have in (1, side) for size in sizes for have, side in zip(size, node.size, strict=True))
     elif node.op in WINDOWED:
         right = right and len(sizes[0]) == 2 and node.size == _windows(node, sizes[0])
+        right = right and (node.op == "conv2d" or _is_pool(node))
     elif node.op == "adaptive_avg_pool2d":
         right = right and len(sizes[0]) == 2 and list(node.size) == node.attributes["output_size"]
+    elif node.op == "batch_norm":
+        right = right and sizes == [node.size] and node.attributes["dimensions"] == (2 if len(node.size) == 2 else 1)
+        right = right and len(node.size) <= 2
     elif node.op != "input":
         right = right and all(size == node.size for size in sizes)
     if not right:
-        raise ValueError(f"node {node.name!r}: {node.op} of sizes {sizes} does not make {node.channels} x {node.size}")
+        raise GraphError(
+            f"node {node.name!r}: {node.op} of sizes {listed(sizes)} does not make {node.channels} x {node.size}"
+        )
+
+
+def _is_pool(node: Node) -> bool:
+    """Whether a pool pads by at most half of its windows, as PyTorch wants it."""
+    kernel, padding = node.attributes["kernel_size"], node.attributes["padding"]
+    return all(2 * pad <= side for pad, side in zip(padding, kernel, strict=True))  # type: ignore[arg-type]
 
 
 def _windows(node: Node, size: tuple[int, ...]) -> tuple[int, ...]:
@@ -137,16 +154,16 @@ def _check_unit_layer(node: Node, widths: tuple[int, ...]) -> None:
     if node.unit_layer is None:
         return
     if not 0 <= node.unit_layer < len(widths):
-        raise ValueError(f"node {node.name!r}: there is no unit layer {node.unit_layer}")
+        raise GraphError(f"node {node.name!r}: there is no unit layer {node.unit_layer}")
     if widths[node.unit_layer] != node.channels:
-        raise ValueError(f"node {node.name!r} has {node.channels} channels, its layer {widths[node.unit_layer]} units")
+        raise GraphError(f"node {node.name!r} has {node.channels} channels, its layer {widths[node.unit_layer]} units")
 
 
 def _check_shared(node: Node, seen: Mapping[str, Node]) -> None:
     first = seen.get(str(node.shares))
     if first is None or first.shares is not None or not first.tensors():
-        raise ValueError(f"node {node.name!r} shares the tensors of {node.shares!r}, which has none of its own")
+        raise GraphError(f"node {node.name!r} shares the tensors of {node.shares!r}, which has none of its own")
     same = (first.op, first.channels, dict(first.attributes)) == (node.op, node.channels, dict(node.attributes))
     same = same and seen[first.inputs[0]].channels == seen[node.inputs[0]].channels
     if not same or (node.op == "layer_norm" and first.size != node.size):
-        raise ValueError(f"node {node.name!r} shares the tensors of {node.shares!r}, which is another operation")
+        raise GraphError(f"node {node.name!r} shares the tensors of {node.shares!r}, which is another operation")

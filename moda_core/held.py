@@ -13,10 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moda_core.errors import GraphError
 from moda_core.graph import ChannelGraph
 from moda_core.operations import INDEXED, MIXING, NORMALISING, Node
 
-LARGEST_PASSES = 100  # over a graph with layers that are called again: one or two more than calls in a row
+# Passes over a graph with layers that are called again: one or two more than calls in a row are needed. What all of
+# them together look at is limited too, to what takes a second or two.
+LARGEST_PASSES = 100
+LARGEST_VISITED_NODES = 20_000
+LARGEST_VISITED_CHANNELS = 2**27
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tenso
         varying = live
     again = {name: calls for name, calls in graph.calls.items() if len(calls) > 1}
     shared: dict[str, tuple[Tensor, Tensor]] = {}
-    for _ in range(LARGEST_PASSES):
+    channels = sum(node.channels for node in graph.nodes)
+    passes = min(LARGEST_PASSES, LARGEST_VISITED_NODES // len(graph.nodes), LARGEST_VISITED_CHANNELS // channels)
+    for _ in range(max(passes, 2)):
         held = _backward(graph, live, varying, outputs_KC, shared, again)
         grown = {
             name: (
@@ -73,7 +80,7 @@ def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tenso
         if all(name in shared and _equal(grown[name], shared[name]) for name in grown):
             return held
         shared = grown
-    raise ValueError(f"what the layers that are called again hold does not settle in {LARGEST_PASSES} passes")
+    raise GraphError(f"what the layers that are called again hold does not settle in {passes} passes; use fewer calls")
 
 
 def _equal(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> bool:

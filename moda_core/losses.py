@@ -42,7 +42,7 @@ def modular_losses(
     Returns:
         Affinity in [0, 1] (1 - mean same-class cosine), dispersion in [0, 1] (mean cosine of different classes) and
         compactness >= 0 (mean absolute unit). A batch without same-class pairs has affinity 0, one without
-        different-class pairs dispersion 0; never NaN.
+        different-class pairs dispersion 0, one without samples compactness 0; never NaN.
     """
     one_hot_BC = F.one_hot(labels, num_classes).to(units[0].dtype)
     parts: list[Tensor] = [one_hot_BC.sum(0), one_hot_BC.new_tensor([labels.shape[0]])]
@@ -67,7 +67,7 @@ def _from_sums(flat: Tensor, num_classes: int, widths: list[int]) -> ModularLoss
         by_class = sum_CN.square().sum()
         same.append((by_class - norms[0]) / 2)
         different.append((sum_CN.sum(0).square().sum() - by_class) / 2)
-        compact.append(absolute[0] / (batch[0] * width))
+        compact.append(absolute[0] / (batch[0] * width).clamp(min=1))
     zero = torch.zeros_like(same_pairs)
     affinity = 1 - torch.stack(same).mean() / same_pairs.clamp(min=1)
     dispersion = torch.stack(different).mean() / different_pairs.clamp(min=1)

@@ -106,6 +106,8 @@ def cohesion(
             units_BN = torch.cat(watched(images)[1], dim=1)
             active.append(active_units(units_BN, frequencies.means_N.to(units_BN.device), threshold))
             labels.append(label_B)
+    if not active:
+        raise ValueError("there are no batches; cohesion compares at least two images of each class")
     active_SN, label_S = torch.cat(active), torch.cat(labels)
     mask_CN = torch.cat(list(masks), dim=1).to(active_SN.device)
     per_class = []

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, fx, nn
 
+from moda_core.errors import GraphError, ModuleSetError, listed
 from moda_core.extract import cut_graph
 from moda_core.graph import ChannelGraph
 from moda_core.held import Held, held_channels
@@ -32,8 +32,7 @@ from moda_core.manifest import (
 from moda_core.masks import merge_masks
 from moda_core.operations import Node
 from moda_core.slices import slice_state, stored_shape
-
-FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+from moda_core.tensor_file import read_tensors
 
 
 class Modules(nn.Module):
@@ -77,7 +76,7 @@ def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = N
         classes: class names, in the order wanted of the logits; None: all of the set's.
 
     Raises:
-        ValueError: no module set there, a class it does not have, or files that are not what the manifest says.
+        ModuleSetError: no module set there, a class it does not have, or files that are not what the manifest says.
     """
     return open_modules(path).compose(classes)
 
@@ -86,11 +85,11 @@ def open_modules(path: str | os.PathLike[str]) -> "ModuleSet":
     """The module set on disk, read and checked once; ``.compose(classes)`` gives any subset of its classes.
 
     Raises:
-        ValueError: as :func:`load_modules`. Also for several sets: classes together need weights that no class has
-            alone, so modules of different sets cannot be merged exactly.
+        ModuleSetError: as :func:`load_modules`. Also for several sets: classes together need weights that no class
+            has alone, so modules of different sets cannot be merged exactly.
     """
     if isinstance(path, list | tuple | set):
-        raise ValueError(
+        raise ModuleSetError(
             f"{len(path)} module sets cannot be merged: classes together need weights between their units that no set"
             " of fewer classes holds; pull one set with all of these classes and name them: load_modules(path, classes)"
         )
@@ -101,17 +100,29 @@ def open_modules(path: str | os.PathLike[str]) -> "ModuleSet":
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of the module set in the folder ``path``, checked for form."""
     file = Path(path) / MANIFEST
-    check_manifest_size(path, file.stat().st_size if file.is_file() else None)
-    return parse_manifest(file.read_bytes())
+    check_manifest_size(path, _size(file))
+    return parse_manifest(_read(file))
 
 
 def read_file(path: str | os.PathLike[str], name: str, manifest: Mapping[str, Any]) -> bytes:
     """A file of the module set in the folder ``path``, checked against its manifest."""
     file = Path(path) / name
-    check_size(path, name, file.stat().st_size if file.is_file() and not file.is_symlink() else None, manifest)
-    data = file.read_bytes()
+    check_size(path, name, _size(file), manifest)
+    data = _read(file)
     check_file(name, data, manifest)
     return data
+
+
+def _size(file: Path) -> int | None:
+    """The bytes of a file, None where there is none: what is a link leads out of the set."""
+    return file.stat().st_size if file.is_file() and not file.is_symlink() else None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ModuleSetError(f"{file} cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -157,26 +168,34 @@ class ModuleSet:
         names = {name: index for index, name in enumerate(self.manifest["class_names"])}
         unknown = [name for name in classes if name not in names]
         if unknown:
-            raise ValueError(f"classes {unknown} are not in this module set; it has {list(names)}")
+            raise ModuleSetError(f"classes {listed(unknown)} are not in this module set; it has {listed(names)}")
         if not classes:
-            raise ValueError(f"classes=[] names none; this module set has {list(names)}")
+            raise ModuleSetError(f"classes=[] names none; this module set has {listed(names)}")
         if len(set(classes)) != len(classes):
-            raise ValueError(f"classes={list(classes)} names a class twice")
+            raise ModuleSetError(f"classes={listed(classes)} names a class twice")
         return [names[name] for name in classes]
 
 
 def read_set(manifest: dict[str, Any], weights: bytes) -> ModuleSet:
-    """The set that a manifest and the bytes of its weights are, checked against each other."""
+    """The set that a manifest and the bytes of its weights are, checked against each other.
+
+    Raises:
+        ModuleSetError: they are not one set.
+    """
     graph = graph_from_json(manifest.get("graph"))
-    names = manifest["class_names"]
+    names, image = manifest["class_names"], graph.nodes[0]
     if len(names) != graph.output.channels:
-        raise ValueError(f"{MANIFEST} names {len(names)} classes, its graph has {graph.output.channels} logits")
-    try:
-        tensors = safetensors.torch.load(weights)
-    except (safetensors.SafetensorError, KeyError, RuntimeError, OverflowError, ValueError) as error:
-        raise ValueError(f"{WEIGHTS} is no safetensors file: {error}") from error
+        raise ModuleSetError(f"{MANIFEST} names {len(names)} classes, its graph has {graph.output.channels} logits")
+    if (shape := list(manifest["preprocessing"]["shape"])) != [image.channels, *image.size]:
+        raise ModuleSetError(f"{MANIFEST}: images are {shape}, its graph takes {[image.channels, *image.size]}")
+    mask_names = [f"mask.{index}" for index in range(len(graph.widths))]
+    state_names = [f"state.{name}.{tensor}" for name in graph.calls for tensor in graph.by_name[name].tensors()]
+    tensors = read_tensors(weights, [*mask_names, *state_names])
     masks = _checked_masks(tensors, graph)
-    union = held_union(graph, masks)
+    try:
+        union = held_union(graph, masks)
+    except GraphError as error:
+        raise ModuleSetError(f"{MANIFEST}: {error}") from error
     return ModuleSet(manifest, graph, masks, union, _checked_state(tensors, graph, union))
 
 
@@ -189,10 +208,10 @@ def held_union(graph: ChannelGraph, masks: Sequence[Tensor]) -> Held:
 def _checked_masks(tensors: Mapping[str, Tensor], graph: ChannelGraph) -> list[Tensor]:
     masks = []
     for index, width in enumerate(graph.widths):
-        mask_CN = tensors.get(f"mask.{index}")
+        mask_CN = tensors[f"mask.{index}"]
         shape = (graph.output.channels, width)
-        if mask_CN is None or mask_CN.dtype != torch.bool or tuple(mask_CN.shape) != shape:
-            raise ValueError(f"{WEIGHTS}: mask.{index} is missing or not bool {shape}")
+        if mask_CN.dtype != torch.bool or tuple(mask_CN.shape) != shape:
+            raise ModuleSetError(f"{WEIGHTS}: mask.{index} is not bool {shape}")
         masks.append(mask_CN)
     return masks
 
@@ -202,10 +221,10 @@ def _checked_state(tensors: Mapping[str, Tensor], graph: ChannelGraph, union: He
     for node in (graph.by_name[name] for name in graph.calls):
         for name in node.tensors():
             key, shape = f"{node.name}.{name}", stored_shape(graph, node, name, union)
-            tensor = tensors.get(f"state.{key}")
-            if tensor is None or tensor.dtype not in FLOATING or tuple(tensor.shape) != shape:
-                raise ValueError(f"{WEIGHTS}: {key} is missing or has not the shape {shape} that the graph gives it")
+            tensor = tensors[f"state.{key}"]
+            if tensor.dtype == torch.bool or tuple(tensor.shape) != shape:
+                raise ModuleSetError(f"{WEIGHTS}: {key} has not the shape {shape} that the graph gives it")
             state[key] = tensor
     if len({tensor.dtype for tensor in state.values()}) != 1:
-        raise ValueError(f"{WEIGHTS}: tensors of different types; expected one")
+        raise ModuleSetError(f"{WEIGHTS}: tensors of different types; expected one")
     return state

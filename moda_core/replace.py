@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moda_core.errors import NetworkError
 from moda_core.modes import evaluating
 from moda_core.module_file import Modules
 
@@ -129,8 +130,9 @@ def replace_class(
         seed: of the head's weights and the order of the images.
 
     Raises:
-        ValueError: a class out of range, networks that give other numbers of logits, labels out of range, no image of
-            the class, or a head whose weights are not finite at the end.
+        NetworkError: networks that give other numbers of logits, or logits that are not finite.
+        ValueError: a class out of range, labels out of range, no image of the class, or a head whose weights are not
+            finite at the end.
     """
     if num_classes < 2 or not 0 <= class_id < num_classes:
         raise ValueError(f"class_id={class_id}, num_classes={num_classes}: must be one of two classes or more, from 0")
@@ -190,7 +192,9 @@ def _frozen(network: nn.Module, images: Tensor, logits: int, name: str) -> Tenso
     with evaluating(network):
         found: Tensor = network(images)
     if tuple(found.shape) != (len(images), logits):
-        raise ValueError(f"{name} gives logits of shape {tuple(found.shape)}; expected ({len(images)}, {logits})")
+        raise NetworkError(f"{name} gives logits of shape {tuple(found.shape)}; expected ({len(images)}, {logits})")
+    if not bool(found.isfinite().all()):
+        raise NetworkError(f"{name} gives logits that are no finite numbers; take another network")
     return found
 
 
@@ -231,6 +235,4 @@ def _train_head(
             optimizer.step()
             step += 1
     if not all(bool(one.isfinite().all()) for one in head.parameters()):
-        raise ValueError(
-            f"the head's weights are not finite: lr={lr} is too high, or the networks' logits are not finite"
-        )
+        raise ValueError(f"the head's weights are not finite: lr={lr} is too high")

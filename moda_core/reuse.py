@@ -103,8 +103,10 @@ def draw_pairs(
         seed: of that draw.
 
     Raises:
-        ValueError: a subset none of whose classes has an image.
+        ValueError: no subset, or one none of whose classes has an image.
     """
+    if not subsets:
+        raise ValueError("there are no class subsets to test; reuse accuracy needs two classes or more")
     generator = torch.Generator().manual_seed(seed)
     subsets_SC = torch.zeros(len(subsets), num_classes, dtype=torch.bool)
     for row, subset in enumerate(subsets):
@@ -138,7 +140,10 @@ def reuse_accuracy(
 
     Arguments are those of :func:`estimate_reuse`; ``batches`` gives (images, labels).
     """
-    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    listed = list(batches)
+    if not listed:
+        raise ValueError("there are no batches to test composed modules on")
+    images, labels = (torch.cat(parts) for parts in zip(*listed, strict=True))
     with evaluating(network):
         num_classes = network(images[:1]).shape[1]
     return estimate_reuse(network, layers, masks, images, draw_pairs(labels, subsets, num_classes=num_classes))

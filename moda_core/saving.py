@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,18 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from moda_core.errors import ModuleSetError
+from moda_core.errors import ModuleSetError, NetworkError, listed
 from moda_core.extract import LARGEST_DIFFERENCE, largest_difference, mask_network
 from moda_core.graph import ChannelGraph
-from moda_core.manifest import FILE_NAME, MANIFEST, SCHEMA_VERSION, WEIGHTS, check_preprocessing, node_to_json
+from moda_core.manifest import (
+    FILE_NAME,
+    MANIFEST,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    check_preprocessing,
+    node_to_json,
+    parse_manifest,
+)
 from moda_core.masks import merge_masks
 from moda_core.module_file import ModuleSet, held_union, open_modules, read_file, read_set
 from moda_core.operations import TRAINABLE
@@ -62,16 +71,22 @@ def save_modules(
 
     Raises:
         ModuleSetError: the folder is taken.
-        ValueError: names that are not C different ones, or a set whose logits differ from the
-            masked network's by more than 1e-4 of the largest; nothing is published then.
+        NetworkError: a network that cannot be cut, or whose logits are no finite numbers.
+        ValueError: names that are not C different ones, or a set whose logits differ from the masked network's by more
+            than 1e-4 of the largest. Whatever is raised, nothing is published then.
     """
     folder = _free(path)
     check_preprocessing(preprocessing)
     graph, state = channel_graph(network, layers, check_images)
     if len(class_names) != graph.output.channels or len(set(class_names)) != len(class_names):
-        raise ValueError(f"class_names={list(class_names)} must be {graph.output.channels} different names")
+        raise ValueError(f"class_names={listed(class_names)} must be {graph.output.channels} different names")
     union = held_union(graph, masks)
     tensors = slice_state(graph, state, union)
+    if wrong := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+        raise NetworkError(
+            f"{type(network).__name__}: the tensors of {listed(wrong)} hold NaN or infinity: its training went wrong;"
+            " nothing is published"
+        )
     manifest = {"class_names": list(class_names), "preprocessing": dict(preprocessing), "about": dict(about or {})}
     packed = _pack(graph, tensors, masks, manifest, documents or {})
     packed.manifest["cut_masked_difference"] = difference = _prove(
@@ -96,7 +111,8 @@ def slice_modules(
         documents: other files to keep beside the weights, by name; None: those of the set.
 
     Raises:
-        ValueError: as :func:`moda_core.load_modules` and :func:`save_modules`.
+        ModuleSetError: as :func:`moda_core.load_modules`, and a set whose logits are no finite numbers.
+        ValueError: as :func:`save_modules`.
     """
     folder, whole = _free(path), open_modules(source)
     part = whole.slice(classes)
@@ -109,7 +125,9 @@ def slice_modules(
     dtype = next(iter(part.state.values())).dtype
     written = packed.read().compose()
     difference = largest_difference(whole.compose(classes), written, images.to(dtype))
-    if not difference <= LARGEST_DIFFERENCE:  # also when it is no number
+    if not math.isfinite(difference):
+        raise ModuleSetError(f"{source} gives logits that are no finite numbers; it cannot be sliced")
+    if difference > LARGEST_DIFFERENCE:
         raise ValueError(f"{source}: the slice's logits differ from the set's by {difference:.2e} of the largest")
     return Saved(part.manifest["cut_masked_difference"], packed.write(folder))
 
@@ -128,6 +146,7 @@ class _Packed:
     def write(self, folder: Path) -> int:
         """Write the files, all or none; returns how many bytes."""
         text = json.dumps(self.manifest, indent=1, sort_keys=True, allow_nan=False).encode()
+        parse_manifest(text)  # refuses what reading would refuse
         try:
             with new_folder(folder) as part:
                 for name, data in {**self.files, MANIFEST: text}.items():
@@ -147,7 +166,7 @@ def _pack(
     documents: Mapping[str, bytes],
 ) -> _Packed:
     if wrong := [name for name in documents if not FILE_NAME.fullmatch(name) or name in (MANIFEST, WEIGHTS)]:
-        raise ValueError(f"documents: {wrong[0]!r} is no name for a file beside {WEIGHTS}; like model_card.md")
+        raise ValueError(f"documents: {wrong[0]!r:.100} is no name for a file beside {WEIGHTS}; like model_card.md")
     tensors = {f"state.{key}": value.cpu() for key, value in state.items()}
     # Copies, because layers may share a mask, or have views of one tensor, and safetensors refuses those.
     tensors |= {f"mask.{index}": mask_CN.cpu().contiguous().clone() for index, mask_CN in enumerate(masks)}
@@ -197,10 +216,15 @@ def _prove(
         loaded = written.compose([names[class_id] for class_id in class_ids]).to(images.device)
         masked = mask_network(network, layers, merge_masks(masks, class_ids), class_ids)
         difference = largest_difference(masked, loaded, images)
-        if not difference <= LARGEST_DIFFERENCE:  # also when it is no number
+        if not math.isfinite(difference):
+            raise NetworkError(
+                f"{type(network).__name__} gives logits that are no finite numbers for the classes"
+                f" {listed(class_ids)}: its training went wrong; nothing is published"
+            )
+        if difference > LARGEST_DIFFERENCE:
             raise ValueError(
-                f"cut and masked logits of classes {class_ids} differ by {difference:.2e} of the largest; at most"
-                f" {LARGEST_DIFFERENCE} is published"
+                f"cut and masked logits of classes {listed(class_ids)} differ by {difference:.2e} of the largest; at"
+                f" most {LARGEST_DIFFERENCE} is published"
             )
         differences.append(difference)
     return max(differences)

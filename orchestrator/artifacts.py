@@ -15,6 +15,7 @@ from typing import Any
 
 import wandb
 
+from moda_core.errors import ModuleSetError
 from moda_core.manifest import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, parse_manifest
 from orchestrator.errors import ConfigError
 from orchestrator.results import Point
@@ -120,7 +121,7 @@ class ArtifactSource:
 
     Raises:
         ConfigError: no key, no such artifact, or a W&B that does not answer.
-        ValueError: an artifact that is no module set.
+        ModuleSetError: an artifact that is no module set.
     """
 
     is_far = True
@@ -141,7 +142,7 @@ class ArtifactSource:
             ),
         )
         if self._artifact.type != TYPE:
-            raise ValueError(f"{reference} is an artifact of type {self._artifact.type!r}, not {TYPE!r}")
+            raise ModuleSetError(f"{reference} is an artifact of type {self._artifact.type!r}, not {TYPE!r}")
         self._sizes = _sizes(reference, _ask(reference, lambda: self._artifact.manifest.entries))
 
     def size(self, name: str) -> int | None:
@@ -153,14 +154,14 @@ class ArtifactSource:
 
         Raises:
             ConfigError: a W&B that does not give it.
-            ValueError: the manifest of a set, which does not name another file that is there.
+            ModuleSetError: the manifest of a set, which does not name another file that is there.
         """
         with tempfile.TemporaryDirectory(prefix="moda-fetch-") as scratch:
             entry = self._artifact.get_entry(name)
             path = _ask(self._reference, lambda: entry.download(root=scratch, skip_cache=True))
             data = Path(path).read_bytes()
         if name == MANIFEST and (unknown := sorted(set(self._sizes) - {*parse_manifest(data)["files"], MANIFEST})):
-            raise ValueError(f"{self._reference} holds {unknown[0]!r}, which its manifest does not name")
+            raise ModuleSetError(f"{self._reference} holds {unknown[0]!r}, which its manifest does not name")
         return data
 
 
@@ -169,10 +170,10 @@ def _sizes(reference: str, entries: Mapping[str, Any]) -> dict[str, int]:
     sizes = {}
     for name, entry in entries.items():
         if not FILE_NAME.fullmatch(name) or entry.path != name:
-            raise ValueError(f"{reference}: {name!r} is no file name that a module set may have")
+            raise ModuleSetError(f"{reference}: {name!r:.100} is no file name that a module set may have")
         largest = LARGEST_MANIFEST if name == MANIFEST else LARGEST_WEIGHTS
         if entry.ref is not None or not isinstance(entry.size, int) or not 0 <= entry.size <= largest:
-            raise ValueError(f"{reference}: {name!r} is a reference, or larger than {largest} bytes")
+            raise ModuleSetError(f"{reference}: {name!r:.100} is a reference, or larger than {largest} bytes")
         sizes[name] = entry.size
     return sizes
 

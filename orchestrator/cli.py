@@ -10,7 +10,7 @@ from rich.console import Console
 
 from orchestrator import commands
 from orchestrator.config import Config, compose_config, parse_config, render_config
-from orchestrator.errors import ConfigError
+from orchestrator.endings import INTERRUPTED, UNREAD, end, is_unread
 from orchestrator.overrides import is_override
 from orchestrator.references import FORMS
 from orchestrator.results import POINT_NAME
@@ -79,10 +79,39 @@ PASTED_OPTION = re.compile(rf"-?[{DASHES}]+[a-z][a-z-]*(=|$)")
 LOG_WIDTH = 150  # of tables where the output is no terminal
 
 
+class _Output(Console):
+    """Where a command prints: rich would end the process where nobody reads any more, with a code of its own."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command: 0 when it worked, 1 when no trial of a sweep (or W&B) did, 2 for a mistake in what was asked."""
+    """Run a command.
+
+    Returns:
+        The exit code. 0: it worked; 1: no trial of a sweep did, W&B did not, or a rerun gave other rows; 2: a mistake
+        in what was asked; 70: a bug of this package; 71: memory or a disk is used up; 130: interrupted; 141: nobody
+        reads its output any more. Of all but 0, 1 and 141 one line on stderr tells.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("orchestrator.search").setLevel(logging.INFO)  # a reference point that was not stated is said
+    options = _options(arguments)
+    try:
+        code = _run(options)
+        sys.stdout.flush()  # here, where it is known what to do if nobody reads
+        return code
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_unread():
+            return UNREAD
+        return end(error, options.command)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The words of the command line: overrides may stand anywhere."""
     parser = _parser()
     arguments = sys.argv[1:] if arguments is None else arguments
     if pasted := [one for one in arguments if PASTED_OPTION.match(one)]:
@@ -97,24 +126,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if overrides := [one for one in words if is_override(one)]:
             options.overrides += overrides
             setattr(options, name, [one for one in words if one not in overrides])
-    console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
-    try:
-        mine = [one for one in options.overrides if not commands.is_view(one, options.command)]
-        if options.command == "confirm":  # the rest of its overrides is for the recorded configuration
-            mine = [one for one in mine if one.startswith(("storage=", "tracking"))]
-        plain = compose_config(mine)
-        config = parse_config(plain)
-        if getattr(options, "cfg", False):
-            print(render_config(plain), end="")
-            return 0
-        command: Callable[[Config, argparse.Namespace, Console], int | None] = options.run
-        return command(config, options, console) or 0
-    except ConfigError as error:
-        print(f"moda {options.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    return options
+
+
+def _run(options: argparse.Namespace) -> int:
+    mine = [one for one in options.overrides if not commands.is_view(one, options.command)]
+    if options.command == "confirm":  # the rest of its overrides is for the recorded configuration
+        mine = [one for one in mine if one.startswith(("storage=", "tracking"))]
+    plain = compose_config(mine)
+    config = parse_config(plain)
+    if getattr(options, "cfg", False):
+        print(render_config(plain), end="")
+        return 0
+    console = _Output() if sys.stdout.isatty() else _Output(width=LOG_WIDTH)
+    command: Callable[[Config, argparse.Namespace, Console], int | None] = options.run
+    return command(config, options, console) or 0
 
 
 def _overrides_last(arguments: Sequence[str]) -> list[str]:

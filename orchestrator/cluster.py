@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from orchestrator.config import Config
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, ServiceError, shown
 from orchestrator.records import canonical
 
 
@@ -37,14 +37,21 @@ def concurrent_trials(config: Config) -> int:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """The cluster of ``RAY_ADDRESS`` (a submitted job has it), or a local one for as long as this lasts."""
+    """The cluster of ``RAY_ADDRESS`` (a submitted job has it), or a local one for as long as this lasts.
+
+    Raises:
+        ServiceError: a cluster that does not answer.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():
         yield
         return
     address = os.environ.get("RAY_ADDRESS", "local")
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except ConnectionError as error:
+        raise ServiceError(f"RAY_ADDRESS={address}: the Ray cluster does not answer ({shown(str(error))})") from error
     try:
         yield
     finally:

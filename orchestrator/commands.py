@@ -115,18 +115,15 @@ def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
 
     reference = parse_reference(options.reference)
     more = {"to": options.to, "classes": options.classes}
-    try:
-        if not isinstance(reference, SweepPoint):
-            if options.overrides:
-                raise ConfigError(f"{options.overrides[0]}: only pulling a sweep's point takes overrides")
-            _say_pulled(pull(options.reference, **more), options.reference, console)
-            return
-        sweep = _read(_store(config), options, reference.sweep_id)
-        point = sweep.find(reference.point)
-        root, data_root = resolve_root(config.storage), _data_root(config, options)
-        pulled = pull_point(sweep, point, root, data_root=data_root, **more)
-    except (ValueError, OSError) as error:
-        raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
+    if not isinstance(reference, SweepPoint):
+        if options.overrides:
+            raise ConfigError(f"{options.overrides[0]}: only pulling a sweep's point takes overrides")
+        _say_pulled(pull(options.reference, **more), options.reference, console)
+        return
+    sweep = _read(_store(config), options, reference.sweep_id)
+    point = sweep.find(reference.point)
+    root, data_root = resolve_root(config.storage), _data_root(config, options)
+    pulled = pull_point(sweep, point, root, data_root=data_root, **more)
     _say_pulled(pulled, f"trial {point.trial.number}, {point.choice}", console)
 
 
@@ -145,14 +142,16 @@ def _say_pulled(pulled: "Pulled", what: str, console: Console) -> None:
 
 def export(config: Config, options: argparse.Namespace, console: Console) -> None:
     from moda_core import export_modules, load_modules
+    from moda_core.export import check_export_path
 
     if options.overrides:
         raise ConfigError(f"{options.overrides[0]}: this command takes no overrides")
     try:
-        module = load_modules(options.folder, options.classes)
-        difference = export_modules(module, options.to)
-    except (ValueError, OSError) as error:
-        raise ConfigError(str(error)) from error
+        check_export_path(options.to)
+    except ValueError as error:
+        raise ConfigError(f"--to {error}") from error
+    module = load_modules(options.folder, options.classes)
+    difference = export_modules(module, options.to)
     _say(
         console,
         f"{options.to}: preprocessed images in, logits of {', '.join(map(repr, module.class_names))} out;"
@@ -188,10 +187,7 @@ def replace(config: Config, options: argparse.Namespace, console: Console) -> No
     if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
         raise ConfigError(f"{wrong[0]}: this command takes data=, data.key= and training.gpus_per_worker= only")
     request = Request(options.weak, options.strong, options.class_name, epochs=options.epochs, seed=options.seed)
-    try:
-        found = replace_from_sets(request, config, options.overrides)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    found = replace_from_sets(request, config, options.overrides)
     title = f"class {request.class_name} of {request.weak} from {request.strong}, on test"
     console.print(replacement_table(found.accuracy, class_name=request.class_name, title=title))
     lines = [

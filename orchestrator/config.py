@@ -156,11 +156,11 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
         raise ConfigError(f"unknown key {unknown[0]}{close}; known at the top: {', '.join(sorted(sections))}")
     if absent := sorted(sections - set(plain)):
         raise ConfigError(f"keys {absent} are missing")
-    search = dict(plain["search"])
-    search["space"] = {
-        key: build(Dimension, value, f"search.space.{key}") for key, value in (search.get("space") or {}).items()
-    }
-    search["baselines"] = tuple(search.get("baselines") or ())
+    search = dict(typed("search", plain["search"], dict))
+    space = typed("search.space", search.get("space") or {}, dict)
+    search["space"] = {key: build(Dimension, value, f"search.space.{key}") for key, value in space.items()}
+    baselines = typed("search.baselines", search.get("baselines") or [], list)
+    search["baselines"] = tuple(baselines)
     return Config(
         model=_model(plain["model"]),
         data=build(DataConfig, plain["data"], "data"),
@@ -243,10 +243,7 @@ def _means_whole(dimension: Dimension | None, usual: Any, value: Any) -> bool:
 def _model(value: Any) -> ModelConfig:
     options = dict(typed("model", value, dict))
     name = options.pop("name", None)
-    try:
-        check_model_name(name)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    check_model_name(name)
     known = model_options(name)
     if known is not None and (unknown := sorted(set(options) - set(known))):
         raise ConfigError(f"model.{unknown[0]} is no key of {name}; known: {', '.join(sorted(known)) or 'none'}")

@@ -1,10 +1,12 @@
 """The errors that are a user's mistake. The command line shows them as one line with exit code 2.
 
-Whatever else is raised is a fault of this package and keeps its traceback.
+Whatever else is raised is a fault of this package: see :mod:`orchestrator.endings`.
 """
 
 import reprlib
 from collections.abc import Iterable
+
+from moda_core.errors import ModuleSetError, NetworkError
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -25,6 +27,9 @@ class StorageError(UserError):
 
 class ServiceError(UserError):
     """A service of somebody else's that does not answer, or refuses: W&B, an object store, a Ray cluster."""
+
+
+MISTAKES = (UserError, NetworkError, ModuleSetError)  # what was asked for, or given, is wrong
 
 
 def shown(value: object) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from moda_core.models import MODELS, build_model
 from moda_core.modes import evaluating
+from orchestrator.errors import ConfigError
 from orchestrator.vision import torchvision_models
 
 TORCHVISION = "torchvision:"
@@ -28,10 +29,10 @@ def check_model_name(name: Any) -> None:
     """Refuse what cannot name a network; nothing is imported yet.
 
     Raises:
-        ValueError: neither a known name nor one of the two forms.
+        ConfigError: neither a known name nor one of the two forms.
     """
     if not (isinstance(name, str) and (name in MODELS or IMPORT_PATH.fullmatch(name))):
-        raise ValueError(
+        raise ConfigError(
             f"model.name={name!r} is not known; known: {', '.join(sorted(MODELS))}; or torchvision:<name> for one of"
             " torchvision.models, or package.module:Name for a class or function of your own"
         )
@@ -62,13 +63,16 @@ def make_model(
         num_classes: number of logits.
 
     Raises:
-        ValueError: an unknown name or option, a path that cannot be imported, what is no network, or a network that
+        ConfigError: an unknown name or option, a path that cannot be imported, what is no network, or a network that
             does not give (B, num_classes) logits for such images.
     """
     check_model_name(name)
     given = dict(zip(GIVEN, (in_channels, image_size, num_classes), strict=True))
     if name in MODELS:
-        return build_model(name, **given, **options)
+        try:
+            return build_model(name, **given, **options)
+        except ValueError as error:  # of its options
+            raise ConfigError(str(error)) from error
     make = _torchvision_model if name.startswith(TORCHVISION) else _imported_model
     network = make(name, given, options)
     _check_logits(name, network, **given)
@@ -82,10 +86,10 @@ def _torchvision_model(name: str, given: Mapping[str, int], options: Mapping[str
     if short not in classifiers:
         why = "does not classify images" if short in models.list_models() else "is not known"
         close = difflib.get_close_matches(short, classifiers, n=4, cutoff=0.5) or classifiers
-        raise ValueError(f"model.name={name!r} {why}; among torchvision's classifiers: {', '.join(close)}")
+        raise ConfigError(f"model.name={name!r} {why}; among torchvision's classifiers: {', '.join(close)}")
     fixed = {"weights": None, "num_classes": given["num_classes"], **_by_family(short, given["image_size"])}
     if taken := sorted((set(fixed) | set(GIVEN)) & set(options)):
-        raise ValueError(f"model.{taken[0]} is set for you with model.name={name}: leave it out")
+        raise ConfigError(f"model.{taken[0]} is set for you with model.name={name}: leave it out")
     network = _called(name, models.get_model_builder(short), {**fixed, **options}, given)
     _set_in_channels(network, given["in_channels"])
     return network
@@ -126,7 +130,7 @@ def _set_in_channels(network: nn.Module, in_channels: int) -> None:
 
 def _imported_model(name: str, given: Mapping[str, int], options: Mapping[str, Any]) -> nn.Module:
     if taken := sorted(set(GIVEN) & set(options)):
-        raise ValueError(f"model.{taken[0]} comes from the data: leave it out")
+        raise ConfigError(f"model.{taken[0]} comes from the data: leave it out")
     return _called(name, _import_builder(name), {**given, **options}, given)
 
 
@@ -135,26 +139,26 @@ def _import_builder(name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     top = module_name.partition(".")[0]
     if top == "torchvision":
-        raise ValueError(f"model.name={name!r}: write {TORCHVISION}{attribute} for one of torchvision.models")
+        raise ConfigError(f"model.name={name!r}: write {TORCHVISION}{attribute} for one of torchvision.models")
     if top == "__main__":
-        raise ValueError(f"model.name={name!r}: workers cannot import __main__; move {attribute} into a module")
+        raise ConfigError(f"model.name={name!r}: workers cannot import __main__; move {attribute} into a module")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a user's module may raise anything
-        raise ValueError(
+        raise ConfigError(
             f"model.name={name!r}: {module_name} cannot be imported here ({_said(error)});"
             " install it, or name its folder in PYTHONPATH"
         ) from error
     if not hasattr(module, attribute):
         close = difflib.get_close_matches(attribute, dir(module), n=4)
-        raise ValueError(
+        raise ConfigError(
             f"model.name={name!r}: {module_name} has no {attribute}" + (f"; it has {', '.join(close)}" if close else "")
         )
     builder = getattr(module, attribute)
     if not (inspect.isfunction(builder) or (inspect.isclass(builder) and issubclass(builder, nn.Module))):
-        raise ValueError(f"model.name={name!r} is no subclass of torch.nn.Module and no function that returns one")
+        raise ConfigError(f"model.name={name!r} is no subclass of torch.nn.Module and no function that returns one")
     if missing := [key for key in GIVEN if key not in inspect.signature(builder).parameters]:
-        raise ValueError(f"model.name={name!r} must take {', '.join(GIVEN)} by name; it does not name {missing}")
+        raise ConfigError(f"model.name={name!r} must take {', '.join(GIVEN)} by name; it does not name {missing}")
     return builder
 
 
@@ -162,16 +166,16 @@ def _called(name: str, builder: Callable[..., Any], keywords: Mapping[str, Any],
     try:
         inspect.signature(builder).bind(**keywords)
     except TypeError as error:
-        raise ValueError(f"model {name!r} does not take these options: {error}") from error
+        raise ConfigError(f"model {name!r} does not take these options: {error}") from error
     try:
         network = builder(**keywords)
     except Exception as error:  # of somebody else's code
-        raise ValueError(
+        raise ConfigError(
             f"model {name!r} cannot be built for {_size(**given)}: {_said(error)};"
             f" keys under model besides name: {', '.join(sorted(set(keywords) - set(given))) or 'none'}"
         ) from error
     if not isinstance(network, nn.Module):
-        raise ValueError(f"model.name={name!r} gives a {type(network).__name__}; it must give a torch.nn.Module")
+        raise ConfigError(f"model.name={name!r} gives a {type(network).__name__}; it must give a torch.nn.Module")
     return network
 
 
@@ -182,13 +186,13 @@ def _check_logits(name: str, network: nn.Module, *, in_channels: int, image_size
         with evaluating(network):
             logits = network(torch.zeros(2, in_channels, image_size, image_size))
     except Exception as error:  # of somebody else's code
-        raise ValueError(
+        raise ConfigError(
             f"model {name!r} cannot take {size}: {_said(error)}; use larger images (data.resize with data=table) or"
             " another model"
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, num_classes):
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise ValueError(f"model {name!r} gives {found} for 2 of {size}; it must give logits of (2, {num_classes})")
+        raise ConfigError(f"model {name!r} gives {found} for 2 of {size}; it must give logits of (2, {num_classes})")
 
 
 def _size(in_channels: int, image_size: int, num_classes: int) -> str:

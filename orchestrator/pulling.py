@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moda_core import open_modules, slice_modules
+from moda_core.errors import ModuleSetError
 from moda_core.manifest import MANIFEST, WEIGHTS, check_file, check_manifest_size, check_size, parse_manifest
 from moda_core.placing import new_folder, write_whole
 from orchestrator.cache import Cache, make_cache
@@ -95,7 +96,7 @@ def pull(
     Raises:
         ConfigError: a reference that names nothing, a folder that is taken or cannot be made, a W&B or an object store
             that does not give it.
-        ValueError: a set that is not what its manifest says, that cannot be proven, or that lacks a class.
+        ModuleSetError: a set that is not what its manifest says, or that lacks a class.
     """
     found = parse_reference(reference)
     if isinstance(found, SweepPoint):
@@ -132,7 +133,7 @@ def pull_point(
 
     Raises:
         ConfigError: a folder that is taken or cannot be made.
-        ValueError: as :func:`pull`.
+        ModuleSetError: as :func:`pull`.
     """
     folder, files = free_folder(to), Files(root)
     if files.local is not None and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(files.local)):
@@ -168,12 +169,12 @@ def place(folder: Path, source: Source, where: str, classes: Sequence[str] | Non
     Raises:
         ConfigError: a folder that cannot be made, or that somebody else took in the meantime; it stays as it is.
         StorageError: a source that cannot be read.
-        ValueError: a set that is not what its manifest says, or lacks a class.
+        ModuleSetError: a set that is not what its manifest says, or lacks a class.
     """
     text = _read_manifest(source, where)
     manifest = parse_manifest(text)
     if wrong := [name for name in classes or () if name not in manifest["class_names"]]:
-        raise ValueError(f"{where} has no class {shown(wrong[0])}; it has {listed(manifest['class_names'])}")
+        raise ModuleSetError(f"{where} has no class {shown(wrong[0])}; it has {listed(manifest['class_names'])}")
     with _placed(folder) as part:
         fetched = part if classes is None else part.parent / "all"
         downloaded = _fetch(source, where, text, manifest, fetched)

@@ -44,7 +44,7 @@ def parse_reference(text: str) -> Reference:
     """What a reference names, by its form alone: a word is a sweep, a path has a slash.
 
     Raises:
-        ConfigError: none of the forms; the message shows them.
+        ConfigError: none of the forms; the message shows one of each.
     """
     sweep_id, slash, point = text.removeprefix(SWEEP).partition("/")
     is_word = not slash and ":" not in sweep_id and sweep_id not in ("", ".", "..", "~")
@@ -56,4 +56,5 @@ def parse_reference(text: str) -> Reference:
         return Artifact(text)
     if ("/" in text and ":" not in text) or text in (".", "..", "~"):
         return Folder(text)
-    raise ConfigError(f"{text!r} names no module set; it is one of\n{FORMS}".rstrip())
+    examples = ", ".join(line.split()[0] for line in FORMS.splitlines())
+    raise ConfigError(f"{text!r:.200} names no module set; it is one of {examples} (moda pull --help)")

@@ -12,7 +12,7 @@ from moda_core import RawImages, ReplacementAccuracy, load_modules, replace_clas
 from moda_core.module_file import read_manifest
 from orchestrator.config import Config, parse_config, path_here, to_plain
 from orchestrator.data import EVALUATION_BATCH, Data, ImageSet, data_here, load_data
-from orchestrator.errors import ConfigError, listed
+from orchestrator.errors import ConfigError, listed, shown
 from orchestrator.identity import difference
 from orchestrator.sections import SEEDS, DataConfig
 from orchestrator.training import choose_device
@@ -65,17 +65,21 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
 
     Raises:
         ConfigError: data that is not the sets'.
-        ValueError: sets that cannot be read.
+        ModuleSetError: sets that cannot be read.
+        NetworkError: sets whose logits are no finite numbers.
     """
     manifests = {folder: read_manifest(folder) for folder in (request.weak, request.strong)}
     for folder, manifest in manifests.items():
         if request.class_name not in manifest["class_names"]:
             raise ConfigError(
-                f"--class {request.class_name}: {folder} has the classes {listed(manifest['class_names'])}; name one"
+                f"--class {shown(request.class_name)}: {folder} has the classes {listed(manifest['class_names'])};"
+                " name one"
             )
     chosen = _chosen_data(config, overrides, request.weak, manifests[request.weak])
     data = load_data(chosen)
     _check_sets(data, chosen, request.weak, manifests)
+    for split, images in (("training", data.train), ("test", data.test)):
+        _check_classes(split, images.labels, data, request.class_name)
     if not any(one.startswith(OTHER_DATA) for one in overrides):
         _check_content(data, request.weak, manifests[request.weak])
     device = choose_device(config.training)
@@ -154,6 +158,16 @@ def _check_content(data: Data, weak: str, manifest: Mapping[str, Any]) -> None:
     if recorded and (changed := difference({"data": recorded}, {"data": dict(data.contents)})):
         raise ConfigError(
             f"{weak} was trained on other images or labels: {changed}; say where its data lies, data.root=..."
+        )
+
+
+def _check_classes(split: str, labels: Tensor, data: Data, class_name: str) -> None:
+    """Refuse images that do not show the class, or nothing else."""
+    count, size = int((labels == data.class_names.index(class_name)).sum()), len(labels)
+    if not 0 < count < size:
+        raise ConfigError(
+            f"--class {shown(class_name)}: {count} of {size} {split} images are of it; replacing needs images of the"
+            " class and of another one: more data, data.limit=..., data.test_limit=..."
         )
 
 

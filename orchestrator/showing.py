@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from moda_core.manifest import MANIFEST, parse_manifest
 from orchestrator.artifacts import ModuleArtifact, point_alias
 from orchestrator.choice import Choice
+from orchestrator.errors import MISTAKES
 from orchestrator.records import coefficient_column, coefficient_columns
 from orchestrator.registry import published
 from orchestrator.report.figures import hover_text, style_axes
@@ -91,8 +92,10 @@ def module_artifacts(sweep: Sweep, root: str) -> list[ModuleArtifact]:
         point = sweep.find(label)
         try:
             found.append(_module_artifact(sweep, point, roles, root))
-        except (ValueError, OSError) as error:
+        except MISTAKES as error:
             LOG.warning("the modules of %s are not published: %s", point.label, error)
+        except Exception:  # a bug, which fails no sweep but leaves its traceback
+            LOG.exception("the modules of %s are not published, by a bug of ours; please report it", point.label)
     return found
 
 

@@ -320,7 +320,7 @@ class Steps:
         self.per_epoch = whole + (last > 0)
         self.samples = images - rest + last  # images seen in an epoch
         if self.per_epoch == 0 or config.batch_size < needed:
-            raise ValueError(
+            raise ConfigError(
                 f"training.batch_size={config.batch_size}: {images} images in such batches for"
                 f" training.num_workers={workers.world}: every worker needs"
                 f" {('no samples', 'a sample', 'two samples for its batch norm')[each]} a batch;"

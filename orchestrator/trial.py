@@ -22,7 +22,7 @@ from orchestrator.counts import dump_contributions, dump_frequencies, read_contr
 from orchestrator.data import Data
 from orchestrator.decompose import Trained, grid, measure, prepare
 from orchestrator.dry_run import dry_run, same_generators
-from orchestrator.errors import ConfigError
+from orchestrator.errors import MISTAKES, ConfigError
 from orchestrator.models import make_model
 from orchestrator.records import trial_event, trial_states, utc_now
 from orchestrator.rungs import Judge, Stopped
@@ -87,16 +87,13 @@ def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.M
         ConfigError: a model that does not fit the data, or weights that do not fit the model.
     """
     torch.manual_seed(config.training.seed)
-    try:
-        network = make_model(
-            config.model.name,
-            config.model.options,
-            in_channels=data.in_channels,
-            image_size=data.image_size,
-            num_classes=data.num_classes,
-        )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    network = make_model(
+        config.model.name,
+        config.model.options,
+        in_channels=data.in_channels,
+        image_size=data.image_size,
+        num_classes=data.num_classes,
+    )
     if pretrained and config.training.init_from is not None:
         load_weights_file(config.training.init_from, network, key="training.init_from")
     return network
@@ -209,7 +206,7 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
     except Exception as error:
         record("failed", reason=f"{type(error).__name__}: {error}".removesuffix(": ")[:2000])
         tracker.finish({"status": "failed"}, failed=True)
-        if not isinstance(error, ConfigError):
+        if not isinstance(error, MISTAKES):
             raise
 
 

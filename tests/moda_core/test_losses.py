@@ -26,7 +26,7 @@ def pairwise(units: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Tenso
         unlike = [s for p, q, s in cosines if labels[p] != labels[q]]
         same.append(torch.stack(alike).mean() if alike else None)
         different.append(torch.stack(unlike).mean() if unlike else None)
-        compact.append(unit.abs().mean())
+        compact.append(unit.abs().mean() if len(unit) else zero)
     affinity = zero if same[0] is None else 1 - torch.stack(same).mean()
     dispersion = zero if different[0] is None else torch.stack(different).mean()
     return affinity, dispersion, torch.stack(compact).mean()
@@ -35,7 +35,7 @@ def pairwise(units: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Tenso
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
-    labels=st.lists(st.integers(0, 3), min_size=1, max_size=9),
+    labels=st.lists(st.integers(0, 3), max_size=9),
     widths=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     dead=st.booleans(),
 )
@@ -43,10 +43,10 @@ def test_losses_and_gradients_equal_the_pairwise_definition(seed, labels, widths
     generator = torch.Generator().manual_seed(seed)
     units = [torch.randn(len(labels), n, generator=generator, dtype=torch.float64).relu() for n in widths]
     if dead:
-        units[0][0] = 0  # a sample with no active unit
+        units[0][:1] = 0  # a sample with no active unit
         units[-1][:, 0] = 0  # a unit that is never active
     units = [unit.requires_grad_() for unit in units]
-    target = torch.tensor(labels)
+    target = torch.tensor(labels, dtype=torch.long)
     expected = pairwise(units, target)
     found = modular_losses(units, target, num_classes=4)
     for one, other in zip(found, expected, strict=True):
@@ -54,7 +54,7 @@ def test_losses_and_gradients_equal_the_pairwise_definition(seed, labels, widths
     # Gradients where the norm has one: a zero sample sits on its clamp.
     weights = (1.3, 0.7, 0.2)
     alive = [unit for unit in units if bool((unit.norm(dim=1) > 0).all())]
-    if alive:
+    if alive and labels:
         ours = torch.autograd.grad(sum(w * t for w, t in zip(weights, found, strict=True)), alive, allow_unused=True)
         loss = sum(w * t for w, t in zip(weights, expected, strict=True))
         theirs = torch.autograd.grad(loss, alive, allow_unused=True)
@@ -62,11 +62,17 @@ def test_losses_and_gradients_equal_the_pairwise_definition(seed, labels, widths
             torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("labels", [[2, 2, 2], [0, 1, 2], [1]], ids=["one class", "all different", "one sample"])
-def test_a_term_without_pairs_is_zero(labels):
-    units = [torch.rand(len(labels), 4, dtype=torch.float64)]
-    found = modular_losses(units, torch.tensor(labels), num_classes=3)
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize(
+    "labels", [[2, 2, 2], [0, 1, 2], [1], []], ids=["one class", "all different", "one sample", "no sample"]
+)
+def test_a_term_without_pairs_is_zero(labels, width):
+    units = [torch.rand(len(labels), width, dtype=torch.float64, requires_grad=True)]
+    found = modular_losses(units, torch.tensor(labels, dtype=torch.long), num_classes=3)
     assert all(torch.isfinite(term) for term in found)
+    (gradient,) = torch.autograd.grad(sum(found), units)
+    assert gradient.isfinite().all()
+    assert found.compactness > 0 or not labels
     assert found.affinity == 0 or labels == [2, 2, 2]
     assert found.dispersion == 0 or labels == [0, 1, 2]
 

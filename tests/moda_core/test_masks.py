@@ -131,3 +131,10 @@ def test_what_is_kept_is_not_computed_again(counted):
     count_frequencies(network, layers, [(images, labels)] * 3, num_classes=3)
     hook.remove()
     assert len(calls) == 3
+
+
+def test_a_class_without_samples_has_rates_of_zero():
+    counts = torch.tensor([[[4, 1], [0, 0]]], dtype=torch.int32)
+    found = Frequencies((0.0,), counts, torch.tensor([4, 0]), torch.ones(2), (2,))
+    assert found.rates(0.0)[0].tolist() == [[1.0, 0.25], [0.0, 0.0]]
+    assert keep_masks(found, 0.9)[0].tolist() == [[True, False], [True, False]]

@@ -90,3 +90,12 @@ def test_a_hundred_classes_give_all_pairs_at_once():
         overlaps.append(convolutions + sum(i * o + o for i, o in pairs[13:]))  # the logits are never shared
     assert found.parameters == parameters
     assert found.module_overlap == pytest.approx(mean(overlaps) / parameters)
+
+
+def test_measuring_without_batches_is_refused():
+    network = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
+    layers = unit_layers(network, torch.randn(2, 3))
+    masks = [torch.ones(2, 2, dtype=torch.bool)]
+    found = count_frequencies(network, layers, [(torch.randn(4, 3), torch.tensor([0, 1, 0, 1]))], num_classes=2)
+    with pytest.raises(ValueError, match="no batches"):
+        cohesion(network, layers, masks, [], found)

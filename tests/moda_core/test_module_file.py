@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from moda_core import largest_difference, load_modules, mask_network, merge_masks, save_modules, unit_layers
+from moda_core import (
+    ModuleSetError,
+    NetworkError,
+    largest_difference,
+    load_modules,
+    mask_network,
+    merge_masks,
+    save_modules,
+    unit_layers,
+)
 from moda_core.manifest import MANIFEST, WEIGHTS
 from tests.moda_core.conftest import CLASSES as NAMES
 
@@ -109,7 +118,7 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: m["files"][WEIGHTS].update(sha256="../" * 20), "no sha256"),
         (lambda m: m.update(about=[]), "about is no object"),
         (lambda m: m.update(cut_masked_difference="small"), "no measured difference"),
-        (lambda m: m.update(cut_masked_difference=float("nan")), "no measured difference"),
+        (lambda m: m.update(cut_masked_difference=float("nan")), "no finite number"),
         (lambda m: linear(m).update(op="os.system"), "is not one of"),
         (lambda m: linear(m).update(channels=10**12), "no positive whole number"),
         (lambda m: linear(m).update(inputs=["nowhere"]), "no earlier node"),
@@ -140,7 +149,7 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: m["files"].update({"evil\n": m["files"][WEIGHTS]}), "no file name"),
         (lambda m: linear(m).update(attributes=[]), "linear takes"),
         (lambda m: linear(m).update(name="not a name"), "no ASCII identifier"),
-        (lambda m: m["graph"]["nodes"][0].update(channels=10**6), "channels|has not the shape"),
+        (lambda m: m["graph"]["nodes"][0].update(channels=10**6), "its graph takes|costs|in common|channels"),
         (lambda m: m.pop("preprocessing"), "preprocessing="),
         (lambda m: m["preprocessing"].update(std=[0.0] * len(m["preprocessing"]["std"])), "preprocessing="),
         (lambda m: m["preprocessing"].update(mean=[1.0] * 9), "preprocessing="),
@@ -148,7 +157,7 @@ def test_hostile_manifests_are_refused(saved):
     for change, message in changes:
         (folder / MANIFEST).write_text(original)
         rewrite(folder, change)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ModuleSetError, match=message):
             load_modules(folder)
 
 
@@ -191,7 +200,7 @@ def test_a_network_whose_logits_are_no_numbers_is_not_published(saved, tmp_path)
     _, network, layers, masks, images, _ = saved
     preprocessing = {"shape": list(images.shape[1:]), "mean": [0.5] * images.shape[1], "std": [1.0] * images.shape[1]}
     next(network.parameters()).data.view(-1)[0] = float("nan")
-    with pytest.raises(ValueError, match="differ by nan"):
+    with pytest.raises(NetworkError, match="NaN or infinity: its training went wrong"):
         save_modules(tmp_path / "x", network, layers, masks, images, class_names=NAMES, preprocessing=preprocessing)
     assert not (tmp_path / "x").exists()
 
@@ -237,10 +246,10 @@ def test_sets_pulled_apart_cannot_be_merged(saved):
 
 
 def test_a_class_twice_is_refused(saved):
-    with pytest.raises(ValueError, match=r"\['dog', 'ant', 'dog'\] names a class twice"):
+    with pytest.raises(ValueError, match="'dog', 'ant', 'dog' names a class twice"):
         load_modules(saved[0], ["dog", "ant", "dog"])
 
 
 def test_unknown_classes_are_named(saved):
-    with pytest.raises(ValueError, match=r"\['fox'\] are not in this module set"):
+    with pytest.raises(ValueError, match="'fox' are not in this module set"):
         load_modules(saved[0], ["ant", "fox"])

@@ -121,3 +121,10 @@ def test_drawn_subsets_are_different_and_of_every_size():
 def test_a_subset_without_images_is_refused():
     with pytest.raises(ValueError, match="no image of the classes"):
         draw_pairs(torch.tensor([0, 0]), [(1, 2)], num_classes=3)
+
+
+def test_no_subset_and_no_batch_are_refused():
+    with pytest.raises(ValueError, match="two classes or more"):
+        draw_pairs(torch.tensor([0, 0]), [], num_classes=1)
+    with pytest.raises(ValueError, match="no batches"):
+        reuse_accuracy(torch.nn.Linear(2, 2), None, None, [], subsets=[(0, 1)])
