@@ -15,9 +15,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from moda_core import unit_layers
 from moda_core.graph import ChannelGraph
+from moda_core.modes import is_random
 from moda_core.operations import Node
 from moda_core.reading import channel_graph
-from moda_core.tracing import OPAQUE
 from orchestrator.config import Config, corners
 from orchestrator.data import Data
 from orchestrator.errors import ConfigError
@@ -79,7 +79,7 @@ def graph_fingerprint(network: nn.Module, example: Tensor) -> str:
     modules = dict(network.named_modules())
     called = [modules[str(node.target)] for node in layers.graph.nodes if node.op == "call_module"]
     # Of modules that draw at random, the channel graph does not tell what they do in training.
-    random = [repr(module) for module in called if _is_random(module)]
+    random = [_settings(module) for module in called if isinstance(module, _DropoutNd) or is_random(module)]
     frozen = sorted(list(tensor.shape) for tensor in network.parameters() if not tensor.requires_grad)
     return _hash([_operations(graph, state), random, frozen])
 
@@ -135,8 +135,11 @@ def _inputs_first(graph: ChannelGraph) -> Iterator[Node]:
             yield graph.by_name[name]
 
 
-def _is_random(module: nn.Module) -> bool:
-    return isinstance(module, _DropoutNd) or type(module).__module__ in OPAQUE
+def _settings(module: nn.Module) -> list[Any]:
+    """What a module that draws at random is, and how much of it: its numbers by name."""
+    numbers = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str)}
+    del numbers["training"]
+    return [type(module).__name__, numbers]
 
 
 def _hash(value: Any) -> str:
