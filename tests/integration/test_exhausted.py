@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.records import canonical, read_sweep
 from orchestrator.store import DeltaStore
-from tests.integration.sweeps import run_moda
+from tests.integration.sweeps import call_moda, run_moda
 
 pytestmark = pytest.mark.slow
 SPACE = (
@@ -17,8 +17,8 @@ SWEEP = ("sweep", "experiment=digits", *SPACE, "sweep.name=small", "sweep.trials
 SAID = "all 4 sets of coefficients of the space are trained; the sweep is done after 4 of sweep.trials=9 trainings"
 
 
-def test_a_sweep_ends_when_its_space_is_exhausted_and_is_done_then(tmp_path):
-    done = run_moda(*SWEEP, storage=tmp_path)
+def test_a_sweep_ends_when_its_space_is_exhausted_and_is_done_then(shared_ray, tmp_path):
+    done = run_moda(*SWEEP, storage=tmp_path, **shared_ray)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "4 trials (sweep.trials=9; the space has no more)" in done.stdout
     assert "[4/4]" in done.stdout
@@ -29,11 +29,11 @@ def test_a_sweep_ends_when_its_space_is_exhausted_and_is_done_then(tmp_path):
     assert len({canonical(dict(trial.coefficients)) for trial in sweep.trials}) == 4
     assert all(point.test is not None for point in sweep.front)
     before = {name: store.version(name) for name in ("sweeps", "trials", "epochs", "points")}
-    again = run_moda(*SWEEP, storage=tmp_path)
+    again = call_moda(*SWEEP, storage=tmp_path)
     assert again.returncode == 0, again.stderr + again.stdout
     assert "nothing to train" in again.stdout
     assert SAID in again.stdout
     assert {name: store.version(name) for name in before} == before
-    confirmed = run_moda("confirm", "small", "--points", "best", "--seeds", "1", storage=tmp_path)
+    confirmed = run_moda("confirm", "small", "--points", "best", "--seeds", "1", storage=tmp_path, **shared_ray)
     assert confirmed.returncode == 0, confirmed.stderr + confirmed.stdout
     assert "fresh seeds say" in confirmed.stdout

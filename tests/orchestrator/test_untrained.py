@@ -95,7 +95,7 @@ def whole_numbers(draw):
 FINITE = st.dictionaries(st.sampled_from("abc"), CHOICES.map(lambda c: {"choices": c}) | whole_numbers(), min_size=1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(space=FINITE, name=st.sampled_from(["random", "sobol"]), seed=st.integers(0, 9))
 def test_any_space_of_choices_and_whole_numbers_is_proposed_whole(space, name, seed):
     problem = Problem(space, FREE, OBJECTIVES, seed=seed)
@@ -103,7 +103,6 @@ def test_any_space_of_choices_and_whole_numbers_is_proposed_whole(space, name, s
     assert sorted(map(str, begun)) == sorted(str(problem.nth(index)) for index in range(len(begun)))
 
 
-@settings(deadline=None)
 @given(space=FINITE)
 def test_every_set_of_a_finite_space_has_a_number_a_key_and_a_place(space):
     problem = Problem(space, FREE, OBJECTIVES)
@@ -153,7 +152,6 @@ def test_only_what_this_sweep_trained_is_trained(name):
     assert searcher.propose(History(own.trials, own.points, trained=[{"k": 2}]), [], 1) == {"k": 1}
 
 
-@settings(deadline=None)
 @given(st.floats(1e-3, 1e3), st.floats(1e-9, 1e3), st.booleans(), st.floats(0, 1))
 def test_numbers_stay_between_the_ends(low, width, log, unit):
     problem = Problem({"a": {"low": low, "high": low + width, "log": log}}, FREE, OBJECTIVES)
