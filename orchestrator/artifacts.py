@@ -6,7 +6,6 @@ before. What comes back is hostile until its manifest and every file's size and 
 
 import hashlib
 import logging
-import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def point_alias(point: Point) -> str:
 
 
 def metadata(text: bytes, sha256: str, storage: str | None = None) -> dict[str, Any]:
-    """What W&B shows of a set, from its manifest and the id of its storage: flat, finite, at most 100 keys."""
+    """What W&B shows of a set, from its manifest and the id of its storage: flat, at most 100 keys."""
     manifest = parse_manifest(text)
     about = manifest["about"]
     facts = {"manifest_sha256": sha256, "classes": len(manifest["class_names"])}
@@ -109,8 +108,7 @@ def metadata(text: bytes, sha256: str, storage: str | None = None) -> dict[str, 
     found |= {name: one for name, one in about.items() if isinstance(one, str | int | float) and name not in facts}
     for group in ("coefficients", "test", "validation"):
         found |= {f"{group}.{name}": one for name, one in (about.get(group) or {}).items()}
-    finite = {key: one for key, one in found.items() if not isinstance(one, float) or math.isfinite(one)}
-    return dict(list(finite.items())[:LARGEST_METADATA])
+    return dict(list(found.items())[:LARGEST_METADATA])
 
 
 class ArtifactSource:

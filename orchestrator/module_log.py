@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from moda_core.errors import ModuleSetError
 from moda_core.manifest import parse_manifest
 from orchestrator.choice import Choice
 
@@ -50,7 +51,7 @@ def _facts(manifest: bytes) -> Row:
     facts: Row = {"manifest_sha256": _sha256(manifest)}
     try:
         found = parse_manifest(manifest)
-    except ValueError:
+    except ModuleSetError:
         return facts
     facts["bytes"] = len(manifest) + sum(one["bytes"] for one in found["files"].values())
     facts["parameters"] = _count(found.get("parameters"))

@@ -192,12 +192,18 @@ def place(folder: Path, source: Source, where: str, classes: Sequence[str] | Non
 @contextlib.contextmanager
 def _placed(folder: Path) -> Iterator[Path]:
     """A folder to write to, which becomes ``folder``; what hinders that is one line."""
+    is_filled = False
     try:
         with new_folder(folder) as part:
+            is_filled = True
             yield part
-    except FileExistsError as error:
-        raise ConfigError(f"--to {folder} was taken by somebody else in the meantime; choose a new folder") from error
+            is_filled = False
     except OSError as error:
+        if is_filled:  # of what is written to it, and not of the place
+            raise
+        if isinstance(error, FileExistsError):
+            text = f"--to {folder} was taken by somebody else in the meantime; choose a new folder"
+            raise ConfigError(text) from error
         raise ConfigError(f"--to {folder} cannot be made: {error.strerror}; choose another folder") from error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from moda_core import unit_layers
+from moda_core import NetworkError, unit_layers
 from moda_core.frequency import check_thresholds
 from moda_core.reading import channel_graph
 from orchestrator.choice import Choice
@@ -121,11 +121,14 @@ def check_trainable(config: Config, data: Data) -> None:
         try:
             layers = unit_layers(network, example)
             channel_graph(network, layers, example)
+        except NetworkError as error:
+            raise ConfigError(f"model.name={config.model.name}: {error}") from error
+        try:
             check_thresholds(layers, config.evaluation.thresholds)
-            workers = Workers(world=config.training.num_workers)
-            Steps(len(data.train), config.training, workers, each=samples_each(network, config.training))
         except ValueError as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(f"evaluation.{error}") from error
+        workers = Workers(world=config.training.num_workers)
+        Steps(len(data.train), config.training, workers, each=samples_each(network, config.training))
         dry_run(network, lambda: make_network(config, data, pretrained=False), config, data)
 
 

@@ -88,7 +88,7 @@ WRONG = {
     "search.early_stopping=asha": "search.early_stopping='asha' is not known; known: none, pareto_halving",
     "search.reduction=1": "search.reduction=1 .*must be at least 2",
     "search.first_rung=1": "search.first_rung=1.0: .*a fraction of the training",
-    "training.batch_size=1": "every worker needs two samples a batch",
+    "training.batch_size=1": "every worker needs two samples for its batch norm",
     "search.space.alpha.low=20": "low must be below high",
     "search.space.delta={low: 0, high: 1}": "search.space.delta is no key of method, training or model",
     "search.space.epochs={low: 0, high: 4, integer: true}": "training.epochs=0",

@@ -78,7 +78,13 @@ DEEP = {
 
 @pytest.mark.parametrize(
     ("command", "error"),
-    [*((command, VALUE) for command in DEEP), ("pull, in publishing", SYSTEM), ("gc", SYSTEM), ("front", SYSTEM)],
+    [
+        *((command, VALUE) for command in DEEP),
+        ("pull, in publishing", SYSTEM),
+        ("pull, in slicing", SYSTEM),
+        ("gc", SYSTEM),
+        ("front", SYSTEM),
+    ],
 )
 def test_a_fault_of_ours_is_called_one(storage, monkeypatch, capfd, command, error):
     arguments, place = DEEP[command]

@@ -148,8 +148,8 @@ def test_the_layer_trains_on_training_images_and_test_images_are_counted(sets, m
 @pytest.mark.parametrize(
     ("weak", "strong", "more", "message"),
     [
-        ("weak", "strong", ["--class", "cat"], "--class cat: .*weak has the classes"),
-        ("weak", "letters", ["--class", "4"], "--class 4: .*letters has the classes"),
+        ("weak", "strong", ["--class", "cat"], "--class 'cat': .*weak has the classes"),
+        ("weak", "letters", ["--class", "4"], "--class '4': .*letters has the classes"),
         ("letters", "strong", ["--class", "3"], "letters has the classes .* data.name=digits has .*data=..."),
         ("weak", "strong", ["--class", "3", "data.classes=[3,4]"], "weak has the classes"),
         ("weak", "large", ["--class", "3"], r"large takes images of \[1, 12, 12\], data.name=digits has \[1, 8, 8\]"),
