@@ -140,9 +140,10 @@ def unit_values(activation: Tensor, dimension: int = 1, signed: bool = False) ->
     if activation.ndim == 4 and dimension == 1:
         means: Tensor = _ChannelMean.apply(activation, signed)  # type: ignore[no-untyped-call]
         return means
-    magnitude = activation.abs() if signed else activation
     if activation.ndim == 2:
-        return magnitude.to(wide, copy=True)
+        copied = activation.to(wide, copy=True)
+        return copied.abs() if signed else copied
+    magnitude = activation.abs() if signed else activation
     others = [axis for axis in range(1, activation.ndim) if axis != dimension % activation.ndim]
     return magnitude.mean(others, dtype=wide)
 

@@ -45,7 +45,7 @@ from orchestrator.weights import dump_weights, read_weights
 
 Make = Callable[[], nn.Module]
 IMAGES = 3  # in batches of two, so that a last one is odd
-RATE = 1e-3  # of the one epoch: weights change, whatever the learning rate would do to them
+STEP = 1e-5  # by which each weight changes: gradients of two images may be enormous where batch norm sees one pixel
 SHARE = 0.2  # of units in a mask
 SEED = 0
 MOST_TEXT = 200  # of what somebody else's code says
@@ -189,7 +189,7 @@ def _train(network: nn.Module, few: ImageSet, config: Config, num_classes: int, 
             with torch.no_grad():
                 for parameter in model.parameters():
                     if parameter.grad is not None:
-                        parameter.add_(parameter.grad, alpha=-RATE)
+                        parameter.sub_(parameter.grad.nan_to_num().sign(), alpha=STEP)
     unused = [key for key, one in model.named_parameters() if one.requires_grad and one.grad is None]
     if unused and config.training.num_workers > 1:
         raise ConfigError(
@@ -197,11 +197,8 @@ def _train(network: nn.Module, few: ImageSet, config: Config, num_classes: int, 
             " and workers wait for its gradient; remove or freeze it (requires_grad_(False)), or use one worker"
         )
     network.zero_grad()
-    tensors = dict([*network.named_parameters(), *network.named_buffers()])
-    if wrong := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise ConfigError(
-            f"{name}: one step of training makes {wrong[0]} NaN or infinite; its gradient is, on images of this data"
-        )
+    if wrong := [key for key, tensor in network.named_buffers() if not tensor.isfinite().all()]:
+        raise ConfigError(f"{name}: a training step makes {wrong[0]} NaN or infinite on images of this data")
 
 
 def _precision(config: Config, few: ImageSet) -> torch.dtype:
@@ -210,12 +207,19 @@ def _precision(config: Config, few: ImageSet) -> torch.dtype:
 
 def _check_same(network: nn.Module, again: nn.Module, images_B: Tensor, name: str) -> None:
     """Refuse a network that is more than what its builder and its state say."""
+    state = again.state_dict()
+    if wrong := [key for key, tensor in network.state_dict().items() if not torch.equal(tensor, state[key])]:
+        raise ConfigError(
+            f"{name}: its weights, written and read again: {wrong[0]} is not what was written; give"
+            " it memory of its own"
+        )
     with evaluating(network), evaluating(again):
-        if not _agree(network(images_B.clone()), again(images_B.clone())):
-            raise ConfigError(
-                f"{name}: built again and given its weights it has other logits; whatever training changes, or building"
-                " draws other than by torch, must be a parameter or a buffer of its state_dict"
-            )
+        expected_BC, found_BC = network(images_B.clone()), again(images_B.clone())
+    if not _agree(expected_BC, found_BC):
+        raise ConfigError(
+            f"{name}: built again and given its weights it has other logits; whatever training changes, or building"
+            " draws other than by torch, must be a parameter or a buffer of its state_dict"
+        )
 
 
 def _agree(expected_BC: Tensor, found_BC: Tensor) -> bool:

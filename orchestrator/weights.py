@@ -1,5 +1,7 @@
 """Weights as bytes, whatever tensors a network shares; and networks that were trained elsewhere."""
 
+from collections import OrderedDict
+
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -69,8 +71,9 @@ def _names_by_place(state: dict[str, Tensor]) -> dict[tuple[object, ...], list[s
 
 
 def _with_shared(stored: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """A stored state with all names of the tensors that ``network`` shares."""
-    state = dict(stored)
+    """A stored state with all names of the tensors that ``network`` shares, and the versions of its layers."""
+    state = OrderedDict(stored)
+    state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]  # MNASNet reads nothing without it
     for names in _names_by_place(network.state_dict()).values():
         present = [name for name in names if name in stored]
         for name in names if present else ():

@@ -88,6 +88,20 @@ class Parametrized(nn.Module):
         self.first, self.second = weight_norm(nn.Linear(4, 4)), spectral_norm(nn.Linear(4, 3))
 
 
+class Versioned(nn.Linear):
+    """Reads its state only where its version is told, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def __init__(self):
+        super().__init__(2, 2)
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        if local_metadata.get("version") != 2:
+            raise ValueError("version should be set")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
 class ExtraTensor(nn.Linear):
     def __init__(self):
         super().__init__(2, 2)
@@ -100,7 +114,7 @@ class ExtraTensor(nn.Linear):
         self.seen = state
 
 
-@pytest.mark.parametrize("kind", [TwoNames, TiedWeights, SharedBuffers, Views, Parametrized, ExtraTensor])
+@pytest.mark.parametrize("kind", [TwoNames, TiedWeights, SharedBuffers, Views, Parametrized, Versioned, ExtraTensor])
 def test_whatever_a_network_shares_it_comes_back(kind):
     network, other = kind(), kind()
     with torch.no_grad():
