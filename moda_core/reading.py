@@ -63,6 +63,8 @@ def _read(reader: Reader, logits: fx.Node) -> None:
             break
         if node.op == "placeholder":
             reader.add(node, "input", {}, [])
+        elif not node.users and node.op in ("call_function", "call_method") and node.name not in reader.layer_of:
+            continue  # nobody reads it
         elif node.op == "get_attr":
             reader.add_constant(node)
         elif reader.follows(node) and is_movement(node, reader.modules):

@@ -28,10 +28,14 @@ def reduce(reader: Reader, node: fx.Node) -> bool:
     if not isinstance(labels, Tensor):
         return False
     whole = _whole_channels(labels, axes, math.prod(reader.nodes[origin].size))
+    if whole is None and labels.ndim > 2:  # of what is left after a call that moved pixels
+        origin = reader.input(source, node.name)
+        labels = torch.arange(labels.numel()).view(labels.shape)
+        whole = _whole_channels(labels, axes, math.prod(reader.nodes[origin].size))
     if whole is not None:
         pooled = _pool(reader, node, reader.nodes[origin], (1, 1))
     elif axes in ([2], [3]) and labels.ndim == 4:
-        image = reader.nodes[reader.input(source, node.name)]
+        image = reader.nodes[origin]
         height, width = image.size
         pooled = _pool(reader, node, image, (1, width) if axes == [2] else (height, 1))
         whole = torch.arange(2 * pooled.channels * math.prod(pooled.size)).view(2, pooled.channels, *pooled.size)

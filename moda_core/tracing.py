@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 from torch.nn import functional as F
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
@@ -20,10 +21,11 @@ from moda_core.calls import argument
 from moda_core.errors import NetworkError
 from moda_core.in_place import mark_in_place
 from moda_core.modes import device_of
-from moda_core.proxies import ShapeTracer
+from moda_core.proxies import CONSTANT, ShapeTracer
 
 DROPOUT_FUNCTIONS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
 RANDOM = ("bernoulli", "bernoulli_", "rand_like", "randn_like", "uniform_", "normal_", "exponential_", "random_")
+WRAPPERS = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
 LARGEST_DIFFERENCE = 1e-3  # of the traced network's outputs from the network's own, relative to the largest
 LONGEST_MESSAGE = 480
 FACTORY = re.compile(r"(zeros|ones|full|empty|arange|rand|randn|eye|linspace)\(\)")
@@ -35,6 +37,8 @@ def trace_with_shapes(network: nn.Module, example_input: Tensor) -> fx.Graph:
     Raises:
         NetworkError: a network that does not take the images, or that cannot be traced: the line and what to write.
     """
+    if isinstance(network, WRAPPERS):
+        raise _refusal(network, "wraps a network, which hides what it computes; give the nn.Module inside it")
     batches = _batch(example_input, 2), _batch(example_input, 3)
     tracer = ShapeTracer(batches)
     with _steady(network, tracer):
@@ -45,11 +49,12 @@ def trace_with_shapes(network: nn.Module, example_input: Tensor) -> fx.Graph:
             raise _refusal(network, f"cannot be traced{_place(error)}: {_remedy(error)}") from error
     for node in graph.nodes:
         if node.op != "output" and _is_random(node):
-            called = getattr(node.target, "__name__", node.target)
+            called = str(getattr(node.target, "__name__", node.target))
+            layer = "nn.BatchNorm2d" if "norm" in called else "nn.Dropout or torchvision.ops.StochasticDepth"
             raise _refusal(
                 network,
-                f"node {node.name!r}: tracing freezes {called}, which draws at random; use a module such as nn.Dropout"
-                " or torchvision.ops.StochasticDepth, made in __init__",
+                f"node {node.name!r}: tracing freezes {called}, which differs in training; use a module such as"
+                f" {layer}, made in __init__",
             )
     modules = dict(network.named_modules())
     name_activations(graph, modules)
@@ -101,13 +106,13 @@ def _batch(example_input: Tensor, count: int) -> Tensor:
 
 @contextmanager
 def _steady(network: nn.Module, tracer: ShapeTracer) -> Iterator[None]:
-    """No gradients, no drop out, no statistics, and random numbers, buffers and modes as they were afterwards.
+    """No gradients, no dropout, no statistics; random numbers, buffers, attributes and modes are put back afterwards.
 
     A module that tracing follows keeps its mode, since the mode may decide what it computes.
     """
     device = device_of(network)
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers() if not is_lazy(buffer)]
-    modes = [(module, module.training) for module in network.modules()]
+    kept = [(module, dict(vars(module)), dict(module._buffers)) for module in network.modules()]
     for name, module in network.named_modules():
         if tracer.is_leaf_module(module, name):
             module.training = False
@@ -118,8 +123,18 @@ def _steady(network: nn.Module, tracer: ShapeTracer) -> Iterator[None]:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-        for module, training in modes:
-            module.training = training
+        for module, attributes, named_buffers in kept:
+            if not isinstance(module, LazyModuleMixin):  # whose first call makes it what it is
+                _put_back(module, attributes)
+                module._buffers.update(named_buffers)
+            module.training = attributes["training"]
+
+
+def _put_back(module: nn.Module, attributes: dict[str, Any]) -> None:
+    """Take away what a call of the network left in a module, symbolic values among it."""
+    for name in [name for name in vars(module) if name not in attributes and not name.startswith(CONSTANT)]:
+        delattr(module, name)
+    vars(module).update(attributes)
 
 
 def _output(network: nn.Module, images: Tensor) -> Any:

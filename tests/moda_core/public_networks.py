@@ -271,7 +271,7 @@ def repeated(n, x):
 
 
 def converted(n, x):
-    x = F.relu(n.norm(n.layer(x))).float().type_as(x)
+    x = F.relu(n.norm(n.layer(x))).to(x.dtype).type_as(x)
     return n.head(x.max(3)[0].max(2)[0] + x.sum((2, 3)) + x.clone().mean((3, 2)))
 
 

@@ -67,7 +67,7 @@ REFUSED = {
     "dropout made in forward": (of(lambda n, x: nn.Dropout(0.5)(x)), r"freezes dropout.*nn\.Dropout"),
     "drop path as a function": (of(lambda n, x: drop_path(x, n.training)), r"freezes bernoulli_.*StochasticDepth"),
     "drop path that is none": (of(lambda n, x: n.path(x)), "'path': cutting does not know the operation DropPath"),
-    "noise": (of(lambda n, x: x + torch.randn_like(x)), "freezes randn_like, which draws at random"),
+    "noise": (of(lambda n, x: x + torch.randn_like(x)), "freezes randn_like, which differs in training"),
     "noise that is frozen": (frozen, "computes something else than its traced graph for a batch of 1"),
     "a squeeze of the batch": (
         lambda n, x: n.head(F.adaptive_avg_pool2d(F.relu(n.layer(x)), 1).squeeze()),
@@ -113,3 +113,46 @@ def test_what_is_refused_says_what_to_write_instead(name, training):
     assert "\n" not in text
     assert len(text) <= 500
     assert "0x" not in text
+
+
+class Remembering(nn.Module):
+    """A network that counts its calls and keeps its features."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        self.features = None
+
+    def forward(self, x):
+        self.calls += 1
+        self.features = F.relu(self.layer(x))
+        self.logits = self.head(self.features.mean((2, 3)))
+        return self.logits
+
+
+def test_tracing_leaves_nothing_in_a_network():
+    network = Remembering().train()
+    layers = unit_layers(network, IMAGES)
+    channel_graph(network, layers, IMAGES)
+    assert network.features is None
+    assert not hasattr(network, "logits")
+    assert isinstance(network.calls, torch.Tensor)
+    assert int(network.calls) == 0
+    assert network.training
+
+
+@pytest.mark.parametrize("wrap", [torch.jit.script, nn.DataParallel])
+def test_wrapped_networks_are_refused(wrap):
+    inside = nn.Sequential(conv(3, 8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 4))
+    with pytest.raises(NetworkError, match=r"give the nn\.Module inside it"):
+        unit_layers(wrap(inside), IMAGES)
+
+
+def test_two_inputs_are_refused():
+    class Two(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    with pytest.raises(NetworkError, match="Two does not take images of shape"):
+        unit_layers(Two(), IMAGES)
