@@ -54,16 +54,17 @@ def is_stale(aliases: Iterable[str], kept: set[str]) -> bool:
 
 
 def is_ours(metadata: Mapping[str, Any], storage: str | None, manifests: Container[str]) -> bool:
-    """Whether a version was logged from this storage.
+    """Whether a version was logged from this storage: from its id, and a set that it published.
+
+    Versions of earlier versions of this program name no storage. A copy of a storage has the same id, and publishes
+    sets that this one does not know.
 
     Args:
         metadata: the version's.
         storage: this storage's id.
-        manifests: the sha256 of the manifests of all sets that this storage ever published, for versions that do not
-            say where they are from, as those of older versions of this program.
+        manifests: the sha256 of the manifests of all sets that this storage ever published.
     """
-    origin = metadata.get("storage")
-    return metadata.get("manifest_sha256") in manifests if origin is None else bool(origin == storage)
+    return metadata.get("storage") in (None, storage) and metadata.get("manifest_sha256") in manifests
 
 
 def stale_versions(
@@ -93,7 +94,7 @@ def stale_versions(
             ours = [version for version in stale if is_ours(version.metadata, storage, manifests)]
             found += [StaleVersion(kept.sweep.sweep_id, version) for version in ours]
             if len(ours) < len(stale):
-                text = "%d W&B versions of %s are left alone: they are from another storage, or do not tell from which"
+                text = "%d W&B versions of %s are left alone: nothing says that they are from this storage"
                 LOG.warning(text, len(stale) - len(ours), kept.sweep.sweep_id)
     except Exception as error:  # a service of somebody else's, which raises what it likes
         return found, _said(error, "asked")

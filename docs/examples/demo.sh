@@ -9,7 +9,7 @@ run() {
     "$@"
 }
 
-rm -rf "$RESULTS/modules"
+if [ -f "$RESULTS/modules/manifest.json" ]; then rm -r "$RESULTS/modules"; fi # the set of an earlier demo
 run "$BIN/moda" sweep experiment=digits sweep.name=demo
 run "$BIN/moda" report demo --to "$RESULTS/report.html"
 run "$BIN/moda" pull sweep:demo/best --to "$RESULTS/modules"

@@ -52,14 +52,15 @@ def test_metadata_name_the_storage_whatever_a_manifest_says():
 @pytest.mark.parametrize(
     ("about", "ours"),
     [
-        ({"storage": "mine", "manifest_sha256": "other"}, True),
-        ({"storage": "other", "manifest_sha256": "published"}, False),
+        ({"storage": "mine", "manifest_sha256": "published"}, True),
+        ({"storage": "mine", "manifest_sha256": "other"}, False),  # of a copy of this storage
+        ({"storage": "other", "manifest_sha256": "published"}, False),  # the same training somewhere else
         ({"manifest_sha256": "published"}, True),
         ({"manifest_sha256": "other"}, False),
         ({}, False),
     ],
 )
-def test_a_version_is_ours_where_it_or_the_log_says_so(about, ours):
+def test_a_version_is_ours_where_it_and_the_log_say_so(about, ours):
     assert is_ours(about, "mine", {"published"}) == ours
     assert is_ours(about, None, {"published"}) == (ours and "storage" not in about)
 
