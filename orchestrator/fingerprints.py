@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from moda_core import unit_layers
 from moda_core.graph import ChannelGraph
@@ -27,6 +26,7 @@ from orchestrator.results import Sweep
 from orchestrator.trial import make_network
 
 TRAINED = ("weight", "bias", "running_mean", "running_var")  # tensors that training changes; others are constants
+IN_TRAINING = ("dropout", "identity")  # operations that do something in training alone, if anything
 
 
 def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(FINGERPRINTS)) -> Fingerprints:
@@ -77,9 +77,9 @@ def graph_fingerprint(network: nn.Module, example: Tensor) -> str:
     layers = unit_layers(network, example)
     graph, state = channel_graph(network, layers, example)
     modules = dict(network.named_modules())
-    called = [modules[str(node.target)] for node in layers.graph.nodes if node.op == "call_module"]
+    called = {node.name: modules[str(node.target)] for node in layers.graph.nodes if node.op == "call_module"}
     # Of modules that draw at random, the channel graph does not tell what they do in training.
-    random = [_settings(module) for module in called if isinstance(module, _DropoutNd) or is_random(module)]
+    random = [_settings(called[node.name]) for node in graph.nodes if node.op in IN_TRAINING and node.name in called]
     frozen = sorted(list(tensor.shape) for tensor in network.parameters() if not tensor.requires_grad)
     return _hash([_operations(graph, state), random, frozen])
 
@@ -136,10 +136,10 @@ def _inputs_first(graph: ChannelGraph) -> Iterator[Node]:
 
 
 def _settings(module: nn.Module) -> list[Any]:
-    """What a module that draws at random is, and how much of it: its numbers by name."""
-    numbers = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str)}
-    del numbers["training"]
-    return [type(module).__name__, numbers]
+    """The class of a module and the numbers, flags and words that it holds."""
+    plain = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str)}
+    kept = {name: value for name, value in plain.items() if name not in ("training", "inplace") and name[0] != "_"}
+    return [type(module).__name__, kept]
 
 
 def _hash(value: Any) -> str:
