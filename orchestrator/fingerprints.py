@@ -38,7 +38,8 @@ def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(F
         sections: which of them.
 
     Raises:
-        ConfigError: ``training.init_from`` cannot be read, or a network cannot be built or cut.
+        ConfigError: ``training.init_from`` cannot be read, or a network cannot be built.
+        NetworkError: a network that cannot be cut.
     """
     found = {
         "data": lambda: dict(data.contents),
@@ -72,7 +73,7 @@ def graph_fingerprint(network: nn.Module, example: Tensor) -> str:
     Neither weights nor how they are initialised count, only which of them are trained.
 
     Raises:
-        ValueError: a network that cannot be cut.
+        NetworkError: a network that cannot be cut.
     """
     layers = unit_layers(network, example)
     graph, state = channel_graph(network, layers, example)
@@ -89,13 +90,9 @@ def _network_fingerprint(config: Config, data: Data) -> str:
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     at_corners = (config.with_coefficients(coefficients) for coefficients in corners(config.search))
     different = {json.dumps(dict(one.model.options), sort_keys=True, default=str): one for one in at_corners}
-    try:
-        graphs = [
-            graph_fingerprint(make_network(different[key], data, pretrained=False), example)
-            for key in sorted(different)
-        ]
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    graphs = [
+        graph_fingerprint(make_network(different[key], data, pretrained=False), example) for key in sorted(different)
+    ]
     return graphs[0] if len(graphs) == 1 else _hash(graphs)
 
 
