@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from moda_core import unit_layers
 from moda_core.graph import ChannelGraph
-from moda_core.modes import is_random
 from moda_core.operations import Node
 from moda_core.reading import channel_graph
 from orchestrator.config import Config, corners
