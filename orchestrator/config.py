@@ -35,6 +35,7 @@ from orchestrator.sections import (
     TrainingConfig,
     one_of,
 )
+from orchestrator.yaml_text import check_chosen_file
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
         ConfigError: an override that cannot be read or applied.
     """
     read_overrides(overrides)
+    for override in overrides:
+        check_chosen_file(override)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module("sweeps", version_base="1.3"):

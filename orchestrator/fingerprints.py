@@ -11,11 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from moda_core import unit_layers
 from moda_core.graph import ChannelGraph
-from moda_core.modes import is_random
 from moda_core.operations import Node
 from moda_core.reading import channel_graph
 from orchestrator.config import Config, corners
@@ -27,6 +25,7 @@ from orchestrator.results import Sweep
 from orchestrator.trial import make_network
 
 TRAINED = ("weight", "bias", "running_mean", "running_var")  # tensors that training changes; others are constants
+IN_TRAINING = ("dropout", "identity")  # operations that do something in training alone, if anything
 
 
 def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(FINGERPRINTS)) -> Fingerprints:
@@ -38,7 +37,8 @@ def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(F
         sections: which of them.
 
     Raises:
-        ConfigError: ``training.init_from`` cannot be read, or a network cannot be built or cut.
+        ConfigError: ``training.init_from`` cannot be read, or a network cannot be built.
+        NetworkError: a network that cannot be cut.
     """
     found = {
         "data": lambda: dict(data.contents),
@@ -72,14 +72,14 @@ def graph_fingerprint(network: nn.Module, example: Tensor) -> str:
     Neither weights nor how they are initialised count, only which of them are trained.
 
     Raises:
-        ValueError: a network that cannot be cut.
+        NetworkError: a network that cannot be cut.
     """
     layers = unit_layers(network, example)
     graph, state = channel_graph(network, layers, example)
     modules = dict(network.named_modules())
-    called = [modules[str(node.target)] for node in layers.graph.nodes if node.op == "call_module"]
+    called = {node.name: modules[str(node.target)] for node in layers.graph.nodes if node.op == "call_module"}
     # Of modules that draw at random, the channel graph does not tell what they do in training.
-    random = [_settings(module) for module in called if isinstance(module, _DropoutNd) or is_random(module)]
+    random = [_settings(called[node.name]) for node in graph.nodes if node.op in IN_TRAINING and node.name in called]
     frozen = sorted(list(tensor.shape) for tensor in network.parameters() if not tensor.requires_grad)
     return _hash([_operations(graph, state), random, frozen])
 
@@ -89,13 +89,9 @@ def _network_fingerprint(config: Config, data: Data) -> str:
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     at_corners = (config.with_coefficients(coefficients) for coefficients in corners(config.search))
     different = {json.dumps(dict(one.model.options), sort_keys=True, default=str): one for one in at_corners}
-    try:
-        graphs = [
-            graph_fingerprint(make_network(different[key], data, pretrained=False), example)
-            for key in sorted(different)
-        ]
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    graphs = [
+        graph_fingerprint(make_network(different[key], data, pretrained=False), example) for key in sorted(different)
+    ]
     return graphs[0] if len(graphs) == 1 else _hash(graphs)
 
 
@@ -136,10 +132,10 @@ def _inputs_first(graph: ChannelGraph) -> Iterator[Node]:
 
 
 def _settings(module: nn.Module) -> list[Any]:
-    """What a module that draws at random is, and how much of it: its numbers by name."""
-    numbers = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str)}
-    del numbers["training"]
-    return [type(module).__name__, numbers]
+    """The class of a module and the numbers, flags and words that it holds."""
+    plain = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str)}
+    kept = {name: value for name, value in plain.items() if name not in ("training", "inplace") and name[0] != "_"}
+    return [type(module).__name__, kept]
 
 
 def _hash(value: Any) -> str:

@@ -79,11 +79,18 @@ def as_hydra(override: str) -> str:
         if not value:
             raise ConfigError(f"{override} is empty; name something" + (", or null for none" if len(kinds) > 1 else ""))
         return f"{signed}={_quoted(value)}"
-    if any(typing.get_origin(one) is tuple and typing.get_args(one)[0] is str for one in kinds):
+    if holds_text(signed.lstrip("+")):
         return f"{signed}={_quoted_list(value)}"
     if SPACED_NUMBER.search(re.sub(QUOTED, "", value)):
         raise ConfigError(f"{override}: write a number without _, and text in quotes: {signed}=\"'...'\"")
     return override
+
+
+def holds_text(key: str) -> bool:
+    """Whether a dotted key is declared as text or as a list of texts."""
+    kind = declared_type(key)
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return any(one is str or (typing.get_origin(one) is tuple and typing.get_args(one)[0] is str) for one in kinds)
 
 
 def declared_type(key: str) -> Any:

@@ -41,7 +41,7 @@ def test_every_shipped_file_composes_and_says_what_it_is(file):
 
 WRONG = {
     "foo=1": "'foo'.*model, data, method",
-    "training.epoch=3": r"unknown key training.epoch .did you mean training.epochs...; known: .*epochs",
+    "training.epoch=3": r"unknown key training.epoch \(did you mean training.epochs\?\); known: .*epochs",
     "+training.epoch=3": "unknown key training.epoch ",
     "training.epochs=0": "training.epochs=0: must be a whole number of at least 1",
     "training.epochs=many": "training.epochs='many' must be of type int",
