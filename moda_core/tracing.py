@@ -122,7 +122,8 @@ def _steady(network: nn.Module, tracer: ShapeTracer) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for buffer, before in buffers:
-                buffer.copy_(before)
+                if not torch.equal(buffer, before):  # an expanded one cannot be written to
+                    buffer.copy_(before)
         for module, attributes, named_buffers in kept:
             if not isinstance(module, LazyModuleMixin):  # whose first call makes it what it is
                 _put_back(module, attributes)
