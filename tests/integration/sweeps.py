@@ -34,13 +34,13 @@ Swept = tuple[Path, Done]
 Moda = Callable[..., Done]
 
 
-def run_moda(*arguments: str, storage: Path | str, **environment: str) -> Done:
-    """``moda`` in a process of its own; again where a Ray of its own did not start on a machine that is busy.
+def run_moda(*arguments: str, storage: Path | str, folder: Path = ROOT, **environment: str) -> Done:
+    """``moda`` in a process of its own, in a working folder; again where a busy machine did not start its Ray in time.
 
     On the Ray of ``RAY_ADDRESS`` trials get the rest of ``environment`` too, as a submitted job gives it to them.
     """
     for _ in range(RAY_STARTS):
-        process = _started(arguments, storage, environment)
+        process = _started(arguments, storage, environment, folder)
         printed, errors = process.communicate(timeout=PATIENCE)
         if RAY_TIMED_OUT not in errors:
             break
@@ -58,10 +58,12 @@ def start_at_gate(gate: Gate, *arguments: str, storage: Path | str, **environmen
     raise AssertionError(RAY_TIMED_OUT)
 
 
-def _started(arguments: Sequence[str], storage: Path | str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+def _started(
+    arguments: Sequence[str], storage: Path | str, environment: Mapping[str, str], folder: Path = ROOT
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "orchestrator", *arguments],
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "MODA_STORAGE": str(storage), **environment, **_for_trials(environment)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

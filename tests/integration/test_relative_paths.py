@@ -1,9 +1,5 @@
 """Trials find what a command found in its working folder; a table or a network that changed is refused."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +8,7 @@ import torch
 from moda_core import build_model
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
-from tests.integration.sweeps import ROOT
+from tests.integration.sweeps import ROOT, run_moda
 from tests.orchestrator.test_data import encoded
 
 NET = """
@@ -33,13 +29,11 @@ def write_images(path, labels):
     pq.write_table(pa.table({"image": images, "label": labels}), path)
 
 
-def test_relative_paths_and_a_changed_table(tmp_path):
-    environment = {**os.environ, "MODA_STORAGE": str(tmp_path / "storage"), "PYTHONPATH": f"{ROOT}:code"}
-    environment.pop("MODA_DATA_DIR", None)
+def test_relative_paths_and_a_changed_table(tmp_path, monkeypatch):
+    monkeypatch.delenv("MODA_DATA_DIR", raising=False)
 
     def moda(*words):
-        command = [sys.executable, "-m", "orchestrator", *words]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
+        return run_moda(*words, storage=tmp_path / "storage", folder=tmp_path, PYTHONPATH=f"{ROOT}:code")
 
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "relative_net.py").write_text(NET)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.schema import SCHEMA_VERSION, TABLES
+from tests.integration.waiting import PATIENCE
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 POINT = {"sweep_id": "s", "trial_id": "s-0", "tau": 0.9, "threshold": 0.0, "split": "test"}
@@ -179,7 +180,7 @@ class StoreContract:
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(120)
+            worker.join(PATIENCE)
         assert [worker.exitcode for worker in workers] == [0] * 4
         ids = store.read("trials")["trial_id"].to_pylist()
         assert len(ids) == len(set(ids)) == 5 + 4 * 5
