@@ -166,7 +166,7 @@ class Plain(nn.Module):
         (lambda m, x: (y := m.conv(x)) + m.more(m.over(m.nothing(y))), r"works in place on what \['add'\] read too"),
         (lambda m, x: (y := m.more(F.relu(m.conv(x))), y.add_(1.0))[0], "works in place on what"),
         (lambda m, x: F.relu(m.conv(x)) + m.more(x).mean((2, 3), keepdim=True).mean(1, keepdim=True), "does not know"),
-        (lambda m, x: F.relu(m.conv(x)) + m.more(x)[:, :1], r"add of \[3, 1\] channels"),
+        (lambda m, x: F.relu(m.conv(x)) + m.more(x)[:, :1], "add of 3, 1 channels"),
         (lambda m, x: F.relu(m.conv(x)) + m.more.bias[0], "does not know.*getitem"),
         (lambda m, x: F.relu(m.conv(x)).transpose(2, 3), "pixels change places"),
         (lambda m, x: F.relu(m.conv(x)).transpose(0, 1).reshape(x.size(0), -1), "images of a batch change places"),

@@ -21,7 +21,7 @@ from orchestrator.report.figures import curves_figure, front_figure
 from orchestrator.report.page import render_report
 from orchestrator.report.terminal import front_table
 from orchestrator.results import Point, TrialState
-from orchestrator.search import Problem, make_searcher
+from orchestrator.search import History, Problem, make_searcher
 from orchestrator.store import DeltaStore
 from tests.orchestrator.test_records import event, point
 
@@ -141,5 +141,5 @@ def test_every_set_is_proposed_as_often_as_it_is_trained(tmp_path, configured):
     assert numbers == tuple(range(7))
     space = {key: vars(one) for key, one in sorted(config.search.space.items())}
     sobol = make_searcher("sobol", Problem(space, {}, config.search.objectives, seed=config.search.seed))
-    expected = [*map(dict, config.search.baselines), *(sobol.propose(None, [], number) for number in range(2))]
+    expected = [*map(dict, config.search.baselines), *(sobol.propose(History(), [], number) for number in range(2))]
     assert list(coefficients) == [expected[number // 2] for number in range(7)]
