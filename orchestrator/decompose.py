@@ -29,6 +29,7 @@ from moda_core.reading import channel_graph
 from orchestrator.choice import Choice
 from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet
+from orchestrator.errors import ConfigError
 from orchestrator.sections import EvaluationConfig
 from orchestrator.training import Workers, computing
 
@@ -98,14 +99,15 @@ def choice_masks(trained: Trained, choice: Choice, config: EvaluationConfig) -> 
     """The units that each class keeps: L boolean tensors of (C, N_l).
 
     Raises:
-        ValueError: a level, and no contributions were counted; or a threshold that was not.
+        ConfigError: a level, and no contributions were counted.
+        ValueError: a threshold that was not counted.
     """
     if choice.level is None:
         assert choice.tau is not None
         assert choice.threshold is not None
         return keep_masks(trained.frequencies, choice.tau, threshold=choice.threshold, floor=config.floor)
     if trained.contributions is None:
-        raise ValueError(
+        raise ConfigError(
             f"{choice}: the trial's contributions were not counted; choose tau and threshold, or train it again with"
             " evaluation.levels"
         )

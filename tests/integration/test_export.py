@@ -31,7 +31,7 @@ def test_a_pulled_module_runs_elsewhere(pulled, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--classes", "ten", "--to", "x.onnx"], "classes ['ten'] are not in this module set"),
+        (["--classes", "ten", "--to", "x.onnx"], "classes 'ten' are not in this module set"),
         (["--to", "x.pth"], "the ending must be one of .onnx, .pt2"),
         (["--to", "x.onnx", "training.epochs=3"], "training.epochs=3: this command takes no overrides"),
     ],

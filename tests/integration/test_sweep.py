@@ -12,7 +12,7 @@ from orchestrator.config import load_config
 from orchestrator.identity import identity
 from orchestrator.records import read_sweep
 from orchestrator.registry import set_name
-from orchestrator.search import Problem, make_searcher
+from orchestrator.search import History, Problem, make_searcher
 from orchestrator.store import DeltaStore
 from tests.integration.sweeps import TINY, call_moda, run_moda
 
@@ -47,7 +47,7 @@ def test_baselines_come_first_and_the_rest_are_the_searchers(sweep):
     config = load_config(TINY)
     space = {key: vars(one) for key, one in config.search.space.items()}
     searcher = make_searcher("sobol", Problem(space, {}, config.search.objectives, seed=config.search.seed))
-    assert coefficients[2:] == [searcher.propose(None, [], number) for number in (0, 1)]
+    assert coefficients[2:] == [searcher.propose(History(), [], number) for number in (0, 1)]
 
 
 def test_the_front_is_tested_and_nothing_else_is(swept, sweep):
