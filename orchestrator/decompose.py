@@ -26,12 +26,13 @@ from moda_core.graph import ChannelGraph
 from moda_core.metrics import sizes_and_overlaps
 from moda_core.modes import evaluating
 from moda_core.reading import channel_graph
+from orchestrator.batches import Workers
 from orchestrator.choice import Choice
 from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet
 from orchestrator.errors import ConfigError
 from orchestrator.sections import EvaluationConfig
-from orchestrator.training import Workers, computing
+from orchestrator.training import computing
 
 
 @dataclass(frozen=True)

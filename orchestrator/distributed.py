@@ -11,8 +11,8 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from orchestrator.batches import Workers
 from orchestrator.data import Data
-from orchestrator.training import Workers
 from orchestrator.trial import Trial, run_trial
 
 

@@ -29,18 +29,11 @@ from moda_core.extract import LARGEST_DIFFERENCE, relative_difference
 from moda_core.metrics import sizes_and_overlaps
 from moda_core.modes import evaluating
 from moda_core.reading import channel_graph
+from orchestrator.batches import Steps, Workers, samples_each
 from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet
 from orchestrator.errors import ConfigError
-from orchestrator.training import (
-    Steps,
-    Workers,
-    batch_losses,
-    choose_precision,
-    computing,
-    samples_each,
-    trained_network,
-)
+from orchestrator.training import batch_losses, choose_precision, computing, trained_network
 from orchestrator.weights import dump_weights, read_weights
 
 Make = Callable[[], nn.Module]

@@ -16,13 +16,13 @@ import torch.distributed as dist
 from torch import nn
 
 from moda_core.modes import evaluating
+from orchestrator.batches import Workers
 from orchestrator.config import Config
 from orchestrator.data import Data, ImageSet
 from orchestrator.decompose import grid, measure, prepare
 from orchestrator.search import halving
 from orchestrator.sections import SearchConfig
 from orchestrator.store import ResultStore
-from orchestrator.training import Workers
 
 PART = 3  # one image in so many is counted and measured: with all of them a rung of digits costs six epochs
 

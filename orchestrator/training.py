@@ -18,12 +18,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from moda_core import unit_layers, watch_units
 from moda_core.methods import Method, Moda
 from moda_core.modes import evaluating
+from orchestrator.batches import Batch, Steps, Workers, augmented, epoch_seed, samples_each
 from orchestrator.data import ImageSet
 from orchestrator.errors import ConfigError
 from orchestrator.sections import TrainingConfig
@@ -33,19 +33,6 @@ LOSSES = ("loss", "cross_entropy", "affinity", "dispersion", "compactness", "tra
 
 class Diverged(RuntimeError):
     """The loss is no number any more."""
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Who shares the batches: this worker's rank among ``world`` of them."""
-
-    rank: int = 0
-    world: int = 1
-
-    @property
-    def group(self) -> dist.ProcessGroup | None:
-        """The process group of all workers, None for one."""
-        return dist.group.WORLD if self.world > 1 else None
 
 
 @dataclass(frozen=True)
@@ -140,7 +127,7 @@ def train(
     steps = Steps(len(images), config, workers, each=samples_each(network, config))
     for epoch in range(len(rows), config.epochs):
         started = clock()
-        torch.manual_seed(_epoch_seed(config.seed, epoch) + workers.rank)  # dropout
+        torch.manual_seed(epoch_seed(config.seed, epoch) + workers.rank)  # dropout
         model.train()
         totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
         for batch in steps.epoch(epoch):
@@ -227,20 +214,10 @@ def _trained(network: nn.Module, images: ImageSet, method: Method, *, sync_batch
     return converted
 
 
-def samples_each(network: nn.Module, config: TrainingConfig) -> int:
-    """How many samples of a batch every worker needs: two for statistics of its own, one to share in everybody's.
-
-    A network without batch norm needs none: a worker that has none takes part in the step and adds nothing.
-    """
-    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
-        return 0
-    return 1 if config.sync_batch_norm else 2
-
-
 def batch_losses(
     model: nn.Module,
     images: ImageSet,
-    batch: "Batch",
+    batch: Batch,
     method: Method,
     *,
     num_classes: int,
@@ -252,7 +229,7 @@ def batch_losses(
     """As :func:`_losses`, of a batch of the training images shown to what :func:`trained_network` gives."""
     device = images.labels.device
     mine = batch.mine.to(device)
-    pixels, labels = _augmented(images.images[mine], batch, crop, flip), images.labels[mine]
+    pixels, labels = augmented(images.images[mine], batch, crop, flip), images.labels[mine]
     with computing(device, precision):
         output = _output(model, images, pixels)
     return _losses(output, labels, method, num_classes=num_classes, workers=workers, size=batch.size)
@@ -292,76 +269,6 @@ def _losses(
     correct = (logits.argmax(1) == labels).sum() * share
     shown = torch.stack([cross_entropy + extra, cross_entropy, *terms, correct]).detach().double()
     return cross_entropy + workers.world * extra, shown
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A global batch: this worker's image indices, and the random draws of its augmentation."""
-
-    step: int
-    size: int
-    mine: Tensor
-    offsets_B2: Tensor
-    flips_B: Tensor
-
-
-class Steps:
-    """How an epoch is cut into global batches, and the learning rate of each: cosine to 0 over all steps.
-
-    Workers share every batch, so the batches are the same for any number of them; but a last batch too small to give
-    every worker the samples it needs (:func:`samples_each`) is left out of that epoch.
-    """
-
-    def __init__(self, images: int, config: TrainingConfig, workers: Workers, *, each: int) -> None:
-        self.images, self.config, self.workers = images, config, workers
-        needed = max(1, each * workers.world)
-        whole, rest = divmod(images, config.batch_size)
-        last = rest if rest >= needed else 0
-        self.per_epoch = whole + (last > 0)
-        self.samples = images - rest + last  # images seen in an epoch
-        if self.per_epoch == 0 or config.batch_size < needed:
-            raise ConfigError(
-                f"training.batch_size={config.batch_size}: {images} images in such batches for"
-                f" training.num_workers={workers.world}: every worker needs"
-                f" {('no samples', 'a sample', 'two samples for its batch norm')[each]} a batch;"
-                f" set training.batch_size={max(needed, config.batch_size)} or more, and give as many images"
-            )
-
-    def learning_rate(self, step: int) -> float:
-        """The rate of a step of the whole training."""
-        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / (self.per_epoch * self.config.epochs)))
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch."""
-        generator = torch.Generator().manual_seed(_epoch_seed(self.config.seed, epoch))
-        order = torch.randperm(self.images, generator=generator)[: self.samples]
-        for number, index_B in enumerate(order.split(self.config.batch_size)):
-            offsets_B2 = torch.rand(len(index_B), 2, generator=generator)
-            flips_B = torch.rand(len(index_B), generator=generator) < 0.5
-            mine, offsets, flips = (
-                one.tensor_split(self.workers.world)[self.workers.rank] for one in (index_B, offsets_B2, flips_B)
-            )
-            yield Batch(epoch * self.per_epoch + number, len(index_B), mine, offsets, flips)
-
-
-def _augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
-    """Random crop out of a zero padding of ``crop``, random horizontal flip; (B, ch, H, W) uint8."""
-    device = pixels.device
-    if flip:
-        pixels = torch.where(batch.flips_B.to(device)[:, None, None, None], pixels.flip(3), pixels)
-    if crop > 0:
-        height, width = pixels.shape[2:]
-        top, left = (batch.offsets_B2.to(device) * (2 * crop + 1)).long().clamp(max=2 * crop).T
-        rows = (top[:, None] + torch.arange(height, device=device))[:, None, :, None]
-        columns = (left[:, None] + torch.arange(width, device=device))[:, None, None, :]
-        one = torch.arange(len(pixels), device=device)[:, None, None, None]
-        channel = torch.arange(pixels.shape[1], device=device)[None, :, None, None]
-        pixels = F.pad(pixels, (crop, crop, crop, crop))[one, channel, rows, columns]
-    return pixels
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return (seed * 1_000_003 + epoch) % 2**62
 
 
 def _checkpoint(network: nn.Module, optimizer: torch.optim.Optimizer, rows: list[dict[str, Any]]) -> bytes:

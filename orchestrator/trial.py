@@ -16,6 +16,7 @@ from torch import nn
 from moda_core import NetworkError, unit_layers
 from moda_core.frequency import check_thresholds
 from moda_core.reading import channel_graph
+from orchestrator.batches import Steps, Workers, samples_each
 from orchestrator.choice import Choice
 from orchestrator.config import Config, to_plain
 from orchestrator.counts import dump_contributions, dump_frequencies, read_contributions, read_frequencies
@@ -30,16 +31,7 @@ from orchestrator.sections import TrackingConfig
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
 from orchestrator.tracking import POINT_COLUMNS, make_tracker
-from orchestrator.training import (
-    Diverged,
-    Steps,
-    Workers,
-    choose_device,
-    choose_precision,
-    read_checkpoint,
-    samples_each,
-    train,
-)
+from orchestrator.training import Diverged, choose_device, choose_precision, read_checkpoint, train
 from orchestrator.weights import dump_weights, load_weights_file, read_weights
 
 Report = Callable[[dict[str, Any]], None]

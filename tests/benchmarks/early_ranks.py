@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
+from orchestrator.batches import Workers
 from orchestrator.config import load_config
 from orchestrator.data import load_data
 from orchestrator.decompose import grid, measure, prepare
 from orchestrator.pareto import hypervolume
 from orchestrator.rungs import rungs_of, surface
 from orchestrator.search import History, Problem, halving, make_searcher
-from orchestrator.training import Workers, choose_precision, train
+from orchestrator.training import choose_precision, train
 from orchestrator.trial import make_network
 
 FINAL = 0  # a key beside the epochs

@@ -17,11 +17,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from orchestrator.batches import Workers
 from orchestrator.choice import Choice
 from orchestrator.config import load_config
 from orchestrator.data import load_data
 from orchestrator.decompose import measure, prepare
-from orchestrator.training import Workers, train
+from orchestrator.training import train
 from orchestrator.trial import make_network
 
 WORLDS, SEEDS, CHOICE = (1, 2, 4), range(6), Choice(tau=0.9, threshold=0.0)

@@ -15,9 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from moda_core import build_model, count_contributions, count_frequencies, unit_layers, watch_units
 from moda_core.methods import Moda
+from orchestrator.batches import Workers
 from orchestrator.data import ImageSet
 from orchestrator.sections import TrainingConfig
-from orchestrator.training import Workers, _losses, _output, train
+from orchestrator.training import _losses, _output, train
 
 CLASSES = 5
 METHOD = Moda(1.0, 0.7, 0.3)

@@ -9,18 +9,10 @@ from torch import nn
 
 from moda_core import build_model, unit_layers
 from moda_core.methods import Moda, Standard
+from orchestrator.batches import Steps, Workers, augmented, samples_each
 from orchestrator.data import load_data
 from orchestrator.errors import ConfigError
-from orchestrator.training import (
-    Diverged,
-    Steps,
-    Workers,
-    _augmented,
-    _trained,
-    read_checkpoint,
-    samples_each,
-    train,
-)
+from orchestrator.training import Diverged, _trained, read_checkpoint, train
 
 
 @pytest.fixture
@@ -188,7 +180,7 @@ def test_sync_batch_norm_needs_a_gpu_where_it_runs(small):
 def test_crop_and_flip_are_those_of_a_plain_loop(small):
     pixels = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8)
     batch = next(Steps(12, small[0].training, Workers(), each=2).epoch(0))
-    found = _augmented(pixels, batch, 2, True)
+    found = augmented(pixels, batch, 2, True)
     padded = torch.nn.functional.pad(pixels, (2, 2, 2, 2))
     for index in range(12):
         top, left = (int(offset * 5) for offset in batch.offsets_B2[index])
