@@ -28,7 +28,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     target = Path(os.path.realpath(folder))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target.parent)) from error
     with tempfile.TemporaryDirectory(prefix=".moda-", suffix=".part", dir=target.parent) as scratch:
         part = Path(scratch) / "whole"
         part.mkdir()

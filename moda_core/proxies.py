@@ -124,7 +124,7 @@ class ShapeTracer(fx.Tracer):
             a = tuple(a)
         if isinstance(a, Tensor) and not isinstance(a, nn.Parameter):
             for name, constant in vars(self.root).items():  # made anew whenever the network is traced
-                if name.startswith(CONSTANT) and constant.dtype == a.dtype and torch.equal(constant, a):
+                if name.startswith(CONSTANT) and _is_same(constant, a):
                     return self.create_node("get_attr", name, (), {})
         return super().create_arg(a)
 
@@ -208,6 +208,10 @@ def _decided(node: fx.Node) -> bool | None:
     if step * of_one > 0:  # it only grows away from 0
         return holds(of_one)
     return None
+
+
+def _is_same(constant: Tensor, made: Tensor) -> bool:
+    return (constant.dtype, constant.device) == (made.dtype, made.device) and torch.equal(constant, made)
 
 
 def _is_linear(side: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, fx, nn
 
-from moda_core.errors import NetworkError
+from moda_core.errors import GraphError, NetworkError
 from moda_core.graph import ChannelGraph
 from moda_core.in_place import refuse_in_place
 from moda_core.movement import holds_tensor, is_movement
@@ -42,9 +42,7 @@ def channel_graph(
     try:
         _read(reader, logits)
         found = ChannelGraph(tuple(reader.nodes.values()), reader.widths)
-    except NetworkError:
-        raise
-    except ValueError as error:  # a node or a graph that cannot be
+    except GraphError as error:
         raise NetworkError(f"{error}; the masked network still works") from error
     if not reader.state:
         raise NetworkError(f"{type(network).__name__} has no layer with weights that could be cut")

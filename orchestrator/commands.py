@@ -268,7 +268,7 @@ def _written(to: str, data: bytes) -> Path:
         else:
             write_whole(file.resolve(), data)
     except OSError as error:
-        raise ConfigError(f"--to {file}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"--to {to}: cannot be written: {error.strerror}") from error
     except RuntimeError as error:  # the home of somebody unknown, or links in a circle
         raise ConfigError(f"--to {to}: cannot be written: {error}") from error
     return file

@@ -41,7 +41,7 @@ IMAGES = 3  # in batches of two, so that a last one is odd
 STEP = 1e-5  # by which each weight changes: gradients of two images may be enormous where batch norm sees one pixel
 SHARE = 0.2  # of units in a mask
 SEED = 0
-MOST_TEXT = 200  # of what somebody else's code says
+MOST_TEXT = 200  # characters of an error in the network's own code
 
 
 def dry_run(network: nn.Module, make: Make, config: Config, data: Data) -> None:
@@ -49,7 +49,7 @@ def dry_run(network: nn.Module, make: Make, config: Config, data: Data) -> None:
 
     Args:
         network: as the training will find it; it is trained a little.
-        make: builds the same network again, with other weights.
+        make: builds the same network again, from the same seed and without ``training.init_from``.
         config: of the trial.
         data: on the CPU.
 
@@ -91,8 +91,10 @@ def distinct(configs: Iterable[Config]) -> list[Config]:
 def same_generators() -> Iterator[None]:
     """Whatever draws at random inside, global generators are afterwards as they were before."""
     python, numpy = random.getstate(), np.random.get_state()
+    # Asking a GPU for its state would open it in this process, for good.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng(range(torch.cuda.device_count())):
+        with torch.random.fork_rng(devices):
             yield
     finally:
         random.setstate(python)

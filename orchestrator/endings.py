@@ -33,7 +33,7 @@ def end(error: Exception, command: str) -> int:
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
     if used_up := _used_up(error):
-        _say(command, f"{used_up}: {shortened(str(error), LONGEST_REASON) or 'it said no more'}")
+        _say(command, f"{used_up}: {shortened(str(error), LONGEST_REASON) or 'no details'}")
         return EXHAUSTED
     reason = f"{type(error).__name__}: {shortened(str(error), LONGEST_REASON)}".removesuffix(": ")
     _say(command, f"a bug of ours, please report it: {reason} ({_place(error)}); {DEBUG}=1 shows the traceback")

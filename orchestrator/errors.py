@@ -26,7 +26,7 @@ class StorageError(UserError):
 
 
 class ServiceError(UserError):
-    """A service of somebody else's that does not answer, or refuses: W&B, an object store, a Ray cluster."""
+    """An external service that does not answer or refuses a request: W&B, an object store, a Ray cluster."""
 
 
 MISTAKES = (UserError, NetworkError, ModuleSetError)  # what was asked for, or given, is wrong

@@ -1,4 +1,4 @@
-"""What weights from elsewhere are worth on this data, before any training."""
+"""The accuracy of pretrained weights on this data, before any training."""
 
 import dataclasses
 

@@ -6,6 +6,7 @@ or as a list of texts, takes what was typed as it stands; quotes around it are H
 
 import dataclasses
 import difflib
+import os
 import re
 import types
 import typing
@@ -124,7 +125,7 @@ def known_keys() -> list[str]:
 
 def absolute(path: str, base: str | None = None) -> str:
     """A path that means the same in every working folder: from ``base``, or from this process's folder, on."""
-    return str(Path(base or "").expanduser().absolute() / Path(path).expanduser())
+    return str(Path(os.path.expanduser(base or "")).absolute() / os.path.expanduser(path))
 
 
 def _read(override: str) -> Override:

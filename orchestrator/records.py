@@ -52,7 +52,7 @@ def name_sweep(store: ResultStore, config: Config, *, prefix: str, fingerprints:
     Raises:
         ConfigError: the name was used for another sweep; the message says what differs.
     """
-    prints = {"training": weights_fingerprint(config), **(fingerprints or {})}
+    prints = {"training": weights_fingerprint(config)} if fingerprints is None else {"training": {}, **fingerprints}
     sweep_id = config.sweep.name or _hashed_name(store, config, prefix, prints)
     for row in store.read("sweeps", sweep_id).to_pylist():
         theirs = json.loads(row["identity"])

@@ -65,9 +65,10 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         data_root: where the data set lies here, if it is elsewhere than where the sweep ran.
 
     Raises:
-        ConfigError: data or a network that are others than the sweep recorded.
+        ConfigError: a storage that cannot be written to, or data or a network that are others than the sweep recorded.
         ValueError: a set that cannot be proven.
     """
+    Files(root).check_writable()  # before what takes long
     point, state = point.own, point.trial
     config = sweep.config.for_trial(state.number, state.coefficients)
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)

@@ -107,10 +107,10 @@ def _raw_batches(images: ImageSet, device: torch.device) -> Iterator[tuple[Tenso
         yield pixels.to(device), labels.to(device)
 
 
-def _recorded_data(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The data section of the configuration that a published set records, unchecked."""
+def _recorded(manifest: Mapping[str, Any], section: str) -> dict[str, Any] | None:
+    """What a published set records of its data, unchecked: its ``config``, or its ``fingerprints``."""
     value: Any = manifest
-    for key in ("about", "config", "data"):
+    for key in ("about", section, "data"):
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else None
 
@@ -119,7 +119,7 @@ def _chosen_data(config: Config, overrides: Sequence[str], weak: str, manifest: 
     """The command line's data where it chooses some, else the recorded one with the keys that it gives in place."""
     if any(one.startswith("data=") for one in overrides):
         return config.data
-    recorded = _recorded_data(manifest)
+    recorded = _recorded(manifest, "config")
     if recorded is None:
         raise ConfigError(f"{weak} does not record which data it was trained on; name it, data=...")
     keys = [one.partition("=")[0].split(".")[1] for one in overrides if one.startswith("data.")]
@@ -145,16 +145,8 @@ def _check_sets(data: Data, chosen: DataConfig, weak: str, manifests: Mapping[st
             raise ConfigError(f"{folder} takes images of {theirs}, data.name={chosen.name} has {shape}")
 
 
-def _recorded_contents(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The hashes of its data that a published set records, unchecked; empty for older sets."""
-    value: Any = manifest
-    for key in ("about", "fingerprints", "data"):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
 def _check_content(data: Data, weak: str, manifest: Mapping[str, Any]) -> None:
-    recorded = _recorded_contents(manifest)
+    recorded = _recorded(manifest, "fingerprints")
     if recorded and (changed := difference({"data": recorded}, {"data": dict(data.contents)})):
         raise ConfigError(
             f"{weak} was trained on other images or labels: {changed}; say where its data lies, data.root=..."
@@ -173,12 +165,12 @@ def _check_classes(split: str, labels: Tensor, data: Data, class_name: str) -> N
 
 def _test_images_note(folder: str, manifest: Mapping[str, Any], chosen: DataConfig, data: Data) -> str | None:
     """What to know if the set may have been trained on images that are tested here."""
-    recorded = _recorded_data(manifest)
+    recorded = _recorded(manifest, "config")
     if recorded is None:
         return f"{folder} does not record its data: test images may have been among its training images"
     plain = dataclasses.asdict(chosen)
     deciding = ["name", "path", "test_path"]  # of which images are test images
-    if (contents := _recorded_contents(manifest)) and data.contents:
+    if (contents := _recorded(manifest, "fingerprints")) and data.contents:
         recorded, plain, deciding = {**recorded, **contents}, {**plain, **data.contents}, ["name", *data.contents]
     if chosen.name == "table" and chosen.test_path is None:
         deciding.append("seed")

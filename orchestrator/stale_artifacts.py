@@ -67,9 +67,7 @@ def is_ours(metadata: Mapping[str, Any], storage: str | None, manifests: Contain
     return metadata.get("storage") in (None, storage) and metadata.get("manifest_sha256") in manifests
 
 
-def stale_versions(
-    retentions: Iterable[Retention], store: DeltaStore | None = None
-) -> tuple[list[StaleVersion], str | None]:
+def stale_versions(retentions: Iterable[Retention], store: DeltaStore) -> tuple[list[StaleVersion], str | None]:
     """The versions of sweeps' collections that are of points that do not stay; none where no key is there.
 
     Args:
@@ -85,8 +83,8 @@ def stale_versions(
     if not asked or tracking_mode() != "online" or not has_key():
         return found, None
     quieten()
-    storage = store.storage_id() if store else None
-    manifests = set(store.read("modules")["manifest_sha256"].to_pylist()) if store else set()
+    storage = store.storage_id()
+    manifests = set(store.read("modules")["manifest_sha256"].to_pylist())
     try:
         api = wandb.Api(timeout=API_SECONDS)
         for kept in asked:

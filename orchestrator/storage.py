@@ -4,6 +4,7 @@ A few methods over ``pyarrow.fs``, so that ``s3://bucket/prefix`` works like ``/
 """
 
 import contextlib
+import errno
 import logging
 import os
 import uuid
@@ -168,8 +169,9 @@ def _clear_half(folder: Path, names: Collection[str], last: str) -> None:
         if (aside / last).exists():  # written just now
             os.rename(aside, folder)
             return
-    except (FileNotFoundError, FileExistsError):  # there is no such folder, or there is another by now
-        pass
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
+            raise  # else there is no such folder, or there is another by now
     if aside.is_dir():
         for file in aside.iterdir():
             if file.name in names or file.suffix == ".part":
@@ -203,7 +205,10 @@ def resolve_root(storage: str) -> str:
     storage = storage.removeprefix("file://")
     if "://" in storage:
         return storage.rstrip("/")
-    path = Path(storage).expanduser()
+    try:
+        path = Path(storage).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"storage={storage!r}: there is no such home; name a folder") from error
     if not path.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         raise ConfigError(
             f"storage={storage!r} is relative to a job's temporary folder; give an absolute path or a URI"

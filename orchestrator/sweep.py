@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import ray
 from ray import tune
+from ray.exceptions import RayTaskError
 from ray.tune import PlacementGroupFactory
 from ray.tune.search import Searcher as TuneSearcher
 
@@ -21,6 +22,7 @@ from orchestrator.config import Config, check_space, corners
 from orchestrator.data import Data, load_data
 from orchestrator.distributed import train_on_workers
 from orchestrator.dry_run import distinct
+from orchestrator.errors import MISTAKES
 from orchestrator.fingerprints import check_unchanged, fingerprints
 from orchestrator.loaded import loaded_lines
 from orchestrator.progress import Progress
@@ -68,10 +70,10 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
         with connected():
             concurrency = concurrent_trials(config)
             claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
-            for line in dict.fromkeys(line for corner in tried for line in loaded_lines(corner, data)):
+            shared = ray.put(data)
+            for line in _loaded_lines(tried, shared):
                 progress.say(line)
             progress.begin(config, concurrency, proposals.sweep, budget=proposals.budget)
-            shared = ray.put(data)
             if proposals.missing:
                 try:
                     _tune(proposals, shared, concurrency, progress)
@@ -92,6 +94,16 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     if proposals.exhausted:
         progress.say(proposals.exhausted)
     return sweep
+
+
+def _loaded_lines(corners: Sequence[Config], data: "ray.ObjectRef[Data]") -> list[str]:
+    """What weights from elsewhere are worth, each line once; where trials run, which may be on a GPU."""
+    training = corners[0].training
+    if training.init_from is None:
+        return []
+    task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=training.gpus_per_worker)(loaded_lines)
+    lines: list[list[str]] = ray.get([task.remote(corner, data) for corner in corners])
+    return list(dict.fromkeys(line for of_corner in lines for line in of_corner))
 
 
 def _check_earlier(config: Config, data: Data, store: DeltaStore) -> None:
@@ -192,4 +204,9 @@ def _measure_on_test(sweep: Sweep, points: Sequence[Point], root: str, data: "ra
             config = sweep.config.for_trial(state.number, state.coefficients)
             trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
             waiting.append(task.remote(trial, data, choices))
-    ray.get(waiting)
+    try:
+        ray.get(waiting)
+    except RayTaskError as error:
+        if isinstance(error.cause, MISTAKES):
+            raise error.cause from error
+        raise

@@ -110,7 +110,7 @@ class DeltaStore:
         try:
             schema = pa.schema([("nothing", pa.string())])
             DeltaTable.create(f"{self._root}/{IDENTITY}", schema, mode="ignore", storage_options=self._options)
-        except CommitFailedError:  # somebody else was faster
+        except DeltaError:  # somebody else was faster
             pass
         return self._first_id()
 
