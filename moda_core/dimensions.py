@@ -97,4 +97,4 @@ def _numbered(value: Any, dimension: int | None) -> Any:
 
 def _reduces(node: fx.Node) -> bool:
     name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
-    return name in REDUCTIONS
+    return name in REDUCTIONS and len(node.all_input_nodes) == 1  # torch.max of two tensors reduces nothing

@@ -113,7 +113,9 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
         with initialize_config_module("sweeps", version_base="1.3"):
             composed = compose("config", overrides=[_addable(as_hydra(one)) for one in overrides])
             plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         raise ConfigError(_one_line(error)) from error
     assert isinstance(plain, dict)
     _resolve_paths(plain)
@@ -274,10 +276,10 @@ def _addable(override: str) -> str:
 def _resolve_paths(plain: Any) -> None:
     """Make relative paths absolute: trials run in other folders. A table's path stays as typed and its root becomes
     absolute, so that another machine can be told the root alone."""
-    data, training = plain["data"], plain["training"]
-    if isinstance(data.get("root"), str) or data.get("name") != "digits":  # digits come with scikit-learn
-        data["root"] = absolute(data.get("root") or "")
-    if isinstance(training.get("init_from"), str):
+    data, training = plain.get("data"), plain.get("training")
+    if isinstance(data, dict) and (isinstance(data.get("root"), str) or data.get("name") != "digits"):
+        data["root"] = absolute(data.get("root") or "")  # digits come with scikit-learn
+    if isinstance(training, dict) and isinstance(training.get("init_from"), str):
         training["init_from"] = absolute(training["init_from"])
 
 

@@ -140,7 +140,7 @@ def load_data(config: DataConfig) -> Data:
     test = limit_images(test, config.test_limit, config.seed, "data.test_limit", names)
     check_classes(train[1], names, "training")
     check_classes(test[1], names, "test")
-    remedy = "take more images (data.limit), raise data.validation_fraction, or leave out small classes (data.classes)"
+    remedy = "take more images (data.limit), change data.validation_fraction, or leave out small classes (data.classes)"
     key = f"data.validation_fraction={config.validation_fraction}"
     train, validation = hold_out(train, config.validation_fraction, config.seed, key, remedy, names)
     check_classes(train[1], names, "training")

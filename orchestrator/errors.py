@@ -6,7 +6,7 @@ Whatever else is raised is a fault of this package: see :mod:`orchestrator.endin
 import reprlib
 from collections.abc import Iterable
 
-from moda_core.errors import ModuleSetError, NetworkError
+from moda_core.errors import ModuleSetError, NetworkError, shortened
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -15,6 +15,9 @@ ROOM = 200  # characters of a list
 
 class UserError(ValueError):
     """Something that was asked for cannot be done: one line that names the key, the value and the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message))
 
 
 class ConfigError(UserError):

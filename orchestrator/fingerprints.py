@@ -80,8 +80,8 @@ def graph_fingerprint(network: nn.Module, example: Tensor) -> str:
     called = {node.name: modules[str(node.target)] for node in layers.graph.nodes if node.op == "call_module"}
     # Of modules that draw at random, the channel graph does not tell what they do in training.
     random = [_settings(called[node.name]) for node in graph.nodes if node.op in IN_TRAINING and node.name in called]
-    frozen = sorted(list(tensor.shape) for tensor in network.parameters() if not tensor.requires_grad)
-    return _hash([_operations(graph, state), random, frozen])
+    frozen = {tensor.data_ptr() for tensor in network.parameters() if not tensor.requires_grad}
+    return _hash([_operations(graph, state, frozen), random])
 
 
 def _network_fingerprint(config: Config, data: Data) -> str:
@@ -95,8 +95,11 @@ def _network_fingerprint(config: Config, data: Data) -> str:
     return graphs[0] if len(graphs) == 1 else _hash(graphs)
 
 
-def _operations(graph: ChannelGraph, state: Mapping[str, Tensor]) -> list[Any]:
-    """The nodes by number, inputs first: neither names nor the order of independent calls play a part."""
+def _operations(graph: ChannelGraph, state: Mapping[str, Tensor], frozen: Collection[int]) -> list[Any]:
+    """The nodes by number, inputs first: neither names nor the order of independent calls play a part.
+
+    ``frozen`` holds the addresses of parameters that are not trained.
+    """
     numbers: dict[str, int] = {}
     layers: dict[str, int] = {}  # of nodes with tensors: a layer that is called again has the number of its first call
     found = []
@@ -104,9 +107,11 @@ def _operations(graph: ChannelGraph, state: Mapping[str, Tensor]) -> list[Any]:
         layer = layers.setdefault(node.shares or node.name, len(layers)) if node.tensors() else None
         inputs = [numbers[name] for name in node.inputs]
         shape, is_unit = [node.channels, *node.size], node.unit_layer is not None
-        owned = {name: state.get(f"{node.name}.{name}") for name in node.tensors() if name not in TRAINED}
-        constants = {name: tensor.tolist() for name, tensor in owned.items() if tensor is not None}
-        found.append([_operation(graph, node), inputs, shape, dict(node.attributes), constants, is_unit, layer])
+        keys = {name: f"{node.name}.{name}" for name in node.tensors()}
+        owned = {name: state[key] for name, key in keys.items() if key in state}
+        constants = {name: tensor.tolist() for name, tensor in owned.items() if name not in TRAINED}
+        fixed = [name for name, tensor in owned.items() if tensor.data_ptr() in frozen]
+        found.append([_operation(graph, node), inputs, shape, dict(node.attributes), constants, fixed, is_unit, layer])
         numbers[node.name] = len(numbers)
     return found
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from moda_core.errors import listed, shortened
 from moda_core.models import MODELS, build_model
 from moda_core.modes import evaluating
 from orchestrator.errors import ConfigError
@@ -22,6 +23,7 @@ from orchestrator.vision import torchvision_models
 
 TORCHVISION = "torchvision:"
 IMPORT_PATH = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*:[a-z_]\w*", re.ASCII | re.IGNORECASE)
+LONGEST_REASON = 200  # characters of an error in somebody else's code
 GIVEN = ("in_channels", "image_size", "num_classes")  # by the data
 
 
@@ -85,8 +87,10 @@ def _torchvision_model(name: str, given: Mapping[str, int], options: Mapping[str
     classifiers = models.list_models(module=models)
     if short not in classifiers:
         why = "does not classify images" if short in models.list_models() else "is not known"
-        close = difflib.get_close_matches(short, classifiers, n=4, cutoff=0.5) or classifiers
-        raise ConfigError(f"model.name={name!r} {why}; among torchvision's classifiers: {', '.join(close)}")
+        close = difflib.get_close_matches(short, classifiers, n=4, cutoff=0.5) or []
+        raise ConfigError(
+            f"model.name={name!r} {why}; among torchvision's classifiers: {', '.join(close) or listed(classifiers)}"
+        )
     fixed = {"weights": None, "num_classes": given["num_classes"], **_by_family(short, given["image_size"])}
     if taken := sorted((set(fixed) | set(GIVEN)) & set(options)):
         raise ConfigError(f"model.{taken[0]} is set for you with model.name={name}: leave it out")
@@ -146,7 +150,7 @@ def _import_builder(name: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except Exception as error:  # a user's module may raise anything
         raise ConfigError(
-            f"model.name={name!r}: {module_name} cannot be imported here ({_said(error)});"
+            f"model.name={name!r}: {module_name} cannot be imported here ({_error_text(error)});"
             " install it, or name its folder in PYTHONPATH"
         ) from error
     if not hasattr(module, attribute):
@@ -169,9 +173,9 @@ def _called(name: str, builder: Callable[..., Any], keywords: Mapping[str, Any],
         raise ConfigError(f"model {name!r} does not take these options: {error}") from error
     try:
         network = builder(**keywords)
-    except Exception as error:  # of somebody else's code
+    except (Exception, SystemExit) as error:  # of somebody else's code
         raise ConfigError(
-            f"model {name!r} cannot be built for {_size(**given)}: {_said(error)};"
+            f"model {name!r} cannot be built for {_size(**given)}: {_error_text(error)};"
             f" keys under model besides name: {', '.join(sorted(set(keywords) - set(given))) or 'none'}"
         ) from error
     if not isinstance(network, nn.Module):
@@ -185,10 +189,10 @@ def _check_logits(name: str, network: nn.Module, *, in_channels: int, image_size
     try:
         with evaluating(network):
             logits = network(torch.zeros(2, in_channels, image_size, image_size))
-    except Exception as error:  # of somebody else's code
+    except (Exception, SystemExit) as error:  # of somebody else's code
         raise ConfigError(
-            f"model {name!r} cannot take {size}: {_said(error)}; use larger images (data.resize with data=table) or"
-            " another model"
+            f"model {name!r} cannot take {size}: {_error_text(error)}; use larger images (data.resize with data=table)"
+            " or another model"
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, num_classes):
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
@@ -199,5 +203,5 @@ def _size(in_channels: int, image_size: int, num_classes: int) -> str:
     return f"images of {in_channels} x {image_size} x {image_size} and {num_classes} classes"
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def _error_text(error: BaseException) -> str:
+    return shortened(f"{type(error).__name__}: {error}", LONGEST_REASON)

@@ -132,9 +132,10 @@ def _read(override: str) -> Override:
     key, _, _ = override.partition("=")
     if odd := [character for character in key if not character.isascii() or character.isspace()]:
         raise ConfigError(f"{override!r}: the key holds {odd[0]!r} (U+{ord(odd[0]):04X}); type the key again")
+    typed = as_hydra(override)
     try:
-        found = OverridesParser.create().parse_override(as_hydra(override))
-    except HydraException as error:
+        found = OverridesParser.create().parse_override(typed)
+    except (HydraException, ValueError) as error:  # a number of thousands of digits, say
         raise ConfigError(
             f"{override!r:.300} cannot be read as key=value; text with special characters goes in quotes within the"
             f" shell's: {key:.80}=\"'...'\""

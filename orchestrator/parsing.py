@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, shown
 
 
 def build(kind: Any, value: Any, path: str) -> Any:
@@ -46,11 +46,11 @@ def typed(path: str, value: Any, kind: Any) -> Any:
         return typed(path, value, next((one for one in kinds if type(value) is one), kinds[0]))
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path}={value!r} must be a list, as {path}=[a,b]")
+            raise ConfigError(f"{path}={shown(value)} must be a list, as {path}=[a,b]")
         return tuple(typed(f"{path}[{index}]", one, arguments[0]) for index, one in enumerate(value))
     if origin is not None:  # a mapping
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path}={value!r} must be a mapping")
+            raise ConfigError(f"{path}={shown(value)} must be a mapping")
         return {key: typed(f"{path}.{key}", one, arguments[1]) for key, one in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -59,9 +59,9 @@ def typed(path: str, value: Any, kind: Any) -> Any:
     if kind is Any:
         return value
     if kind is str and isinstance(value, bool | float):
-        raise ConfigError(f"{path}={value!r} must be text: put it in quotes")  # a YAML file means a number by 1e3
+        raise ConfigError(f"{path}={shown(value)} must be text: put it in quotes")  # a YAML file means a number by 1e3
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{path}={value!r} must be of type {kind.__name__}")
+        raise ConfigError(f"{path}={shown(value)} must be of type {kind.__name__}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{path}={value} must be a finite number")
     return value

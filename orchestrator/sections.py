@@ -17,6 +17,7 @@ TRACKERS = ("none", "wandb")
 DIRECTIONS = ("max", "min")
 MOST_OBJECTIVES = 4
 EXACT = 2**53  # up to it a table holds a whole number beside numbers with a point
+MOST = 10**9  # trials, epochs, images of a batch
 SEEDS = 2**63  # how many seeds there are: PyTorch takes these and as many again
 SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 EARLY_STOPPING = ("none", "pareto_halving")
@@ -129,7 +130,8 @@ class TrainingConfig:
         )
         for name in ("batch_size", "num_workers", "cpus_per_worker"):
             value = getattr(self, name)
-            _check(f"training.{name}", value, value >= 1, "a whole number of at least 1")
+            _check(f"training.{name}", value, 1 <= value <= MOST, f"a whole number from 1 to {MOST}")
+        _check("training.epochs", self.epochs, self.epochs <= MOST, f"at most {MOST}")
         _check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
         _check("training.momentum", self.momentum, 0 <= self.momentum < 1, "within [0, 1)")
         _check_seed("training.seed", self.seed)
@@ -265,7 +267,7 @@ class SearchConfig:
         remedy = "two objectives or more" if few else "four objectives at most; make the others search.constraints"
         _check("search.objectives", dict(self.objectives), 2 <= len(self.objectives) <= MOST_OBJECTIVES, remedy)
         _check_seed("search.seed", self.seed)
-        _check("search.repeats", self.repeats, self.repeats >= 1, "at least 1")
+        _check("search.repeats", self.repeats, 1 <= self.repeats <= MOST, f"from 1 to {MOST}")
         for metric, direction in self.objectives.items():
             one_of("search.objectives", metric, METRICS)
             one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
@@ -303,7 +305,7 @@ class SweepConfig:
     chosen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check("sweep.trials", self.trials, self.trials >= 1, "at least 1")
+        _check("sweep.trials", self.trials, 1 <= self.trials <= MOST, f"from 1 to {MOST}")
         _check("sweep.concurrency", self.concurrency, self.concurrency is None or self.concurrency >= 1, "at least 1")
         if self.name is not None and not SWEEP_NAME.fullmatch(self.name):
             like = re.sub(r"[^a-z0-9_-]+", "-", self.name.lower()).strip("_-")[:64]

@@ -202,8 +202,12 @@ def resolve_root(storage: str) -> str:
     """
     if wrong := sorted(set("%?#") & set(storage)):
         raise ConfigError(f"storage={storage!r} holds {' '.join(wrong)}; choose a name without")
+    if not storage.isprintable():
+        raise ConfigError(f"storage={storage!r} holds characters that cannot be shown; choose a name without")
     storage = storage.removeprefix("file://")
     if "://" in storage:
+        if not storage.partition("://")[2].strip("/"):
+            raise ConfigError(f"storage={storage!r} names no bucket; name one, {storage.rstrip('/')}//bucket/folder")
         return storage.rstrip("/")
     try:
         path = Path(storage).expanduser()

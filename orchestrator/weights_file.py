@@ -47,9 +47,9 @@ def read_weights_file(path: str, where: str) -> Any:
         ConfigError: no such file, or one that cannot be read without running code.
     """
     file = Path(os.path.expanduser(path))
-    if file.is_dir():
+    if os.path.isdir(file):
         raise ConfigError(f"{where} is a folder; name the file of weights in it")
-    if not file.is_file():
+    if not os.path.isfile(file):  # also where a name is too long to be one
         raise ConfigError(f"{where}: there is no such file")
     try:
         return _read(file)

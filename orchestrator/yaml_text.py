@@ -9,6 +9,7 @@ import yaml
 from orchestrator.errors import ConfigError
 from orchestrator.overrides import holds_text
 
+LONGEST_NAME = 100  # of a file that may be there
 OTHER_NUMBER = re.compile(r"[-+]?(0[0-7_]+|0x[0-9a-f_]+|0b[01_]+|\d[\d_]*(:[0-5]?\d)+|\d+_[\d_]*)|\+\d+", re.IGNORECASE)
 
 
@@ -20,7 +21,7 @@ def check_chosen_file(override: str) -> None:
     """
     group, _, choice = override.lstrip("+").partition("=")
     file = resources.files("sweeps") / group / f"{choice}.yaml"
-    if "." not in group and file.is_file():
+    if "." not in group and len(choice) <= LONGEST_NAME and file.is_file():
         check_yaml_text(file.read_text(encoding="utf-8"), group, f"sweeps/{group}/{choice}.yaml")
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # importing Optuna takes a second, and only its searchers nee
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+MOST_VALUES = 100_000  # of a whole number that a GP may list
 ASKS = 2  # for coefficients that are not trained yet, before they are quasi-random
 
 Row = Mapping[str, Any]
@@ -200,7 +201,9 @@ def _distributions(problem: Problem) -> dict[str, BaseDistribution]:
         if choices := one.get("choices"):
             found[name] = CategoricalDistribution(range(len(choices)))
         else:
-            kind: Callable[..., BaseDistribution] = IntDistribution if one.get("integer") else FloatDistribution
+            width = one["high"] - one["low"]
+            is_counted = one.get("integer") and width <= MOST_VALUES  # the GP lists them; others are rounded
+            kind: Callable[..., BaseDistribution] = IntDistribution if is_counted else FloatDistribution
             found[name] = kind(_number(one, one["low"]), _number(one, one["high"]), log=bool(one.get("log")))
     for name, (low, high) in _free_ranges(problem).items():
         found[f"free:{name}"] = FloatDistribution(low, high)

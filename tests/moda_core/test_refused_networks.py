@@ -53,6 +53,11 @@ def of(function):
 REFUSED = {
     "a branch on values": (of(lambda n, x: x if x.sum() > 0 else -x), r"depends on a tensor's values.*torch\.where"),
     "a branch on the batch": (of(lambda n, x: x if x.size(0) > 1 else x * 2), "number of images; write it with"),
+    "the larger of two": (of(lambda n, x: torch.max(*x.chunk(2, 1)).repeat(1, 2, 1, 1)), "does not know.*max"),
+    "parts of a batch": (
+        of(lambda n, x: torch.cat([part * part.mean() for part in x.chunk(2, 0)])),
+        "for a batch of 1",
+    ),
     "len of a batch": (lambda n, x: n.head(pooled(F.relu(n.layer(x)))).view(len(x), -1), r"write x\.size\(0\)"),
     "a loop over images": (of(lambda n, x: torch.cat([y[None] for y in x])), r"len\(\) of a batch"),
     "a range over images": (of(lambda n, x: torch.cat([x[i : i + 1] for i in range(x.size(0))])), "a Python number"),
@@ -147,6 +152,8 @@ def test_wrapped_networks_are_refused(wrap):
     inside = nn.Sequential(conv(3, 8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 4))
     with pytest.raises(NetworkError, match=r"give the nn\.Module inside it"):
         unit_layers(wrap(inside), IMAGES)
+    with pytest.raises(NetworkError, match=r"wraps 0, which hides what it computes"):
+        unit_layers(nn.Sequential(wrap(inside), nn.Identity()), IMAGES)
 
 
 def test_two_inputs_are_refused():

@@ -90,6 +90,13 @@ def test_an_edit_of_what_is_computed_counts(edit):
     assert fingerprint(Net(**edit)) != fingerprint(Net())
 
 
+def test_which_of_two_equal_layers_is_frozen_counts():
+    networks = [Net(shared=False), Net(shared=False)]
+    networks[0].left.weight.requires_grad_(False)
+    networks[1].right.weight.requires_grad_(False)
+    assert fingerprint(networks[0]) != fingerprint(networks[1])
+
+
 def test_a_constant_and_the_kind_of_dropout_count():
     class Scaled(Net):
         factor = 1.0

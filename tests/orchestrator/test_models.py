@@ -141,7 +141,7 @@ WRONG = {
     ("nets.TinyNet", ()): "'nets.TinyNet' is not known",
     ("torchvision:", ()): "'torchvision:' is not known",
     ("torchvision:resnet19", ()): "is not known; among torchvision's classifiers: .*resnet18",
-    ("torchvision:zzz", ()): "classifiers: alexnet, .*wide_resnet50_2",
+    ("torchvision:zzz", ()): "classifiers: 'alexnet', 'convnext_base', .* in all",
     ("torchvision:fcn_resnet50", ()): "does not classify images; among .*: resnet50",
     ("torchvision:fasterrcnn_resnet50_fpn", ()): "does not classify images",
     ("torchvision:r3d_18", ()): "does not classify images",

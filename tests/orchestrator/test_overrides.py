@@ -152,3 +152,25 @@ def test_a_dash_of_a_document_is_named(dash, capsys):
         main(["pull", "sweep:mine/best", f"{dash}classes", "x"])
     assert refused.value.code == 2
     assert "begins with a dash of a document, not with the keyboard's; type --classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "~training",
+        "~data",
+        "training=null",
+        "training." + "x" * 300 + "=1",
+        "training.seed=" + "9" * 5000,
+        "training.batch_size=" + "9" * 30,
+        "training.epochs=" + "x" * 2000,
+        "sweep.trials=1000000000000000000000",
+        "storage=s3://",
+        "storage=a\0b",
+    ],
+)
+def test_what_is_odd_is_refused_in_one_short_line(override, capsys):
+    assert main(["sweep", override]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert len(printed) <= 501
