@@ -121,15 +121,16 @@ def _mappings(content: Any, least: int) -> Iterator[tuple[str, Mapping[str, Tens
 
 
 def _groups(called: str, tensors: Mapping[str, Tensor], least: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The tensors below each first part of the names, where others stand beside it: ``module.*`` beside
-    ``n_averaged``. Smaller ones than the network are left out."""
-    groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        first, _, rest = name.partition(".")
-        groups.setdefault(first, {})[rest] = tensor
-    for first in _in_order(groups):
-        if least <= len(groups[first]) < len(tensors):
-            yield _inside(called, f"{first}.*"), groups[first]
+    """The tensors below each part of the names that others stand beside: ``module.*`` beside ``n_averaged``, or
+    ``_orig_mod.model.*`` beside ``_orig_mod.criterion``. Smaller ones than the network are left out."""
+    for prefix in _shared_prefixes(tensors):
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            first, _, rest = name.removeprefix(prefix).partition(".")
+            groups.setdefault(first, {})[rest] = tensor
+        for first in _in_order(groups):
+            if least <= len(groups[first]) < len(tensors):
+                yield _inside(called, f"{prefix}{first}.*"), groups[first]
 
 
 def _in_order(names: Iterable[str]) -> list[str]:

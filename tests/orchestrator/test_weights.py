@@ -185,6 +185,10 @@ FORMS = {
         },
         "state_dict.model.*",
     ),
+    "compiled, beside a loss": lambda state: (
+        {"state_dict": prefixed(state, "_orig_mod.model") | {"_orig_mod.criterion.weight": torch.ones(3)}},
+        "state_dict._orig_mod.model.*",
+    ),
     "averaged": lambda state: (prefixed(state, "module") | {"n_averaged": torch.tensor(4)}, "module.*"),
     "an exponential average": lambda state: (
         prefixed(make(7, hidden=[7]).state_dict(), "other")
