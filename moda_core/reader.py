@@ -20,7 +20,7 @@ REMEDIES = {
     ("elu", "selu", "celu", "mish", "prelu", "softplus", "ELU", "SELU", "CELU", "Mish", "PReLU", "Softplus"): (
         f"use an activation that it knows ({', '.join(ACTIVATIONS)})"
     ),
-    ("sub", "rsub"): "write a + -1 * b",
+    ("rsub",): "write b - a",
     ("stack",): "write torch.cat, or add one by one",
     ("einsum", "matmul", "bmm"): "use layers and pools; the masked network still works",
 }

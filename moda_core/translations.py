@@ -1,5 +1,6 @@
 """Calls of a traced graph as operations of the allow-list, where they are more than one layer each."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -117,14 +118,16 @@ def _arithmetic(reader: Reader, node: fx.Node) -> bool:
     if len(tensors) == 2:
         if any(side in reader.constants for side in tensors):
             return add_per_channel(reader, node, op)
-        return op in BROADCASTING and _broadcast(reader, node, op, tensors)
-    if len(numbers) != 1 or len(tensors) != 1 or (op in ("sub", "div") and node.args[0] is not tensors[0]):
+        return op in (*BROADCASTING, "sub") and _broadcast(reader, node, op, tensors)
+    if len(numbers) != 1 or len(tensors) != 1:
         return False
-    number = float(numbers[0])
-    if op == "div" and number == 0:
+    number, is_first = float(numbers[0]), node.args[0] is numbers[0]
+    if op == "div" and (number == 0 or is_first):
         return False
     factor = {"mul": number, "div": 1 / (number or 1.0)}.get(op, 1.0)
     offset = {"add": number, "sub": -number}.get(op, 0.0)
+    if op == "sub" and is_first:
+        factor, offset = -1.0, number
     attributes: dict[str, Attribute] = {"factor": factor, "offset": offset}
     reader.add(node, "scale_shift", attributes, [reader.input(tensors[0], node.name)])
     return True
@@ -140,7 +143,17 @@ def _broadcast(reader: Reader, node: fx.Node, op: str, tensors: list[fx.Node]) -
             else side
             for side in inputs
         ]
+    if op == "sub":
+        last = inputs[1]
+        name = f"{node.name}_negative"
+        inputs[1] = reader.put(name, "scale_shift", last, last.channels, last.size, factor=-1.0, offset=0.0)
+        op = "add"
     reader.add(node, op, {}, [side.name for side in inputs])
+    return True
+
+
+def _negative(reader: Reader, node: fx.Node) -> bool:
+    reader.add(node, "scale_shift", {"factor": -1.0, "offset": 0.0}, [reader.input(node.all_input_nodes[0], node.name)])
     return True
 
 
@@ -148,6 +161,7 @@ CALLS: dict[Any, Translation] = {
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _concat),
     **dict.fromkeys(REDUCTIONS, reduce),
     F.pad: _pad,
+    **dict.fromkeys((operator.neg, torch.neg, torch.negative, "neg", "negative"), _negative),
     **dict.fromkeys((torch.zeros_like, "new_zeros"), _zeros),
     **dict.fromkeys(("to", "type", "type_as", "float", "double"), _same),
 }

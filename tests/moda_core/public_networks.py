@@ -302,12 +302,30 @@ def vector(size=8, seed=0, shape=None):
     return values if shape is None else values.view(shape)
 
 
+def highway(n, x):
+    gate = torch.sigmoid(n.gate(x))
+    return n.head(pooled(F.relu(n.layer(x)) * gate + x * (1 - gate)))
+
+
+def both_signs(n, x):
+    x = n.layer(x)
+    return n.head(n.less(pooled(torch.cat([F.relu(x), F.relu(-x)], 1))))
+
+
+def differences(n, x):
+    x = F.relu(n.layer(x))
+    return n.head(pooled(x - F.adaptive_avg_pool2d(x, 1)) - pooled(x).neg())
+
+
 def networks():
     """A function that makes each network, by what it is about."""
     makers = {
         "squeeze and excitation, window from the image": (loop, {"blocks": [Gate(), conv(), nn.ReLU(), Gate()]}),
         "window from both sides": (window_of_both_sides, {"layer": conv()}),
         "window from the shape": (window_by_shape, {"layer": conv()}),
+        "a highway gate": (highway, {"layer": conv(), "gate": conv()}),
+        "both signs": (both_signs, {"layer": conv(), "less": nn.Linear(16, 8)}),
+        "differences": (differences, {"layer": conv()}),
         "layers made in forward": (activation_made_in_forward, {"layer": conv()}),
         "channels halved by int": (halves, {"branch": conv(4, 4)}),
         "assertions on shapes": (asserted, {"layer": conv()}),

@@ -174,7 +174,7 @@ class Plain(nn.Module):
         (lambda m, x: F.relu(m.conv(x)).flip(2), "does not know.*flip"),
         (lambda m, x: m.more(F.relu(m.conv(x))[:, :, 1:]), "pixels change places"),
         (lambda m, x: torch.cat([F.relu(m.conv(x)), m.more(x)], 2), "does not know.*cat"),
-        (lambda m, x: F.relu(m.conv(x)) - m.more(x), "does not know.*sub"),
+        (lambda m, x: F.relu(m.conv(x)) / (m.more(x) + 9.0), "does not know.*div"),
         (lambda m, x: F.relu(m.conv(x)) * torch.sigmoid(m.more(x)) ** 2, "does not know.*pow"),
         (lambda m, x: F.relu(m.tied(m.conv(x))), "not one parameter in two layers"),
         (lambda m, x: m.rows(F.relu(m.conv(x))), "does not know.*LayerNorm"),
