@@ -8,6 +8,7 @@ the row that tells of it.
 import dataclasses
 import json
 import logging
+import os
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from moda_core.manifest import MANIFEST
 from orchestrator.config import to_plain
 from orchestrator.data import data_here, load_data
 from orchestrator.decompose import choice_masks
+from orchestrator.errors import StorageError
 from orchestrator.fingerprints import check_unchanged
 from orchestrator.model_card import CARD, model_card
 from orchestrator.module_log import is_recorded, published_row
@@ -65,10 +67,15 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         data_root: where the data set lies here, if it is elsewhere than where the sweep ran.
 
     Raises:
-        ConfigError: a storage that cannot be written to, or data or a network that are others than the sweep recorded.
+        StorageError: a storage of this machine that cannot be written to.
+        ConfigError: data or a network that are others than the sweep recorded.
         ValueError: a set that cannot be proven.
     """
-    Files(root).check_writable()  # before what takes long
+    files = Files(root)
+    if files.local is not None and not os.access(files.local, os.W_OK):  # before what takes long
+        raise StorageError(
+            f"storage={root!r} can only be read, and {point.label} of {sweep.sweep_id!r} is not published yet"
+        )
     point, state = point.own, point.trial
     config = sweep.config.for_trial(state.number, state.coefficients)
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
@@ -92,7 +99,6 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         "versions": package_versions(),
     }
     card = model_card(sweep, point, data.class_names, data.preprocessing()["shape"])
-    files = Files(root)
     name = set_name(sweep, point)
     with tempfile.TemporaryDirectory(prefix="moda-publish-") as scratch:
         save_modules(
