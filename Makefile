@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 	@BIN=$(VENV)/bin RESULTS=$(DEMO) sh docs/examples/demo.sh
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 4
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4
 
 test-slow: $(VENV)/.installed
 	$(PYTHON) -m pytest -m slow

@@ -267,7 +267,7 @@ class SearchConfig:
         remedy = "two objectives or more" if few else "four objectives at most; make the others search.constraints"
         _check("search.objectives", dict(self.objectives), 2 <= len(self.objectives) <= MOST_OBJECTIVES, remedy)
         _check_seed("search.seed", self.seed)
-        _check("search.repeats", self.repeats, 1 <= self.repeats <= MOST, f"from 1 to {MOST}")
+        _check("search.repeats", self.repeats, 1 <= self.repeats <= MOST, f"at least 1, at most {MOST}")
         for metric, direction in self.objectives.items():
             one_of("search.objectives", metric, METRICS)
             one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
@@ -305,7 +305,7 @@ class SweepConfig:
     chosen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check("sweep.trials", self.trials, 1 <= self.trials <= MOST, f"from 1 to {MOST}")
+        _check("sweep.trials", self.trials, 1 <= self.trials <= MOST, f"at least 1, at most {MOST}")
         _check("sweep.concurrency", self.concurrency, self.concurrency is None or self.concurrency >= 1, "at least 1")
         if self.name is not None and not SWEEP_NAME.fullmatch(self.name):
             like = re.sub(r"[^a-z0-9_-]+", "-", self.name.lower()).strip("_-")[:64]
