@@ -108,13 +108,12 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     read_overrides(overrides)
     for override in overrides:
         check_chosen_file(override)
+    addable = [_addable(as_hydra(override)) for override in overrides]
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module("sweeps", version_base="1.3"):
-            composed = compose("config", overrides=[_addable(as_hydra(one)) for one in overrides])
+            composed = compose("config", overrides=addable)
             plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except ConfigError:
-        raise
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         raise ConfigError(_one_line(error)) from error
     assert isinstance(plain, dict)
