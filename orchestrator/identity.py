@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from moda_core.manifest import SHA256
 from orchestrator.config import Config, to_plain
 from orchestrator.errors import ConfigError
 
@@ -28,7 +28,6 @@ CHANGED = {
     "data.test_content": "the test images or labels at {test_path} are others than when the sweep began",
     "network.graph": "{name} computes something else than when the sweep began",
 }
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ confirmation of two of them, two published module sets, single trainings (digits
 in mid-training and has a checkpoint) and a sweep of an own network.
 """
 
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,8 @@ from moda_core import load_modules
 from orchestrator.cli import main
 from orchestrator.records import read_sweep
 from orchestrator.store import DeltaStore
+from tests.older_storage import SMALL, unpack_older_storage
 
-ASSET = Path(__file__).parents[1] / "assets" / "storage_2026_11_25.tar.gz"
-SMALL = (
-    "tracking=none",
-    "model.widths=[8,M,8]",
-    "model.hidden=[8]",
-    "evaluation.taus=[0.5,0.9]",
-    "evaluation.thresholds=[0.0,0.1]",
-    "evaluation.levels=[0.1,0.3]",
-    "training.epochs=3",
-)
 FRONT = [
     ("2/0.5/0", 0.23703703703703705, 0.023652365236523653, 0.2160817269103502),
     ("4/0.3", 0.6537037037037036, 0.11727172717271728, 0.6397979258693145),
@@ -40,11 +30,7 @@ NOTHING_TO_TRAIN = "read from the tables; nothing to train"
 @pytest.fixture
 def older(tmp_path, monkeypatch):
     """A folder with the unpacked storage and the table of images, which is the working folder; no MODA_DATA_DIR."""
-    with tarfile.open(ASSET) as archive:
-        archive.extractall(tmp_path, filter="data")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MODA_DATA_DIR", raising=False)
-    monkeypatch.setenv("MODA_STORAGE", str(tmp_path / "storage"))
+    unpack_older_storage(tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(str(tmp_path / "code"))
     return tmp_path
 

@@ -4,7 +4,6 @@ import errno
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -15,29 +14,16 @@ from orchestrator.errors import ConfigError, ServiceError, StorageError
 from orchestrator.records import read_sweep
 from orchestrator.showing import module_artifacts
 from orchestrator.store import DeltaStore
+from tests.older_storage import SMALL, unpack_older_storage
 
 ROOT = Path(__file__).parents[2]
-ASSET = ROOT / "tests" / "assets" / "storage_2026_11_25.tar.gz"
-SMALL = (
-    "tracking=none",
-    "model.widths=[8,M,8]",
-    "model.hidden=[8]",
-    "evaluation.taus=[0.5,0.9]",
-    "evaluation.thresholds=[0.0,0.1]",
-    "evaluation.levels=[0.1,0.3]",
-    "training.epochs=3",
-)
 
 
 @pytest.fixture
 def storage(tmp_path, monkeypatch):
     """The working folder, with a storage that holds the sweep ``first``."""
-    with tarfile.open(ASSET) as archive:
-        archive.extractall(tmp_path, filter="data")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MODA_DATA_DIR", raising=False)
+    unpack_older_storage(tmp_path, monkeypatch)
     monkeypatch.delenv("MODA_DEBUG", raising=False)
-    monkeypatch.setenv("MODA_STORAGE", str(tmp_path / "storage"))
     return tmp_path
 
 
