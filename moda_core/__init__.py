@@ -4,9 +4,10 @@ from moda_core.compose import compose
 from moda_core.contributions import Contributions, contribution_masks, count_contributions
 from moda_core.errors import ModuleSetError, NetworkError
 from moda_core.export import export_modules
-from moda_core.extract import cut_network, largest_difference, mask_network
+from moda_core.extract import cut_network, largest_difference
 from moda_core.frequency import Frequencies, count_frequencies
 from moda_core.losses import ModularLosses, modular_losses
+from moda_core.masked import mask_network
 from moda_core.masks import floored, keep_masks, merge_masks
 from moda_core.metrics import ModuleMetrics, cohesion, module_metrics
 from moda_core.models import build_model

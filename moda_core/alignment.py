@@ -3,17 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-
-class Select(nn.Module):
-    """Takes channels (or logits) by index."""
-
-    def __init__(self, index: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("index", index)
-        self.index: Tensor
-
-    def forward(self, values: Tensor) -> Tensor:
-        return values.index_select(1, self.index)
+from moda_core.masked import Select
 
 
 class Fill(nn.Module):

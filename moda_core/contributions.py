@@ -18,8 +18,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from moda_core.frequency import check_evaluating, check_sizes
+from moda_core.masked import row_masked_graph
 from moda_core.modes import device_of, evaluating
-from moda_core.reuse import row_masked_graph
 from moda_core.units import UnitLayers
 
 BATCH = 128  # at most so many images pass at once: the backward pass needs every activation of the forward pass

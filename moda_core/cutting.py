@@ -13,10 +13,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.alignment import AddAt, Concat, Fill, Place, Select, UnevenGroups
+from moda_core.alignment import AddAt, Concat, Fill, Place, UnevenGroups
 from moda_core.graph import ChannelGraph
 from moda_core.held import Held
 from moda_core.layers import build_module
+from moda_core.masked import Select
 from moda_core.operations import BROADCASTING, INDEXED, MIXING, NORMALISING, POINTWISE, Node
 from moda_core.slices import held_by, kernels_of, tensor_of
 

@@ -15,8 +15,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, fx, nn
 
+from moda_core.masked import row_masked_graph
 from moda_core.modes import device_of, evaluating
-from moda_core.units import UnitLayers, along, rewrite_units
+from moda_core.units import UnitLayers
 
 
 class Images(Protocol):
@@ -209,20 +210,6 @@ def reuse_by_composing(
 def _union(subsets_SC: Tensor, mask_CN: Tensor) -> Tensor:
     """The union mask of each subset: (S, N_l), as a float factor."""
     return ((subsets_SC.float() @ mask_CN.float()) > 0).float()
-
-
-def row_masked_graph(layers: UnitLayers) -> fx.Graph:
-    """The network with one more input a unit layer: a factor for every row and unit."""
-
-    def mask(graph: fx.Graph, node: fx.Node, layer: int) -> fx.Node:
-        factor = next(one for one in graph.nodes if one.op == "placeholder" and one.target == f"extra_{layer}")
-        return graph.call_function(_mask_rows, (node, factor, layers[layer].dimension))
-
-    return rewrite_units(layers, mask, extra_inputs=len(layers))
-
-
-def _mask_rows(activation: Tensor, factor_BN: Tensor, dimension: int) -> Tensor:
-    return activation * along(factor_BN, activation, dimension)
 
 
 def _summary(correct_P: Tensor, draw: ReuseDraw) -> ReuseAccuracy:

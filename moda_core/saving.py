@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from moda_core.errors import ModuleSetError, NetworkError, listed
-from moda_core.extract import LARGEST_DIFFERENCE, largest_difference, mask_network
+from moda_core.extract import LARGEST_DIFFERENCE, largest_difference
 from moda_core.graph import ChannelGraph
 from moda_core.manifest import (
     FILE_NAME,
@@ -25,6 +25,7 @@ from moda_core.manifest import (
     node_to_json,
     parse_manifest,
 )
+from moda_core.masked import mask_network
 from moda_core.masks import merge_masks
 from moda_core.module_file import ModuleSet, held_union, open_modules, read_file, read_set
 from moda_core.operations import TRAINABLE

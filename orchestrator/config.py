@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moda_core.methods import METHODS, Method
 from orchestrator.errors import ConfigError
-from orchestrator.models import check_model_name, model_options
+from orchestrator.model_names import check_model_name, model_options
 from orchestrator.overrides import absolute, as_hydra, known_keys, meant, read_overrides
 from orchestrator.parsing import as_plain, build, typed
 from orchestrator.search import Coefficients

@@ -13,7 +13,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from orchestrator.batches import Workers
 from orchestrator.data import Data
-from orchestrator.trial import Trial, run_trial
+from orchestrator.tracked import run_tracked
+from orchestrator.trial import Trial
 
 
 def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", *, in_tune: bool) -> None:
@@ -31,7 +32,7 @@ def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", *, in_tune: bool
         def tell(metrics: dict[str, Any]) -> None:
             train.report(metrics)
 
-        run_trial(trial, ray.get(data), report=tell, workers=Workers(dist.get_rank(), dist.get_world_size()))
+        run_tracked(trial, ray.get(data), report=tell, workers=Workers(dist.get_rank(), dist.get_world_size()))
 
     callbacks: list[Any] = [TuneReportCallback()] if in_tune else []  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory(prefix="moda-train-") as scratch:

@@ -20,7 +20,7 @@ from orchestrator.config import Config, corners
 from orchestrator.data import Data
 from orchestrator.errors import ConfigError
 from orchestrator.identity import FINGERPRINTS, Fingerprints, difference, weights_fingerprint
-from orchestrator.models import is_own_model
+from orchestrator.model_names import is_own_model
 from orchestrator.results import Sweep
 from orchestrator.trial import make_network
 

@@ -8,7 +8,6 @@ names is called only where it declares itself a builder: a class of networks, or
 import difflib
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,35 +18,10 @@ from moda_core.errors import listed, shortened
 from moda_core.models import MODELS, build_model
 from moda_core.modes import evaluating
 from orchestrator.errors import ConfigError
+from orchestrator.model_names import GIVEN, TORCHVISION, check_model_name
 from orchestrator.vision import torchvision_models
 
-TORCHVISION = "torchvision:"
-IMPORT_PATH = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*:[a-z_]\w*", re.ASCII | re.IGNORECASE)
 LONGEST_REASON = 200  # characters of an error in somebody else's code
-GIVEN = ("in_channels", "image_size", "num_classes")  # by the data
-
-
-def check_model_name(name: Any) -> None:
-    """Refuse what cannot name a network; nothing is imported yet.
-
-    Raises:
-        ConfigError: neither a known name nor one of the two forms.
-    """
-    if not (isinstance(name, str) and (name in MODELS or IMPORT_PATH.fullmatch(name))):
-        raise ConfigError(
-            f"model.name={name!r} is not known; known: {', '.join(sorted(MODELS))}; or torchvision:<name> for one of"
-            " torchvision.models, or package.module:Name for a class or function of your own"
-        )
-
-
-def is_own_model(name: str) -> bool:
-    """Whether a name is the import path of a user's own network."""
-    return name not in MODELS and not name.startswith(TORCHVISION)
-
-
-def model_options(name: str) -> list[str] | None:
-    """The builder's own keywords; None where only the builder itself can tell."""
-    return [key for key in inspect.signature(MODELS[name]).parameters if key not in GIVEN] if name in MODELS else None
 
 
 def make_model(

@@ -1,34 +1,25 @@
 """A sweep's own W&B run: the front as a table and figures whose points lead to their trials' runs, its best modules."""
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-from moda_core.manifest import MANIFEST, parse_manifest
-from orchestrator.artifacts import ModuleArtifact, point_alias
+from orchestrator.artifacts import ModuleArtifact
 from orchestrator.choice import Choice
-from orchestrator.errors import MISTAKES
 from orchestrator.records import coefficient_column, coefficient_columns
-from orchestrator.registry import published
 from orchestrator.report.figures import hover_text, style_axes
 from orchestrator.report.pairs import objectives_figure
-from orchestrator.results import Point, Sweep
-from orchestrator.storage import Files
-from orchestrator.store import DeltaStore
-from orchestrator.tracking import FINISH_SECONDS, Link, make_tracker
+from orchestrator.results import Sweep
+from orchestrator.tracker import Link
+from orchestrator.tracking import FINISH_SECONDS, make_tracker
 
-LOG = logging.getLogger("moda")
 UPLOAD_RATE = 1e6  # bytes a second: how slowly module sets may be uploaded before the sweep ends without them
 
 
-def show_sweep(sweep: Sweep, root: str) -> None:
-    """Show a sweep as its tables tell it. Nothing that fails here fails the sweep."""
-    if sweep.config.tracking.name == "none":
-        return
-    artifacts = module_artifacts(sweep, root)
+def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> None:
+    """Show a sweep as its tables tell it, and its published module sets. Nothing that fails here fails the sweep."""
     tracker = make_tracker(
         sweep.config.tracking,
         root,
@@ -83,26 +74,3 @@ def runs_figure(sweep: Sweep, link: Link) -> Any:
     )
     style_axes(figure, horizontal, vertical)
     return figure
-
-
-def module_artifacts(sweep: Sweep, root: str) -> list[ModuleArtifact]:
-    """The sets of best and knee, published; one that cannot be is said and left out."""
-    found = []
-    for label, roles in sweep.roles.items():
-        point = sweep.find(label)
-        try:
-            found.append(_module_artifact(sweep, point, roles, root))
-        except MISTAKES as error:
-            LOG.warning("the modules of %s are not published: %s", point.label, error)
-        except Exception:  # a bug, which fails no sweep but leaves its traceback
-            LOG.exception("the modules of %s are not published, by a bug of ours; please report it", point.label)
-    return found
-
-
-def _module_artifact(sweep: Sweep, point: Point, roles: Sequence[str], root: str) -> ModuleArtifact:
-    files, name = Files(root), published(sweep, point, root)
-    text = files.read(f"modules/{name}/{MANIFEST}")
-    sets = {file: files.read(f"modules/{name}/{file}") for file in parse_manifest(text)["files"]}
-    folder = files.local and files.local / "modules" / name
-    storage = DeltaStore(files.root).storage_id(make=True)
-    return ModuleArtifact(sweep.sweep_id, point_alias(point), tuple(roles), {**sets, MANIFEST: text}, folder, storage)

@@ -17,7 +17,8 @@ from orchestrator.records import claim_sweep, read_sweep, trial_event, utc_now
 from orchestrator.results import Sweep
 from orchestrator.storage import usable_root
 from orchestrator.store import DeltaStore
-from orchestrator.trial import Report, Trial, check_trainable, measure_on_test, run_trial
+from orchestrator.tracked import run_tracked
+from orchestrator.trial import Report, Trial, check_trainable, measure_on_test
 
 
 def train_one(config: Config, console: Console) -> Sweep:
@@ -62,7 +63,7 @@ def run_alone(trial: Trial, data: Data, console: Console) -> None:
     if training.num_workers == 1:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bar:
-            run_trial(trial, data, report=_reporter(bar, training.epochs, console))
+            run_tracked(trial, data, report=_reporter(bar, training.epochs, console))
         return
     with connected():
         concurrent_trials(trial.config)  # refuses a cluster that is too small

@@ -33,8 +33,10 @@ from orchestrator.search import SpaceExhausted
 from orchestrator.showing import show_sweep
 from orchestrator.storage import Files, usable_root
 from orchestrator.store import DeltaStore
+from orchestrator.tracked import run_tracked
 from orchestrator.tracking import share_mode
-from orchestrator.trial import WEIGHTS, Trial, check_trainable, measure_on_test, run_trial, trial_file
+from orchestrator.trial import WEIGHTS, Trial, check_trainable, measure_on_test, trial_file
+from orchestrator.uploads import module_artifacts
 
 
 def front_of(sweep: Sweep) -> list[Point]:
@@ -86,7 +88,9 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
                 progress.say(f"{gone} points cannot be measured on test: `moda gc` removed their trials' weights")
             progress.say(f"measuring {len(points)} points on the test images")
             _measure_on_test(sweep, points, root, shared)
-        show_sweep(proposals.sweep(), root)
+        if config.tracking.name != "none":
+            sweep = proposals.sweep()
+            show_sweep(sweep, root, module_artifacts(sweep, root))
     else:
         progress.begin(config, 0, proposals.sweep, budget=proposals.budget)
     sweep = proposals.sweep()
@@ -154,7 +158,7 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
         if training.num_workers > 1:
             train_on_workers(trial, data, in_tune=True)
         else:
-            run_trial(trial, ray.get(data), report=tune.report)
+            run_tracked(trial, ray.get(data), report=tune.report)
 
     if training.num_workers > 1:
         # The trial itself only waits for its workers, which are Train's and not Tune's. A sliver of the head node

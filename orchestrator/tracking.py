@@ -13,84 +13,21 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import wandb
 import wandb.errors
 
-from orchestrator.choice import Choice
 from orchestrator.config import Config
 from orchestrator.sections import TrackingConfig
 from orchestrator.storage import Files
+from orchestrator.tracker import Artifact, Link, NoTracker, Rows, Tracker
 from orchestrator.wandb_login import client_settings, has_key, quieten
 
 LOG = logging.getLogger("moda")
 START_SECONDS = 20.0  # how long a run may take to start before it is offline, where WANDB_INIT_TIMEOUT is not set
 FINISH_SECONDS = 20.0  # how long to upload what is left when its training is over, without WANDB_FINISH_TIMEOUT
 MARKER = "moda-storage"  # in a run's folder: whose run it is
-POINT_COLUMNS = (
-    *Choice.names(),
-    "reuse_accuracy",
-    "reuse_accuracy_error",
-    "module_size",
-    "module_overlap",
-    "accuracy",
-)
-
-
-Rows = Sequence[Mapping[str, Any]]
-Link = Callable[[str], str | None]  # where people see another run of the project; None where the run is offline
-
-
-class Artifact(Protocol):
-    """What knows how to log itself as an output of a run."""
-
-    def log(self, run: "wandb.Run") -> None:
-        """Log it."""
-        ...
-
-
-class Tracker(Protocol):
-    """What a run can show."""
-
-    def log(self, values: Mapping[str, Any], *, step: int) -> None:
-        """Numbers of an epoch or of a moment of the sweep."""
-        ...
-
-    def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:
-        """A table by name."""
-        ...
-
-    def figure(self, name: str, figure: Callable[[Link], Any]) -> None:
-        """A plotly figure by name."""
-        ...
-
-    def artifact(self, artifact: Artifact) -> None:
-        """An output of the run."""
-        ...
-
-    def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
-        """Close the run with its summary."""
-        ...
-
-
-class NoTracker:
-    """Tracks nothing."""
-
-    def log(self, values: Mapping[str, Any], *, step: int) -> None:
-        """Nothing."""
-
-    def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:
-        """Nothing."""
-
-    def figure(self, name: str, figure: Callable[[Link], Any]) -> None:
-        """Nothing."""
-
-    def artifact(self, artifact: Artifact) -> None:
-        """Nothing."""
-
-    def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
-        """Nothing."""
 
 
 class WandbTracker:

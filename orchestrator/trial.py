@@ -27,14 +27,21 @@ from orchestrator.errors import MISTAKES, ConfigError
 from orchestrator.models import make_model
 from orchestrator.records import trial_event, trial_states, utc_now
 from orchestrator.rungs import Judge, Stopped
-from orchestrator.sections import TrackingConfig
 from orchestrator.storage import Files
 from orchestrator.store import DeltaStore
-from orchestrator.tracking import POINT_COLUMNS, make_tracker
+from orchestrator.tracker import NoTracker, Tracker
 from orchestrator.training import Diverged, choose_device, choose_precision, read_checkpoint, train
 from orchestrator.weights import dump_weights, load_weights_file, read_weights
 
 Report = Callable[[dict[str, Any]], None]
+SHOWN_COLUMNS = (  # of the points that a run shows
+    *Choice.names(),
+    "reuse_accuracy",
+    "reuse_accuracy_error",
+    "module_size",
+    "module_overlap",
+    "accuracy",
+)
 WEIGHTS, FREQUENCIES, CONTRIBUTIONS = "weights.safetensors", "frequencies.safetensors", "contributions.safetensors"
 CHECKPOINT = "checkpoint.pt"
 
@@ -124,8 +131,16 @@ def check_trainable(config: Config, data: Data) -> None:
         dry_run(network, lambda: make_network(config, data, pretrained=False), config, data)
 
 
-def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | None = None) -> None:
-    """Run a trial to its end. All workers train and count; the first one decomposes and writes.
+def run_trial(
+    trial: Trial,
+    data: Data,
+    *,
+    report: Report,
+    track: Callable[[], Tracker] = NoTracker,
+    workers: Workers | None = None,
+) -> None:
+    """Run a trial to its end. All workers train and count; the first one decomposes, writes, and shows its course to
+    what ``track`` starts.
 
     A trial that is over already is left alone. A loss that diverges, or a configuration that cannot work, is recorded
     and returns normally: training again would only tell the same. So is a trial that a rung stops. Anything else that
@@ -143,14 +158,7 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
         return  # somebody else did it
     record = _Recorder(trial, store, 1 if state is None else state.attempt + 1, active=workers.rank == 0)
     record("started")
-    tracker = make_tracker(
-        config.tracking if workers.rank == 0 else TrackingConfig(name="none"),
-        trial.root,
-        run_id=trial.trial_id,
-        sweep_id=trial.sweep_id,
-        job_type="trial",
-        config=to_plain(config),
-    )
+    tracker = track() if workers.rank == 0 else NoTracker()
     try:
         data = data.to(device)
         network = make_network(config, data).to(device)
@@ -187,7 +195,7 @@ def run_trial(trial: Trial, data: Data, *, report: Report, workers: Workers | No
             points = _finish(trial, trained, data, files, store, rows)
             record("finished", **_spent(rows, judge.seconds + time.perf_counter() - started, precision))
             files.delete(checkpoint)
-            tracker.table("points", POINT_COLUMNS, lambda _: points)
+            tracker.table("points", SHOWN_COLUMNS, lambda _: points)
             tracker.finish({"accuracy": points[0]["accuracy"], "status": "finished"})
     except Stopped as error:
         if workers.rank == 0:

@@ -31,7 +31,9 @@ import sys
 from orchestrator.records import read_sweep
 from orchestrator.showing import show_sweep
 from orchestrator.store import DeltaStore
-show_sweep(read_sweep(DeltaStore(sys.argv[1]), "tiny"), sys.argv[1])
+from orchestrator.uploads import module_artifacts
+sweep = read_sweep(DeltaStore(sys.argv[1]), "tiny")
+show_sweep(sweep, sys.argv[1], module_artifacts(sweep, sys.argv[1]))
 """
 FETCH = """
 import json, sys

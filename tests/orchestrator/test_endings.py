@@ -12,8 +12,8 @@ from moda_core import ModuleSetError, NetworkError
 from orchestrator.cli import main
 from orchestrator.errors import ConfigError, ServiceError, StorageError
 from orchestrator.records import read_sweep
-from orchestrator.showing import module_artifacts
 from orchestrator.store import DeltaStore
+from orchestrator.uploads import module_artifacts
 from tests.older_storage import SMALL, unpack_older_storage
 
 ROOT = Path(__file__).parents[2]
@@ -195,7 +195,7 @@ def test_a_pipe_that_breaks_elsewhere_is_a_fault(storage, monkeypatch, capfd):
 
 @pytest.mark.parametrize(("error", "is_ours"), [(ValueError("7"), True), (ModuleSetError("8"), False)])
 def test_a_sweep_is_shown_without_sets_that_cannot_be_published(storage, monkeypatch, caplog, error, is_ours):
-    inject(monkeypatch, "orchestrator.showing.published", error)
+    inject(monkeypatch, "orchestrator.uploads.published", error)
     root = str(storage / "storage")
     assert module_artifacts(read_sweep(DeltaStore(root), "first"), root) == []
     assert {record.exc_info is not None for record in caplog.records} == {is_ours}

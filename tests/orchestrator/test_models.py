@@ -10,7 +10,8 @@ from moda_core import unit_layers
 from orchestrator.config import load_config
 from orchestrator.data import load_data
 from orchestrator.errors import ConfigError
-from orchestrator.models import check_model_name, make_model, model_options
+from orchestrator.model_names import check_model_name, model_options
+from orchestrator.models import make_model
 from orchestrator.trial import check_trainable, make_network
 from orchestrator.vision import torchvision_models
 

@@ -20,7 +20,7 @@ from orchestrator.report.page import render_report
 from orchestrator.rungs import Rung, rungs_of, verdict
 from orchestrator.search import halving
 from orchestrator.store import DeltaStore
-from orchestrator.tracking import NoTracker
+from orchestrator.tracker import NoTracker
 from orchestrator.trial import Trial, run_trial
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -217,15 +217,14 @@ def test_a_trial_that_dies_at_its_rung_is_judged_again_from_the_tables(prepared,
         assert same_file("weights.safetensors", trial, plain)
 
 
-def test_a_stopped_trials_run_does_not_say_that_it_finished(prepared, monkeypatch):
+def test_a_stopped_trials_run_does_not_say_that_it_finished(prepared):
     summaries = []
 
     class Tracker(NoTracker):
         def finish(self, summary, *, failed=False):
             summaries.append((summary, failed))
 
-    monkeypatch.setattr(trial_module, "make_tracker", lambda *_, **__: Tracker())
     trial, data, store = prepared(HALVING)
     others(store, count=3, rung=1, fraction=0.111111, epoch=1)
-    run(trial, data)
+    run_trial(trial, data, report=lambda _: None, track=Tracker)
     assert summaries == [({"status": "stopped"}, False)]

@@ -16,6 +16,7 @@ from orchestrator.proposals import Proposals
 from orchestrator.records import claim_sweep, read_sweep
 from orchestrator.search import History
 from orchestrator.store import DeltaStore
+from orchestrator.tracked import run_tracked
 from orchestrator.trial import Trial, check_trainable, load_trained, run_trial
 from orchestrator.weights import dump_weights
 
@@ -94,7 +95,7 @@ class BrokenRun:
 def test_a_tracker_that_fails_never_stops_a_training(prepared, monkeypatch, caplog, at):
     trial, data, store = prepared("tracking=wandb")
     monkeypatch.setattr(wandb, "init", lambda **_: BrokenRun(at))
-    run_trial(trial, data, report=lambda _: None)
+    run_tracked(trial, data, report=lambda _: None)
     assert events(store) == [(1, "finished"), (1, "started")]
     assert caplog.text.count("W&B failed") == 1
 
@@ -102,7 +103,7 @@ def test_a_tracker_that_fails_never_stops_a_training(prepared, monkeypatch, capl
 def test_a_tracker_that_cannot_start_is_said(prepared, monkeypatch, caplog):
     trial, data, store = prepared("tracking=wandb")
     monkeypatch.setenv("WANDB_MODE", "sideways")
-    run_trial(trial, data, report=lambda _: None)
+    run_tracked(trial, data, report=lambda _: None)
     assert events(store) == [(1, "finished"), (1, "started")]
     assert "W&B could not be started" in caplog.text
 

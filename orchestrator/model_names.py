@@ -1,0 +1,35 @@
+"""How a configuration names a network, and which options it takes; no network is built or imported here."""
+
+import inspect
+import re
+from typing import Any
+
+from moda_core.models import MODELS
+from orchestrator.errors import ConfigError
+
+TORCHVISION = "torchvision:"
+IMPORT_PATH = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*:[a-z_]\w*", re.ASCII | re.IGNORECASE)
+GIVEN = ("in_channels", "image_size", "num_classes")  # by the data
+
+
+def check_model_name(name: Any) -> None:
+    """Refuse what cannot name a network; nothing is imported yet.
+
+    Raises:
+        ConfigError: neither a known name nor one of the two forms.
+    """
+    if not (isinstance(name, str) and (name in MODELS or IMPORT_PATH.fullmatch(name))):
+        raise ConfigError(
+            f"model.name={name!r} is not known; known: {', '.join(sorted(MODELS))}; or torchvision:<name> for one of"
+            " torchvision.models, or package.module:Name for a class or function of your own"
+        )
+
+
+def is_own_model(name: str) -> bool:
+    """Whether a name is the import path of a user's own network."""
+    return name not in MODELS and not name.startswith(TORCHVISION)
+
+
+def model_options(name: str) -> list[str] | None:
+    """The builder's own keywords; None where only the builder itself can tell."""
+    return [key for key in inspect.signature(MODELS[name]).parameters if key not in GIVEN] if name in MODELS else None
