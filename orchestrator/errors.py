@@ -1,6 +1,6 @@
 """The errors that are a user's mistake. The command line shows them as one line with exit code 2.
 
-Whatever else is raised is a fault of this package: see :mod:`orchestrator.endings`.
+Whatever else is raised is a fault of this package: see :mod:`orchestrator.cli.endings`.
 """
 
 import reprlib

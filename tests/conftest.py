@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from orchestrator.config import Config, load_config
+from orchestrator.config.config import Config, load_config
 from tests.integration.waiting import RAY_PATIENCE
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from moda_core import open_modules
-from orchestrator.cli import _parser, main
-from orchestrator.config import check_space, load_config
+from orchestrator.cli.command_line import _parser, main
+from orchestrator.config.config import check_space, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

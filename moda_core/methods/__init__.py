@@ -1,9 +1,5 @@
-"""Training methods by name: what each adds to the cross-entropy."""
+"""Training methods: what each adds to the cross-entropy. Imports nothing of this package."""
 
-from moda_core.methods.moda import Moda
-from moda_core.methods.standard import Standard
+import lazy_loader
 
-Method = Moda | Standard
-METHODS: dict[str, type[Moda] | type[Standard]] = {"moda": Moda, "standard": Standard}
-
-__all__ = ["METHODS", "Method", "Moda", "Standard"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.distributed as dist
 from torch import Tensor
 
-from moda_core.losses import ModularLosses, modular_losses
+from moda_core.methods.losses import ModularLosses, modular_losses
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,5 @@
-"""Searchers: pure functions from what is known to the next trial's coefficients."""
+"""Pure functions from what is known to what is tried next. May import `errors`."""
 
-from collections.abc import Callable
+import lazy_loader
 
-from orchestrator.search.curve import CurveSearcher
-from orchestrator.search.optuna_search import GpSearcher, TpeSearcher
-from orchestrator.search.problem import Coefficients, Constraint, History, Problem, Searcher, SpaceExhausted
-from orchestrator.search.quasi_random import RandomSearcher, SobolSearcher
-
-SEARCHERS: dict[str, Callable[[Problem], Searcher]] = {
-    "curve": CurveSearcher,
-    "optuna_gp": GpSearcher,
-    "optuna_tpe": TpeSearcher,
-    "random": RandomSearcher,
-    "sobol": SobolSearcher,
-}
-
-
-def make_searcher(name: str, problem: Problem) -> Searcher:
-    """The searcher called ``name`` for a problem.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    if name not in SEARCHERS:
-        raise ValueError(f"search.name={name!r} is not known; known: {', '.join(sorted(SEARCHERS))}")
-    return SEARCHERS[name](problem)
-
-
-__all__ = [
-    "SEARCHERS",
-    "Coefficients",
-    "Constraint",
-    "History",
-    "Problem",
-    "Searcher",
-    "SpaceExhausted",
-    "make_searcher",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator import pareto
+from orchestrator.search import pareto
 from orchestrator.search.gain import expected_gains, front
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
@@ -193,7 +193,7 @@ class CurveSearcher:
         """A model a metric, fitted once for the same data."""
         import torch
 
-        from orchestrator.search.kronecker import SurfaceModel, make_grid
+        from orchestrator.search.surface_model import SurfaceModel, make_grid
 
         key = hashlib.sha256(x_ND.tobytes() + values_NGV.tobytes()).hexdigest()
         if key not in self._fitted:

@@ -19,7 +19,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator import pareto
+from orchestrator.search import pareto
 
 Surfaces = dict[str, pareto.Floats]  # as costs: (P, M)
 
@@ -45,7 +45,8 @@ def keeps(
         reduction: one trial in so many goes on.
 
     Raises:
-        ValueError: the trial is not at the rung, a reduction below 2, NaN, or as :func:`orchestrator.pareto.as_costs`.
+        ValueError: the trial is not at the rung, a reduction below 2, NaN, or as
+            :func:`orchestrator.search.pareto.as_costs`.
     """
     if trial not in surfaces:
         raise ValueError(f"trial {trial!r} is not among those at the rung: {sorted(surfaces)}; give its surface too")

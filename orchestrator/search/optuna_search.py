@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orchestrator import pareto
+from orchestrator.search import pareto
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
 from orchestrator.search.untrained import trained_keys

@@ -27,14 +27,14 @@ from torch.nn import functional as F
 from unit_statistics import Statistics, gather, mass
 
 from moda_core import all_subsets, draw_pairs, draw_subsets, estimate_reuse
-from moda_core.graph import ChannelGraph
-from moda_core.metrics import sizes_and_overlaps
-from orchestrator.config import load_config
-from orchestrator.data import Data, load_data
-from orchestrator.decompose import Trained, prepare
+from moda_core.graph.graph import ChannelGraph
+from moda_core.measuring.metrics import sizes_and_overlaps
+from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.training import choose_precision, computing, train
-from orchestrator.trial import make_network
+from orchestrator.training.data.loading import Data, load_data
+from orchestrator.training.decompose import Trained, prepare
+from orchestrator.training.loop import choose_precision, computing, train
+from orchestrator.training.trial import make_network
 
 FASHION = ["data=fashion_mnist", "training=fashion_mnist", "data.limit=10000", "data.test_limit=5000"]
 NETWORKS: dict[str, tuple[list[str], int]] = {  # overrides and number of seeds

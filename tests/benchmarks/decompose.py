@@ -28,12 +28,12 @@ from fresh_process import MEBIBYTE, PeakMemory, run_fresh
 from torch import Tensor, nn
 
 from moda_core import Frequencies, UnitLayers, build_model, count_frequencies, keep_masks, unit_layers, watch_units
-from moda_core.frequency import DEFAULT_THRESHOLDS
-from moda_core.masks import DEFAULT_FLOOR
-from orchestrator.config import load_config
-from orchestrator.counts import dump_frequencies
-from orchestrator.data import EVALUATION_BATCH, ImageSet, load_data
+from moda_core.choosing.frequency import DEFAULT_THRESHOLDS
+from moda_core.choosing.masks import DEFAULT_FLOOR
+from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
+from orchestrator.training.count_files import dump_frequencies
+from orchestrator.training.data.loading import EVALUATION_BATCH, ImageSet, load_data
 
 IMAGES, CLASSES, ROUNDS = 10_000, 10, 3
 TAUS = [step / 20 for step in range(1, 20)] + [0.99]

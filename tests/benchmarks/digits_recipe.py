@@ -11,12 +11,12 @@ import statistics
 import torch
 
 from moda_core import draw_pairs, estimate_reuse, keep_masks
-from moda_core.metrics import sizes_and_overlaps
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.decompose import accuracy, prepare
-from orchestrator.training import train
-from orchestrator.trial import make_network
+from moda_core.measuring.metrics import sizes_and_overlaps
+from orchestrator.config.config import load_config
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import accuracy, prepare
+from orchestrator.training.loop import train
+from orchestrator.training.trial import make_network
 
 SEEDS = 5
 PAIRS = list(itertools.combinations(range(10), 2))

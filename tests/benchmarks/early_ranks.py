@@ -18,15 +18,16 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
-from orchestrator.batches import Workers
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.decompose import grid, measure, prepare
-from orchestrator.pareto import hypervolume
-from orchestrator.rungs import rungs_of, surface
-from orchestrator.search import History, Problem, halving, make_searcher
-from orchestrator.training import choose_precision, train
-from orchestrator.trial import make_network
+from orchestrator.config.config import load_config
+from orchestrator.search import halving, make_searcher
+from orchestrator.search.pareto import hypervolume
+from orchestrator.search.problem import History, Problem
+from orchestrator.training.batches import Workers
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import grid, measure, prepare
+from orchestrator.training.loop import choose_precision, train
+from orchestrator.training.rungs import rungs_of, surface
+from orchestrator.training.trial import make_network
 
 FINAL = 0  # a key beside the epochs
 COMMON = ["search.early_stopping=pareto_halving", "tracking=none"]

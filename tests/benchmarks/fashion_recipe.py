@@ -15,22 +15,15 @@ import sys
 
 import torch
 
-from moda_core import (
-    compose,
-    draw_pairs,
-    draw_subsets,
-    estimate_reuse,
-    largest_difference,
-    mask_network,
-    merge_masks,
-)
-from moda_core.metrics import sizes_and_overlaps
-from orchestrator.choice import Choice
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.decompose import accuracy, choice_masks, prepare
-from orchestrator.training import choose_precision, train
-from orchestrator.trial import make_network
+from moda_core import draw_pairs, draw_subsets, estimate_reuse, largest_difference, mask_network, merge_masks
+from moda_core.cutting import compose
+from moda_core.measuring.metrics import sizes_and_overlaps
+from orchestrator.config.choice import Choice
+from orchestrator.config.config import load_config
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import accuracy, choice_masks, prepare
+from orchestrator.training.loop import choose_precision, train
+from orchestrator.training.trial import make_network
 
 SEEDS = 3
 NETWORKS = {"vgg": ["model=vgg_medium"], "resnet": ["model=resnet18", "model.width=16"]}

@@ -31,13 +31,13 @@ from moda_core import (
     merge_masks,
     unit_layers,
 )
-from moda_core.extract import LARGEST_DIFFERENCE
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.decompose import prepare
+from moda_core.cutting.extract import LARGEST_DIFFERENCE
+from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.training import choose_precision, train
-from orchestrator.trial import make_network
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import prepare
+from orchestrator.training.loop import choose_precision, train
+from orchestrator.training.trial import make_network
 
 CLASSES, KEPT, ROUNDS = 10, 0.2, 9
 CALLS = {1: 10, 128: 1}  # by batch: timed calls in a row, after one that is not timed

@@ -26,12 +26,12 @@ import torch
 from torch import Tensor, nn
 
 from moda_core import build_model, cut_network, keep_masks, load_modules, save_modules, slice_modules, unit_layers
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.decompose import prepare
-from orchestrator.pulling import pull
-from orchestrator.training import train
-from orchestrator.trial import make_network
+from orchestrator.config.config import load_config
+from orchestrator.modules.pulling import pull
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import prepare
+from orchestrator.training.loop import train
+from orchestrator.training.trial import make_network
 
 Case = tuple[str, nn.Module, list[Tensor], Tensor]  # title, network, L masks of (C, N_l), images
 

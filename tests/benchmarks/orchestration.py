@@ -11,9 +11,9 @@ import time
 
 from rich.console import Console
 
-from orchestrator.config import load_config
-from orchestrator.progress import Progress
-from orchestrator.sweep import run_sweep
+from orchestrator.config.config import load_config
+from orchestrator.runs.sweep import run_sweep
+from orchestrator.views.progress import Progress
 
 REPEATS = 3
 

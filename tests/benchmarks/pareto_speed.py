@@ -22,8 +22,8 @@ import torch
 from botorch.utils.multi_objective.hypervolume import Hypervolume
 from botorch.utils.multi_objective.pareto import is_non_dominated
 
-from orchestrator.pareto import Floats, contributions, hypervolume, on_front, ranks
 from orchestrator.search.halving import keeps
+from orchestrator.search.pareto import Floats, contributions, hypervolume, on_front, ranks
 
 MANY, FEW, ROUNDS, SURFACE = 100_000, 1_000, 5, 120
 REFERENCE = 1.1

@@ -24,15 +24,15 @@ from moda_core import (
     merge_masks,
     reuse_by_composing,
 )
-from moda_core.extract import cut_graph
-from moda_core.metrics import sizes_and_overlaps
-from moda_core.reading import channel_graph
-from orchestrator.choice import Choice
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.decompose import choice_masks, prepare
-from orchestrator.training import train
-from orchestrator.trial import make_network
+from moda_core.cutting.extract import cut_graph
+from moda_core.graph.reading import channel_graph
+from moda_core.measuring.metrics import sizes_and_overlaps
+from orchestrator.config.choice import Choice
+from orchestrator.config.config import load_config
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import choice_masks, prepare
+from orchestrator.training.loop import train
+from orchestrator.training.trial import make_network
 
 FASHION = [
     "data=fashion_mnist",

@@ -33,8 +33,9 @@ import pyarrow as pa
 import torch
 from search_problems import PROBLEMS, KnownProblem
 
-from orchestrator.pareto import hypervolume
-from orchestrator.search import SEARCHERS, History, make_searcher
+from orchestrator.search import SEARCHERS, make_searcher
+from orchestrator.search.pareto import hypervolume
+from orchestrator.search.problem import History
 
 TOLERANCE = 1e-5  # of the known hypervolumes, which are given to six digits
 

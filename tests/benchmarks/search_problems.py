@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.search import Problem
+from orchestrator.search.problem import Problem
 
 Values = tuple[float, ...]
 

@@ -21,10 +21,11 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import torch
 
-from orchestrator.pareto import hypervolume
-from orchestrator.records import history, read_sweep
-from orchestrator.search import SEARCHERS, History, Problem, make_searcher
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import history, read_sweep
+from orchestrator.search import SEARCHERS, make_searcher
+from orchestrator.search.pareto import hypervolume
+from orchestrator.search.problem import History, Problem
+from orchestrator.storage.delta import DeltaStore
 
 POOL = Path(__file__).parent / "data" / "fashion_pool.arrow"
 SPACE = {

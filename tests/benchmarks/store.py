@@ -21,8 +21,10 @@ from multiprocessing.synchronize import Barrier
 
 import numpy as np
 
-from orchestrator.pareto import on_front
-from orchestrator.store import DeltaStore, ParquetStore, ResultStore
+from orchestrator.search.pareto import on_front
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.storage.parquet import ParquetStore
+from orchestrator.storage.tables import ResultStore
 
 APPENDS, ROWS, PART = 10, 100, 10_000
 STORES: dict[str, Callable[[str], ResultStore]] = {"Delta": DeltaStore, "Parquet": ParquetStore}

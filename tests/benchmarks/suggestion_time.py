@@ -20,8 +20,9 @@ from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from gpytorch.mlls import ExactMarginalLogLikelihood
 
-from orchestrator.search import History, Problem, make_searcher
-from orchestrator.search.kronecker import SurfaceModel, make_grid
+from orchestrator.search import make_searcher
+from orchestrator.search.problem import History, Problem
+from orchestrator.search.surface_model import SurfaceModel, make_grid
 
 SPACE = {name: {"low": 0.0, "high": 1.0} for name in ("alpha", "beta", "gamma")}
 TAUS, THRESHOLDS = np.linspace(0.1, 0.9, 9).tolist(), [0.0, 0.1, 0.2, 0.3]

@@ -11,12 +11,12 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from moda_core import watch_units
-from moda_core.graph import ChannelGraph
-from moda_core.metrics import sizes_and_overlaps
+from moda_core.graph.graph import ChannelGraph
+from moda_core.measuring.metrics import sizes_and_overlaps
 from moda_core.modes import evaluating
-from moda_core.units import UnitLayers, rewrite_units
-from orchestrator.data import ImageSet
-from orchestrator.decompose import Trained
+from moda_core.units.layers import UnitLayers, rewrite_units
+from orchestrator.training.data.loading import ImageSet
+from orchestrator.training.decompose import Trained
 
 FIRST_CUT = 0.9  # part of the Taylor mass that the modules of the second Taylor pass keep
 

@@ -17,13 +17,13 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from orchestrator.batches import Workers
-from orchestrator.choice import Choice
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.decompose import measure, prepare
-from orchestrator.training import train
-from orchestrator.trial import make_network
+from orchestrator.config.choice import Choice
+from orchestrator.config.config import load_config
+from orchestrator.training.batches import Workers
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import measure, prepare
+from orchestrator.training.loop import train
+from orchestrator.training.trial import make_network
 
 WORLDS, SEEDS, CHOICE = (1, 2, 4), range(6), Choice(tau=0.9, threshold=0.0)
 METRICS = ("accuracy", "module_size", "reuse_accuracy")

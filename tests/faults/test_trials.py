@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import run_moda
 
 WHOLE, EXITED, MEMORY, NOT_A_NUMBER, KILLED = range(5)  # as tests/faults/nets.py numbers them

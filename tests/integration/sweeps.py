@@ -20,7 +20,7 @@ from unittest import mock
 
 import pytest
 
-from orchestrator.cli import main
+from orchestrator.cli.command_line import main
 from tests.integration.gates import Gate
 from tests.integration.once import once
 from tests.integration.waiting import PATIENCE, WANDB_PATIENCE

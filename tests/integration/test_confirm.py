@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from moda_core.manifest import MANIFEST
-from orchestrator.confirmation import confirmations
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
+from moda_core.sets.manifest import MANIFEST
+from orchestrator.results.confirmation import confirmations
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
 from tests.integration.gates import Gate
 from tests.integration.sweeps import call_moda, run_moda, start_at_gate
 from tests.integration.waiting import PATIENCE

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from orchestrator.proposals import Proposals
-from orchestrator.records import history, read_sweep
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import history, read_sweep
+from orchestrator.runs.proposals import Proposals
+from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import run_moda
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.records import canonical, read_sweep
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import canonical, read_sweep
+from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import call_moda, run_moda
 
 pytestmark = pytest.mark.slow

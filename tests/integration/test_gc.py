@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from moda_core import load_modules
-from moda_core.manifest import MANIFEST, parse_manifest
-from orchestrator.cli import main
-from orchestrator.gc import remove, survey
-from orchestrator.records import read_sweep, utc_now
-from orchestrator.registry import set_name
-from orchestrator.retention import retentions
-from orchestrator.schema import TABLES
-from orchestrator.storage import Files
-from orchestrator.store import DeltaStore
+from moda_core.sets.manifest import MANIFEST, parse_manifest
+from orchestrator.cli.command_line import main
+from orchestrator.modules.garbage import remove, survey
+from orchestrator.modules.publishing import set_name
+from orchestrator.modules.retention import retentions
+from orchestrator.results.records import read_sweep, utc_now
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.storage.files import Files
+from orchestrator.storage.schema import TABLES
 from tests.integration.sweeps import run_moda
 
 # Two choices a training, and trials that do not depend on each other. Trial 2 is dominated, and so is point 0/0.1.

@@ -8,8 +8,8 @@ import urllib.request
 
 import pytest
 
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
 from tests.integration.ray_head import BIN, ray_head
 from tests.integration.sweeps import ROOT
 from tests.integration.waiting import PATIENCE, wait_until

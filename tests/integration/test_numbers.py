@@ -5,11 +5,11 @@ import itertools
 import torch
 
 from moda_core import draw_pairs, estimate_reuse, keep_masks
-from moda_core.metrics import sizes_and_overlaps
-from orchestrator.data import load_data
-from orchestrator.decompose import accuracy, prepare
-from orchestrator.training import train
-from orchestrator.trial import make_network
+from moda_core.measuring.metrics import sizes_and_overlaps
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import accuracy, prepare
+from orchestrator.training.loop import train
+from orchestrator.training.trial import make_network
 
 
 def test_default_moda_on_digits(configured):

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from moda_core import load_modules
-from orchestrator.cli import main
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
+from orchestrator.cli.command_line import main
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
 from tests.older_storage import SMALL, unpack_older_storage
 
 FRONT = [

@@ -9,12 +9,12 @@ import pytest
 import safetensors.torch
 
 from moda_core import load_modules
-from moda_core.manifest import MANIFEST, WEIGHTS, parse_manifest
-from orchestrator.model_card import CARD
-from orchestrator.pulling import pull_point
-from orchestrator.records import read_sweep
-from orchestrator.registry import set_name
-from orchestrator.store import DeltaStore
+from moda_core.sets.manifest import MANIFEST, WEIGHTS, parse_manifest
+from orchestrator.modules.model_card import CARD
+from orchestrator.modules.publishing import set_name
+from orchestrator.modules.pulling import pull_point
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
 
 
 class NoSpaceError(OSError):

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import torch
 
 from moda_core import build_model
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import ROOT, run_moda
 from tests.orchestrator.test_data import encoded
 

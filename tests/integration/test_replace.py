@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from moda_core import RawImages, load_modules, replace_class, replacement_accuracy
-from orchestrator.config import load_config
-from orchestrator.data import EVALUATION_BATCH, load_data
-from orchestrator.pulling import pull_point
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
+from orchestrator.config.config import load_config
+from orchestrator.modules.pulling import pull_point
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.training.data.loading import EVALUATION_BATCH, load_data
 from tests.integration.sweeps import TINY, run_moda
 
 

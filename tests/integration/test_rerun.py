@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from orchestrator.store import DeltaStore
+from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import call_moda, run_moda
 
 SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one")

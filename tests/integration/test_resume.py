@@ -7,12 +7,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.records import read_sweep, trial_states
-from orchestrator.store import DeltaStore
-from orchestrator.training import read_checkpoint
-from orchestrator.trial import Trial, run_trial
+from orchestrator.config.config import load_config
+from orchestrator.results.records import read_sweep, trial_states
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.loop import read_checkpoint
+from orchestrator.training.trial import Trial, run_trial
 from tests.integration.gates import Gate
 from tests.integration.sweeps import run_moda, start_at_gate
 from tests.integration.waiting import PATIENCE, command_line, descendants, kill

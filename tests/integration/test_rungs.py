@@ -4,13 +4,13 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from orchestrator.batches import Workers
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.records import read_sweep
-from orchestrator.rungs import Judge, Stopped
-from orchestrator.store import DeltaStore
-from orchestrator.trial import make_network
+from orchestrator.config.config import load_config
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.training.batches import Workers
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.rungs import Judge, Stopped
+from orchestrator.training.trial import make_network
 from tests.integration.sweeps import call_moda, run_moda
 
 OVERRIDES = (

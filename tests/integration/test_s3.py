@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from moda_core import load_modules
-from orchestrator.cli import main
-from orchestrator.records import read_sweep
-from orchestrator.registry import set_name
-from orchestrator.storage import Files
-from orchestrator.store import DeltaStore
+from orchestrator.cli.command_line import main
+from orchestrator.modules.publishing import set_name
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.storage.files import Files
 from tests.integration.sweeps import run_moda
 from tests.orchestrator.store_contract import StoreContract
 

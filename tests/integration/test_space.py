@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import call_moda, run_moda
 
 pytestmark = pytest.mark.slow

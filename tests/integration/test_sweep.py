@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from moda_core import load_modules
-from moda_core.manifest import MANIFEST
-from orchestrator.config import load_config
-from orchestrator.identity import identity
-from orchestrator.records import read_sweep
-from orchestrator.registry import set_name
-from orchestrator.search import History, Problem, make_searcher
-from orchestrator.store import DeltaStore
+from moda_core.sets.manifest import MANIFEST
+from orchestrator.config.config import load_config
+from orchestrator.config.identities import identity
+from orchestrator.modules.publishing import set_name
+from orchestrator.results.records import read_sweep
+from orchestrator.search import make_searcher
+from orchestrator.search.problem import History, Problem
+from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import TINY, call_moda, run_moda
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from moda_core import compose, cut_network, largest_difference, mask_network, merge_masks, module_metrics, unit_layers
-from orchestrator.models import make_model
+from moda_core import cut_network, largest_difference, mask_network, merge_masks, module_metrics, unit_layers
+from moda_core.cutting import compose
+from orchestrator.training.networks import make_model
 from tests.moda_core.conftest import random_masks
 from tests.moda_core.test_cut import parameters
 

@@ -4,11 +4,11 @@ import safetensors.torch
 import torch
 
 from moda_core import load_modules
-from orchestrator.data import load_data
-from orchestrator.decompose import prepare
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
-from orchestrator.trial import Trial, load_trained
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import prepare
+from orchestrator.training.trial import Trial, load_trained
 from tests.integration.sweeps import call_moda, run_moda
 
 SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one")

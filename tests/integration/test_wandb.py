@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
-from orchestrator.tracking import START_SECONDS, _seconds
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.tracking.wandb_tracker import START_SECONDS, _seconds
 from tests.integration.gates import Gate
 from tests.integration.sweeps import run_moda, start_at_gate
 from tests.integration.waiting import PATIENCE, WANDB_PATIENCE, kill, wait_until

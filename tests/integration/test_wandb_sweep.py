@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 import pytest
 
 from moda_core import load_modules
-from moda_core.manifest import MANIFEST, WEIGHTS
-from orchestrator.artifacts import point_alias
-from orchestrator.model_card import CARD
-from orchestrator.records import read_sweep
-from orchestrator.registry import set_name
-from orchestrator.store import DeltaStore
+from moda_core.sets.manifest import MANIFEST, WEIGHTS
+from orchestrator.modules.model_card import CARD
+from orchestrator.modules.publishing import set_name
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.tracking.artifacts import point_alias
 from tests.integration.sweeps import ROOT, run_moda
 from tests.integration.waiting import PATIENCE, WANDB_PATIENCE
 from tests.integration.wandb_server import WandbServer, sync
@@ -28,16 +28,16 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SMALL = ("experiment=digits", "sweep.name=tiny", "sweep.trials=2", "training.epochs=1", "evaluation.taus=[0.5,0.9]")
 SHOW = """
 import sys
-from orchestrator.records import read_sweep
-from orchestrator.showing import show_sweep
-from orchestrator.store import DeltaStore
-from orchestrator.uploads import module_artifacts
+from orchestrator.results.records import read_sweep
+from orchestrator.views.wandb_front import show_sweep
+from orchestrator.storage import DeltaStore
+from orchestrator.modules.uploads import module_artifacts
 sweep = read_sweep(DeltaStore(sys.argv[1]), "tiny")
 show_sweep(sweep, sys.argv[1], module_artifacts(sweep, sys.argv[1]))
 """
 FETCH = """
 import json, sys
-from orchestrator.pulling import pull
+from orchestrator.modules.pulling import pull
 told = {}
 for reference in sys.argv[2:]:
     try:
@@ -49,7 +49,7 @@ print(json.dumps(told))
 FROM_OBJECT_STORE = """
 import sys, wandb
 from pathlib import Path
-from orchestrator.artifacts import ModuleArtifact
+from orchestrator.tracking.artifacts import ModuleArtifact
 files = {file.name: file.read_bytes() for file in Path(sys.argv[1]).iterdir()}
 with wandb.init(project="moda", id="remote", mode="offline", dir=sys.argv[2]) as run:
     ModuleArtifact("remote", "pareto-0-0.1", ("best",), files, None).log(run)
@@ -57,10 +57,10 @@ with wandb.init(project="moda", id="remote", mode="offline", dir=sys.argv[2]) as
 LOG = """
 import sys, wandb
 from pathlib import Path
-from orchestrator.artifacts import ModuleArtifact, point_alias
-from orchestrator.records import read_sweep
-from orchestrator.registry import published
-from orchestrator.store import DeltaStore
+from orchestrator.tracking.artifacts import ModuleArtifact, point_alias
+from orchestrator.results.records import read_sweep
+from orchestrator.modules.publishing import published
+from orchestrator.storage import DeltaStore
 root, roles, names = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
 storage = DeltaStore(root).storage_id(make=True)
 sweep = read_sweep(DeltaStore(root), "tiny")
@@ -81,7 +81,7 @@ sys.argv[2:2] = ["best"]
 )
 USE = """
 import sys, wandb
-from orchestrator.pulling import pull
+from orchestrator.modules.pulling import pull
 with wandb.init(project="downstream", id="user", settings=wandb.Settings(silent=True)):
     pull("somebody/moda/tiny:best", sys.argv[1])
 """

@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from moda_core import build_model, count_contributions, count_frequencies, unit_layers, watch_units
-from moda_core.methods import Moda
-from orchestrator.batches import Workers
-from orchestrator.data import ImageSet
-from orchestrator.sections import TrainingConfig
-from orchestrator.training import _losses, _output, train
+from moda_core.methods.moda import Moda
+from orchestrator.config.sections import TrainingConfig
+from orchestrator.training.batches import Workers
+from orchestrator.training.data.loading import ImageSet
+from orchestrator.training.loop import _losses, _output, train
 
 CLASSES = 5
 METHOD = Moda(1.0, 0.7, 0.3)

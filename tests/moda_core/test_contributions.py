@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from moda_core import build_model, contribution_masks, count_contributions, mask_network, unit_layers
-from moda_core.contributions import BATCH
+from moda_core.choosing.contributions import BATCH
 from tests.moda_core.conftest import randomise
 
 

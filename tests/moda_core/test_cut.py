@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from moda_core import compose, cut_network, largest_difference, mask_network, merge_masks, module_metrics, unit_layers
-from moda_core.cutting import Cutter
+from moda_core import cut_network, largest_difference, mask_network, merge_masks, module_metrics, unit_layers
+from moda_core.cutting import compose
+from moda_core.cutting.cutter import Cutter
 from tests.moda_core.conftest import random_masks
 
 

@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from moda_core import export, export_modules, largest_difference, load_modules, mask_network, merge_masks
+from moda_core import export_modules, largest_difference, load_modules, mask_network, merge_masks
+from moda_core.sets import export
 from tests.moda_core.conftest import NETWORKS
 
 SOME = sorted(NETWORKS)[::2]

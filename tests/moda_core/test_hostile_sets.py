@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from moda_core import ModuleSetError, NetworkError, build_model, load_modules, open_modules, save_modules, unit_layers
-from moda_core.cost import LIMITS, cost_of
 from moda_core.errors import LONGEST_MESSAGE, listed, shortened
-from moda_core.manifest import LARGEST_NODES, MANIFEST, WEIGHTS, graph_from_json, parse_manifest
-from moda_core.module_file import held_union, read_set
-from moda_core.reading import channel_graph
+from moda_core.graph.cost import LIMITS, cost_of
+from moda_core.graph.reading import channel_graph
+from moda_core.sets.manifest import LARGEST_NODES, MANIFEST, WEIGHTS, graph_from_json, parse_manifest
+from moda_core.sets.module_file import held_union, read_set
 from tests.moda_core.conftest import random_masks
 
 NAMES = ["ant", "bee", "cat"]

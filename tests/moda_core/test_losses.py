@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from moda_core import modular_losses
-from moda_core.losses import _SumOverWorkers, _UnitSums
-from moda_core.methods import Moda
+from moda_core.methods.losses import _SumOverWorkers, _UnitSums
+from moda_core.methods.moda import Moda
 
 
 def pairwise(units: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

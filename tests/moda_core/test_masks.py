@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moda_core import build_model, count_frequencies, floored, keep_masks, merge_masks, unit_layers, watch_units
-from moda_core.frequency import Frequencies
+from moda_core.choosing.frequency import Frequencies
 
 THRESHOLDS = (0.0, 0.3, 1.0)
 
@@ -118,7 +118,7 @@ class Shuffling:
 @pytest.mark.parametrize("room", [0, 2000, 10**6])
 def test_counts_do_not_depend_on_how_much_of_the_first_pass_is_kept(counted, room, monkeypatch):
     network, layers, images, labels, expected = counted
-    monkeypatch.setattr("moda_core.frequency.KEPT_BYTES", room)
+    monkeypatch.setattr("moda_core.choosing.frequency.KEPT_BYTES", room)
     for batches in ([(images[:7], labels[:7]), (images[7:], labels[7:])], Shuffling(images, labels)):
         found = count_frequencies(network, layers, batches, num_classes=3, thresholds=THRESHOLDS)
         assert torch.equal(found.counts_TCN, expected.counts_TCN)

@@ -6,16 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from moda_core import (
-    build_model,
-    cohesion,
-    compose,
-    count_frequencies,
-    keep_masks,
-    module_metrics,
-    unit_layers,
-    watch_units,
-)
+from moda_core import build_model, cohesion, count_frequencies, keep_masks, module_metrics, unit_layers, watch_units
+from moda_core.cutting import compose
 from tests.moda_core.conftest import random_masks, randomise
 
 

@@ -18,7 +18,7 @@ from moda_core import (
     save_modules,
     unit_layers,
 )
-from moda_core.manifest import MANIFEST, WEIGHTS
+from moda_core.sets.manifest import MANIFEST, WEIGHTS
 from tests.moda_core.conftest import CLASSES as NAMES
 
 

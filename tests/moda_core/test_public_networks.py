@@ -7,11 +7,11 @@ import torch
 from torch import fx
 
 from moda_core import largest_difference, mask_network, merge_masks, unit_layers
-from moda_core.extract import cut_graph
-from moda_core.metrics import sizes_and_overlaps
-from moda_core.module_file import ModuleSet, held_union
-from moda_core.reading import channel_graph
-from moda_core.slices import slice_state
+from moda_core.cutting.extract import cut_graph
+from moda_core.cutting.slices import slice_state
+from moda_core.graph.reading import channel_graph
+from moda_core.measuring.metrics import sizes_and_overlaps
+from moda_core.sets.module_file import ModuleSet, held_union
 from tests.moda_core.conftest import random_masks, randomise
 from tests.moda_core.public_networks import SIDE, networks
 from tests.moda_core.test_cut import parameters

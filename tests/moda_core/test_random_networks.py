@@ -6,15 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from moda_core import compose, cut_network, largest_difference, mask_network, merge_masks, unit_layers
-from moda_core.alignment import Fill, Place, UnevenGroups
-from moda_core.counts import count_flops
-from moda_core.extract import cut_graph
-from moda_core.held import held_channels
-from moda_core.metrics import sizes_and_overlaps
-from moda_core.module_file import ModuleSet, held_union
-from moda_core.reading import channel_graph
-from moda_core.slices import slice_state
+from moda_core import cut_network, largest_difference, mask_network, merge_masks, unit_layers
+from moda_core.cutting import compose
+from moda_core.cutting.alignment import Fill, Place, UnevenGroups
+from moda_core.cutting.extract import cut_graph
+from moda_core.cutting.held import held_channels
+from moda_core.cutting.slices import slice_state
+from moda_core.graph.reading import channel_graph
+from moda_core.measuring.metrics import sizes_and_overlaps
+from moda_core.measuring.sizes import count_flops
+from moda_core.sets.module_file import ModuleSet, held_union
 from tests.moda_core.conftest import random_masks
 from tests.moda_core.random_networks import random_network
 from tests.moda_core.test_cut import parameters

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from moda_core import unit_layers
 from moda_core.errors import NetworkError
-from moda_core.reading import channel_graph
+from moda_core.graph.reading import channel_graph
 from tests.moda_core.public_networks import Network, conv, pooled
 
 IMAGES = torch.zeros(2, 3, 8, 8)

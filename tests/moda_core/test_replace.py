@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from moda_core import (
     RawImages,
     build_model,
-    compose,
     count_frequencies,
     keep_masks,
     load_modules,
@@ -21,6 +20,7 @@ from moda_core import (
     save_modules,
     unit_layers,
 )
+from moda_core.cutting import compose
 
 TARGET = 3
 

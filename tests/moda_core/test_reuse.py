@@ -8,7 +8,6 @@ import torch
 
 from moda_core import (
     all_subsets,
-    compose,
     draw_pairs,
     draw_subsets,
     estimate_reuse,
@@ -18,6 +17,7 @@ from moda_core import (
     save_modules,
     unit_layers,
 )
+from moda_core.cutting import compose
 from tests.moda_core.conftest import random_masks
 
 

@@ -16,7 +16,7 @@ from moda_core import (
     open_modules,
     slice_modules,
 )
-from moda_core.manifest import MANIFEST, WEIGHTS
+from moda_core.sets.manifest import MANIFEST, WEIGHTS
 from tests.moda_core.conftest import CLASSES
 
 

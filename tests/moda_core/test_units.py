@@ -17,7 +17,7 @@ from moda_core import (
     unit_layers,
     watch_units,
 )
-from moda_core.units import unit_values
+from moda_core.units.layers import unit_values
 
 
 class Twice(nn.Module):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.schema import SCHEMA_VERSION, TABLES
+from orchestrator.storage.schema import SCHEMA_VERSION, TABLES
 from tests.integration.waiting import PATIENCE
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from moda_core.manifest import SCHEMA_VERSION, WEIGHTS
-from orchestrator.artifacts import LARGEST_METADATA, ArtifactSource, metadata
+from moda_core.sets.manifest import SCHEMA_VERSION, WEIGHTS
 from orchestrator.errors import ConfigError
-from orchestrator.stale_artifacts import is_ours
-from orchestrator.tracking import has_key
+from orchestrator.modules.stale_artifacts import is_ours
+from orchestrator.tracking.artifacts import LARGEST_METADATA, ArtifactSource, metadata
+from orchestrator.tracking.wandb_tracker import has_key
 
 
 def manifest(**about):

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from orchestrator.cache import GRACE, OWN, Cache, make_cache
 from orchestrator.errors import ConfigError
+from orchestrator.storage.cache import GRACE, OWN, Cache, make_cache
 
 
 def sha256(data):

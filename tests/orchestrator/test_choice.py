@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.choice import Choice
+from orchestrator.config.choice import Choice
 
 NUMBERS = st.floats(0, 2)
 CHOICES = st.builds(Choice, tau=NUMBERS, threshold=NUMBERS) | st.builds(Choice, level=NUMBERS)

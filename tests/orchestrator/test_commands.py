@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from orchestrator.commands import _written
+from orchestrator.cli.commands import _written
 from orchestrator.errors import ConfigError
 
 

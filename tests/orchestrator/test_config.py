@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli import main
-from orchestrator.config import (
+from orchestrator.cli.command_line import main
+from orchestrator.config.config import (
     check_space,
     compose_config,
     corners,
@@ -17,8 +17,8 @@ from orchestrator.config import (
     render_config,
     to_plain,
 )
+from orchestrator.config.identities import identity, identity_hash
 from orchestrator.errors import ConfigError
-from orchestrator.identity import identity, identity_hash
 
 SWEEPS = Path(str(resources.files("sweeps")))
 SHIPPED = sorted(SWEEPS.rglob("*.yaml"))

@@ -8,16 +8,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from orchestrator import pareto
-from orchestrator.config import check_space, parse_config, to_plain
-from orchestrator.confirm import Request, chosen_points, confirming
-from orchestrator.confirmation import Confirmation, compare, confirmations
+from orchestrator.config.config import check_space, parse_config, to_plain
+from orchestrator.config.identities import identity
 from orchestrator.errors import ConfigError
-from orchestrator.identity import identity
-from orchestrator.proposals import Proposals
-from orchestrator.records import canonical, claim_sweep, read_sweep, utc_now
-from orchestrator.report.confirmed import confirmation_lines, confirmation_rows
-from orchestrator.store import DeltaStore
+from orchestrator.results.confirmation import Confirmation, compare, confirmations
+from orchestrator.results.records import canonical, claim_sweep, read_sweep, utc_now
+from orchestrator.runs.confirming import Request, chosen_points, confirming
+from orchestrator.runs.proposals import Proposals
+from orchestrator.search import pareto
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.views.confirmed import confirmation_lines, confirmation_rows
 from tests.orchestrator.test_records import event, point
 
 WAYS, REFERENCE = ("max", "min"), (0.0, 1.0)

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.content import encoded_hash, pixel_hash
+from orchestrator.training.data.content import encoded_hash, pixel_hash
 
 VALUES = st.lists(st.none() | st.binary(max_size=5), min_size=1, max_size=12)
 TYPES = st.sampled_from([pa.binary(), pa.large_binary()])

@@ -11,9 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.search import History, Problem, make_searcher
+from orchestrator.search import make_searcher
 from orchestrator.search.gain import expected_gains, front
-from orchestrator.search.kronecker import SurfaceModel, _NegativeLogLikelihood, distances, make_grid
+from orchestrator.search.problem import History, Problem
+from orchestrator.search.surface_model import SurfaceModel, _NegativeLogLikelihood, distances, make_grid
 from orchestrator.search.surfaces import read_surfaces
 
 CHOICES = Problem(

@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from orchestrator.config import parse_config, to_plain
-from orchestrator.data import load_data
+from orchestrator.config.config import parse_config, to_plain
+from orchestrator.config.identities import difference, identity
 from orchestrator.errors import ConfigError
-from orchestrator.identity import difference, identity
-from orchestrator.vision import torchvision_datasets
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.data.vision import torchvision_datasets
 
 # The header of a PNG of 60,000 x 60,000.
 BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"

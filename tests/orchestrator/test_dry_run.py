@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from orchestrator.data import load_data
-from orchestrator.dry_run import distinct
 from orchestrator.errors import ConfigError
-from orchestrator.trial import check_trainable
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.dry_run import distinct
+from orchestrator.training.trial import check_trainable
 
 HERE = "tests.orchestrator.test_dry_run"
 

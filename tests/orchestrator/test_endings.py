@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from moda_core import ModuleSetError, NetworkError
-from orchestrator.cli import main
+from orchestrator.cli.command_line import main
 from orchestrator.errors import ConfigError, ServiceError, StorageError
-from orchestrator.records import read_sweep
-from orchestrator.store import DeltaStore
-from orchestrator.uploads import module_artifacts
+from orchestrator.modules.uploads import module_artifacts
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
 from tests.older_storage import SMALL, unpack_older_storage
 
 ROOT = Path(__file__).parents[2]
@@ -44,21 +44,21 @@ def inject(monkeypatch, place, error):
 BEST = "sweep:first/best"
 VALUE, SYSTEM = ValueError("inside it is 7"), OSError(errno.EIO, "inside it is 7")
 DEEP = {
-    "train": (["train", *SMALL, "method=standard"], "orchestrator.single.read_sweep"),
-    "decompose": (["decompose", "weights.safetensors", *SMALL], "orchestrator.single.load_data"),
-    "sweep": (["sweep", *SMALL, "sweep.name=first"], "orchestrator.sweep.claim_sweep"),
-    "confirm": (["confirm", "first"], "orchestrator.pareto.on_front"),
-    "rerun": (["rerun", "first/1"], "orchestrator.rerun.run_alone"),
-    "front": (["front", "first"], "orchestrator.pareto.on_front"),
-    "report": (["report", "first"], "orchestrator.report.page.render_report"),
-    "query": (["query", "first", "from front"], "orchestrator.query.front_rows"),
-    "gc": (["gc"], "orchestrator.gc.collect"),
+    "train": (["train", *SMALL, "method=standard"], "orchestrator.runs.train.read_sweep"),
+    "decompose": (["decompose", "weights.safetensors", *SMALL], "orchestrator.runs.train.load_data"),
+    "sweep": (["sweep", *SMALL, "sweep.name=first"], "orchestrator.runs.sweep.claim_sweep"),
+    "confirm": (["confirm", "first"], "orchestrator.search.pareto.on_front"),
+    "rerun": (["rerun", "first/1"], "orchestrator.runs.rerunning.run_alone"),
+    "front": (["front", "first"], "orchestrator.search.pareto.on_front"),
+    "report": (["report", "first"], "orchestrator.views.render_report"),
+    "query": (["query", "first", "from front"], "orchestrator.results.sql.front_rows"),
+    "gc": (["gc"], "orchestrator.modules.garbage.collect"),
     "pull, in slicing": (
         ["pull", "sweep:first/best", "--classes", "3", "--to", "x"],
-        "moda_core.saving.largest_difference",
+        "moda_core.sets.saving.largest_difference",
     ),
-    "pull, in publishing": (["pull", "sweep:first/0/0.3", "--to", "x"], "moda_core.saving.slice_state"),
-    "pull, in tracing": (["pull", "sweep:first/0/0.3", "--to", "x"], "moda_core.saving.channel_graph"),
+    "pull, in publishing": (["pull", "sweep:first/0/0.3", "--to", "x"], "moda_core.sets.saving.slice_state"),
+    "pull, in tracing": (["pull", "sweep:first/0/0.3", "--to", "x"], "moda_core.sets.saving.channel_graph"),
 }
 
 
@@ -85,7 +85,7 @@ def test_a_fault_of_ours_is_called_one(storage, monkeypatch, capfd, command, err
 
 
 def test_a_traceback_is_there_for_the_asking(storage, monkeypatch, capfd):
-    inject(monkeypatch, "orchestrator.pareto.on_front", VALUE)
+    inject(monkeypatch, "orchestrator.search.pareto.on_front", VALUE)
     monkeypatch.setenv("MODA_DEBUG", "1")
     assert main(["front", "first"]) == 70
     printed = capfd.readouterr().err
@@ -99,7 +99,7 @@ def test_a_fault_of_ours_with_sets_is_called_one(storage, monkeypatch, capfd, er
     capfd.readouterr()
     for arguments, place in (
         (["export", "set", "--to", "x.pt2"], "torch.export.export"),
-        (["replace", "set", "set", "--class", "3"], "orchestrator.replace.replace_class"),
+        (["replace", "set", "set", "--class", "3"], "orchestrator.modules.replacing.replace_class"),
     ):
         inject(monkeypatch, place, error)
         assert main(arguments) == 70
@@ -146,7 +146,7 @@ def test_a_mistake_is_one_line(storage, capfd, arguments, message):
 
 @pytest.mark.parametrize("kind", [ConfigError, StorageError, ServiceError, NetworkError, ModuleSetError])
 def test_every_kind_of_mistake_is_one(storage, monkeypatch, capfd, kind):
-    inject(monkeypatch, "orchestrator.report.page.render_report", kind("name\x1b[31m\n" + "long " * 1000))
+    inject(monkeypatch, "orchestrator.views.render_report", kind("name\x1b[31m\n" + "long " * 1000))
     assert main(["report", "first"]) == 2
     assert line_of(capfd).startswith("moda report: name\\x1b[31m long long")
 
@@ -162,12 +162,14 @@ def test_every_kind_of_mistake_is_one(storage, monkeypatch, capfd, kind):
     ids=repr,
 )
 def test_what_is_used_up_is_said(storage, monkeypatch, capfd, error, message):
-    inject(monkeypatch, "orchestrator.registry.save_modules", error)
+    inject(monkeypatch, "orchestrator.modules.publishing.save_modules", error)
     assert main(["pull", "sweep:first/0/0.3", "--to", "x"]) == 71
     assert line_of(capfd).startswith(f"moda pull: {message}: ")
 
 
-@pytest.mark.parametrize("place", ["moda_core.saving.largest_difference", "orchestrator.pulling.check_file"])
+@pytest.mark.parametrize(
+    "place", ["moda_core.sets.saving.largest_difference", "orchestrator.modules.pulling.check_file"]
+)
 def test_an_interrupt_ends_a_pull_and_leaves_nothing(storage, monkeypatch, capfd, place):
     before = sorted(os.listdir())
     inject(monkeypatch, place, KeyboardInterrupt())
@@ -188,14 +190,14 @@ def test_output_that_nobody_reads_ends_quietly(storage, arguments):
 
 
 def test_a_pipe_that_breaks_elsewhere_is_a_fault(storage, monkeypatch, capfd):
-    inject(monkeypatch, "orchestrator.report.page.render_report", BrokenPipeError("a worker's"))
+    inject(monkeypatch, "orchestrator.views.render_report", BrokenPipeError("a worker's"))
     assert main(["report", "first"]) == 70
     assert "BrokenPipeError: a worker's" in line_of(capfd)
 
 
 @pytest.mark.parametrize(("error", "is_ours"), [(ValueError("7"), True), (ModuleSetError("8"), False)])
 def test_a_sweep_is_shown_without_sets_that_cannot_be_published(storage, monkeypatch, caplog, error, is_ours):
-    inject(monkeypatch, "orchestrator.uploads.published", error)
+    inject(monkeypatch, "orchestrator.modules.uploads.published", error)
     root = str(storage / "storage")
     assert module_artifacts(read_sweep(DeltaStore(root), "first"), root) == []
     assert {record.exc_info is not None for record in caplog.records} == {is_ours}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from orchestrator.records import canonical, claim_sweep, read_sweep, utc_now
-from orchestrator.report.figures import background, baseline_name, is_standard
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import canonical, claim_sweep, read_sweep, utc_now
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.views.figures import background, baseline_name, is_standard
 from tests.orchestrator.test_records import event, point
 
 ZEROS = {"alpha": 0.0, "beta": 0.0, "gamma": 0.0}

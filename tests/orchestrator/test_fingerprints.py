@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from orchestrator.fingerprints import graph_fingerprint
+from orchestrator.training.fingerprinting import graph_fingerprint
 
 
 class Net(nn.Module):

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moda_core.manifest import MANIFEST
-from orchestrator.choice import Choice
-from orchestrator.config import load_config
-from orchestrator.confirm import Request, chosen_points, confirming
+from moda_core.sets.manifest import MANIFEST
+from orchestrator.config.choice import Choice
+from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.gc import CHECKPOINTS, PARTS, SETS, TRIALS, collect, remove, survey
-from orchestrator.records import canonical, claim_sweep, read_sweep
-from orchestrator.report.garbage import unknown_lines
-from orchestrator.results import Point, Sweep, TrialState
-from orchestrator.retention import Retention, retentions
-from orchestrator.stale_artifacts import is_stale
-from orchestrator.storage import Files, StoredFile
-from orchestrator.store import DeltaStore
+from orchestrator.modules.garbage import CHECKPOINTS, PARTS, SETS, TRIALS, collect, remove, survey
+from orchestrator.modules.retention import Retention, retentions
+from orchestrator.modules.stale_artifacts import is_stale
+from orchestrator.results.records import canonical, claim_sweep, read_sweep
+from orchestrator.results.sweep import Point, Sweep, TrialState
+from orchestrator.runs.confirming import Request, chosen_points, confirming
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.storage.files import Files, StoredFile
+from orchestrator.views.garbage import unknown_lines
 from tests.orchestrator.test_records import event, point
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)

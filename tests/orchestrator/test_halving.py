@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.pareto import hypervolume
 from orchestrator.search.halving import keeps, ranking, rungs
+from orchestrator.search.pareto import hypervolume
 
 INF = float("inf")
 VALUES = st.integers(0, 16).map(lambda sixteenths: sixteenths / 16)  # volumes are exact

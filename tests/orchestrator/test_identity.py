@@ -9,18 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from orchestrator.choice import Choice
-from orchestrator.cli import main
-from orchestrator.config import load_config, override_config, to_plain
-from orchestrator.confirm import Request, confirming
-from orchestrator.data import data_here, load_data
+from orchestrator.cli.command_line import main
+from orchestrator.config.choice import Choice
+from orchestrator.config.config import load_config, override_config, to_plain
+from orchestrator.config.identities import identity, identity_hash, recorded_fingerprints
 from orchestrator.errors import ConfigError
-from orchestrator.fingerprints import check_unchanged, fingerprints
-from orchestrator.identity import identity, identity_hash, recorded_fingerprints
-from orchestrator.records import canonical, claim_sweep, name_sweep, read_sweep, utc_now
-from orchestrator.results import Point, TrialState
-from orchestrator.store import DeltaStore
-from orchestrator.warm_start import earlier_points
+from orchestrator.results.records import canonical, claim_sweep, name_sweep, read_sweep, utc_now
+from orchestrator.results.sweep import Point, TrialState
+from orchestrator.runs.confirming import Request, confirming
+from orchestrator.runs.warm_start import earlier_points
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.training.data.loading import data_here, load_data
+from orchestrator.training.fingerprinting import check_unchanged, fingerprints
 from tests.orchestrator.test_data import encoded
 
 NET = """

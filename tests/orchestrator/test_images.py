@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageFile
 
+from orchestrator.config.sections import DataConfig
 from orchestrator.errors import ConfigError
-from orchestrator.images import decode_image
-from orchestrator.sections import DataConfig
-from orchestrator.tables import read_table
+from orchestrator.training.data.images import decode_image
+from orchestrator.training.data.tables import read_table
 from tests.orchestrator.encoding import chunk, exif, flat_jpeg, png, saved
 
 STORED = np.random.default_rng(0).integers(0, 256, (2, 3, 3), dtype=np.uint8)

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.data import load_data
+from orchestrator.config.sections import DataConfig
 from orchestrator.errors import ConfigError
-from orchestrator.labels import LONGEST_NAME, recorded_names
-from orchestrator.sections import DataConfig
+from orchestrator.training.data.labels import LONGEST_NAME, recorded_names
+from orchestrator.training.data.loading import load_data
 from tests.orchestrator.encoding import png
 
 IMAGE = png(4, 4, 8, 0, [bytes(4)] * 4)

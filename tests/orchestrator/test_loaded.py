@@ -8,11 +8,11 @@ import torch
 from rich.console import Console
 from torch.nn import functional as F
 
-from orchestrator import loaded
-from orchestrator.data import load_data
-from orchestrator.loaded import loaded_lines
-from orchestrator.single import train_one
-from orchestrator.trial import make_network
+from orchestrator.runs.train import train_one
+from orchestrator.training import loaded
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.loaded import loaded_lines
+from orchestrator.training.trial import make_network
 
 ELSEWHERE = ("data.mean=[0]", "data.std=[1]")  # as ToTensor() gives images
 
@@ -20,7 +20,7 @@ ELSEWHERE = ("data.mean=[0]", "data.std=[1]")  # as ToTensor() gives images
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory, one_thread):
     """A checkpoint of a network that was trained on images in [0, 1]."""
-    from orchestrator.config import load_config
+    from orchestrator.config.config import load_config
 
     config = load_config([f"storage={tmp_path_factory.mktemp('unused')}", "tracking=none"])
     data = load_data(config.data)

@@ -1,6 +1,6 @@
 """A module set's card, where classes are called anything."""
 
-from orchestrator.model_card import sliced_card
+from orchestrator.modules.model_card import sliced_card
 
 
 def test_class_names_stay_on_their_line():

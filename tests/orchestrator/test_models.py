@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from moda_core import unit_layers
-from orchestrator.config import load_config
-from orchestrator.data import load_data
+from orchestrator.config.config import load_config
+from orchestrator.config.model_names import check_model_name, model_options
 from orchestrator.errors import ConfigError
-from orchestrator.model_names import check_model_name, model_options
-from orchestrator.models import make_model
-from orchestrator.trial import check_trainable, make_network
-from orchestrator.vision import torchvision_models
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.data.vision import torchvision_models
+from orchestrator.training.networks import make_model
+from orchestrator.training.trial import check_trainable, make_network
 
 HERE = "tests.orchestrator.test_models"
 

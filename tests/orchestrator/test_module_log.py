@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from moda_core.manifest import SCHEMA_VERSION, WEIGHTS
-from orchestrator.choice import Choice
-from orchestrator.module_log import is_recorded, last_events, published_row, removed_row
-from orchestrator.store import DeltaStore
+from moda_core.sets.manifest import SCHEMA_VERSION, WEIGHTS
+from orchestrator.config.choice import Choice
+from orchestrator.modules.module_log import is_recorded, last_events, published_row, removed_row
+from orchestrator.storage.delta import DeltaStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

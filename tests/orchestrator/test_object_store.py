@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.object_store import file_system, table_options
+from orchestrator.storage.object_store import file_system, table_options
 
 HERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000/", "AWS_ALLOW_HTTP": "true", "AWS_DEFAULT_REGION": "eu-west-1"}
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.search import SEARCHERS, History, Problem, make_searcher
+from orchestrator.search import SEARCHERS, make_searcher
 from orchestrator.search.optuna_search import GpSearcher, OptunaSearcher, TpeSearcher
+from orchestrator.search.problem import History, Problem
 
 NAMES = ("optuna_gp", "optuna_tpe")
 SPACE = {"x": {"low": 0.0, "high": 1.0}}

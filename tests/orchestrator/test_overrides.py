@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.cli import main
-from orchestrator.config import load_config, override_config
+from orchestrator.cli.command_line import main
+from orchestrator.config.config import load_config, override_config
+from orchestrator.config.overrides import declared_type, is_override, known_keys, read_overrides
 from orchestrator.errors import ConfigError
-from orchestrator.overrides import declared_type, is_override, known_keys, read_overrides
 
 LIKE_NUMBERS = ["2024_01_15", "1_0", "12e3", "1e3", "1.5", "0x10", "007", "nan", "true", "2024-01-15", "1:30", "inf"]
 PATHS = [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.pareto import attainment, best, contributions, hypervolume, knee, on_front, ranks
+from orchestrator.search.pareto import attainment, best, contributions, hypervolume, knee, on_front, ranks
 
 INF = float("inf")
 VALUES = st.integers(0, 16).map(lambda sixteenths: sixteenths / 16)  # exact, with many ties

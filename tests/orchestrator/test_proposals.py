@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestrator.proposals import Proposals
-from orchestrator.records import canonical, claim_sweep, history
-from orchestrator.search import SpaceExhausted
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import canonical, claim_sweep, history
+from orchestrator.runs.proposals import Proposals
+from orchestrator.search.problem import SpaceExhausted
+from orchestrator.storage.delta import DeltaStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 EPOCHS = "search.space={epochs: {low: 1, high: 3, integer: true}, optimizer: {choices: [sgd, adamw]}}"

@@ -13,11 +13,11 @@ import safetensors.torch
 import torch
 
 from moda_core import build_model, load_modules, save_modules, unit_layers
-from moda_core.manifest import MANIFEST, WEIGHTS
-from orchestrator.cli import main
-from orchestrator.model_card import CARD
-from orchestrator.pulling import pull
-from orchestrator.storage import Files
+from moda_core.sets.manifest import MANIFEST, WEIGHTS
+from orchestrator.cli.command_line import main
+from orchestrator.modules.model_card import CARD
+from orchestrator.modules.pulling import pull
+from orchestrator.storage.files import Files
 
 NAMES = ["ant", "bee", "cat", "dog"]
 
@@ -73,7 +73,7 @@ def test_some_classes_are_a_set_with_a_card_that_says_so(module_set, tmp_path):
 
 def pull_beside(arguments, barrier, answers):
     """``moda pull`` in a process of its own, which waits when its set is ready until the others' are."""
-    from orchestrator import pulling
+    from orchestrator.modules import pulling
 
     ready = pulling.new_folder
 

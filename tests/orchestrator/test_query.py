@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from orchestrator.cli import main
-from orchestrator.config import load_config
+from orchestrator.cli.command_line import main
+from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.query import VIEWS, query
-from orchestrator.records import canonical, claim_sweep, read_sweep
-from orchestrator.report.rows import render_rows
-from orchestrator.schema import TABLES
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import canonical, claim_sweep, read_sweep
+from orchestrator.results.sql import VIEWS, query
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.storage.schema import TABLES
+from orchestrator.views.rows import render_rows
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

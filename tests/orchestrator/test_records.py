@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from orchestrator.errors import ConfigError
-from orchestrator.records import canonical, claim_sweep, history, read_sweep, trial_states
-from orchestrator.report.figures import curves_figure, front_figure, hover_text, levels_figure
-from orchestrator.report.page import render_report
-from orchestrator.report.pairs import objectives_figure
-from orchestrator.report.terminal import coefficients_text, front_table
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import canonical, claim_sweep, history, read_sweep, trial_states
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.views.figures import curves_figure, front_figure, hover_text, levels_figure
+from orchestrator.views.page import render_report
+from orchestrator.views.pairs import objectives_figure
+from orchestrator.views.terminal import coefficients_text, front_table
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

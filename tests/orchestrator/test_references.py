@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.references import Artifact, Folder, SweepPoint, parse_reference
+from orchestrator.modules.references import Artifact, Folder, SweepPoint, parse_reference
 
 
 @pytest.mark.parametrize(

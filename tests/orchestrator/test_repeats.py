@@ -10,19 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from orchestrator.choice import Choice
-from orchestrator.config import load_config
+from orchestrator.config.choice import Choice
+from orchestrator.config.config import load_config
+from orchestrator.config.identities import identity
 from orchestrator.errors import ConfigError
-from orchestrator.identity import identity
-from orchestrator.proposals import Proposals
-from orchestrator.records import canonical, claim_sweep, read_sweep, utc_now
-from orchestrator.repeats import mean_points
-from orchestrator.report.figures import curves_figure, front_figure
-from orchestrator.report.page import render_report
-from orchestrator.report.terminal import front_table
-from orchestrator.results import Point, TrialState
-from orchestrator.search import History, Problem, make_searcher
-from orchestrator.store import DeltaStore
+from orchestrator.results.records import canonical, claim_sweep, read_sweep, utc_now
+from orchestrator.results.repeats import mean_points
+from orchestrator.results.sweep import Point, TrialState
+from orchestrator.runs.proposals import Proposals
+from orchestrator.search import make_searcher
+from orchestrator.search.problem import History, Problem
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.views.figures import curves_figure, front_figure
+from orchestrator.views.page import render_report
+from orchestrator.views.terminal import front_table
 from tests.orchestrator.test_records import event, point
 
 NAMES = ("reuse_accuracy", "module_size")

@@ -9,12 +9,12 @@ import torch
 
 import moda_core
 from moda_core import build_model, save_modules, unit_layers
-from moda_core.manifest import MANIFEST
-from orchestrator.cli import main
-from orchestrator.config import load_config
-from orchestrator.data import load_data
+from moda_core.sets.manifest import MANIFEST
+from orchestrator.cli.command_line import main
+from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.replace import Request, replace_from_sets
+from orchestrator.modules.replacing import Request, replace_from_sets
+from orchestrator.training.data.loading import load_data
 
 DIGITS = {"name": "digits", "limit": 300}
 
@@ -117,7 +117,7 @@ def test_a_set_that_records_other_contents_is_refused_or_noted(sets, tmp_path, m
         return replace_from_sets(request, load_config(overrides), overrides).notes
 
     here = dataclasses.replace(load_data(load_config(["data.limit=300"]).data), contents=contents["weak"])
-    monkeypatch.setattr("orchestrator.replace.load_data", lambda config: here)
+    monkeypatch.setattr("orchestrator.modules.replacing.load_data", lambda config: here)
     assert notes("weak", "same") == ()
     (note,) = notes("weak", "other")
     assert "other was trained with data.content=bbbb" in note
@@ -138,7 +138,7 @@ def test_the_layer_trains_on_training_images_and_test_images_are_counted(sets, m
         return spy
 
     for name in ("replace_class", "replacement_accuracy"):
-        monkeypatch.setattr(f"orchestrator.replace.{name}", spied(getattr(moda_core, name)))
+        monkeypatch.setattr(f"orchestrator.modules.replacing.{name}", spied(getattr(moda_core, name)))
     replace_from_sets(Request(sets["weak"], sets["strong"], "3", epochs=1, seed=0), load_config([]), [])
     data = load_data(load_config(["data.limit=300"]).data)
     assert torch.equal(seen[0], data.train.images)

@@ -10,18 +10,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator import trial as trial_module
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.decompose import grid
-from orchestrator.proposals import Proposals
-from orchestrator.records import claim_sweep, history, read_sweep, trial_event
-from orchestrator.report.page import render_report
-from orchestrator.rungs import Rung, rungs_of, verdict
+from orchestrator.config.config import load_config
+from orchestrator.results.records import claim_sweep, history, read_sweep, trial_event
+from orchestrator.runs.proposals import Proposals
 from orchestrator.search import halving
-from orchestrator.store import DeltaStore
+from orchestrator.storage.delta import DeltaStore
 from orchestrator.tracker import NoTracker
-from orchestrator.trial import Trial, run_trial
+from orchestrator.training import trial as trial_module
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import grid
+from orchestrator.training.rungs import Rung, rungs_of, verdict
+from orchestrator.training.trial import Trial, run_trial
+from orchestrator.views.page import render_report
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SMALL = (

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.choice import Choice
-from orchestrator.schema import METRICS, SCHEMA_VERSION, TABLES
-from orchestrator.sections import METRICS as OBJECTIVES
+from orchestrator.config.choice import Choice
+from orchestrator.config.sections import METRICS as OBJECTIVES
+from orchestrator.storage.schema import METRICS, SCHEMA_VERSION, TABLES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
 

@@ -3,7 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from orchestrator.search import SEARCHERS, History, Problem, make_searcher
+from orchestrator.search import SEARCHERS, make_searcher
+from orchestrator.search.problem import History, Problem
 
 SPACE = {
     "alpha": {"low": 0.01, "high": 10.0, "log": True},

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.pareto import hypervolume
+from orchestrator.search.pareto import hypervolume
 from tests.benchmarks.search_problems import PROBLEMS, KnownProblem
 
 LINE = np.linspace(0, 1, 4001).tolist()

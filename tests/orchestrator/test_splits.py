@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from orchestrator.errors import ConfigError
-from orchestrator.splits import check_classes, hold_out, limit_images
+from orchestrator.training.data.splits import check_classes, hold_out, limit_images
 
 NAMES = ["cat", "dog", "eel", "fox"]
 counts = st.lists(st.integers(2, 12), min_size=2, max_size=4)

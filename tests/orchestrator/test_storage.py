@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.storage import Files
+from orchestrator.storage.files import Files
 
 
 def test_files_are_written_read_and_deleted(tmp_path):

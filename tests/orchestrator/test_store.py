@@ -12,8 +12,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from orchestrator.schema import TABLES
-from orchestrator.store import DeltaStore, ParquetStore
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.storage.parquet import ParquetStore
+from orchestrator.storage.schema import TABLES
 from tests.integration.waiting import PATIENCE
 from tests.orchestrator.store_contract import BY_LEVEL, POINT, StoreContract, event
 
@@ -53,7 +54,7 @@ class TestDeltaStore(StoreContract):
         monkeypatch.setattr("pyarrow.fs.PyFileSystem", refuse)
         for root in (tmp_path, f"file://{tmp_path}"):
             assert self.make(str(root)).read("trials", "s").num_rows == 1
-        ends = f"from orchestrator.store import DeltaStore; DeltaStore({str(tmp_path)!r}).read('trials')"
+        ends = f"from orchestrator.storage import DeltaStore; DeltaStore({str(tmp_path)!r}).read('trials')"
         assert [subprocess.run([sys.executable, "-c", ends]).returncode for _ in range(5)] == [0] * 5
 
     def test_a_storage_has_one_id_that_moves_with_it(self, tmp_path):

@@ -10,10 +10,10 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.data import load_data
+from orchestrator.config.sections import DataConfig
 from orchestrator.errors import ConfigError
-from orchestrator.sections import DataConfig
-from orchestrator.tables import read_table
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.data.tables import read_table
 from tests.orchestrator.encoding import png
 
 ROWS = 60

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from moda_core import build_model, unit_layers
-from moda_core.methods import Moda, Standard
-from orchestrator.batches import Steps, Workers, augmented, samples_each
-from orchestrator.data import load_data
+from moda_core.methods.moda import Moda
+from moda_core.methods.standard import Standard
 from orchestrator.errors import ConfigError
-from orchestrator.training import Diverged, _trained, read_checkpoint, train
+from orchestrator.training.batches import Steps, Workers, augmented, samples_each
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.loop import Diverged, _trained, read_checkpoint, train
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ import torch
 import wandb
 import wandb.errors
 
-from orchestrator import trial as trial_module
-from orchestrator.config import load_config
-from orchestrator.data import load_data
-from orchestrator.decompose import accuracy
-from orchestrator.proposals import Proposals
-from orchestrator.records import claim_sweep, read_sweep
-from orchestrator.search import History
-from orchestrator.store import DeltaStore
-from orchestrator.tracked import run_tracked
-from orchestrator.trial import Trial, check_trainable, load_trained, run_trial
-from orchestrator.weights import dump_weights
+from orchestrator.config.config import load_config
+from orchestrator.results.records import claim_sweep, read_sweep
+from orchestrator.runs.proposals import Proposals
+from orchestrator.runs.tracked import run_tracked
+from orchestrator.search.problem import History
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.training import trial as trial_module
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import accuracy
+from orchestrator.training.trial import Trial, check_trainable, load_trained, run_trial
+from orchestrator.training.weights import dump_weights
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 LEVELS = "evaluation.levels=[0.1,0.5]"

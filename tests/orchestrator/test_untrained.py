@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.search import SEARCHERS, History, Problem, SpaceExhausted, make_searcher
+from orchestrator.search import SEARCHERS, make_searcher
+from orchestrator.search.problem import History, Problem, SpaceExhausted
 
 FREE = {"level": [0.1, 0.2]}
 OBJECTIVES = {"good": "max", "size": "min"}

@@ -9,8 +9,8 @@ import pytest
 import wandb
 from wandb.sdk.lib.wbauth import wbnetrc
 
-from orchestrator.tracking import MARKER, _remove_superseded, share_mode, tracking_mode
-from orchestrator.wandb_login import has_key
+from orchestrator.tracking.login import has_key
+from orchestrator.tracking.wandb_tracker import MARKER, _remove_superseded, share_mode, tracking_mode
 
 KEY = "a" * 40
 PUBLIC = "https://api.wandb.ai"
@@ -155,7 +155,7 @@ def test_asking_starts_no_client_and_prompts_nobody(home):
     """With a terminal's input closed, and without a thread, a session or a file of the client's."""
     code = """
 import threading
-from orchestrator.wandb_login import has_key
+from orchestrator.tracking.login import has_key
 assert not has_key()
 from wandb.sdk import wandb_setup
 assert wandb_setup._singleton is None

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.proposals import Proposals
-from orchestrator.records import canonical, claim_sweep, history, read_sweep
-from orchestrator.search import History, make_searcher
-from orchestrator.store import DeltaStore
-from orchestrator.warm_start import earlier_points
+from orchestrator.results.records import canonical, claim_sweep, history, read_sweep
+from orchestrator.runs.proposals import Proposals
+from orchestrator.runs.warm_start import earlier_points
+from orchestrator.search import make_searcher
+from orchestrator.search.problem import History
+from orchestrator.storage.delta import DeltaStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 TEXT = "search.space.optimizer={choices: [sgd, adamw]}"

@@ -18,9 +18,9 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.optim.swa_utils import AveragedModel
 
 from moda_core import build_model, count_contributions, count_frequencies, unit_layers
-from orchestrator.counts import dump_contributions, dump_frequencies, read_contributions, read_frequencies
 from orchestrator.errors import ConfigError
-from orchestrator.weights import dump_weights, load_weights_file, read_weights
+from orchestrator.training.count_files import dump_contributions, dump_frequencies, read_contributions, read_frequencies
+from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
 
 
 def make(seed=0, **options):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.config.yaml_text import check_chosen_file, check_yaml_text
 from orchestrator.errors import ConfigError
-from orchestrator.yaml_text import check_chosen_file, check_yaml_text
 
 
 @pytest.mark.parametrize("text", ["2024_01_15", "007", "0x10", "1:30", "+12", "0b1", "1_0"])

@@ -1,0 +1,107 @@
+"""The masked network: what a module *means*, and what cut networks are compared with.
+
+Masking multiplies the output of every unit layer by its mask and keeps the logits of the target classes.
+
+Shapes: B samples, N_l units of layer l.
+"""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from moda_core.choosing.masks import check_class_ids
+from moda_core.modes import device_of
+from moda_core.units import UnitLayers, along, rewrite_units
+
+
+def mask_network(
+    network: nn.Module, layers: UnitLayers, keep: Sequence[Tensor], class_ids: Sequence[int]
+) -> fx.GraphModule:
+    """The definition of a module: every unit layer's output times its mask, logits restricted to ``class_ids``.
+
+    Parameters are shared with ``network``. Logits come in the order of ``class_ids``.
+
+    Args:
+        network: the trained network.
+        layers: its unit layers.
+        keep: L boolean tensors of (N_l,).
+        class_ids: the target classes.
+
+    Raises:
+        ValueError: masks that do not fit the layers or keep nothing of one; no class, or one named twice.
+    """
+    check_keep(keep, layers.widths, [layer.name for layer in layers])
+    last = next(node for node in layers.graph.nodes if node.op == "output").args[0]
+    if isinstance(last, fx.Node) and last.meta["value"].ndim == 2:
+        check_class_ids(class_ids, last.meta["value"].shape[1])
+    named = [str(node.target) for node in layers.graph.nodes if node.op in ("call_module", "get_attr")]
+    parts: dict[str, Any] = {name: operator.attrgetter(name)(network) for name in named}
+    ours = "moda"
+    while any(name.split(".")[0] == ours for name in parts):  # a name that the network does not use
+        ours += "_"
+    graph = rewrite_units(layers, lambda graph, node, index: graph.call_module(f"{ours}.mask_{index}", (node,)))
+    output = next(node for node in graph.nodes if node.op == "output")
+    with graph.inserting_before(output):
+        output.args = (graph.call_module(f"{ours}.classes", (output.args[0],)),)
+    device = device_of(network)
+    for index, (layer, keep_N) in enumerate(zip(layers, keep, strict=True)):
+        parts[f"{ours}.mask_{index}"] = UnitMask(keep_N.to(device), layer.dimension)
+    parts[f"{ours}.classes"] = Select(torch.tensor(list(class_ids), device=device))
+    return fx.GraphModule(parts, graph)
+
+
+def row_masked_graph(layers: UnitLayers) -> fx.Graph:
+    """The network with one more input a unit layer: a factor for every row and unit."""
+
+    def mask(graph: fx.Graph, node: fx.Node, layer: int) -> fx.Node:
+        factor = next(one for one in graph.nodes if one.op == "placeholder" and one.target == f"extra_{layer}")
+        return graph.call_function(_mask_rows, (node, factor, layers[layer].dimension))
+
+    return rewrite_units(layers, mask, extra_inputs=len(layers))
+
+
+def _mask_rows(activation: Tensor, factor_BN: Tensor, dimension: int) -> Tensor:
+    return activation * along(factor_BN, activation, dimension)
+
+
+class UnitMask(nn.Module):
+    """Multiplies units or channels by 0 or 1."""
+
+    def __init__(self, keep_N: Tensor, dimension: int) -> None:
+        super().__init__()
+        self.register_buffer("keep_N", keep_N)
+        self.keep_N: Tensor
+        self.dimension = dimension
+
+    def forward(self, activation: Tensor) -> Tensor:
+        return activation * along(self.keep_N[None], activation, self.dimension)
+
+
+class Select(nn.Module):
+    """Takes channels (or logits) by index."""
+
+    def __init__(self, index: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("index", index)
+        self.index: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.index_select(1, self.index)
+
+
+def check_keep(keep: Sequence[Tensor], widths: Sequence[int], names: Sequence[str]) -> None:
+    """Refuse masks that do not fit the layers, or keep nothing of one.
+
+    Raises:
+        ValueError: such masks.
+    """
+    if len(keep) != len(widths):
+        raise ValueError(f"{len(keep)} masks for {len(widths)} unit layers; give one mask a layer")
+    for keep_N, width, name in zip(keep, widths, names, strict=True):
+        if keep_N.dtype != torch.bool or tuple(keep_N.shape) != (width,):
+            raise ValueError(f"mask of {name!r}: {keep_N.dtype} {tuple(keep_N.shape)}; expected bool ({width},)")
+        if not keep_N.any():
+            raise ValueError(f"mask of {name!r} keeps no unit; keep at least one")

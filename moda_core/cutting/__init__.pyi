@@ -1,0 +1,17 @@
+from .composing import compose
+from .extract import LARGEST_DIFFERENCE, cut_graph, cut_network, largest_difference, relative_difference
+from .held import Held, held_channels
+from .slices import slice_state, stored_shape
+
+__all__ = [
+    "LARGEST_DIFFERENCE",
+    "Held",
+    "compose",
+    "cut_graph",
+    "cut_network",
+    "held_channels",
+    "largest_difference",
+    "relative_difference",
+    "slice_state",
+    "stored_shape",
+]

@@ -1,0 +1,18 @@
+from .graph import ChannelGraph
+from .layers import build_module
+from .operations import BROADCASTING, INDEXED, LARGEST_NUMBER, MIXING, NORMALISING, POINTWISE, TRAINABLE, Node
+from .reading import channel_graph
+
+__all__ = [
+    "BROADCASTING",
+    "INDEXED",
+    "LARGEST_NUMBER",
+    "MIXING",
+    "NORMALISING",
+    "POINTWISE",
+    "TRAINABLE",
+    "ChannelGraph",
+    "Node",
+    "build_module",
+    "channel_graph",
+]

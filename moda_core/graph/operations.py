@@ -1,0 +1,224 @@
+"""The operations that a cut network may be made of: an allow-list, each with its attributes and its tensors.
+
+What an operation does to channels (dimension 1) is of one kind:
+
+- *mixing* (convolution, linear): an output channel reads every input channel, or every one of its group;
+- *normalising* (group norm, layer norm): an output channel reads its group's input channels, itself among them;
+- *gathering* (all others): output channel k reads one channel of each input, :meth:`Node.gathers` says which;
+- ``input``: the images.
+
+A tensor's axes are spelled "oi" (output x input channels, then the kernel), "p" (the pairs of an output and an input
+channel of its group, in order, then the kernel), "o", or "os" (output channels, then the node's size): slicing a
+tensor, counting its elements and checking its shape all read that one spelling.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moda_core.errors import GraphError
+from moda_core.units import ACTIVATIONS
+
+Attribute = int | float | bool | list[int]
+
+MIXING = frozenset({"conv2d", "linear"})
+NORMALISING = frozenset({"group_norm", "layer_norm"})
+BROADCASTING = frozenset({"add", "mul"})
+POINTWISE = frozenset(
+    {"relu", "relu6", "leaky_relu", "hardswish", "silu", "gelu", "tanh", "sigmoid", "hardsigmoid", "scale_shift"}
+)
+
+# Attribute kinds: "pair" two whole numbers, "sides" two of at least 1, "whole" one, "wholes" any number of them,
+# "number" finite, "positive" one of at least 0, "share" one of 0 to 1, "flag" true or false.
+POOL = {"kernel_size": "sides", "stride": "sides", "padding": "pair", "ceil_mode": "flag"}
+ATTRIBUTES: dict[str, dict[str, str]] = {
+    "input": {},
+    "conv2d": {
+        "kernel_size": "sides",
+        "stride": "sides",
+        "padding": "pair",
+        "dilation": "sides",
+        "groups": "whole",
+        "bias": "flag",
+    },
+    "linear": {"bias": "flag"},
+    "batch_norm": {"eps": "positive", "momentum": "number", "affine": "flag", "dimensions": "whole"},
+    "group_norm": {"groups": "whole", "eps": "positive", "affine": "flag"},
+    "layer_norm": {"eps": "positive", "affine": "flag", "bias": "flag"},
+    "relu": {},
+    "relu6": {},
+    "leaky_relu": {"negative_slope": "number"},
+    "hardswish": {},
+    "silu": {},
+    "gelu": {"tanh": "flag"},
+    "tanh": {},
+    "sigmoid": {},
+    "hardsigmoid": {},
+    "scale_shift": {"factor": "number", "offset": "number"},
+    "scale": {"trains": "flag"},
+    "shift": {"trains": "flag"},
+    "max_pool2d": POOL,
+    "avg_pool2d": POOL | {"count_include_pad": "flag"},
+    "adaptive_avg_pool2d": {"output_size": "sides"},
+    "dropout": {"p": "share"},
+    "identity": {},
+    "reshape": {},
+    "flatten": {},
+    "select": {"index": "wholes"},
+    "concat": {},
+    "add": {},
+    "mul": {},
+}
+INPUTS = {"input": 0, "add": 2, "mul": 2}  # concat has any number, every other operation one
+INDEXED = frozenset({"select", "flatten", "concat"})  # gathering, and not channel k from channel k
+ZERO_TO_CONSTANT = frozenset(
+    {"batch_norm", "sigmoid", "hardsigmoid", "shift"}
+)  # a channel of zeros becomes another constant
+TRAINABLE = ("weight", "bias")
+LARGEST_NUMBER = 1_000_000  # of any attribute or channel count: what a manifest may ask for is capped
+LARGEST_PAIR = 1024  # of a kernel, a stride, a padding ...
+LARGEST_PIXELS = 2**24
+LONGEST_NAME = 500
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of a channel graph.
+
+    Attributes:
+        name: unique, an identifier.
+        op: a key of :data:`ATTRIBUTES`.
+        inputs: names of earlier nodes.
+        channels: dimension 1 of its output in the full network.
+        size: the dimensions after it.
+        attributes: as the allow-list says.
+        unit_layer: index of the unit layer that this node is, None for any other.
+        shares: the earlier node whose tensors this one uses (a layer that is called again); None: it has its own.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    channels: int
+    size: tuple[int, ...]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    unit_layer: int | None = None
+    shares: str | None = None
+
+    def __post_init__(self) -> None:
+        name = self.name
+        if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or len(name) > LONGEST_NAME:
+            raise GraphError(f"node name {name!r:.200} is no ASCII identifier of at most {LONGEST_NAME} characters")
+        if not isinstance(self.op, str) or self.op not in ATTRIBUTES:
+            raise GraphError(f"node {self.name!r:.60}: operation {self.op!r:.60} is not one of {sorted(ATTRIBUTES)}")
+        expected = ATTRIBUTES[self.op]
+        if not isinstance(self.attributes, Mapping) or set(self.attributes) != set(expected):
+            raise GraphError(f"node {self.name!r}: {self.op} takes {sorted(expected)}, not {self.attributes!r:.200}")
+        for key, kind in expected.items():
+            if not _is_kind(self.attributes[key], kind):
+                raise GraphError(f"node {self.name!r}: {key}={self.attributes[key]!r:.200} is no {kind}")
+        count = len(self.inputs)
+        if count == 0 if self.op == "concat" else count != INPUTS.get(self.op, 1):
+            raise GraphError(f"node {self.name!r}: {self.op} does not take {count} inputs")
+        if not _is_kind(self.channels, "whole") or self.channels < 1:
+            raise GraphError(f"node {self.name!r}: channels={self.channels!r:.60} is no positive whole number")
+        if (
+            len(self.size) > 4
+            or not _is_kind(list(self.size), "wholes")
+            or not 0 < math.prod(self.size) <= LARGEST_PIXELS
+        ):
+            raise GraphError(f"node {self.name!r}: size={self.size!r:.200} has not 1 to {LARGEST_PIXELS} pixels")
+        if self.shares is not None and not isinstance(self.shares, str):
+            raise GraphError(f"node {self.name!r}: shares={self.shares!r:.200} is no name")
+        if self.unit_layer is not None and not _is_kind(self.unit_layer, "whole"):
+            raise GraphError(f"node {self.name!r}: unit_layer={self.unit_layer!r:.200} is no whole number")
+        if self.unit_layer is not None and self.op not in ACTIVATIONS:
+            raise GraphError(f"node {self.name!r}: {self.op} is no activation, so no unit layer")
+        if self.op in ("conv2d", "group_norm") and (self.groups < 1 or self.channels % self.groups):
+            raise GraphError(f"node {self.name!r}: {self.channels} channels do not split into {self.groups} groups")
+
+    @property
+    def groups(self) -> int:
+        """Groups of channels that do not read each other's: 1 unless the attribute says otherwise."""
+        return int(self.attributes.get("groups", 1))  # type: ignore[arg-type]
+
+    @property
+    def padded(self) -> bool:
+        """Whether zeros are added around the image, so that a constant channel does not stay constant."""
+        if self.op == "avg_pool2d" and not self.attributes["count_include_pad"]:
+            return False
+        return self.op in ("conv2d", "avg_pool2d") and self.attributes["padding"] != [0, 0]
+
+    @property
+    def makes_constants(self) -> bool:
+        """Whether a channel of zeros becomes a channel of another constant."""
+        return self.op in ZERO_TO_CONSTANT or (self.op == "scale_shift" and self.attributes["offset"] != 0)
+
+    def tensors(self) -> dict[str, str]:
+        """The node's tensors: name -> axes."""
+        bias = {"bias": "o"} if self.attributes.get("bias") else {}
+        match self.op:
+            case "conv2d" | "linear":
+                return {"weight": "oi" if self.groups == 1 else "p"} | bias
+            case "batch_norm":
+                running = {"running_mean": "o", "running_var": "o"}
+                return running | ({"weight": "o", "bias": "o"} if self.attributes["affine"] else {})
+            case "scale":
+                return {"weight" if self.attributes["trains"] else "factor": "o"}
+            case "shift":
+                return {"bias" if self.attributes["trains"] else "offset": "o"}
+            case "group_norm" if self.attributes["affine"]:
+                return {"weight": "o", "bias": "o"}
+            case "layer_norm" if self.attributes["affine"]:
+                return {"weight": "os"} | ({"bias": "os"} if bias else {})
+            case _:
+                return {}
+
+    def kernel(self) -> tuple[int, ...]:
+        """The trailing dimensions of the weight: (kH, kW) of a convolution, none of a linear layer."""
+        size = self.attributes.get("kernel_size") if self.op == "conv2d" else None
+        return tuple(size) if isinstance(size, list) else ()
+
+    def gathers(self, inputs: Sequence[int]) -> list[Tensor]:
+        """For each input (of so many channels) of a gathering node: the channel that each output channel reads.
+
+        -1 where an output channel reads none of that input.
+        """
+        own = torch.arange(self.channels)
+        if self.op == "select":
+            return [torch.from_numpy(np.array(self.attributes["index"], dtype=np.int64))]  # 20 times as fast
+        if self.op == "flatten":
+            return [own // (self.channels // inputs[0])]
+        if self.op == "concat":
+            ends = torch.tensor(inputs).cumsum(0)
+            return [
+                torch.where((own < end) & (own >= end - count), own - (end - count), -1)
+                for end, count in zip(ends.tolist(), inputs, strict=True)
+            ]
+        return [own] * len(inputs)
+
+
+def _is_kind(value: object, kind: str) -> bool:
+    match kind:
+        case "flag":
+            return isinstance(value, bool)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
+        case "positive" | "share":
+            most = 1 if kind == "share" else LARGEST_NUMBER
+            return _is_kind(value, "number") and 0 <= value <= most  # type: ignore[operator]
+        case "wholes":
+            return isinstance(value, list) and all(_is_kind(one, "whole") for one in value)
+        case "pair" | "sides":
+            least = 1 if kind == "sides" else 0
+            return (
+                isinstance(value, list)
+                and len(value) == 2
+                and all(_is_kind(one, "whole") and least <= one <= LARGEST_PAIR for one in value)
+            )
+        case _:
+            return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER

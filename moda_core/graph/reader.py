@@ -1,0 +1,193 @@
+"""What was read of a traced graph so far: the nodes of the channel graph, their tensors, and what moved where."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from moda_core.errors import NetworkError
+from moda_core.graph.operations import Attribute, Node
+from moda_core.units import ACTIVATIONS, UnitLayers, decode, run_movement
+
+REMEDIES = {
+    ("linear", "conv2d", "batch_norm", "layer_norm", "group_norm"): "make it a layer (nn.Conv2d, ...) in __init__",
+    ("pad", "ZeroPad2d", "ReflectionPad2d", "ReplicationPad2d"): "give the convolution or pool behind it its padding",
+    ("softmax", "log_softmax", "Softmax", "LogSoftmax"): "return the logits, and of channels keep sigmoid gates",
+    ("elu", "selu", "celu", "mish", "prelu", "softplus", "ELU", "SELU", "CELU", "Mish", "PReLU", "Softplus"): (
+        f"use an activation that it knows ({', '.join(ACTIVATIONS)})"
+    ),
+    ("rsub",): "write b - a",
+    ("stack",): "write torch.cat, or add one by one",
+    ("einsum", "matmul", "bmm"): "use layers and pools; the masked network still works",
+}
+
+
+class Reader:
+    """Collects the nodes of a channel graph from those of a traced graph."""
+
+    def __init__(self, network: nn.Module, layers: UnitLayers, graph: fx.Graph) -> None:
+        self.graph = graph
+        self.names = {node.name for node in graph.nodes}
+        self.network = network
+        self.modules = dict(network.named_modules())
+        self.widths = tuple(layers.widths)
+        self.layer_of = {layer.node: index for index, layer in enumerate(layers)}
+        self.nodes: dict[str, Node] = {}
+        self.state: dict[str, Tensor] = {}
+        self.called: dict[int, str] = {}  # id of a module or parameter -> the node of its first call
+        self.owner: dict[int, tuple[str, Tensor]] = {}  # id of a parameter -> the node that holds it, and itself
+        self.plain: dict[fx.Node, str] = {}  # a traced node -> the node that computes it
+        self.expanded: dict[fx.Node, str] = {}  # the same for what was expanded, before it was
+        self.moved: dict[fx.Node, tuple[str, Any]] = {}  # a traced node -> whose numbers it moves, and their labels
+        self.constants: dict[fx.Node, tuple[str, Any]] = {}  # the same of the network's own parameters and buffers
+
+    def add(
+        self,
+        node: fx.Node,
+        op: str,
+        attributes: dict[str, Attribute],
+        inputs: list[str],
+        tensors: Mapping[str, Tensor] | None = None,
+        root: nn.Module | Tensor | None = None,
+    ) -> None:
+        """Add the operation that a traced node is.
+
+        Args:
+            node: the traced node.
+            op: of the allow-list.
+            attributes: of the operation.
+            inputs: names of nodes.
+            tensors: the operation's tensors; None for those of its module.
+            root: what a second operation with the same tensors would share; None for its module.
+        """
+        shape = node.meta["value"].shape
+        if len(shape) < 2:
+            raise unknown(node, self.modules)
+        layer = self.layer_of.get(node.name)
+        added = Node(node.name, op, tuple(inputs), shape[1], tuple(shape[2:]), attributes, layer)
+        if added.tensors():
+            root = self.modules[str(node.target)] if root is None else root
+            if id(root) in self.called:
+                added = replace(added, shares=self.called[id(root)])
+            else:
+                self.called[id(root)] = added.name
+                if tensors is None:
+                    tensors = {name: getattr(root, name) for name in added.tensors()}
+                self._own(added, tensors.values() if isinstance(root, nn.Module) else [root])
+                self.state |= {f"{added.name}.{name}": tensor.detach() for name, tensor in tensors.items()}
+        self.nodes[node.name] = added
+        self.plain[node] = node.name
+
+    def _own(self, node: Node, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            owner, _ = self.owner.setdefault(id(tensor), (node.name, tensor))
+            if owner != node.name:
+                raise NetworkError(
+                    f"node {node.name!r} has a tensor of shape {tuple(tensor.shape)} that {owner!r} has too; cutting"
+                    " knows a layer that is called again, not one parameter in two layers"
+                )
+
+    def add_constant(self, node: fx.Node) -> None:
+        """Follow the numbers of a parameter or a buffer."""
+        value = node.meta["value"]
+        if isinstance(value, Tensor):
+            self.constants[node] = str(node.target), torch.arange(value.numel()).view(value.shape)
+
+    def put(
+        self, name: str, op: str, source: Node, channels: int, size: tuple[int, ...], **attributes: Attribute
+    ) -> Node:
+        """Add an operation that no traced node is, under a name that no node has."""
+        name = self._free_name(name)
+        self.nodes[name] = Node(name, op, (source.name,), channels, size, attributes)
+        return self.nodes[name]
+
+    def _free_name(self, wanted: str) -> str:
+        """A name that no node has."""
+        while wanted in self.names or wanted in self.nodes:
+            wanted += "_"
+        return wanted
+
+    def follows(self, node: fx.Node) -> bool:
+        """Whether a node's first input is something whose numbers are followed."""
+        source = next(iter(node.all_input_nodes), None)
+        return source in self.moved or source in self.plain or source in self.constants
+
+    def labels(self, source: fx.Node) -> tuple[str, Any]:
+        """Whose numbers a traced node has, and the number of each."""
+        if source in self.constants:
+            return self.constants[source]
+        if source not in self.moved:
+            value = source.meta["value"]
+            self.moved[source] = self.plain[source], torch.arange(value.numel()).view(value.shape)
+        return self.moved[source]
+
+    def move(self, node: fx.Node) -> None:
+        """Follow a call that only moves numbers about."""
+        source = node.all_input_nodes[0]
+        origin, labels = self.labels(source)
+
+        def known(other: fx.Node) -> Any:
+            return labels if other is source else other.meta.get("constant", other.meta["value"])
+
+        results = self.constants if source in self.constants else self.moved
+        results[node] = origin, run_movement(node, self.modules, known)
+
+    def input(self, node: fx.Node, reader: str, *, broadcast: bool = False) -> str:
+        """The name of the node that gives what ``node`` is; what moved numbers about is added now."""
+        found = self.plain.get(node) or (self.expanded.get(node) if broadcast else None)
+        if found is not None:
+            return found
+        if node not in self.moved:
+            raise NetworkError(
+                f"node {reader!r} reads {node.name!r} ({node.op} {node.target}), which cutting does not know to follow"
+                " a channel through; the masked network still works"
+            )
+        origin, labels = self.moved[node]
+        if not isinstance(labels, Tensor):
+            raise unknown(node, self.modules)
+        found = self._moved_node(node.name, self.nodes[origin], labels, broadcast)
+        whole = self.nodes[found].size == tuple(labels.shape[2:])
+        (self.plain if whole else self.expanded)[node] = found
+        return found
+
+    def _moved_node(self, name: str, origin: Node, labels: Tensor, broadcast: bool) -> str:
+        movement = decode(name, labels, origin.channels, origin.size, broadcast=broadcast)
+        index, source = movement.index_C, origin
+        if not torch.equal(index, torch.arange(origin.channels)):
+            source = self.put(f"{name}_select", "select", origin, len(index), origin.size, index=index.tolist())
+        if movement.step is not None:  # every second row and column, say
+            step = list(movement.step)
+            window: dict[str, Attribute] = {
+                "kernel_size": [1, 1],
+                "stride": step,
+                "padding": [0, 0],
+                "ceil_mode": False,
+            }
+            return self.put(f"{name}_step", "max_pool2d", source, source.channels, movement.size, **window).name
+        if not movement.flattened and movement.size == origin.size:
+            return source.name
+        op = "flatten" if movement.flattened else "reshape"
+        channels = labels.shape[1] if movement.flattened else len(index)
+        name = name if name not in self.nodes else self._free_name(name)
+        self.nodes[name] = Node(name, op, (source.name,), channels, movement.size)
+        return name
+
+    def finish(self, logits: fx.Node) -> None:
+        """Make the node that gives the logits the last one."""
+        last = self.input(logits, "the output")
+        if last != next(reversed(self.nodes)):
+            self.put(f"{last}_last", "identity", self.nodes[last], self.nodes[last].channels, self.nodes[last].size)
+
+
+def unknown(node: fx.Node, modules: dict[str, nn.Module]) -> NetworkError:
+    """That a node's operation is not on the allow-list, and what to write instead."""
+    if node.op == "call_module":
+        what, name = str(modules[str(node.target)]), type(modules[str(node.target)]).__name__
+    else:
+        name = str(getattr(node.target, "__name__", node.target))
+        what = f"{name} with {node.args[1:]}"
+    text = " ".join(what.split())
+    remedy = next((remedy for names, remedy in REMEDIES.items() if name in names), "the masked network still works")
+    return NetworkError(f"node {node.name!r}: cutting does not know the operation {text[:200]}; {remedy}")

@@ -1,0 +1,232 @@
+"""Reuse accuracy: how well composed modules tell their own classes apart (docs/method.md).
+
+The composed module of a class subset is tested on the images of its classes. Here a batch may mix subsets: every row
+has its own unit mask and its own allowed logits, so a thousand small composed modules cost a few full batches.
+
+Shapes: S subsets, C classes, P (image, subset) pairs, N_l units of layer l, I images.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, fx, nn
+
+from moda_core.choosing import row_masked_graph
+from moda_core.modes import device_of, evaluating
+from moda_core.units import UnitLayers
+
+
+class Images(Protocol):
+    """Images that an index tensor (B,) picks a (B, ch, H, W) batch of: a tensor is one."""
+
+    def __getitem__(self, index: Tensor, /) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class ReuseDraw:
+    """Which images are tested in which composed modules.
+
+    Attributes:
+        subsets_SC: boolean, the classes of each subset.
+        pair_image_P: index of the image of each pair.
+        pair_subset_P: index of the subset of each pair.
+        pair_label_P: class id of the image.
+    """
+
+    subsets_SC: Tensor
+    pair_image_P: Tensor
+    pair_subset_P: Tensor
+    pair_label_P: Tensor
+
+    @property
+    def images(self) -> int:
+        """How many different images take part."""
+        return len(self.pair_image_P.unique())
+
+
+@dataclass(frozen=True)
+class ReuseAccuracy:
+    """Reuse accuracy.
+
+    Attributes:
+        mean: over subset sizes of the mean over that size's subsets.
+        standard_error: of the mean over draws of images: an image tested in several subsets is one observation. At
+            least 1 / images: that no image went wrong does not make the estimate certain.
+        by_size: accuracy for each subset size.
+    """
+
+    mean: float
+    standard_error: float
+    by_size: Mapping[int, float]
+
+
+def all_subsets(num_classes: int, sizes: Sequence[int] | None = None) -> list[tuple[int, ...]]:
+    """Every class subset of the given sizes; default 2 to all of them (10 classes: 1,013 subsets)."""
+    wanted = range(2, num_classes + 1) if sizes is None else sizes
+    return [subset for size in wanted for subset in itertools.combinations(range(num_classes), size)]
+
+
+def draw_subsets(num_classes: int, per_size: int, *, seed: int) -> list[tuple[int, ...]]:
+    """A seeded draw of ``per_size`` different subsets of each size from 2 to all; fewer where there are not so many."""
+    if per_size < 1:
+        raise ValueError(f"subsets a size = {per_size} must be at least 1")
+    generator = torch.Generator().manual_seed(seed)
+    drawn: list[tuple[int, ...]] = []
+    for size in range(2, num_classes + 1):
+        chosen: set[tuple[int, ...]] = set()
+        while len(chosen) < min(per_size, math.comb(num_classes, size)):
+            order = torch.randperm(num_classes, generator=generator)[:size]
+            chosen.add(tuple(sorted(order.tolist())))
+        drawn += sorted(chosen)
+    return drawn
+
+
+def draw_pairs(
+    labels: Tensor,
+    subsets: Sequence[Sequence[int]],
+    *,
+    num_classes: int,
+    images_per_size: int | None = None,
+    seed: int = 0,
+) -> ReuseDraw:
+    """Pair each subset with the images of its classes.
+
+    Args:
+        labels: (I,) class ids of the images.
+        subsets: the class subsets.
+        num_classes: C.
+        images_per_size: at most how many pairs to draw for each subset size: every subset has an equal share of them
+            (at least one), or all its images where it has fewer; each size draws its own. None: all pairs.
+        seed: of that draw.
+
+    Raises:
+        ValueError: no subset, or one none of whose classes has an image.
+    """
+    if not subsets:
+        raise ValueError("there are no class subsets to test; reuse accuracy needs two classes or more")
+    generator = torch.Generator().manual_seed(seed)
+    subsets_SC = torch.zeros(len(subsets), num_classes, dtype=torch.bool)
+    for row, subset in enumerate(subsets):
+        subsets_SC[row, list(subset)] = True
+    labels = labels.cpu()
+    images, rows = [], []
+    for size in sorted({len(subset) for subset in subsets}):
+        same_size = [row for row, subset in enumerate(subsets) if len(subset) == size]
+        for place, row in enumerate(same_size):
+            own = subsets_SC[row][labels].nonzero().flatten()
+            if len(own) == 0:
+                raise ValueError(f"there is no image of the classes {list(subsets[row])} to test their module on")
+            if images_per_size is not None:
+                share = images_per_size // len(same_size) + (place < images_per_size % len(same_size))
+                own = own[torch.randperm(len(own), generator=generator)[: max(1, share)]]
+            images.append(own)
+            rows.append(torch.full_like(own, row))
+    pair_image_P = torch.cat(images)
+    return ReuseDraw(subsets_SC, pair_image_P, torch.cat(rows), labels[pair_image_P])
+
+
+def reuse_accuracy(
+    network: nn.Module,
+    layers: UnitLayers,
+    masks: Sequence[Tensor] | None,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    subsets: Sequence[Sequence[int]],
+) -> ReuseAccuracy:
+    """Reuse accuracy of the composed modules of ``subsets`` over all their images in ``batches``.
+
+    Arguments are those of :func:`estimate_reuse`; ``batches`` gives (images, labels).
+    """
+    listed = list(batches)
+    if not listed:
+        raise ValueError("there are no batches to test composed modules on")
+    images, labels = (torch.cat(parts) for parts in zip(*listed, strict=True))
+    with evaluating(network):
+        num_classes = network(images[:1]).shape[1]
+    return estimate_reuse(network, layers, masks, images, draw_pairs(labels, subsets, num_classes=num_classes))
+
+
+def estimate_reuse(
+    network: nn.Module,
+    layers: UnitLayers,
+    masks: Sequence[Tensor] | None,
+    images: Images,
+    draw: ReuseDraw,
+    *,
+    batch_size: int = 512,
+) -> ReuseAccuracy:
+    """Reuse accuracy of composed modules over a draw of (image, subset) pairs, by masking.
+
+    Args:
+        network: the trained network.
+        layers: its unit layers.
+        masks: L boolean tensors of (C, N_l); None for the baseline: the whole network, logits restricted.
+        images: where the draw's images are, on the network's device.
+        draw: which images are tested in which subsets.
+        batch_size: rows of one forward pass.
+    """
+    device = device_of(network)
+    subsets_SC = draw.subsets_SC.to(device)
+    unions = [] if masks is None else [_union(subsets_SC, mask_CN.to(device)) for mask_CN in masks]
+    masked = fx.GraphModule(network, row_masked_graph(layers)) if unions else network
+    correct = []
+    with evaluating(network):
+        for image_B, subset_B in zip(
+            draw.pair_image_P.to(device).split(batch_size), draw.pair_subset_P.to(device).split(batch_size), strict=True
+        ):
+            logits_BC = masked(images[image_B], *(union_SN[subset_B] for union_SN in unions))
+            logits_BC = logits_BC.masked_fill(~subsets_SC[subset_B], float("-inf"))
+            correct.append(logits_BC.argmax(1))
+    return _summary(torch.cat(correct).cpu() == draw.pair_label_P, draw)
+
+
+def reuse_by_composing(
+    compose: Callable[[Sequence[int]], nn.Module], images: Images, draw: ReuseDraw, *, batch_size: int = 512
+) -> ReuseAccuracy:
+    """Reuse accuracy over a draw, each subset by its own composed network; :func:`estimate_reuse` gets it by masking.
+
+    Args:
+        compose: gives the network of some class ids, its logits in their order: cut in memory, or loaded from a set.
+        images: where the draw's images are, on the networks' device.
+        draw: which images are tested in which subsets; all of them, for confirmed points.
+        batch_size: images of one forward pass.
+    """
+    correct_P = torch.zeros(len(draw.pair_image_P), dtype=torch.bool)
+    for row in draw.pair_subset_P.unique().tolist():
+        classes = draw.subsets_SC[row].nonzero().flatten()
+        own_P = (draw.pair_subset_P == row).nonzero().flatten()
+        network = compose(classes.tolist())
+        with evaluating(network):
+            for part in own_P.split(batch_size):
+                found = network(images[draw.pair_image_P[part]]).argmax(1).cpu()
+                correct_P[part] = classes[found] == draw.pair_label_P[part]
+    return _summary(correct_P, draw)
+
+
+def _union(subsets_SC: Tensor, mask_CN: Tensor) -> Tensor:
+    """The union mask of each subset: (S, N_l), as a float factor."""
+    return ((subsets_SC.float() @ mask_CN.float()) > 0).float()
+
+
+def _summary(correct_P: Tensor, draw: ReuseDraw) -> ReuseAccuracy:
+    size_P = draw.subsets_SC.sum(1)[draw.pair_subset_P]
+    sizes = size_P.unique().tolist()
+    # A pair's weight in the mean: sizes weigh the same, so do a size's subsets, so do a subset's images.
+    per_subset = torch.bincount(draw.pair_subset_P, minlength=len(draw.subsets_SC)).double()
+    subsets_of_size = torch.bincount(draw.subsets_SC.sum(1))
+    weight_P = 1 / (per_subset[draw.pair_subset_P] * subsets_of_size[size_P] * len(sizes))
+    mean = float((weight_P * correct_P).sum())
+    residual = torch.zeros(int(draw.pair_image_P.max()) + 1, dtype=torch.float64)
+    residual.index_add_(0, draw.pair_image_P, weight_P * (correct_P.double() - mean))
+    images = draw.images
+    spread = math.sqrt(float(residual.square().sum()) * images / max(1, images - 1))
+    error = max(spread, 1 / images)
+    by_size = {}
+    for size in sizes:
+        chosen = size_P == size
+        by_size[size] = float((weight_P * correct_P)[chosen].sum() / weight_P[chosen].sum())
+    return ReuseAccuracy(mean, error, by_size)

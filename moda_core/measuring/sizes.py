@@ -1,0 +1,83 @@
+"""How many parameters, operations and kernels networks hold, from what :mod:`moda_core.cutting.held` says of them.
+
+Shapes: K networks side by side, G groups.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from moda_core.cutting import Held
+from moda_core.graph import MIXING, TRAINABLE, ChannelGraph, Node
+
+
+def count_shared_parameters(graph: ChannelGraph, held: Held) -> Tensor:
+    """Trainable parameters that each pair of K networks both hold: (K, K), each one's own on the diagonal.
+
+    In float64, exact below 2^53.
+    """
+    total = torch.zeros((), dtype=torch.float64)
+    for name in graph.calls:
+        node = graph.by_name[name]
+        held_K, read_K = held.over_calls(graph, node)
+        for tensor, axes in node.tensors().items():
+            if tensor not in TRAINABLE:
+                continue
+            if axes in ("oi", "p"):
+                shared = _weight_pairs(node, held_K, read_K) * math.prod(node.kernel())
+            else:
+                shared = _pairs(held_K) * (math.prod(node.size) if axes == "os" else 1)
+            total = total + shared
+    return total
+
+
+def count_all_parameters(graph: ChannelGraph) -> int:
+    """Parameters of all layers of the graph, whole."""
+    total = 0
+    for name in graph.calls:
+        node = graph.by_name[name]
+        for tensor, axes in node.tensors().items():
+            if tensor in TRAINABLE:
+                reads = graph.by_name[node.inputs[0]].channels // node.groups if axes in ("oi", "p") else 1
+                pixels = math.prod(node.size) if axes == "os" else 1
+                kernel = math.prod(node.kernel()) if axes in ("oi", "p") else 1
+                total += node.channels * reads * kernel * pixels
+    return total
+
+
+def count_flops(graph: ChannelGraph, held: Held) -> Tensor:
+    """Floating point operations of the convolutions and linear layers, for one image: (K,), a multiply-add is two."""
+    total = torch.zeros((), dtype=torch.float64)
+    for node in graph.nodes:
+        if node.op in MIXING:
+            held_KG = held.channels[node.name].view(-1, node.groups, node.channels // node.groups).sum(2)
+            reads = held.reads[node.name]
+            read_KG = reads.view(len(reads), node.groups, -1).sum(2)
+            weights_K = (held_KG.double() * read_KG.double()).sum(1) * math.prod(node.kernel())
+            total = total + 2 * weights_K * math.prod(node.size)
+    return total
+
+
+def count_kernels(graph: ChannelGraph, held: Held) -> Tensor:
+    """Output channels of all convolutions but the first: (K,)."""
+    convolutions = [node for node in graph.nodes if node.op == "conv2d" and node.shares is None]
+    every = [held.over_calls(graph, node)[0] for node in convolutions[1:]]
+    rows = len(held.channels[graph.output.name])
+    return torch.stack([one.sum(1).double() for one in every]).sum(0) if every else torch.ones(rows).double()
+
+
+def _weight_pairs(node: Node, held_K: Tensor, read_K: Tensor) -> Tensor:
+    """Kernels that two networks both hold: in each group, shared outputs times shared inputs."""
+    if node.groups == 1:
+        return _pairs(held_K) * _pairs(read_K)
+    inputs = read_K.shape[1] // node.groups
+    if inputs == 1:  # depthwise: an output has one kernel, there when its input is read
+        return _pairs(held_K & read_K.repeat_interleave(node.channels // node.groups, dim=1))
+    held_GK, read_GK = (part.view(len(part), node.groups, -1).transpose(0, 1).double() for part in (held_K, read_K))
+    return ((held_GK @ held_GK.mT) * (read_GK @ read_GK.mT)).sum(0)
+
+
+def _pairs(held_K: Tensor) -> Tensor:
+    held_KN = held_K.double()
+    return held_KN @ held_KN.T

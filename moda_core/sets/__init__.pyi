@@ -1,0 +1,53 @@
+from .export import check_export_path, export_modules
+from .manifest import (
+    FILE_NAME,
+    LARGEST_MANIFEST,
+    LARGEST_WEIGHTS,
+    MANIFEST,
+    SHA256,
+    WEIGHTS,
+    check_file,
+    check_manifest_size,
+    check_size,
+    parse_manifest,
+)
+from .module_file import Modules, ModuleSet, load_modules, open_modules, read_manifest
+from .replacement import (
+    ClassAccuracy,
+    RawImages,
+    ReplacedClass,
+    Replacement,
+    ReplacementAccuracy,
+    replace_class,
+    replacement_accuracy,
+)
+from .saving import save_modules, slice_modules
+
+__all__ = [
+    "FILE_NAME",
+    "LARGEST_MANIFEST",
+    "LARGEST_WEIGHTS",
+    "MANIFEST",
+    "SHA256",
+    "WEIGHTS",
+    "ClassAccuracy",
+    "ModuleSet",
+    "Modules",
+    "RawImages",
+    "ReplacedClass",
+    "Replacement",
+    "ReplacementAccuracy",
+    "check_export_path",
+    "check_file",
+    "check_manifest_size",
+    "check_size",
+    "export_modules",
+    "load_modules",
+    "open_modules",
+    "parse_manifest",
+    "read_manifest",
+    "replace_class",
+    "replacement_accuracy",
+    "save_modules",
+    "slice_modules",
+]

@@ -1,0 +1,227 @@
+"""A module set on disk: one network cut to the union of all class masks, and each class's units.
+
+``weights.safetensors`` holds the cut network's tensors and the class masks, ``manifest.json`` everything else: the
+graph as allow-listed operations, the classes, the preprocessing, size and sha256 of every file. The manifest is
+written last, so its existence means that the set is whole. Any subset of classes is a slice of the set, and loading
+runs no model code: this package is all it needs. Files are treated as hostile: names, sizes, hashes, operations and
+shapes are checked before anything is allocated from them.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from moda_core.choosing import merge_masks
+from moda_core.cutting import Held, cut_graph, held_channels, slice_state, stored_shape
+from moda_core.errors import GraphError, ModuleSetError, listed
+from moda_core.graph import ChannelGraph, Node
+from moda_core.sets.manifest import (
+    MANIFEST,
+    WEIGHTS,
+    check_file,
+    check_manifest_size,
+    check_size,
+    graph_from_json,
+    parse_manifest,
+)
+from moda_core.sets.tensor_file import read_tensors
+
+
+class Modules(nn.Module):
+    """A composed module, as loaded from disk: images in, one logit a class out.
+
+    Attributes:
+        class_names: the classes, in the order of the logits.
+        manifest: what the set's manifest says.
+    """
+
+    def __init__(self, network: fx.GraphModule, class_names: list[str], manifest: dict[str, Any]) -> None:
+        super().__init__()
+        self.network = network
+        self.class_names = class_names
+        self.manifest = manifest
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, classes) of preprocessed images (B, ch, H, W)."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """uint8 images (B, ch, H, W) as the network was trained on them: scaled to [0, 1], normalised by channel."""
+        recipe = self.manifest["preprocessing"]
+        if list(images.shape[1:]) != recipe["shape"] or images.dtype != torch.uint8:
+            raise ValueError(f"images are {images.dtype} {tuple(images.shape)}; expected uint8 (B, {recipe['shape']})")
+        mean, std = (images.new_tensor(recipe[key], dtype=torch.float32).view(1, -1, 1, 1) for key in ("mean", "std"))
+        return (images.float() / 255 - mean) / std
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> list[str]:
+        """The class name of each uint8 image (B, ch, H, W)."""
+        return [self.class_names[index] for index in self(self.preprocess(images)).argmax(1).tolist()]
+
+
+def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Modules:
+    """The composed module of ``classes`` from a module set on disk, in eval mode on the CPU.
+
+    Args:
+        path: the folder.
+        classes: class names, in the order wanted of the logits; None: all of the set's.
+
+    Raises:
+        ModuleSetError: no module set there, a class it does not have, or files that are not what the manifest says.
+    """
+    return open_modules(path).compose(classes)
+
+
+def open_modules(path: str | os.PathLike[str]) -> "ModuleSet":
+    """The module set on disk, read and checked once; ``.compose(classes)`` gives any subset of its classes.
+
+    Raises:
+        ModuleSetError: as :func:`load_modules`. Also for several sets: classes together need weights that no class
+            has alone, so modules of different sets cannot be merged exactly.
+    """
+    if isinstance(path, list | tuple | set):
+        raise ModuleSetError(
+            f"{len(path)} module sets cannot be merged: classes together need weights between their units that no set"
+            " of fewer classes holds; pull one set with all of these classes and name them: load_modules(path, classes)"
+        )
+    manifest = read_manifest(path)
+    return read_set(manifest, read_file(path, WEIGHTS, manifest))
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest of the module set in the folder ``path``, checked for form."""
+    file = Path(path) / MANIFEST
+    check_manifest_size(path, _size(file))
+    return parse_manifest(_read(file))
+
+
+def read_file(path: str | os.PathLike[str], name: str, manifest: Mapping[str, Any]) -> bytes:
+    """A file of the module set in the folder ``path``, checked against its manifest."""
+    file = Path(path) / name
+    check_size(path, name, _size(file), manifest)
+    data = _read(file)
+    check_file(name, data, manifest)
+    return data
+
+
+def _size(file: Path) -> int | None:
+    """The bytes of a file, None where there is none: what is a link leads out of the set."""
+    return file.stat().st_size if file.is_file() and not file.is_symlink() else None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ModuleSetError(f"{file} cannot be read: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class ModuleSet:
+    """A set read and checked once, from which any subset of classes is composed.
+
+    Attributes:
+        manifest: what the set's manifest says; ``class_names`` in it.
+        graph: the network's channel graph.
+        masks: L boolean tensors of (C, N_l).
+        union: what the set holds: all that any of its modules needs.
+        state: its tensors.
+    """
+
+    manifest: dict[str, Any]
+    graph: ChannelGraph
+    masks: list[Tensor]
+    union: Held
+    state: dict[str, Tensor]
+
+    def compose(self, classes: Sequence[str] | None = None) -> Modules:
+        """The composed module of ``classes`` (None: all of the set's), logits in that order."""
+        wanted = self.manifest["class_names"] if classes is None else classes
+        class_ids = self._class_ids(wanted)
+        network = cut_graph(self.graph, self.state, merge_masks(self.masks, class_ids), class_ids, held=self.union)
+        return Modules(network, list(wanted), self.manifest).eval()
+
+    def slice(self, classes: Sequence[str]) -> "ModuleSet":
+        """The set of these classes alone: their masks, and of the tensors what they need."""
+        class_ids, last = self._class_ids(classes), self.graph.output
+        name = "slice"
+        while name in self.graph.by_name:
+            name += "_"
+        chosen = Node(name, "select", (last.name,), len(class_ids), last.size, {"index": class_ids})
+        graph = ChannelGraph((*self.graph.nodes, chosen), self.graph.widths)
+        masks = [mask_CN[class_ids] for mask_CN in self.masks]
+        union = held_union(graph, masks)
+        about = {**self.manifest.get("about", {}), "slice_of": self.manifest["class_names"]}
+        manifest = {**self.manifest, "class_names": list(classes), "about": about}
+        return ModuleSet(manifest, graph, masks, union, slice_state(graph, self.state, union, self.union))
+
+    def _class_ids(self, classes: Sequence[str]) -> list[int]:
+        names = {name: index for index, name in enumerate(self.manifest["class_names"])}
+        unknown = [name for name in classes if name not in names]
+        if unknown:
+            raise ModuleSetError(f"classes {listed(unknown)} are not in this module set; it has {listed(names)}")
+        if not classes:
+            raise ModuleSetError(f"classes=[] names none; this module set has {listed(names)}")
+        if len(set(classes)) != len(classes):
+            raise ModuleSetError(f"classes={listed(classes)} names a class twice")
+        return [names[name] for name in classes]
+
+
+def read_set(manifest: dict[str, Any], weights: bytes) -> ModuleSet:
+    """The set that a manifest and the bytes of its weights are, checked against each other.
+
+    Raises:
+        ModuleSetError: they are not one set.
+    """
+    graph = graph_from_json(manifest.get("graph"))
+    names, image = manifest["class_names"], graph.nodes[0]
+    if len(names) != graph.output.channels:
+        raise ModuleSetError(f"{MANIFEST} names {len(names)} classes, its graph has {graph.output.channels} logits")
+    if (shape := list(manifest["preprocessing"]["shape"])) != [image.channels, *image.size]:
+        raise ModuleSetError(f"{MANIFEST}: images are {shape}, its graph takes {[image.channels, *image.size]}")
+    mask_names = [f"mask.{index}" for index in range(len(graph.widths))]
+    state_names = [f"state.{name}.{tensor}" for name in graph.calls for tensor in graph.by_name[name].tensors()]
+    tensors = read_tensors(weights, [*mask_names, *state_names])
+    masks = _checked_masks(tensors, graph)
+    try:
+        union = held_union(graph, masks)
+    except GraphError as error:
+        raise ModuleSetError(f"{MANIFEST}: {error}") from error
+    return ModuleSet(manifest, graph, masks, union, _checked_state(tensors, graph, union))
+
+
+def held_union(graph: ChannelGraph, masks: Sequence[Tensor]) -> Held:
+    union = [mask_CN.cpu().any(0, keepdim=True) for mask_CN in masks]
+    every = torch.ones(1, graph.output.channels, dtype=torch.bool)
+    return held_channels(graph, union, every, fold=False).row(0)
+
+
+def _checked_masks(tensors: Mapping[str, Tensor], graph: ChannelGraph) -> list[Tensor]:
+    masks = []
+    for index, width in enumerate(graph.widths):
+        mask_CN = tensors[f"mask.{index}"]
+        shape = (graph.output.channels, width)
+        if mask_CN.dtype != torch.bool or tuple(mask_CN.shape) != shape:
+            raise ModuleSetError(f"{WEIGHTS}: mask.{index} is not bool {shape}")
+        masks.append(mask_CN)
+    return masks
+
+
+def _checked_state(tensors: Mapping[str, Tensor], graph: ChannelGraph, union: Held) -> dict[str, Tensor]:
+    state = {}
+    for node in (graph.by_name[name] for name in graph.calls):
+        for name in node.tensors():
+            key, shape = f"{node.name}.{name}", stored_shape(graph, node, name, union)
+            tensor = tensors[f"state.{key}"]
+            if tensor.dtype == torch.bool or tuple(tensor.shape) != shape:
+                raise ModuleSetError(f"{WEIGHTS}: {key} has not the shape {shape} that the graph gives it")
+            state[key] = tensor
+    if len({tensor.dtype for tensor in state.values()}) != 1:
+        raise ModuleSetError(f"{WEIGHTS}: tensors of different types; expected one")
+    return state

@@ -1,0 +1,23 @@
+from .activations import ACTIVATIONS
+from .calls import argument
+from .in_place import refuse_in_place
+from .layers import UnitLayer, UnitLayers, along, rewrite_units, unit_layers, watch_units
+from .movement import decode, holds_tensor, is_movement, run_movement
+from .tracing import trace_with_shapes
+
+__all__ = [
+    "ACTIVATIONS",
+    "UnitLayer",
+    "UnitLayers",
+    "along",
+    "argument",
+    "decode",
+    "holds_tensor",
+    "is_movement",
+    "refuse_in_place",
+    "rewrite_units",
+    "run_movement",
+    "trace_with_shapes",
+    "unit_layers",
+    "watch_units",
+]

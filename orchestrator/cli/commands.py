@@ -1,0 +1,299 @@
+"""What the commands do: each takes the configuration, its options and a console, and gives an exit code or None (0).
+
+What takes long to import is imported by the command that needs it.
+"""
+
+import argparse
+import dataclasses
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from moda_core.placing import write_whole
+from orchestrator.config import Config, absolute, override_config
+from orchestrator.errors import ConfigError
+from orchestrator.results import ROLES, Sweep, read_sweep
+from orchestrator.storage import TABLES, DeltaStore, Files, resolve_root
+
+if TYPE_CHECKING:
+    from orchestrator.modules import Pulled
+
+SHOWN_DIFFERENCES = 10
+LOOKING = ("front", "pull", "report")
+VIEWS = ("search.objectives", "search.constraints", "search.reference")  # by which points are judged, not made
+PLACES = ("data.path=", "data.test_path=")  # where tables lie here; that they hold the same is checked
+VIEW_KEYS = [key.split(".") for key in VIEWS]
+
+
+def train(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.runs import train_one
+    from orchestrator.views import surface_table
+
+    sweep = train_one(config, console)
+    console.print(surface_table(sweep, title="validation"))
+    for name in ROLES:
+        point = sweep.find(name)
+        assert point.test is not None
+        _say(
+            console,
+            f"{name}: {point.choice}; on test: accuracy {point.test['accuracy']:.4f},"
+            f" reuse accuracy {point.test['reuse_accuracy']:.4f} (whole model {point.test['reuse_baseline']:.4f}),"
+            f" module size {point.test['module_size']:.4f}, overlap {point.test['module_overlap']:.4f}",
+        )
+    _say(console, f"pull the modules: moda pull sweep:{sweep.sweep_id}/best --to modules")
+
+
+def decompose(config: Config, options: argparse.Namespace, console: Console) -> None:
+    training = dataclasses.replace(config.training, init_from=absolute(options.checkpoint), epochs=0)
+    train(dataclasses.replace(config, training=training), options, console)
+
+
+def sweep(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.runs import run_sweep
+    from orchestrator.views import Progress, front_table
+
+    sweep = run_sweep(config, Progress(console))
+    if not sweep.front:
+        print(f"moda sweep: {sweep.why_no_front}", file=sys.stderr)
+        return 1
+    console.print(front_table(sweep, title="the front"))
+    _say(console, f"look at it: moda report {sweep.sweep_id}")
+    return 0
+
+
+def front(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.results import confirmations
+    from orchestrator.views import front_table
+
+    store = _store(config)
+    sweep = _read(store, options, options.sweep)
+    if not sweep.front:
+        raise ConfigError(sweep.why_no_front)
+    console.print(front_table(sweep, title=f"the front of {sweep.sweep_id}"))
+    for one in confirmations(store, sweep):
+        now = one.name("best")
+        _say(
+            console,
+            f"confirmed by {one.sweep.sweep_id}: {len(one.told)} points with fresh seeds, best of them {now.label};"
+            f" moda report {sweep.sweep_id} shows it",
+        )
+
+
+def confirm(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.runs import Request, confirm
+    from orchestrator.views import confirmation_lines, confirmation_table
+
+    request = Request(options.points, options.seeds, options.overrides)
+    found = confirm(read_sweep(_store(config), options.sweep), request, config, console)
+    console.print(confirmation_table(found))
+    _say(console, *confirmation_lines(found))
+    _say(console, f"look at it: moda report {options.sweep}")
+    return 0 if found.told else 1
+
+
+def report(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.results import confirmations
+    from orchestrator.views import render_report
+
+    store = _store(config)
+    sweep = _read(store, options, options.sweep)
+    page = render_report(sweep, confirmations(store, sweep))
+    _say(console, f"report: {_written(options.to or f'{sweep.sweep_id}.html', page.encode())}")
+
+
+def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.modules import SweepPoint, parse_reference, pull, pull_point
+
+    reference = parse_reference(options.reference)
+    more = {"to": options.to, "classes": options.classes}
+    if not isinstance(reference, SweepPoint):
+        if options.overrides:
+            raise ConfigError(f"{options.overrides[0]}: only pulling a sweep's point takes overrides")
+        _say_pulled(pull(options.reference, **more), options.reference, console)
+        return
+    sweep = _read(_store(config), options, reference.sweep_id)
+    point = sweep.find(reference.point)
+    root, data_root = resolve_root(config.storage), _data_root(config, options)
+    pulled = pull_point(sweep, point, root, data_root=data_root, **more)
+    _say_pulled(pulled, f"trial {point.trial.number}, {point.choice}", console)
+
+
+def _say_pulled(pulled: "Pulled", what: str, console: Console) -> None:
+    names = pulled.manifest["class_names"]
+    facts = [what, f"{len(names)} class{'es' if len(names) > 1 else ''}", f"{pulled.bytes / 1024:.0f} KiB"]
+    facts += [f"{pulled.downloaded / 1024:.0f} KiB of them downloaded"] if pulled.downloaded else []
+    facts += [f"cut and masked logits differ by {pulled.manifest['cut_masked_difference']:.1e} of the largest"]
+    wanted = ", ".join(map(repr, names[:2]))
+    _say(
+        console,
+        f"{pulled.folder}: {', '.join(facts)}",
+        f"use it: moda_core.load_modules({str(pulled.folder)!r}, classes=[{wanted}])",
+    )
+
+
+def export(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from moda_core import export_modules, load_modules
+    from moda_core.sets import check_export_path
+
+    if options.overrides:
+        raise ConfigError(f"{options.overrides[0]}: this command takes no overrides")
+    try:
+        check_export_path(options.to)
+    except ValueError as error:
+        raise ConfigError(f"--to {error}") from error
+    module = load_modules(options.folder, options.classes)
+    difference = export_modules(module, options.to)
+    _say(
+        console,
+        f"{options.to}: preprocessed images in, logits of {', '.join(map(repr, module.class_names))} out;"
+        f" differs from the module by {difference:.1e} of the largest logit",
+    )
+
+
+def rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.runs import rerun
+
+    allowed = ("storage=", "data.root=", *PLACES, "training.init_from=")
+    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
+        raise ConfigError(f"{wrong[0]}: this command takes {', '.join(allowed)} only; the rest is as recorded")
+    root = Files(config.storage).root  # refuses what is no storage at all
+    moved = [one for one in options.overrides if one.startswith((*PLACES, "training.init_from="))]
+    found = rerun(root, options.trial, console, data_root=_data_root(config, options), moved=moved)
+    counted = " and ".join(f"{count} rows of {table}" for table, count in found.rows.items())
+    weights = "the same weights" if found.same_weights else "other weights"
+    lines = [f"{found.trial_id}: {counted} compared, {len(found.differences)} values differ; {weights}"]
+    lines += found.differences[:SHOWN_DIFFERENCES]
+    if len(found.differences) > SHOWN_DIFFERENCES:
+        lines.append(f"and {len(found.differences) - SHOWN_DIFFERENCES} more")
+    lines += [f"another version: {line}" for line in found.versions]
+    _say(console, *lines)
+    return 0 if found.is_same else 1
+
+
+def replace(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.modules import Request, replace_from_sets
+    from orchestrator.views import replacement_table
+
+    allowed = ("data=", "data.", "training.gpus_per_worker=")
+    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
+        raise ConfigError(f"{wrong[0]}: this command takes data=, data.key= and training.gpus_per_worker= only")
+    request = Request(options.weak, options.strong, options.class_name, epochs=options.epochs, seed=options.seed)
+    found = replace_from_sets(request, config, options.overrides)
+    title = f"class {request.class_name} of {request.weak} from {request.strong}, on test"
+    console.print(replacement_table(found.accuracy, class_name=request.class_name, title=title))
+    lines = [
+        "control: the added layer on the weak network's own logits; others: the mean of their accuracies",
+        f"the layer saw {found.training_images} training images of {found.data.name} {request.epochs} times, without"
+        " augmentation",
+        *(f"note: {note}" for note in found.notes),
+    ]
+    _say(console, *lines)
+
+
+def query(config: Config, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.results import query
+    from orchestrator.views import render_rows
+
+    if wrong := [one for one in options.overrides if not one.startswith("storage=")]:
+        raise ConfigError(f"{wrong[0]}: this command takes storage= only; the SQL is one argument, in quotes")
+    if options.format == "arrow" and options.to is None and sys.stdout.isatty():
+        raise ConfigError("--format arrow is nothing for a terminal; give --to FILE")
+    _store(config)
+    data = render_rows(query(config.storage, options.sweep, options.sql), options.format)
+    if options.to is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    _say(console, f"rows: {_written(options.to, data)}")
+
+
+def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.modules import delete_versions, remove, retentions, stale_versions, survey
+    from orchestrator.results import utc_now
+    from orchestrator.views import Removable, garbage_table, mebibytes, unknown_lines
+
+    if wrong := [one for one in options.overrides if not one.startswith("storage=")]:
+        raise ConfigError(f"{wrong[0]}: this command takes storage= only; a sweep is judged as it was recorded")
+    store, files = _store(config), Files(config.storage)
+    kept = retentions(store, options.sweeps)
+    found = survey(store, files, kept, utc_now())
+    stale, trouble = stale_versions(kept, store)
+    going: list[Removable] = [*found.removals, *stale]
+    if going:
+        console.print(garbage_table(going))
+    _say(console, *(f"stays whole: {one.sweep.why_no_front}" for one in kept if one.is_whole))
+    _say(console, *unknown_lines(found.unknown))
+    if not options.delete:
+        _say(console, "nothing was removed; --delete does it" if going else "nothing is to be removed")
+    else:
+        try:
+            remove(found, store, files, utc_now)
+        except OSError as error:
+            raise ConfigError(f"storage={config.storage!r}: {error}; the same command goes on from here") from error
+        deleted, refused = delete_versions(stale)
+        trouble = trouble or refused
+        counted = sum(one.count for one in found.removals)
+        freed = f"removed {counted} files, {mebibytes(sum(one.bytes for one in found.removals))} MiB"
+        _say(console, freed + (f", and {deleted} artifact versions in W&B" if deleted else ""))
+        compacted = sum(store.compact(table, one) for table in TABLES for one in options.sweeps or [None])
+        _say(console, f"the tables: {compacted} small files put together; every row is there")
+    if trouble:
+        print(f"moda gc: {trouble}", file=sys.stderr)
+    return 1 if trouble else 0
+
+
+def _say(console: Console, *lines: str) -> None:
+    """Lines as they are: not folded, nothing in them is markup."""
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _written(to: str, data: bytes) -> Path:
+    """The file that ``--to`` names, after writing it."""
+    try:
+        file = Path(to).expanduser().absolute()
+        if file.exists() and not file.is_file():  # a pipe, say
+            file.write_bytes(data)
+        else:
+            write_whole(file.resolve(), data)
+    except OSError as error:
+        raise ConfigError(f"--to {to}: cannot be written: {error.strerror}") from error
+    except RuntimeError as error:  # the home of somebody unknown, or links in a circle
+        raise ConfigError(f"--to {to}: cannot be written: {error}") from error
+    return file
+
+
+def _data_root(config: Config, options: argparse.Namespace) -> str | None:
+    """Where the data lies here, where that was said: None for where it was recorded."""
+    return config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
+
+
+def _read(store: DeltaStore, options: argparse.Namespace, sweep_id: str) -> Sweep:
+    """The sweep of a command that only looks; its configuration is the recorded one."""
+    allowed = ("storage=", "data.root=", *PLACES) if options.command == "pull" else ("storage=",)
+    views = [one for one in options.overrides if is_view(one, options.command)]
+    moved = [one for one in options.overrides if one.startswith(PLACES)]
+    if wrong := [one for one in options.overrides if one not in views and not one.startswith(allowed)]:
+        known = ", ".join([*allowed, *(f"{key}=" for key in VIEWS)])
+        raise ConfigError(f"{wrong[0]}: this command takes {known} only; the rest is as recorded")
+    sweep = read_sweep(store, sweep_id)
+    return dataclasses.replace(sweep, config=override_config(sweep.config, [*views, *moved]))
+
+
+def _store(config: Config) -> DeltaStore:
+    """The tables of the storage, which can be read."""
+    store = DeltaStore(Files(config.storage).root)
+    try:
+        store.version("sweeps")
+    except OSError as error:
+        plain = " ".join(re.sub(r"\x1b\[\d+m|↳", "", str(error)).split())
+        raise ConfigError(f"storage={config.storage!r} cannot be read: {plain}") from error
+    return store
+
+
+def is_view(override: str, command: str) -> bool:
+    """Whether an override of a command that only looks says what a recorded sweep is to be judged by."""
+    return command in LOOKING and re.split(r"[.=]", override.lstrip("+~"), maxsplit=2)[:2] in VIEW_KEYS

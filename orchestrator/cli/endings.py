@@ -1,0 +1,77 @@
+"""How a command ends that did not work: one line on what was wrong, and an exit code that says whose fault it was."""
+
+import errno
+import io
+import os
+import re
+import select
+import sys
+import traceback
+from pathlib import Path
+
+from moda_core.errors import shortened
+from orchestrator.errors import MISTAKES
+
+MISTAKE, BUG, EXHAUSTED, INTERRUPTED, UNREAD = 2, 70, 71, 130, 141  # 70 and 71 as sysexits.h has them
+DEBUG = "MODA_DEBUG"
+PACKAGES = Path(__file__).parents[2]
+NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+NO_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+LONGEST_REASON = 250
+
+
+def end(error: Exception, command: str) -> int:
+    """Say on one line of stderr what went wrong, with ``MODA_DEBUG=1`` after the traceback; returns the exit code.
+
+    Args:
+        error: a mistake of the user, memory or a disk that is used up, or else a bug of this package.
+        command: that raised it.
+    """
+    if isinstance(error, MISTAKES):
+        _say(command, str(error))
+        return MISTAKE
+    if os.environ.get(DEBUG) == "1":
+        traceback.print_exception(error)
+    if used_up := _used_up(error):
+        _say(command, f"{used_up}: {shortened(str(error), LONGEST_REASON) or 'no details'}")
+        return EXHAUSTED
+    reason = f"{type(error).__name__}: {shortened(str(error), LONGEST_REASON)}".removesuffix(": ")
+    _say(command, f"a bug of ours, please report it: {reason} ({_place(error)}); {DEBUG}=1 shows the traceback")
+    return BUG
+
+
+def is_unread() -> bool:
+    """Whether nobody reads stdout any more, as after ``| head``; it is then led nowhere, so that the exit is quiet."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        is_gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except io.UnsupportedOperation:  # no real file
+        return False
+    if is_gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return is_gone
+
+
+def _say(command: str, text: str) -> None:
+    print(shortened(f"moda {command}: {text}"), file=sys.stderr)
+
+
+def _used_up(error: Exception) -> str | None:
+    """What the machine has no more of, if that is what went wrong."""
+    text = str(error)
+    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or NO_SPACE.search(text):
+        return "the disk is full"
+    if isinstance(error, MemoryError) or NO_MEMORY.search(text):
+        return "there is not enough memory"
+    return None
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised: in this package, or what it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGES)]
+    ours = [frame for frame in ours if "site-packages" not in Path(frame.filename).relative_to(PACKAGES).parts]
+    if not ours:
+        return "no file"
+    return f"{Path(ours[-1].filename).relative_to(PACKAGES)}:{ours[-1].lineno}"

@@ -1,0 +1,307 @@
+"""Configuration: Hydra's YAML becomes frozen dataclasses once, at the edge. The only module that sees OmegaConf.
+
+Whatever is wrong becomes a :class:`ConfigError` of one line that names the key, the value and what would be right.
+"""
+
+import dataclasses
+import os
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from moda_core.methods import METHODS, Method
+from orchestrator.config.model_names import check_model_name, model_options
+from orchestrator.config.overrides import absolute, as_hydra, known_keys, meant, read_overrides
+from orchestrator.config.parsing import as_plain, build, typed
+from orchestrator.config.sections import (
+    SEEDS,
+    DataConfig,
+    Dimension,
+    EvaluationConfig,
+    ModelConfig,
+    SearchConfig,
+    SweepConfig,
+    TrackingConfig,
+    TrainingConfig,
+    one_of,
+)
+from orchestrator.config.yaml_text import check_chosen_file
+from orchestrator.errors import ConfigError
+from orchestrator.search import Coefficients
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a command needs."""
+
+    model: ModelConfig
+    data: DataConfig
+    method: Method
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    search: SearchConfig
+    sweep: SweepConfig
+    tracking: TrackingConfig
+    storage: str
+
+    def with_coefficients(self, coefficients: Mapping[str, Any]) -> "Config":
+        """This configuration with a trial's coefficients in place, each a key of method, training or model."""
+        method: dict[str, Any] = {}
+        training: dict[str, Any] = {}
+        options = dict(self.model.options)
+        own = model_options(self.model.name)
+        for key, value in coefficients.items():
+            if key in _field_names(self.method):
+                method[key] = _as_field(type(self.method), key, value)
+            elif key in _field_names(self.training):
+                training[key] = _as_field(TrainingConfig, key, value)
+            elif own is None or key in own:
+                usual = self.model.options.get(key)
+                options[key] = int(value) if _means_whole(self.search.space.get(key), usual, value) else value
+            else:
+                known = [*_field_names(self.method), *_field_names(self.training), *own]
+                raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
+        return dataclasses.replace(
+            self,
+            method=_replaced(self.method, method),
+            training=_replaced(self.training, training),
+            model=ModelConfig(self.model.name, options),
+        )
+
+    def for_trial(self, number: int, coefficients: Mapping[str, Any]) -> "Config":
+        """This configuration as trial ``number`` of a sweep runs it: repeats of a set differ in their training seed."""
+        own = self.with_coefficients(coefficients)
+        seed = (own.training.seed + number % self.search.repeats) % SEEDS
+        return dataclasses.replace(own, training=dataclasses.replace(own.training, seed=seed))
+
+    def coefficient(self, key: str) -> Any:
+        """The value of a key of method, training or model; None where the model's own default is taken."""
+        for section in (self.method, self.training):
+            if key in _field_names(section):
+                return getattr(section, key)
+        return self.model.options.get(key)
+
+
+def load_config(overrides: Sequence[str]) -> Config:
+    """Compose ``sweeps/config.yaml`` with the overrides and check it.
+
+    Raises:
+        ConfigError: anything that is wrong, in one line.
+    """
+    return parse_config(compose_config(overrides))
+
+
+def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved configuration as plain data. Relative paths are resolved here, where they are typed.
+
+    Raises:
+        ConfigError: an override that cannot be read or applied.
+    """
+    read_overrides(overrides)
+    for override in overrides:
+        check_chosen_file(override)
+    addable = [_addable(as_hydra(override)) for override in overrides]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("sweeps", version_base="1.3"):
+            composed = compose("config", overrides=addable)
+            plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+        raise ConfigError(_one_line(error)) from error
+    assert isinstance(plain, dict)
+    _resolve_paths(plain)
+    return {str(key): value for key, value in plain.items()}
+
+
+def override_config(config: Config, overrides: Sequence[str]) -> Config:
+    """A recorded configuration with ``key=value``, ``+key=value`` or ``~key`` on top; a mapping is merged.
+
+    Paths are those of this machine: a relative one is looked for as in a new configuration.
+
+    Raises:
+        ConfigError: an override that cannot be read or applied, or what comes of it is wrong.
+    """
+    changed = OmegaConf.create(to_plain(config))
+    try:
+        for one in read_overrides(overrides):
+            if one.is_delete():
+                at, _, name = one.key_or_group.rpartition(".")
+                section = OmegaConf.select(changed, at)
+                if section is None or name not in section:
+                    raise ConfigError(f"{one.input_line}: the sweep has no {one.key_or_group}; leave it out")
+                del section[name]
+            else:
+                value = path_here(one.key_or_group, one.value())
+                OmegaConf.update(changed, one.key_or_group, value, merge=True, force_add=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from error
+    plain: Any = OmegaConf.to_container(changed)
+    return parse_config(plain)
+
+
+def render_config(plain: Mapping[str, Any]) -> str:
+    """YAML text of plain data."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(plain)))
+
+
+def parse_config(plain: Mapping[str, Any]) -> Config:
+    """Check plain data and make the dataclasses of it."""
+    sections = {one.name for one in dataclasses.fields(Config)}
+    if unknown := sorted(set(plain) - sections - {"experiment"}):
+        close = meant(unknown[0], [*sections, *known_keys()])
+        raise ConfigError(f"unknown key {unknown[0]}{close}; known at the top: {', '.join(sorted(sections))}")
+    if absent := sorted(sections - set(plain)):
+        raise ConfigError(f"keys {absent} are missing")
+    search = dict(typed("search", plain["search"], dict))
+    space = typed("search.space", search.get("space") or {}, dict)
+    search["space"] = {key: build(Dimension, value, f"search.space.{key}") for key, value in space.items()}
+    baselines = typed("search.baselines", search.get("baselines") or [], list)
+    search["baselines"] = tuple(baselines)
+    return Config(
+        model=_model(plain["model"]),
+        data=build(DataConfig, plain["data"], "data"),
+        method=_method(plain["method"]),
+        training=build(TrainingConfig, plain["training"], "training"),
+        evaluation=build(EvaluationConfig, plain["evaluation"], "evaluation"),
+        search=build(SearchConfig, search, "search"),
+        sweep=build(SweepConfig, plain["sweep"], "sweep"),
+        tracking=build(TrackingConfig, plain["tracking"], "tracking"),
+        storage=typed("storage", plain["storage"], str),
+    )
+
+
+def check_space(config: Config) -> None:
+    """Refuse a search space that can propose an invalid configuration, before anything is trained."""
+    if not config.search.space:
+        raise ConfigError("search.space={}: name at least one coefficient to search")
+    hints = typing.get_type_hints(TrainingConfig)
+    for key, one in config.search.space.items():
+        if hints.get(key) is int and not one.integer and one.choices is None:
+            raise ConfigError(f"search.space.{key} is for whole numbers: add integer: true")
+    for coefficients in corners(dataclasses.replace(config.search, baselines=())):
+        config.with_coefficients(coefficients)
+    for baseline in config.search.baselines:
+        for key, one in config.search.space.items():
+            if isinstance(baseline.get(key, one.ends[0]), str) != one.is_text:
+                raise ConfigError(
+                    f"search.baselines: {key}={baseline[key]!r} must be {'text' if one.is_text else 'a number'}, as"
+                    f" search.space.{key} has it"
+                )
+        config.with_coefficients(baseline)
+
+
+def corners(search: SearchConfig) -> list[Coefficients]:
+    """The lowest and the highest coefficients of the space, the other choices one at a time, and the baselines."""
+    lows = {key: one.ends[0] for key, one in search.space.items()}
+    highs = {key: one.ends[1] for key, one in search.space.items()}
+    others = [{**lows, key: value} for key, one in search.space.items() for value in (one.choices or ())[1:-1]]
+    return [lows, highs, *others, *({**lows, **one} for one in search.baselines)]
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """The configuration as plain data that :func:`parse_config` reads back."""
+    plain: dict[str, Any] = as_plain(config)
+    plain["model"] = {"name": config.model.name, **plain["model"]["options"]}
+    plain["method"] = {"name": method_name(config.method), **plain["method"]}
+    return plain
+
+
+def method_name(method: Method) -> str:
+    """The name that a method is known by."""
+    return next(name for name, kind in METHODS.items() if kind is type(method))
+
+
+def _replaced(section: Any, changes: Mapping[str, Any]) -> Any:
+    try:
+        return dataclasses.replace(section, **changes)
+    except ConfigError:
+        raise
+    except ValueError as error:  # of a method, which knows no configuration
+        raise ConfigError(str(error)) from error
+
+
+def _as_field(kind: Any, key: str, value: Any) -> Any:
+    """A coefficient as the type of the field that it is for: 30.0 epochs of a YAML list are 30."""
+    hint = typing.get_type_hints(kind)[key]
+    if hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return typed(f"search.space.{key}", value, hint)
+
+
+def _means_whole(dimension: Dimension | None, usual: Any, value: Any) -> bool:
+    """Whether a number of a YAML list is meant for a dimension of whole numbers, or for an option that has one."""
+    choices = (usual,) if dimension is None else dimension.choices or ()
+    whole = dimension is not None and dimension.integer
+    whole |= any(isinstance(choice, int) and not isinstance(choice, bool) for choice in choices)
+    return whole and isinstance(value, float) and value.is_integer()
+
+
+def _model(value: Any) -> ModelConfig:
+    options = dict(typed("model", value, dict))
+    name = options.pop("name", None)
+    check_model_name(name)
+    known = model_options(name)
+    if known is not None and (unknown := sorted(set(options) - set(known))):
+        raise ConfigError(f"model.{unknown[0]} is no key of {name}; known: {', '.join(sorted(known)) or 'none'}")
+    return ModelConfig(name, options)
+
+
+def _field_names(section: Any) -> list[str]:
+    return [one.name for one in dataclasses.fields(section)]
+
+
+def _method(value: Any) -> Method:
+    options = dict(typed("method", value, dict))
+    name = options.pop("name", None)
+    one_of("method.name", name, sorted(METHODS))
+    method: Method = build(METHODS[name], options, "method")
+    return method
+
+
+def _addable(override: str) -> str:
+    """``training.epoch=3`` as ``++training.epoch=3``: any key may be given plainly, and a wrong one is our error."""
+    key = override.partition("=")[0]
+    return f"++{override}" if "." in key and key[0] not in "+~" else override
+
+
+def _resolve_paths(plain: Any) -> None:
+    """Make relative paths absolute: trials run in other folders. A table's path stays as typed and its root becomes
+    absolute, so that another machine can be told the root alone."""
+    data, training = plain.get("data"), plain.get("training")
+    if isinstance(data, dict) and (isinstance(data.get("root"), str) or data.get("name") != "digits"):
+        data["root"] = absolute(data.get("root") or "")  # digits come with scikit-learn
+    if isinstance(training, dict) and isinstance(training.get("init_from"), str):
+        training["init_from"] = absolute(training["init_from"])
+
+
+def path_here(key: str, value: Any) -> Any:
+    """The value of a key that is typed beside a recorded configuration: a relative path as in a new configuration."""
+    if not isinstance(value, str):
+        return value
+    if key in ("data.path", "data.test_path"):
+        return absolute(value, os.environ.get("MODA_DATA_DIR"))
+    return absolute(value) if key in ("data.root", "training.init_from") else value
+
+
+def _one_line(error: BaseException) -> str:
+    """The message of an error, or of its cause where it has none, without Hydra's extra lines."""
+    while not str(error).strip() and error.__cause__ is not None:
+        error = error.__cause__
+    noise = ("full_key", "object_type", "Set the env variable", "See https", "To append to your config")
+    text = str(error).partition("Config search path")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = " ".join(line for line in lines if not line.startswith(noise))
+    if "nterpolation" in line:
+        line += "; for the characters themselves write \\${"
+    if unknown := re.match(r"Could not override '([^']*)'", line):
+        line = line.rstrip(".") + meant(unknown[1], known_keys())
+        line += f"; known at the top: {', '.join(one.name for one in dataclasses.fields(Config))}"
+    return line

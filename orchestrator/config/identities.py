@@ -1,0 +1,151 @@
+"""What makes a sweep the sweep it is, and what differs between two."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from moda_core.sets import SHA256
+from orchestrator.config.config import Config, to_plain
+from orchestrator.errors import ConfigError
+
+# Of an identity, at these values: sweeps from before there were such keys record none.
+LEFT_OUT: dict[tuple[str, str], Any] = {
+    ("data", "background"): "white",
+    ("data", "mean"): None,
+    ("data", "std"): None,
+    ("evaluation", "levels"): [],
+    ("training", "optimizer"): "sgd",
+}
+
+# What a sweep is made of that counts by content, by section of the identity: {"data": {"content": sha256}, ...}.
+Fingerprints = Mapping[str, Mapping[str, str]]
+FINGERPRINTS = {"data": ("content", "test_content"), "network": ("graph",), "training": ("init_from",)}
+PLACES = ("path", "test_path")  # where a table lies: no part of what it is where its content is known
+CHANGED = {
+    "data.content": "the images or labels at {path} are others than when the sweep began",
+    "data.test_content": "the test images or labels at {test_path} are others than when the sweep began",
+    "network.graph": "{name} computes something else than when the sweep began",
+}
+
+
+def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[str, Any]:
+    """What makes a sweep the sweep it is: neither budget nor objectives, nor where and how it runs.
+
+    Early stopping is budget: which trials are trained to the end, not what a training gives.
+
+    Args:
+        config: of the sweep.
+        fingerprints: of what it is made of, as :func:`orchestrator.training.fingerprints` gives them. Without those of
+            its data, a table is identified by its path.
+
+    Raises:
+        ConfigError: ``training.init_from`` cannot be read, and its fingerprint was not given.
+    """
+    plain = to_plain(config)
+    prints = fingerprints or {}
+    if "data" in prints:
+        plain["data"] = {key: value for key, value in plain["data"].items() if key not in PLACES} | dict(prints["data"])
+    plain["training"].update(prints.get("training") or weights_fingerprint(config))
+    for (section, key), value in LEFT_OUT.items():
+        if plain[section][key] == value:
+            del plain[section][key]
+    plain["search"]["space"] = {key: one.stated for key, one in config.search.space.items()}
+    repeats = {"repeats": config.search.repeats} if config.search.repeats > 1 else {}  # as before there were repeats
+    sweep = config.sweep
+    parent = {"confirms": sweep.confirms, "chosen": list(sweep.chosen)} if sweep.confirms else {}
+    elsewhere = ("cpus_per_worker", "gpus_per_worker", "max_failures")
+    return {
+        "model": plain["model"],
+        "data": {key: value for key, value in plain["data"].items() if key not in ("root", "download")},
+        "method": plain["method"],
+        "training": {key: value for key, value in plain["training"].items() if key not in elsewhere},
+        "evaluation": plain["evaluation"],
+        "space": plain["search"]["space"],
+        "baselines": plain["search"]["baselines"],
+        "seed": plain["search"]["seed"],
+        **({"network": dict(prints["network"])} if "network" in prints else {}),
+        **repeats,
+        **parent,
+    }
+
+
+def weights_fingerprint(config: Config) -> dict[str, str]:
+    """``training.init_from`` by content: the same weights may lie elsewhere tomorrow; empty where there are none.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    path = config.training.init_from
+    if path is None:
+        return {}
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            return {"init_from": hashlib.file_digest(file, "sha256").hexdigest()}
+    except OSError as error:
+        raise ConfigError(f"training.init_from={path}: cannot be read: {error.strerror}") from error
+
+
+def recorded_fingerprints(identity: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The fingerprints in a recorded identity; sweeps from before there were any record those of their weights only."""
+    found = {
+        section: {key: part[key] for key in keys if part.get(key) is not None}
+        for section, keys in FINGERPRINTS.items()
+        if (part := identity.get(section))
+    }
+    return {section: prints for section, prints in found.items() if prints}
+
+
+def comparable(prints: Fingerprints, others: Fingerprints) -> Fingerprints:
+    """Those of the sections that both sides have fingerprints of; others are compared as before there were any."""
+    return {section: prints[section] for section in prints if section in others or section == "training"}
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """Eight hex digits of the canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def difference(
+    theirs: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    *,
+    ignoring: Collection[str] = (),
+    config: Config | None = None,
+) -> str:
+    """What differs between two nested mappings, as people read it; nothing where they are equal.
+
+    Args:
+        theirs: what is recorded.
+        mine: what is asked for.
+        ignoring: keys, such as ``data.limit``, that may differ.
+        config: what is asked for, to say of which files a fingerprint is.
+    """
+    left_out = {".".join(path): value for path, value in LEFT_OUT.items()}
+    recorded, asked = ({**left_out, **_flat(one)} for one in (theirs, mine))
+    return "; ".join(
+        f"{key} is {_shown(recorded.get(key))}, not {_shown(asked.get(key))}{_why(key, config)}"
+        for key in sorted({*recorded, *asked} - set(ignoring))
+        if recorded.get(key) != asked.get(key)
+    )
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    return {key: one for name, part in value.items() for key, one in _flat(part, f"{path}.{name}".strip(".")).items()}
+
+
+def _shown(value: Any) -> str:
+    """A value as people read it: the first digits of a hash do."""
+    return repr(value[:12] if isinstance(value, str) and SHA256.fullmatch(value) else value)
+
+
+def _why(key: str, config: Config | None) -> str:
+    if config is None or key not in CHANGED:
+        return ""
+    data = config.data
+    path = data.path or f"data.root={data.root}"
+    return ": " + CHANGED[key].format(path=path, test_path=data.test_path or path, name=config.model.name)

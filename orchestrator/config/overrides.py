@@ -1,0 +1,164 @@
+"""Overrides as they are typed: text for keys that hold text, Hydra's grammar for everything else.
+
+Hydra reads ``2024_01_15`` as a number and refuses ``ä``, ``=`` or ``(`` outside quotes. A key that is declared as text,
+or as a list of texts, takes what was typed as it stands; quotes around it are Hydra's, and so is ``${...}``.
+"""
+
+import dataclasses
+import difflib
+import os
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+from orchestrator.config.sections import (
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    SearchConfig,
+    SweepConfig,
+    TrackingConfig,
+    TrainingConfig,
+)
+from orchestrator.errors import ConfigError
+
+DECLARED: dict[str, Any] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "method": None,  # its keys are numbers, but for its name
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+    "search": SearchConfig,
+    "sweep": SweepConfig,
+    "tracking": TrackingConfig,
+    "storage": str,
+    "experiment": None,
+}
+QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+ELEMENT = re.compile(rf"[ \t]*(?:(?P<quoted>{QUOTED})[ \t]*|(?P<plain>(?:\$\{{[^}}]*\}}|[^,])*))(?:,|$)", re.DOTALL)
+SPACED_NUMBER = re.compile(r"(?<![\w.\-/])[+-]?\d+(?:_\d+)+(?![\w\-/])")  # 1_000, which Hydra reads as 1000
+
+
+def is_override(word: str) -> bool:
+    """Whether a word of the command line sets a key that there is, and is no name that happens to hold ``=``."""
+    key, equals, _ = word.lstrip("+~").partition("=")
+    section, dot, _ = key.partition(".")
+    return bool(equals) and section in DECLARED and bool(dot) != (section in ("storage", "experiment"))
+
+
+def read_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Overrides as Hydra parses them, each with the value that was typed.
+
+    Raises:
+        ConfigError: one that cannot be read, or that has several values.
+    """
+    return [_read(override) for override in overrides]
+
+
+def as_hydra(override: str) -> str:
+    """An override in Hydra's grammar: text that was typed without quotes is quoted.
+
+    Raises:
+        ConfigError: a number that is written with ``_``, or no text at all.
+    """
+    signed, equals, value = override.partition("=")
+    value = value.strip(" \t")
+    if not equals or signed.startswith("~"):
+        return override
+    kind = declared_type(signed.lstrip("+"))
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if type(None) in kinds and value.lower() == "null":
+        return override
+    if str in kinds:
+        if not value:
+            raise ConfigError(f"{override} is empty; name something" + (", or null for none" if len(kinds) > 1 else ""))
+        return f"{signed}={_quoted(value)}"
+    if holds_text(signed.lstrip("+")):
+        return f"{signed}={_quoted_list(value)}"
+    if SPACED_NUMBER.search(re.sub(QUOTED, "", value)):
+        raise ConfigError(f"{override}: write a number without _, and text in quotes: {signed}=\"'...'\"")
+    return override
+
+
+def holds_text(key: str) -> bool:
+    """Whether a dotted key is declared as text or as a list of texts."""
+    kind = declared_type(key)
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return any(one is str or (typing.get_origin(one) is tuple and typing.get_args(one)[0] is str) for one in kinds)
+
+
+def declared_type(key: str) -> Any:
+    """The type that a dotted key is declared with; None where nothing declares it, as a model's own options."""
+    section, *names = key.split(".")
+    kind = DECLARED.get(section)
+    if key == "method.name":
+        return str
+    for name in names:
+        if dataclasses.is_dataclass(kind):
+            kind = typing.get_type_hints(kind).get(name)
+        elif typing.get_origin(kind) is Mapping:
+            kind = typing.get_args(kind)[1]
+        else:
+            return None
+    return kind
+
+
+def meant(word: str, known: Sequence[str]) -> str:
+    """What a misspelled word may have meant, in parentheses; nothing where nothing is close."""
+    named = [key for key in known if key.rpartition(".")[2] == word]
+    close = named or difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def known_keys() -> list[str]:
+    """Every declared key of two parts, such as ``training.epochs``."""
+    sections = {name: kind for name, kind in DECLARED.items() if dataclasses.is_dataclass(kind)}
+    return [f"{name}.{one.name}" for name, kind in sections.items() for one in dataclasses.fields(kind)]
+
+
+def absolute(path: str, base: str | None = None) -> str:
+    """A path that means the same in every working folder: from ``base``, or from this process's folder, on."""
+    return str(Path(os.path.expanduser(base or "")).absolute() / os.path.expanduser(path))
+
+
+def _read(override: str) -> Override:
+    key, _, _ = override.partition("=")
+    if odd := [character for character in key if not character.isascii() or character.isspace()]:
+        raise ConfigError(f"{override!r}: the key holds {odd[0]!r} (U+{ord(odd[0]):04X}); type the key again")
+    typed = as_hydra(override)
+    try:
+        found = OverridesParser.create().parse_override(typed)
+    except (HydraException, ValueError) as error:  # a number of thousands of digits, say
+        raise ConfigError(
+            f"{override!r:.300} cannot be read as key=value; text with special characters goes in quotes within the"
+            f" shell's: {key:.80}=\"'...'\""
+        ) from error
+    if found.is_sweep_override():
+        raise ConfigError(f"{override:.300}: one value is needed; a list is written [1,2], text with commas in quotes")
+    return found
+
+
+def _quoted(text: str) -> str:
+    return text if re.fullmatch(QUOTED, text, re.DOTALL) else QuotedString(text, Quote.single).with_quotes()
+
+
+def _quoted_list(text: str) -> str:
+    """A list with its elements quoted; what is no list, or holds lists or mappings, stays for the error it makes."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return _quoted(text)
+    elements, position, inside = [], 0, text[1:-1]
+    while position < len(inside):
+        match = ELEMENT.match(inside, position)
+        assert match is not None
+        elements.append(match["quoted"] or match["plain"].strip(" \t"))
+        position = match.end()
+    if any(element.startswith(("[", "{")) for element in elements):
+        return text
+    return f"[{','.join(_quoted(element) for element in elements)}]"

@@ -1,0 +1,344 @@
+"""The sections of the configuration, each a frozen dataclass that refuses what cannot be right."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.errors import ConfigError
+from orchestrator.search import SEARCHERS, Constraint, rungs
+
+DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
+OPTIMIZERS = ("adamw", "sgd")
+PRECISIONS = ("auto", "bfloat16", "float32")
+TRACKERS = ("none", "wandb")
+DIRECTIONS = ("max", "min")
+MOST_OBJECTIVES = 4
+EXACT = 2**53  # up to it a table holds a whole number beside numbers with a point
+MOST = 10**9  # trials, epochs, images of a batch
+SEEDS = 2**63  # how many seeds there are: PyTorch takes these and as many again
+SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+EARLY_STOPPING = ("none", "pareto_halving")
+BACKGROUNDS = ("black", "white")
+LARGEST_SIDE = 4096  # pixels of an image
+METRICS = (
+    "accuracy",
+    "coupling",
+    "flops",
+    "kernel_retention",
+    "module_overlap",
+    "module_size",
+    "overlap_jaccard",
+    "reuse_accuracy",
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network; ``options`` are the builder's own keywords."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are split. See ``sweeps/data``."""
+
+    name: str
+    root: str | None = None
+    path: str | None = None
+    test_path: str | None = None
+    image_column: str = "image"
+    label_column: str = "label"
+    class_names: tuple[str, ...] | None = None
+    channels: int = 3
+    resize: int | None = None
+    background: str = "white"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    download: bool = False
+    classes: tuple[str, ...] | None = None
+    limit: int | None = None
+    test_limit: int | None = None
+    validation_fraction: float = 0.2
+    crop: int = 0
+    flip: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("data.name", self.name, DATA_SETS)
+        _check(
+            "data.classes",
+            list(self.classes or ()),
+            self.classes is None or len(self.classes) > 1,
+            "two classes or more",
+        )
+        _check("data.channels", self.channels, self.channels in (1, 3), "1 (grey) or 3 (colour)")
+        _check("data.limit", self.limit, self.limit is None or self.limit > 0, "a positive number, or null for all")
+        _check("data.test_limit", self.test_limit, self.test_limit is None or self.test_limit > 0, "positive, or null")
+        _check("data.validation_fraction", self.validation_fraction, 0 < self.validation_fraction < 1, "within (0, 1)")
+        _check("data.crop", self.crop, self.crop >= 0, "the padding of the random crop, 0 for none")
+        fits = self.resize is None or 0 < self.resize <= LARGEST_SIDE
+        _check("data.resize", self.resize, fits, f"1 to {LARGEST_SIDE}, or null")
+        one_of("data.background", self.background, BACKGROUNDS)
+        self._check_normalisation()
+        _check_seed("data.seed", self.seed, largest=2**32 - 1)  # scikit-learn's splits take no more
+        if self.name == "table" and self.path is None:
+            raise ConfigError("data.path=null: name the Parquet or Arrow file, folder or pattern, data.path=...")
+
+    def _check_normalisation(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            absent = "data.mean" if self.mean is None else "data.std"
+            raise ConfigError(f"{absent}=null: data.mean and data.std go together; set both, or neither")
+        if self.mean is not None and self.std is not None:
+            each = "one number per channel, of images scaled to [0, 1]; divide by 255 what is of 0 to 255"
+            right = len(self.mean) > 0 and all(0 <= value <= 1 for value in self.mean)
+            _check("data.mean", list(self.mean), right, f"within [0, 1], {each}")
+            right = len(self.std) > 0 and all(0 < value <= 1 for value in self.std)
+            _check("data.std", list(self.std), right, f"within (0, 1], {each}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained: SGD with Nesterov momentum, or AdamW (which has no use for ``momentum``); the learning
+    rate falls to 0 as a cosine. See ``sweeps/training``."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    precision: str = "auto"
+    num_workers: int = 1
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0.0
+    sync_batch_norm: bool = False
+    max_failures: int = 1
+    seed: int = 0
+    init_from: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("training.optimizer", self.optimizer, OPTIMIZERS)
+        one_of("training.precision", self.precision, PRECISIONS)
+        least_epochs = 1 if self.init_from is None else 0
+        _check(
+            "training.epochs", self.epochs, self.epochs >= least_epochs, f"a whole number of at least {least_epochs}"
+        )
+        for name in ("batch_size", "num_workers", "cpus_per_worker"):
+            value = getattr(self, name)
+            _check(f"training.{name}", value, 1 <= value <= MOST, f"a whole number from 1 to {MOST}")
+        _check("training.epochs", self.epochs, self.epochs <= MOST, f"at most {MOST}")
+        _check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
+        _check("training.momentum", self.momentum, 0 <= self.momentum < 1, "within [0, 1)")
+        _check_seed("training.seed", self.seed)
+        for name in ("weight_decay", "gpus_per_worker", "max_failures"):
+            value = getattr(self, name)
+            _check(f"training.{name}", value, value >= 0, "at least 0")
+        if self.sync_batch_norm and self.num_workers == 1:
+            raise ConfigError(
+                "training.sync_batch_norm=true is for several workers; set training.num_workers to 2 or more, or"
+                " training.sync_batch_norm=false"
+            )
+        if self.sync_batch_norm and self.gpus_per_worker == 0:
+            raise ConfigError(
+                "training.sync_batch_norm=true: SyncBatchNorm exists on GPUs only; set training.sync_batch_norm=false"
+                " or training.gpus_per_worker=1"
+            )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The free choices (every tau and threshold, every level), and how reuse accuracy is estimated for them."""
+
+    taus: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
+    floor: float = 0.005
+    subsets_per_size: int = 3
+    images_per_size: int = 200
+    test_subsets_per_size: int = 10
+    test_images_per_size: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _grid("evaluation.taus", self.taus)
+        _grid("evaluation.thresholds", self.thresholds)
+        different = len(set(self.levels)) == len(self.levels)
+        _check("evaluation.levels", list(self.levels), different, "different numbers, or [] for none")
+        _check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
+        _check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
+        _check("evaluation.levels", list(self.levels), min(self.levels, default=0) >= 0, "each at least 0")
+        _check_seed("evaluation.seed", self.seed)
+        _check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
+        for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size", "test_images_per_size"):
+            value = getattr(self, name)
+            _check(f"evaluation.{name}", value, value >= 1, "a whole number of at least 1")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One dimension of the search space: from low to high, or one of a few choices, all numbers or all text."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    integer: bool = False
+    choices: tuple[int | float | str, ...] | None = None
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """As :class:`~orchestrator.search.Problem` states it."""
+        if self.choices is not None:
+            return {"choices": list(self.choices)}
+        return {"low": self.low, "high": self.high, "log": self.log, "integer": self.integer}
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The lowest and the highest value, or the first and the last choice."""
+        if self.choices is not None:
+            return self.choices[0], self.choices[-1]
+        assert self.low is not None
+        assert self.high is not None
+        return (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are text."""
+        return self.choices is not None and isinstance(self.choices[0], str)
+
+    def check(self, key: str) -> None:
+        """Refuse what is no dimension.
+
+        Raises:
+            ConfigError: ends that are missing or the wrong way round, or choices that are no choice.
+        """
+        if self.choices is not None:
+            _check(
+                f"{key}.choices",
+                list(self.choices),
+                len(self.choices) == len(set(self.choices)) > 1,
+                "two or more, all different",
+            )
+            kinds = {isinstance(one, str) for one in self.choices}
+            _check(f"{key}.choices", list(self.choices), len(kinds) == 1, "all numbers or all text")
+            largest = max((abs(choice) for choice in self.choices if isinstance(choice, int)), default=0)
+            _check(f"{key}.choices", list(self.choices), largest <= EXACT, "whole numbers of at most 2^53")
+            rest = {"low": self.low, "high": self.high, "log": self.log or None, "integer": self.integer or None}
+            given = {name: value for name, value in rest.items() if value is not None}
+            drop = " ".join(f"~{key}.{name}" for name in given)
+            _check(key, given, not given, f"choices alone; leave the rest out ({drop} where it is shipped)")
+            return
+        if self.low is None or self.high is None:
+            raise ConfigError(f"{key}: low={self.low} high={self.high}; give both, or choices")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ConfigError(f"{key}: low={self.low} high={self.high}; low must be below high")
+        _check(f"{key}.low", self.low, self.low > 0 or not self.log, "above 0 on a logarithmic scale")
+        whole = self.low == int(self.low) and self.high == int(self.high)
+        whole &= max(abs(self.low), abs(self.high)) <= EXACT
+        _check(key, f"{self.low} to {self.high}", whole or not self.integer, "between whole numbers of at most 2^53")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Which searcher proposes, in which space, to which ends. See ``sweeps/search``."""
+
+    name: str
+    space: Mapping[str, Dimension]
+    objectives: Mapping[str, str]
+    reference: Mapping[str, float]
+    constraints: tuple[str, ...] = ()
+    baselines: tuple[Mapping[str, float | str], ...] = ()
+    warm_start: tuple[str, ...] = ()
+    seed: int = 0
+    repeats: int = 1
+    early_stopping: str = "none"
+    reduction: int = 3
+    first_rung: float = 1 / 9
+
+    def __post_init__(self) -> None:
+        one_of("search.name", self.name, sorted(SEARCHERS))
+        for key, one in self.space.items():
+            one.check(f"search.space.{key}")
+        few = len(self.objectives) < 2
+        remedy = "two objectives or more" if few else "four objectives at most; make the others search.constraints"
+        _check("search.objectives", dict(self.objectives), 2 <= len(self.objectives) <= MOST_OBJECTIVES, remedy)
+        _check_seed("search.seed", self.seed)
+        _check("search.repeats", self.repeats, 1 <= self.repeats <= MOST, f"at least 1, at most {MOST}")
+        for metric, direction in self.objectives.items():
+            one_of("search.objectives", metric, METRICS)
+            one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
+        missing = sorted(set(self.objectives) - set(self.reference))
+        _check("search.reference", dict(self.reference), not missing, f"a value for {missing} too")
+        for text in self.constraints:
+            try:
+                one_of(f"search.constraints: {text!r}: metric", Constraint.parse(text).metric, METRICS)
+            except ConfigError:
+                raise
+            except ValueError as error:
+                raise ConfigError(f"search.constraints: {error}") from error
+        different = len(set(self.warm_start)) == len(self.warm_start)
+        _check("search.warm_start", list(self.warm_start), different, "different sweeps")
+        one_of("search.early_stopping", self.early_stopping, EARLY_STOPPING)
+        try:
+            rungs(1, self.reduction, self.first_rung)
+        except ValueError as error:
+            raise ConfigError(
+                f"search.reduction={self.reduction} search.first_rung={self.first_rung}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """How many trials, and how many at once (null: as many as the cluster holds).
+
+    ``confirms`` and ``chosen``, the sweep and the points of it that this one trains again, are set by ``moda confirm``.
+    """
+
+    name: str | None = None
+    trials: int = 16
+    concurrency: int | None = None
+    confirms: str | None = None
+    chosen: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check("sweep.trials", self.trials, 1 <= self.trials <= MOST, f"at least 1, at most {MOST}")
+        _check("sweep.concurrency", self.concurrency, self.concurrency is None or self.concurrency >= 1, "at least 1")
+        if self.name is not None and not SWEEP_NAME.fullmatch(self.name):
+            like = re.sub(r"[^a-z0-9_-]+", "-", self.name.lower()).strip("_-")[:64]
+            raise ConfigError(
+                f"sweep.name={self.name!r:.200}: quoted or not, use 1 to 64 of a-z 0-9 _ -, a letter or digit first"
+                + (f", such as {like}" if like else "")
+            )
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where results are shown besides the tables."""
+
+    name: str = "wandb"
+    project: str = "moda"
+    entity: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("tracking.name", self.name, TRACKERS)
+
+
+def _check(key: str, value: object, right: bool, remedy: str) -> None:
+    if not right:
+        raise ConfigError(f"{key}={value}: must be {remedy}")
+
+
+def _check_seed(key: str, seed: int, largest: int = SEEDS - 1) -> None:
+    _check(key, seed, 0 <= seed <= largest, f"a whole number from 0 to {largest}")
+
+
+def one_of(key: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{key}={value!r} is not known; known: {', '.join(known)}")
+
+
+def _grid(key: str, values: tuple[float, ...]) -> None:
+    _check(key, list(values), 0 < len(values) == len(set(values)), "one or more different numbers")

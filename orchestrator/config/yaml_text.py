@@ -1,0 +1,57 @@
+"""Text in the YAML files of ``sweeps/``: YAML reads ``2024_01_15``, ``007`` or ``1:30`` as another number."""
+
+import re
+from collections.abc import Iterator
+from importlib import resources
+
+import yaml
+
+from orchestrator.config.overrides import holds_text
+from orchestrator.errors import ConfigError
+
+LONGEST_NAME = 100  # of a file that may be there
+OTHER_NUMBER = re.compile(r"[-+]?(0[0-7_]+|0x[0-9a-f_]+|0b[01_]+|\d[\d_]*(:[0-5]?\d)+|\d+_[\d_]*)|\+\d+", re.IGNORECASE)
+
+
+def check_chosen_file(override: str) -> None:
+    """Refuse a file that a ``group=choice`` names and that holds such text; what names no file is left to Hydra.
+
+    Raises:
+        ConfigError: what is to be quoted, and where.
+    """
+    group, _, choice = override.lstrip("+").partition("=")
+    file = resources.files("sweeps") / group / f"{choice}.yaml"
+    if "." not in group and len(choice) <= LONGEST_NAME and file.is_file():
+        check_yaml_text(file.read_text(encoding="utf-8"), group, f"sweeps/{group}/{choice}.yaml")
+
+
+def check_yaml_text(text: str, group: str, where: str) -> None:
+    """Refuse text that is written without quotes and would be read as a number with other digits.
+
+    Args:
+        text: of the file.
+        group: what its keys belong to, unless it says ``@package _global_``.
+        where: the file, as an error names it.
+
+    Raises:
+        ConfigError: what is to be quoted, and where; or a file that is no YAML.
+    """
+    start = "" if "@package _global_" in text else group
+    try:
+        document = yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is no YAML: {' '.join(str(error).split()):.200}") from error
+    for key, node in _scalars(document, start):
+        if node.style is None and OTHER_NUMBER.fullmatch(node.value) and holds_text(key):
+            raise ConfigError(f"{where}: {key} is {node.value}, which YAML reads as another number; put it in quotes")
+
+
+def _scalars(node: yaml.Node | None, key: str) -> Iterator[tuple[str, yaml.ScalarNode]]:
+    if isinstance(node, yaml.ScalarNode):
+        yield key, node
+    elif isinstance(node, yaml.SequenceNode):
+        for element in node.value:
+            yield from _scalars(element, key)
+    elif isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            yield from _scalars(value, f"{key}.{name.value}".strip("."))

@@ -1,0 +1,24 @@
+from .garbage import remove, survey
+from .pulling import Pulled, pull, pull_point
+from .references import FORMS, SweepPoint, parse_reference
+from .replacing import Request, replace_from_sets
+from .retention import retentions
+from .stale_artifacts import delete_versions, stale_versions
+from .uploads import module_artifacts
+
+__all__ = [
+    "FORMS",
+    "Pulled",
+    "Request",
+    "SweepPoint",
+    "delete_versions",
+    "module_artifacts",
+    "parse_reference",
+    "pull",
+    "pull_point",
+    "remove",
+    "replace_from_sets",
+    "retentions",
+    "stale_versions",
+    "survey",
+]

@@ -1,0 +1,119 @@
+"""Publishing a point as a module set.
+
+A set is made when it is first asked for, from the trial's weights and counts: cut to the union of all class masks,
+proven against the masked network on validation images, and kept in the storage. Files go first, then the manifest, then
+the row that tells of it.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from deltalake.exceptions import DeltaError
+
+from moda_core import save_modules
+from moda_core.sets import MANIFEST
+from orchestrator.config import to_plain
+from orchestrator.errors import StorageError
+from orchestrator.modules.model_card import CARD, model_card
+from orchestrator.modules.module_log import is_recorded, published_row
+from orchestrator.results import Point, Sweep, package_versions, utc_now
+from orchestrator.storage import DeltaStore, Files
+from orchestrator.training import Trial, check_unchanged, choice_masks, load_trained
+from orchestrator.training.data import data_here, load_data
+
+LOG = logging.getLogger("moda")
+CHECK_IMAGES = 256
+
+
+def published(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> str:
+    """The name of a point's module set in the storage, after making it if nobody did. As :func:`publish`."""
+    name, files = set_name(sweep, point), Files(root)
+    if not files.exists(f"modules/{name}/{MANIFEST}"):
+        publish(sweep, point, root, data_root=data_root)
+        return name
+    try:
+        record_published(sweep, point, files)
+    except (OSError, DeltaError) as error:  # a storage that one may only read: the set is there all the same
+        LOG.warning("the table modules does not tell of %s, and cannot be written: %s", name, error)
+    return name
+
+
+def record_published(sweep: Sweep, point: Point, files: Files) -> None:
+    """Say in the table that a point's set was published, unless that is its last word: after every publishing, and
+    where one was interrupted before this or went before there was such a table."""
+    name, store = set_name(sweep, point), DeltaStore(files.root)
+    manifest = files.read(f"modules/{name}/{MANIFEST}")
+    if not is_recorded(store.read("modules", sweep.sweep_id), name, manifest):
+        row = published_row(sweep.sweep_id, point.trial.trial_id, point.choice, name, manifest, utc_now())
+        store.append("modules", [row])
+
+
+def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> None:
+    """Make a point's module set in the storage, proven on validation images.
+
+    Args:
+        sweep: the sweep.
+        point: one of its points.
+        root: the storage.
+        data_root: where the data set lies here, if it is elsewhere than where the sweep ran.
+
+    Raises:
+        StorageError: a storage of this machine that cannot be written to.
+        ConfigError: data or a network that are others than the sweep recorded.
+        ValueError: a set that cannot be proven.
+    """
+    files = Files(root)
+    if files.local is not None and not os.access(files.local, os.W_OK):  # before what takes long
+        raise StorageError(
+            f"storage={root!r} can only be read, and {point.label} of {sweep.sweep_id!r} is not published yet"
+        )
+    point, state = point.own, point.trial
+    config = sweep.config.for_trial(state.number, state.coefficients)
+    trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
+    data = load_data(data_here(config.data, data_root))
+    check_unchanged(sweep, data)
+    trained = load_trained(trial, data)
+    masks = choice_masks(trained, point.choice, config.evaluation)
+    images = data.validation[torch.arange(min(CHECK_IMAGES, len(data.validation)))]
+    about = {
+        "sweep": sweep.sweep_id,
+        "trial": trial.trial_id,
+        "coefficients": dict(state.coefficients),
+        **point.choice.columns,
+        "floor": config.evaluation.floor,
+        "data": config.data.name,
+        "full_parameters": sum(one.numel() for one in trained.network.parameters()),
+        "config": to_plain(dataclasses.replace(config, storage="")),
+        "fingerprints": sweep.fingerprints,
+        "validation": point.metrics,
+        "test": point.test,
+        "versions": package_versions(),
+    }
+    card = model_card(sweep, point, data.class_names, data.preprocessing()["shape"])
+    name = set_name(sweep, point)
+    with tempfile.TemporaryDirectory(prefix="moda-publish-") as scratch:
+        save_modules(
+            Path(scratch),
+            trained.network,
+            trained.layers,
+            masks,
+            images,
+            class_names=data.class_names,
+            preprocessing=data.preprocessing(),
+            about=json.loads(json.dumps(about)),
+            documents={CARD: card.encode()},
+        )
+        written = {file.name: file.read_bytes() for file in Path(scratch).iterdir()}
+    files.write_folder(f"modules/{name}", written, last=MANIFEST)  # of publishers at once one writes it
+    record_published(sweep, point, files)
+
+
+def set_name(sweep: Sweep, point: Point) -> str:
+    """The module set's name in the storage."""
+    chosen = (f"{name}{value:.12g}" for name, value in point.choice.values.items())
+    return "-".join([point.trial.trial_id, *chosen])

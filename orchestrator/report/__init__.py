@@ -1,1 +1,0 @@
-"""What a person looks at: tables in the terminal, figures, and the HTML report."""

@@ -1,0 +1,41 @@
+from .confirmation import Confirmation, confirmations, without_seed
+from .records import (
+    canonical,
+    claim_sweep,
+    coefficient_column,
+    coefficient_columns,
+    history,
+    name_sweep,
+    package_versions,
+    read_sweep,
+    trial_event,
+    trial_states,
+    utc_now,
+)
+from .sql import query
+from .sweep import OVER, POINT_NAME, ROLES, Point, Sweep, TrialState, by_label
+
+__all__ = [
+    "OVER",
+    "POINT_NAME",
+    "ROLES",
+    "Confirmation",
+    "Point",
+    "Sweep",
+    "TrialState",
+    "by_label",
+    "canonical",
+    "claim_sweep",
+    "coefficient_column",
+    "coefficient_columns",
+    "confirmations",
+    "history",
+    "name_sweep",
+    "package_versions",
+    "query",
+    "read_sweep",
+    "trial_event",
+    "trial_states",
+    "utc_now",
+    "without_seed",
+]

@@ -1,0 +1,271 @@
+"""Reading and writing the tables: sweeps by name, events of trials, and what a sweep has found by them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import pyarrow as pa
+from PIL import features
+
+from orchestrator.config import (
+    FINGERPRINTS,
+    PLACES,
+    Choice,
+    Config,
+    Fingerprints,
+    comparable,
+    difference,
+    identity,
+    identity_hash,
+    parse_config,
+    recorded_fingerprints,
+    to_plain,
+    weights_fingerprint,
+)
+from orchestrator.errors import ConfigError
+from orchestrator.results.sweep import OVER, Point, Sweep, TrialState
+from orchestrator.search import TRIAL_COLUMNS, Coefficients, History
+from orchestrator.storage import METRICS, ResultStore
+
+# How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.
+ORDER = ("proposed", "started", "failed", "diverged", "stopped", "finished")
+HISTORY_COLUMNS = {*TRIAL_COLUMNS, *Choice.names(), *METRICS}  # beside the coefficients
+PACKAGES = (
+    *("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb"),
+    *("botorch", "moocore", "optuna", "scipy"),  # proposals
+    "pillow",  # decodes images
+)
+CODECS = ("jpg", "jpg_2000", "libtiff", "webp", "zlib")
+
+
+def name_sweep(store: ResultStore, config: Config, *, prefix: str, fingerprints: Fingerprints | None = None) -> str:
+    """The sweep's id: its name, or the prefix and a hash of what makes it different.
+
+    Args:
+        store: the tables.
+        config: of the sweep.
+        prefix: of a sweep that has no name.
+        fingerprints: of what it is made of. What a sweep did not record, or is not given here, is not compared.
+
+    Raises:
+        ConfigError: the name was used for another sweep; the message says what differs.
+    """
+    prints = {"training": weights_fingerprint(config)} if fingerprints is None else {"training": {}, **fingerprints}
+    sweep_id = config.sweep.name or _hashed_name(store, config, prefix, prints)
+    for row in store.read("sweeps", sweep_id).to_pylist():
+        theirs = json.loads(row["identity"])
+        recorded = recorded_fingerprints(theirs)
+        asked = identity(config, comparable(prints, recorded))
+        if changed := difference(theirs, asked, ignoring=_not_given(recorded, prints), config=config):
+            raise ConfigError(f"sweep.name={sweep_id!r} is another sweep: {changed}; use another sweep.name")
+    return sweep_id
+
+
+def claim_sweep(
+    store: ResultStore, config: Config, *, prefix: str, now: datetime, fingerprints: Fingerprints | None = None
+) -> str:
+    """Name the sweep and record it with what makes it different; of two at once the first one has the name.
+
+    Args:
+        store: the tables.
+        config: of the sweep.
+        prefix: as for :func:`name_sweep`, like ``fingerprints``.
+        now: the time.
+        fingerprints: of what it is made of.
+
+    Raises:
+        ConfigError: as :func:`name_sweep`.
+    """
+    row = {
+        "sweep_id": name_sweep(store, config, prefix=prefix, fingerprints=fingerprints),
+        "created": now,
+        "identity": canonical(identity(config, fingerprints)),
+        "config": json.dumps(to_plain(config), allow_nan=False),  # unsorted: objectives have an order
+        "versions": canonical(package_versions()),
+    }
+    store.append("sweeps", [row])
+    return name_sweep(store, config, prefix=prefix, fingerprints=fingerprints)
+
+
+def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
+    """Everything about a sweep.
+
+    Raises:
+        ConfigError: no such sweep; the message names those there are.
+    """
+    row = _sweep_row(store, sweep_id)
+    trials = trial_states(store.read("trials", sweep_id))
+    points = _points(store.read("points", sweep_id), trials)
+    prints = recorded_fingerprints(json.loads(row["identity"]))
+    return Sweep(sweep_id, parse_config(json.loads(row["config"])), trials, points, prints)
+
+
+def recorded_config(store: ResultStore, sweep_id: str) -> Config:
+    """The configuration that a sweep was started with.
+
+    Raises:
+        ConfigError: as :func:`read_sweep`.
+    """
+    return parse_config(json.loads(_sweep_row(store, sweep_id)["config"]))
+
+
+def trial_states(events: pa.Table) -> list[TrialState]:
+    """The trials of an event log, by number."""
+    last: dict[str, dict[str, Any]] = {}
+
+    def rank(row: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
+        # Two drivers at once may judge a trial differently at a rung: a finished one has its points.
+        return row["event"] in OVER, row["event"] == "finished", row["attempt"], ORDER.index(row["event"])
+
+    for row in sorted(events.to_pylist(), key=rank):
+        last[row["trial_id"]] = row
+    states = [
+        TrialState(
+            trial_id=row["trial_id"],
+            number=row["number"],
+            coefficients=json.loads(row["coefficients"]),
+            status=row["event"],
+            attempt=row["attempt"],
+            reason=row["reason"],
+            seconds=row["seconds"],
+            evaluation_seconds=row["evaluation_seconds"],
+        )
+        for row in last.values()
+    ]
+    return sorted(states, key=lambda state: state.number)
+
+
+def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
+    """What a searcher may know: all trials, and the validation points of finished ones.
+
+    Coefficients are under :func:`coefficient_column`.
+
+    Args:
+        sweep: the sweep.
+        earlier: what it starts from, as :func:`orchestrator.runs.warm_start.earlier_points` gives it.
+    """
+    searched = [name for point in earlier for name in point.trial.coefficients]
+    names = list(dict.fromkeys([*sweep.coefficient_names, *searched]))
+    before = {point.trial.trial_id: point.trial for point in earlier}
+    trials = [
+        {
+            "trial_id": trial.trial_id,
+            "number": trial.number,
+            "status": trial.status,
+            "reason": trial.reason,
+            **coefficient_columns(names, trial.coefficients),
+        }
+        for trial in (*before.values(), *sweep.trials)
+    ]
+    points = [
+        {
+            "trial_id": point.trial.trial_id,
+            **coefficient_columns(names, point.trial.coefficients),
+            **point.choice.columns,
+            **point.metrics,
+        }
+        for point in (*earlier, *sweep.points)
+    ]
+    return History(_as_table(trials), _as_floats(_as_table(points), Choice.names()))
+
+
+def coefficient_column(name: str) -> str:
+    """The column of a coefficient beside a trial's state and its points: its name, unless another one is called so."""
+    return f"coefficient {name}" if name in HISTORY_COLUMNS else name
+
+
+def coefficient_columns(names: Iterable[str], coefficients: Mapping[str, Any]) -> Coefficients:
+    """Coefficients by their columns, None where one is missing."""
+    return {coefficient_column(name): coefficients.get(name) for name in names}
+
+
+def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: datetime, **more: Any) -> dict[str, Any]:
+    """A row of the event log; ``trial`` has trial_id, number and coefficients."""
+    return {
+        "sweep_id": sweep_id,
+        "trial_id": trial.trial_id,
+        "number": trial.number,
+        "attempt": attempt,
+        "event": event,
+        "time": now,
+        "coefficients": canonical(dict(trial.coefficients)),
+        **more,
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Of the packages that results depend on, and of what Pillow decodes images with."""
+    codecs = {f"pillow-{name}": features.version(name) for name in CODECS if features.check(name)}
+    return {name: metadata.version(name) for name in PACKAGES} | {key: text for key, text in codecs.items() if text}
+
+
+def utc_now() -> datetime:
+    """The time that rows are stamped with."""
+    return datetime.now(UTC)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no NaN."""
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _sweep_row(store: ResultStore, sweep_id: str) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = store.read("sweeps", sweep_id).to_pylist()
+    if not rows:
+        known = sorted(store.read("sweeps")["sweep_id"].to_pylist())
+        raise ConfigError(f"sweep {sweep_id!r} is not in the storage; it holds {known or 'no sweeps'}")
+    return rows[0]
+
+
+def _hashed_name(store: ResultStore, config: Config, prefix: str, prints: Fingerprints) -> str:
+    """The prefix and a hash; of a sweep from before there were fingerprints the hash that it had then."""
+    before = {section: prints[section] for section in prints if section == "training"}
+    name, earlier = (f"{prefix}-{identity_hash(identity(config, some))}" for some in (prints, before))
+    known = store.read("sweeps", name).num_rows or not store.read("sweeps", earlier).num_rows
+    return name if known else earlier
+
+
+def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
+    """The keys of fingerprints that a sweep recorded and nobody took now; then neither do paths say anything."""
+    absent = {section for section in recorded if section not in prints}
+    places = {f"data.{key}" for key in PLACES if "data" in absent}
+    return {f"{section}.{key}" for section in absent for key in FINGERPRINTS[section]} | places
+
+
+def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
+    """Validation points of finished trials, each with its test metrics, in order of trial and choice."""
+    finished = {one.trial_id: one for one in trials if one.status == "finished"}
+    names = ("sweep_id", "trial_id", *Choice.names(), "split", "schema_version")
+    test: dict[tuple[Any, ...], dict[str, float]] = {}
+    points = []
+    rows = [row for row in table.to_pylist() if row["trial_id"] in finished]
+    for row in sorted(rows, key=lambda row: row["split"] != "test"):
+        choice = Choice(row["tau"], row["threshold"], row["level"])
+        key = (row["trial_id"], choice)
+        metrics = {name: value for name, value in row.items() if name not in names and value is not None}
+        if row["split"] == "test":
+            test[key] = metrics
+        else:
+            points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key)))
+    return sorted(points, key=lambda point: (point.trial.number, point.choice.place))
+
+
+def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """With every row's columns; ``Table.from_pylist`` takes the first row's alone."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: _as_column([row.get(name) for row in rows]) for name in names})
+
+
+def _as_column(values: Sequence[Any]) -> Sequence[Any]:
+    """Of one type: what baselines set beside the space may be text in one and a number in another."""
+    as_text = any(isinstance(value, str) for value in values)
+    return [value if value is None else str(value) for value in values] if as_text else values
+
+
+def _as_floats(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """With columns as float64 that may hold nothing but None."""
+    for name in set(names) & set(table.column_names):
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.float64()))
+    return table

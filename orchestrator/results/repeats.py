@@ -1,0 +1,54 @@
+"""Points of a sweep that trains every set of coefficients several times: means over the seeds at each free choice."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a sweep's points are made here and there
+    from orchestrator.results.sweep import Point
+
+
+def mean_points(points: Sequence[Point], repeats: int, objectives: Sequence[str]) -> list[Point]:
+    """One point for each set of coefficients and choice, where all ``repeats`` trainings of the set have the point.
+
+    Its metrics are means over the trainings (on test where all were measured), its trial is the one nearest to the mean
+    in the objectives, each in standard deviations; of equally near ones the first.
+
+    Args:
+        points: of single trainings; training n belongs to set n // repeats.
+        repeats: trainings of a set.
+        objectives: names of metrics.
+    """
+    groups: dict[tuple[object, ...], list[Point]] = {}
+    for point in points:
+        groups.setdefault((point.trial.number // repeats, point.choice), []).append(point)
+    return [_mean_point(group, objectives) for group in groups.values() if len(group) == repeats]
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation of the population that values were drawn from; 0 of a single one."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _mean_point(group: Sequence[Point], objectives: Sequence[str]) -> Point:
+    means = _means([one.metrics for one in group])
+    tests = [one.test for one in group if one.test is not None]
+
+    def distance(one: Point) -> float:
+        spreads = {name: deviation([other.metrics[name] for other in group]) or 1.0 for name in objectives}
+        away = [(one.metrics[name] - means[name]) / spreads[name] for name in objectives]
+        return round(math.hypot(*away), 9)  # two seeds are equally near, but for rounding
+
+    nearest = min(sorted(group, key=lambda one: one.trial.number), key=distance)
+    test = _means(tests) if len(tests) == len(group) else None
+    return dataclasses.replace(nearest, metrics=means, test=test, over=tuple(group))
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of the metrics that every row has."""
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    return {name: math.fsum(row[name] for row in rows) / len(rows) for name in names}

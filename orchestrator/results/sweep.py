@@ -1,0 +1,222 @@
+"""What a sweep has found: trials, points, the front of those that count, and the points that have names."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from orchestrator.config import Choice, Config, Fingerprints
+from orchestrator.errors import ConfigError
+from orchestrator.results.repeats import deviation, mean_points
+from orchestrator.search import Coefficients, Constraint, pareto
+
+OVER = ("finished", "diverged", "stopped")  # running such a trial again would tell nothing new
+ROLES = ("best", "knee")
+POINT_NAME = "trial/tau/threshold or trial/level"  # how Point.label reads
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """A trial as its events tell it; ``status`` is the last event."""
+
+    trial_id: str
+    number: int
+    coefficients: Coefficients
+    status: str
+    attempt: int
+    reason: str | None
+    seconds: float | None
+    evaluation_seconds: float | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether running it again would tell nothing new: it finished, its loss diverged, or it was stopped early."""
+        return self.status in OVER
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a sweep: a trial and what was chosen after it; ``test`` where it was measured on test.
+
+    With ``search.repeats`` the metrics are means over the points ``over``, one of each seed, and the trial is the one
+    nearest to them.
+    """
+
+    trial: TrialState
+    choice: Choice
+    metrics: dict[str, float]
+    test: dict[str, float] | None
+    over: tuple["Point", ...] = ()
+
+    @property
+    def singles(self) -> tuple["Point", ...]:
+        """The points of single trainings that it is made of."""
+        return self.over or (self,)
+
+    @property
+    def own(self) -> "Point":
+        """The point of its trial alone: what a module set of it is."""
+        return next(one for one in self.singles if one.trial.number == self.trial.number)
+
+    def deviation(self, name: str, *, on_test: bool = False) -> float | None:
+        """The standard deviation of a metric over the seeds; None for a single training."""
+        rows = [one.test if on_test else one.metrics for one in self.over]
+        return deviation([row[name] for row in rows if row is not None]) if self.over else None
+
+    def error(self, name: str) -> float:
+        """The standard error of a metric: of the drawn images, which all seeds share, and of the mean over seeds."""
+        over_seeds = (self.deviation(name) or 0.0) / math.sqrt(max(1, len(self.over)))
+        return math.hypot(self.metrics.get(f"{name}_error", 0.0), over_seeds)
+
+    @property
+    def label(self) -> str:
+        """How the point is named on the command line: trial number, then tau and threshold, or the level."""
+        return "/".join([str(self.trial.number), *(f"{value:.12g}" for value in self.choice.values.values())])
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as the tables tell it; ``fingerprints`` of what it was made of, as they are recorded."""
+
+    sweep_id: str
+    config: Config
+    trials: list[TrialState]
+    points: list[Point]
+    fingerprints: Fingerprints = field(default_factory=dict)
+
+    @cached_property
+    def candidates(self) -> list[Point]:
+        """What the front is chosen from: the points, or with ``search.repeats`` their means over the seeds."""
+        search = self.config.search
+        return self.points if search.repeats == 1 else mean_points(self.points, search.repeats, list(search.objectives))
+
+    def set_of(self, trial: TrialState) -> int:
+        """The number of a trial's set of coefficients; every set is trained ``search.repeats`` times."""
+        return trial.number // self.config.search.repeats
+
+    def values(self, points: Sequence[Point]) -> list[list[float]]:
+        """The objectives of points, in order.
+
+        Raises:
+            ConfigError: a point that was measured before there was such a metric.
+        """
+        return [[_metric(point, name) for name in self.config.search.objectives] for point in points]
+
+    @cached_property
+    def feasible(self) -> list[Point]:
+        """The points that meet every constraint."""
+        asked = [Constraint.parse(text) for text in self.config.search.constraints]
+        return [point for point in self.candidates if all(one.met(_metric(point, one.metric)) for one in asked)]
+
+    @property
+    def broken(self) -> str:
+        """How many points break each constraint, as people read it; nothing where there is no constraint."""
+        found = []
+        for text in self.config.search.constraints:
+            asked = Constraint.parse(text)
+            count = sum(not asked.met(_metric(point, asked.metric)) for point in self.candidates)
+            found.append(f"{count} of {len(self.candidates)} points break {text}")
+        return ", ".join(found)
+
+    @property
+    def why_no_front(self) -> str:
+        """Why the front is empty, and the remedy."""
+        if not self.candidates:
+            repeats = self.config.search.repeats
+            wanted = "a trial" if repeats == 1 else f"all {repeats} trainings of a set of coefficients"
+            return f"sweep {self.sweep_id!r} has no points yet; let {wanted} finish first"
+        best = []
+        for text in self.config.search.constraints:
+            asked = Constraint.parse(text)
+            values = [_metric(point, asked.metric) for point in self.candidates]
+            best.append(f"{asked.metric} reaches {max(values) if asked.at_least else min(values):.4g}")
+        return (
+            f"sweep {self.sweep_id!r}: no point meets search.constraints: {self.broken} ({', '.join(best)});"
+            " loosen them or train more trials"
+        )
+
+    @property
+    def coefficient_names(self) -> list[str]:
+        """Of all trials; a baseline need not name every dimension of the space."""
+        return list(dict.fromkeys(name for one in self.trials for name in one.coefficients))
+
+    @property
+    def directions(self) -> list[str]:
+        """Of the objectives."""
+        return list(self.config.search.objectives.values())
+
+    def count(self, status: str) -> int:
+        """How many trials stand so."""
+        return sum(one.status == status for one in self.trials)
+
+    @property
+    def finished_text(self) -> str:
+        """How many trials finished: ``5 of 12 trials finished, 7 stopped early``."""
+        stopped = f", {self.count('stopped')} stopped early" if self.count("stopped") else ""
+        return f"{self.count('finished')} of {len(self.trials)} trials finished{stopped}"
+
+    @cached_property
+    def front(self) -> list[Point]:
+        """The feasible points that no other one dominates on validation, by the last objective; of equal points the
+        first stays."""
+        points = self.feasible
+        if not points:
+            return []
+        mask = pareto.on_front(self.values(points), self.directions)
+        chosen: dict[tuple[float, ...], Point] = {}
+        for index in np.flatnonzero(mask):
+            chosen.setdefault(tuple(self.values([points[index]])[0]), points[index])
+        last = list(self.config.search.objectives)[-1]
+        return sorted(chosen.values(), key=lambda point: point.metrics[last])
+
+    @property
+    def hypervolume(self) -> float:
+        """Of the feasible validation points, up to the configured reference point."""
+        reference = [self.config.search.reference[name] for name in self.config.search.objectives]
+        return pareto.hypervolume(self.values(self.feasible), self.directions, reference)
+
+    @cached_property
+    def roles(self) -> dict[str, list[str]]:
+        """Which points of the front are best and knee, by their labels; it may be one point."""
+        return by_label(self.find) if self.front else {}
+
+    def mark(self, point: Point) -> str:
+        """How a point is marked in lists: ``best``, ``knee``, ``best, knee`` or not at all."""
+        return ", ".join(self.roles.get(point.label, ()))
+
+    def find(self, name: str) -> Point:
+        """The point called ``best``, ``knee`` or ``<trial>/<tau>/<threshold>``, or ``<trial>/<level>``.
+
+        Raises:
+            ConfigError: no such point.
+        """
+        front = self.front
+        if not self.candidates or (not front and name in ROLES):
+            raise ConfigError(self.why_no_front)
+        if name == "best":
+            first = next(iter(self.config.search.objectives))
+            errors = [point.error(first) for point in front]
+            return front[pareto.best(self.values(front), self.directions, errors)]
+        if name == "knee":
+            return front[pareto.knee(self.values(front), self.directions)]
+        found = [point for point in (*self.candidates, *self.points) if point.label == name]
+        if not found:
+            known = (front or self.points)[0].label
+            raise ConfigError(f"{name}: no such point; use best, knee, or {POINT_NAME} such as {known}")
+        return found[0]
+
+
+def by_label(find: Callable[[str], Point]) -> dict[str, list[str]]:
+    """The labels of the points that are best and knee, each with what it is."""
+    found: dict[str, list[str]] = {}
+    for role in ROLES:
+        found.setdefault(find(role).label, []).append(role)
+    return found
+
+
+def _metric(point: Point, name: str) -> float:
+    if name not in point.metrics:
+        raise ConfigError(f"point {point.label} was measured before there was a metric {name}; choose another metric")
+    return point.metrics[name]

@@ -1,0 +1,154 @@
+"""Which trials a sweep still has to train: read from the tables, or proposed by the searcher and recorded first."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.config import Config, EvaluationConfig, Fingerprints
+from orchestrator.results import (
+    Sweep,
+    TrialState,
+    coefficient_column,
+    coefficient_columns,
+    history,
+    read_sweep,
+    trial_event,
+    trial_states,
+    utc_now,
+)
+from orchestrator.runs.warm_start import earlier_points, in_space
+from orchestrator.search import Coefficients, Grid, Problem, Searcher, SpaceExhausted, exhausted_text, make_searcher
+from orchestrator.storage import DeltaStore
+from orchestrator.training import Trial
+
+
+@dataclass
+class Proposals:
+    """What there is still to train: trials in flight or failed first, then what the searcher proposes.
+
+    Attributes:
+        budget: how many trials the sweep has when it is done: ``sweep.trials``, or fewer where the space is exhausted.
+        missing: how many of them are not over.
+        fingerprints: compared with those of the sweeps that it starts from.
+    """
+
+    config: Config
+    sweep_id: str
+    store: DeltaStore
+    fingerprints: Fingerprints | None = None
+
+    def __post_init__(self) -> None:
+        search = self.config.search
+        self.problem = Problem(
+            # Sorted: the order in which a space is written down is no part of a sweep's identity.
+            space={coefficient_column(key): dimension.stated for key, dimension in sorted(search.space.items())},
+            free=_free(self.config.evaluation),
+            objectives=search.objectives,
+            constraints=search.constraints,
+            reference=search.reference,
+            seed=search.seed,
+        )
+        self.searcher: Searcher = make_searcher(search.name, self.problem)
+        states = list(self._states().values())
+        self.next_number = 1 + max((state.number for state in states), default=-1)
+        self.budget = self._budget(states)
+        self.again = [state for state in states if not state.is_over and state.number < self.budget]
+        self.missing = len(self.again) + max(0, self.budget - self.next_number)
+        self.pending: dict[str, Coefficients] = {state.trial_id: state.coefficients for state in self.again}
+        self.earlier = earlier_points(self.config, self.sweep_id, self.store, self.fingerprints)
+
+    @property
+    def exhausted(self) -> str:
+        """Why the sweep has fewer trials than ``sweep.trials``, for people; nothing where it has as many."""
+        if self.budget >= self.config.sweep.trials:
+            return ""
+        return (
+            f"{exhausted_text(self.problem)}; the sweep is done after {self.budget} of"
+            f" sweep.trials={self.config.sweep.trials} trainings (a larger search.space is another sweep)"
+        )
+
+    def sweep(self) -> Sweep:
+        """The sweep as the tables tell it now, under today's budget, objectives, tracking and resources."""
+        return dataclasses.replace(read_sweep(self.store, self.sweep_id), config=self.config)
+
+    def next(self) -> tuple[int, Coefficients]:
+        """Number and coefficients of the next trial. A new one is recorded first, and is what the record says: of two
+        drivers at once the first one proposes it.
+
+        Raises:
+            SpaceExhausted: nothing is left to train; the budget is then what was proposed.
+        """
+        if self.again:
+            state = self.again.pop(0)
+            return state.number, state.coefficients
+        number = self.next_number
+        try:
+            coefficients = self._proposal(number)
+        except SpaceExhausted:
+            self.budget = number
+            raise
+        self.next_number += 1
+        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
+        self.store.append("trials", [trial_event(self.sweep_id, trial, "proposed", attempt=0, now=utc_now())])
+        recorded = self._states()[trial.trial_id].coefficients
+        self.pending[trial.trial_id] = recorded
+        return number, recorded
+
+    def over(self, number: int, coefficients: Coefficients, *, died: bool) -> None:
+        """A trial ended. One whose process died without a word gets its event here."""
+        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
+        self.pending.pop(trial.trial_id, None)
+        if died:
+            state = self._states()[trial.trial_id]
+            if state.status == "started":
+                reason = "its process died (it crashed, was killed for want of memory, or lost its node)"
+                event = trial_event(self.sweep_id, trial, "failed", attempt=state.attempt, now=utc_now(), reason=reason)
+                self.store.append("trials", [event])
+
+    def _proposal(self, number: int) -> Coefficients:
+        search = self.config.search
+        place, repeat = divmod(number, search.repeats)
+        begun = {state.number: state.coefficients for state in self._states().values()}
+        if number in begun:  # by another driver
+            return begun[number]
+        if place < len(search.baselines):
+            return dict(search.baselines[place])
+        if repeat > 0:
+            return begun[number - repeat]
+        trained = self._in_space(begun.values())
+        known = dataclasses.replace(history(self.sweep(), self.earlier), trained=trained)
+        pending = [coefficient_columns(search.space, coefficients) for coefficients in self.pending.values()]
+        proposed = self.searcher.propose(known, pending, place - len(search.baselines))
+        return {name: proposed[coefficient_column(name)] for name in sorted(search.space)}
+
+    def _budget(self, states: Sequence[TrialState]) -> int:
+        """``sweep.trials``, or as many as there are baselines and sets of the space to train."""
+        search = self.config.search
+        if self.problem.size == math.inf:
+            return self.config.sweep.trials
+        taken = self._in_space([*(state.coefficients for state in states), *search.baselines])
+        left = self.problem.size - len({self.problem.key(coefficients) for coefficients in taken} - {None})
+        sets = max(math.ceil(self.next_number / search.repeats), len(search.baselines)) + max(left, 0)
+        return int(min(self.config.sweep.trials, search.repeats * sets))
+
+    def _in_space(self, trained: Iterable[Mapping[str, Any]]) -> list[Coefficients]:
+        """The sets of coefficients of the space whose training would be one of ``trained``.
+
+        A baseline may leave a dimension out, which then has the configured value, and may set what is not searched.
+        """
+        space = self.config.search.space
+        configs = [self.config.with_coefficients(coefficients) for coefficients in trained]
+        stated = [(config, in_space(space, config)) for config in configs]
+        same = [own for config, own in stated if self.config.with_coefficients(own) == config]
+        return [coefficient_columns(space, own) for own in same]
+
+    def _states(self) -> dict[str, TrialState]:
+        return {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
+
+
+def _free(config: EvaluationConfig) -> list[Grid]:
+    """The ways to choose after training."""
+    rates = {"tau": config.taus, "threshold": config.thresholds}
+    return [rates, {"level": config.levels}] if config.levels else [rates]

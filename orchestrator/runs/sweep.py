@@ -1,0 +1,220 @@
+"""A sweep: Ray Tune runs the trials that the tables say are missing.
+
+The searcher's state is a function of the tables, so resuming is reading: a fresh Tune run is given the trials that
+were in flight (same id, coefficients and checkpoint) and then new proposals up to the budget. A proposal is written
+before its trial starts.
+"""
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import ray
+from ray import tune
+from ray.exceptions import RayTaskError
+from ray.tune import PlacementGroupFactory
+from ray.tune.search import Searcher as TuneSearcher
+
+from orchestrator.config import Config, check_space, corners
+from orchestrator.errors import MISTAKES
+from orchestrator.modules import module_artifacts
+from orchestrator.results import Point, Sweep, claim_sweep, name_sweep, read_sweep, utc_now
+from orchestrator.runs.cluster import concurrent_trials, connected
+from orchestrator.runs.proposals import Proposals
+from orchestrator.runs.tracked import run_tracked
+from orchestrator.runs.workers import train_on_workers
+from orchestrator.search import SpaceExhausted
+from orchestrator.storage import DeltaStore, Files, usable_root
+from orchestrator.tracking import share_mode
+from orchestrator.training import (
+    WEIGHTS,
+    Trial,
+    check_trainable,
+    check_unchanged,
+    distinct,
+    fingerprints,
+    loaded_lines,
+    measure_on_test,
+    trial_file,
+)
+from orchestrator.training.data import Data, load_data
+from orchestrator.views import Progress, show_sweep
+
+
+def front_of(sweep: Sweep) -> list[Point]:
+    """The points of a sweep that are measured on test."""
+    return sweep.front
+
+
+def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep], list[Point]] = front_of) -> Sweep:
+    """Run, or go on with, a sweep; returns it as the tables tell it.
+
+    Args:
+        config: of the sweep.
+        progress: what a person sees of it.
+        reported: which of its points are measured on test when all is trained.
+
+    Raises:
+        ConfigError: a configuration, data set or cluster that cannot work, before anything is trained.
+    """
+    check_space(config)
+    root = usable_root(config.storage)
+    config = dataclasses.replace(config, storage=root)
+    data = load_data(config.data)
+    tried = distinct(map(config.with_coefficients, corners(config.search)))
+    for corner in tried:
+        check_trainable(corner, data)
+    store = DeltaStore(root)
+    prefix = config.data.name.replace("_", "-")
+    prints = fingerprints(config, data)
+    proposals = Proposals(config, name_sweep(store, config, prefix=prefix, fingerprints=prints), store, prints)
+    _check_earlier(config, data, store)
+    if proposals.missing or any(point.test is None for point in reported(proposals.sweep())):
+        share_mode()
+        with connected():
+            concurrency = concurrent_trials(config)
+            claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
+            shared = ray.put(data)
+            for line in _loaded_lines(tried, shared):
+                progress.say(line)
+            progress.begin(config, concurrency, proposals.sweep, budget=proposals.budget)
+            if proposals.missing:
+                try:
+                    _tune(proposals, shared, concurrency, progress)
+                finally:
+                    progress.close()
+            sweep = proposals.sweep()
+            untested = [one for one in reported(sweep) if one.test is None]
+            points = [one for one in untested if _can_be_measured(one, root)]
+            if gone := len(untested) - len(points):
+                progress.say(f"{gone} points cannot be measured on test: `moda gc` removed their trials' weights")
+            progress.say(f"measuring {len(points)} points on the test images")
+            _measure_on_test(sweep, points, root, shared)
+        if config.tracking.name != "none":
+            sweep = proposals.sweep()
+            show_sweep(sweep, root, module_artifacts(sweep, root))
+    else:
+        progress.begin(config, 0, proposals.sweep, budget=proposals.budget)
+    sweep = proposals.sweep()
+    progress.end(sweep)
+    if proposals.exhausted:
+        progress.say(proposals.exhausted)
+    return sweep
+
+
+def _loaded_lines(corners: Sequence[Config], data: "ray.ObjectRef[Data]") -> list[str]:
+    """What weights from elsewhere are worth, each line once; where trials run, which may be on a GPU."""
+    training = corners[0].training
+    if training.init_from is None:
+        return []
+    task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=training.gpus_per_worker)(loaded_lines)
+    lines: list[list[str]] = ray.get([task.remote(corner, data) for corner in corners])
+    return list(dict.fromkeys(line for of_corner in lines for line in of_corner))
+
+
+def _check_earlier(config: Config, data: Data, store: DeltaStore) -> None:
+    """Refuse a warm start or a confirmation of sweeps that were made of something else than what is here now."""
+    for name in (*config.search.warm_start, *filter(None, [config.sweep.confirms])):
+        sweep = read_sweep(store, name)
+        shapes = [(one.data.resize, one.data.channels) for one in (sweep.config, config)]
+        # A network has another graph on images of another size.
+        check_unchanged(sweep, data, sections=("data", "network") if shapes[0] == shapes[1] else ("data",))
+
+
+class _TuneAdapter(TuneSearcher):
+    """Our proposals in Ray Tune's terms. Tune's own metrics play no part, and nothing of it is ever restored."""
+
+    def __init__(self, proposals: Proposals) -> None:
+        super().__init__()
+        self._proposals = proposals
+        self._given: dict[str, dict[str, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        try:
+            number, coefficients = self._proposals.next()
+        except SpaceExhausted:
+            return cast(dict[str, Any], self.FINISHED)  # a string that Tune knows
+        self._given[trial_id] = {"number": number, "coefficients": coefficients}
+        return self._given[trial_id]
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._proposals.over(**self._given.pop(trial_id), died=error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the tables hold the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the tables hold the state."""
+
+
+def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, progress: Progress) -> None:
+    config, sweep_id, training = proposals.config, proposals.sweep_id, proposals.config.training
+
+    def trainable(given: dict[str, Any]) -> None:
+        coefficients = dict(given["coefficients"])
+        own = config.for_trial(given["number"], coefficients)
+        trial = Trial(sweep_id, given["number"], coefficients, own, config.storage)
+        if training.num_workers > 1:
+            train_on_workers(trial, data, in_tune=True)
+        else:
+            run_tracked(trial, ray.get(data), report=tune.report)
+
+    if training.num_workers > 1:
+        # The trial itself only waits for its workers, which are Train's and not Tune's. A sliver of the head node
+        # keeps it from taking the CPU that they need.
+        resources = PlacementGroupFactory([{"node:__internal_head__": 0.001}])
+    else:
+        resources = PlacementGroupFactory([{"CPU": training.cpus_per_worker, "GPU": training.gpus_per_worker}])
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # no CSV and TensorBoard files beside the tables
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # trials find what the network's code reads from the working folder
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # no banner: the display is ours
+    with tempfile.TemporaryDirectory(prefix="moda-tune-") as scratch:
+        tune.Tuner(
+            tune.with_resources(trainable, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=_TuneAdapter(proposals),
+                num_samples=proposals.missing,
+                max_concurrent_trials=concurrency,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=sweep_id,
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[progress],
+                failure_config=tune.FailureConfig(max_failures=training.max_failures),
+            ),
+        ).fit()
+    asked_for = [trial for trial in proposals.sweep().trials if trial.number < proposals.budget]
+    if len(asked_for) < proposals.budget or any(trial.status in ("proposed", "started") for trial in asked_for):
+        raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
+
+
+def _can_be_measured(point: Point, root: str) -> bool:
+    files = Files(root)
+    return all(files.exists(trial_file(one.trial.trial_id, WEIGHTS)) for one in point.singles if one.test is None)
+
+
+def _measure_on_test(sweep: Sweep, points: Sequence[Point], root: str, data: "ray.ObjectRef[Data]") -> None:
+    """Test metrics: what is reported, and never seen by the search."""
+    training = sweep.config.training
+    task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=training.gpus_per_worker)(measure_on_test)
+    waiting = []
+    untested = [one for point in points for one in point.singles if one.test is None]
+    for state in sweep.trials:
+        choices = [point.choice for point in untested if point.trial.number == state.number]
+        if choices:
+            config = sweep.config.for_trial(state.number, state.coefficients)
+            trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
+            waiting.append(task.remote(trial, data, choices))
+    try:
+        ray.get(waiting)
+    except RayTaskError as error:
+        if isinstance(error.cause, MISTAKES):
+            raise error.cause from error
+        raise

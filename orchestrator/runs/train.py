@@ -1,0 +1,79 @@
+"""One training on its own: ``moda train``, and ``moda decompose`` (a training of no epochs)."""
+
+import dataclasses
+
+import ray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from orchestrator.config import Config
+from orchestrator.errors import ConfigError
+from orchestrator.results import Sweep, claim_sweep, read_sweep, trial_event, utc_now
+from orchestrator.runs.cluster import concurrent_trials, connected
+from orchestrator.runs.tracked import run_tracked
+from orchestrator.runs.workers import train_on_workers
+from orchestrator.storage import DeltaStore, usable_root
+from orchestrator.training import Report, Trial, check_trainable, fingerprints, loaded_lines, measure_on_test
+from orchestrator.training.data import Data, load_data
+
+
+def train_one(config: Config, console: Console) -> Sweep:
+    """Train once (or read a training that was done), measure its best point on test; a sweep of one trial.
+
+    Raises:
+        ConfigError: anything that cannot work, before training starts; or a training that diverged.
+    """
+    root = usable_root(config.storage)
+    search = dataclasses.replace(config.search, space={}, baselines=(), repeats=1, early_stopping="none")
+    sweep_config = dataclasses.replace(config.sweep, trials=1)
+    config = dataclasses.replace(config, storage=root, search=search, sweep=sweep_config)
+    data = load_data(config.data)
+    check_trainable(config, data)
+    for line in loaded_lines(config, data):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    store = DeltaStore(root)
+    prefix = "train" if config.training.epochs else "decompose"
+    prints = fingerprints(config, data)
+    sweep_id = claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
+    trial = Trial(sweep_id, 0, dataclasses.asdict(config.method), config, root)
+    console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
+    sweep = read_sweep(store, sweep_id)
+    if not any(one.is_over for one in sweep.trials):
+        store.append("trials", [trial_event(sweep_id, trial, "proposed", attempt=0, now=utc_now())])
+        run_alone(trial, data, console)
+        sweep = read_sweep(store, sweep_id)
+    else:
+        console.print("read from the tables; nothing to train")
+    if sweep.trials[0].status != "finished":
+        raise ConfigError(f"the training {sweep.trials[0].status}: {sweep.trials[0].reason}; try a lower learning rate")
+    named = (sweep.find("best"), sweep.find("knee"))
+    untested = {point.choice for point in named if point.test is None}
+    if untested:
+        measure_on_test(trial, data, list(untested))
+    return read_sweep(store, sweep_id)
+
+
+def run_alone(trial: Trial, data: Data, console: Console) -> None:
+    """Run one trial with a bar of its progress: here, or on as many workers as it asks for."""
+    training = trial.config.training
+    if training.num_workers == 1:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            run_tracked(trial, data, report=_reporter(bar, training.epochs, console))
+        return
+    with connected():
+        concurrent_trials(trial.config)  # refuses a cluster that is too small
+        console.print(f"training on {training.num_workers} workers")
+        train_on_workers(trial, ray.put(data), in_tune=False)
+
+
+def _reporter(bar: Progress, epochs: int, console: Console) -> Report:
+    task = bar.add_task("training", total=epochs)
+    every = max(1, epochs // 10)
+
+    def report(metrics: dict[str, object]) -> None:
+        bar.update(task, completed=float(str(metrics["epoch"])), description=f"loss {metrics['loss']:.3f}")
+        if not console.is_terminal and int(str(metrics["epoch"])) % every == 0:
+            console.print(f"epoch {metrics['epoch']}/{epochs}  loss {metrics['loss']:.3f}", highlight=False)
+
+    return report

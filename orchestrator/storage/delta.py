@@ -1,0 +1,209 @@
+"""Delta tables: what sweeps are kept in."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.fs as pafs
+from deltalake import DeltaTable
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from orchestrator.storage.object_store import file_system, table_options
+from orchestrator.storage.schema import TABLES, Table, to_arrow
+
+IDENTITY = "storage"  # a table without rows, which no other is called
+PATIENCE = 120.0  # seconds; a conflict means that somebody else got on, so only time says that something is wrong
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class DeltaStore:
+    """Delta tables under ``<root>/tables``, one partition a sweep, append-only, with a CHECK constraint a range.
+
+    Args:
+        root: a folder or a URI, as :class:`orchestrator.storage.files.Files` takes it.
+        sleep: how to wait before trying again what another writer was faster with.
+        clock: how long that has been going on, in seconds.
+    """
+
+    def __init__(
+        self, root: str, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._root = f"{root.rstrip('/')}/tables"
+        self._options = table_options(root)
+        self._sleep, self._clock = sleep, clock
+        self._unconstrained: set[str] = set()
+
+    def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert-only MERGE on the table's key. Conflicts with other writers are retried."""
+        if not rows:
+            return
+        source = to_arrow(table, rows)  # MERGE does not look for equal keys within its source
+        # A literal prunes the target to the sweep's partition.
+        names = sorted({str(row["sweep_id"]).replace("'", "''") for row in rows})
+        sweeps = ", ".join(f"'{name}'" for name in names)
+        predicate = f"old.sweep_id IN ({sweeps}) AND {_same_key(TABLES[table])}"
+
+        def merge() -> None:
+            merged = self._table(table).merge(source, predicate=predicate, source_alias="new", target_alias="old")
+            merged.when_not_matched_insert_all().execute()
+
+        self._retried(merge)
+
+    def read(self, table: str, sweep_id: str | None = None, *, version: int | None = None) -> pa.Table:
+        """The rows of a sweep, or all, in no particular order.
+
+        Args:
+            table: its name.
+            sweep_id: of the sweep; None for all.
+            version: as :meth:`version` gave it, for the rows of then; None for now.
+
+        Raises:
+            ValueError: no such version.
+        """
+        try:
+            found = self._existing(table)
+            if version is not None and not 0 <= version <= found.version():
+                raise ValueError(f"{table} has no version {version}; it has 0 to {found.version()}")
+            found = found if version is None else self._existing(table, version)
+        except TableNotFoundError as error:
+            if version is not None:
+                raise ValueError(f"{table} has no version {version}; it has no rows yet") from error
+            return TABLES[table].schema.empty_table()
+        chosen = None if sweep_id is None else pads.field("sweep_id") == sweep_id
+        # Arrow's own file system: delta-rs's is a Python object, which Arrow's threads let go of after the read. Where
+        # the interpreter was ending by then, the process was aborted.
+        system, base = self._files
+        dataset = found.to_pyarrow_dataset(filesystem=pafs.SubTreeFileSystem(f"{base}/{table}", system))
+        return TABLES[table].current(dataset.to_table(filter=chosen))
+
+    def version(self, table: str) -> int:
+        """The Delta version."""
+        try:
+            return int(self._existing(table).version())
+        except TableNotFoundError:
+            return -1
+
+    def storage_id(self, *, make: bool = False) -> str | None:
+        """What tells this storage from others: a random id, which goes with it wherever it is moved.
+
+        It is the one that Delta gave to the first version of an empty table, which is made when the id is asked for
+        first. Of several who make it at once one writes that version, in an object store too.
+
+        Args:
+            make: give the storage an id where it has none.
+
+        Returns:
+            The id; None where there is none and none is made.
+        """
+        try:
+            return self._first_id()
+        except TableNotFoundError:
+            if not make:
+                return None
+        try:
+            schema = pa.schema([("nothing", pa.string())])
+            DeltaTable.create(f"{self._root}/{IDENTITY}", schema, mode="ignore", storage_options=self._options)
+        except DeltaError:  # somebody else was faster
+            pass
+        return self._first_id()
+
+    def compact(self, table: str, sweep_id: str | None = None) -> int:
+        """Put many small files together, of a sweep or of all; reading is faster, the rows are the same.
+
+        Writers may go on: one that had looked at the old files tries again. The old files stay, for readers that have
+        them open and for older versions.
+
+        Returns:
+            How many files were put together.
+        """
+        chosen = None if sweep_id is None else [("sweep_id", "=", sweep_id)]
+        if self.version(table) < 0:
+            return 0
+        return self._retried(
+            lambda: int(self._table(table).optimize.compact(partition_filters=chosen)["numFilesRemoved"])
+        )
+
+    def _first_id(self) -> str:
+        return str(self._existing(IDENTITY, version=0).metadata().id)  # deltalake declares a number
+
+    def _retried(self, action: Callable[[], Result]) -> Result:
+        started = self._clock()
+        attempt = 0
+        while True:
+            try:
+                return action()
+            except CommitFailedError:  # somebody else committed first
+                if self._clock() - started > PATIENCE:
+                    raise
+                self._sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
+                attempt += 1
+
+    def _table(self, name: str) -> DeltaTable:
+        """The table, made if need be, with all that an older version of this program did not know."""
+        declared = TABLES[name]
+        table = self._open(name)
+        there = {column.name: column for column in table.schema().fields}
+        missing = [column for column in declared.schema if column.name not in there]
+        if missing:
+            table.alter.add_columns(DeltaSchema.from_arrow(pa.schema(missing)).fields)
+        for column in declared.schema:
+            if column.nullable and column.name in there and not there[column.name].nullable:
+                table.alter.drop_column_not_null(column.name)
+        self._constrain(name, table)
+        return table
+
+    def _constrain(self, name: str, table: DeltaTable) -> None:
+        known = table.metadata().configuration
+        missing = {key: sql for key, sql in TABLES[name].constraints.items() if f"delta.constraints.{key}" not in known}
+        if not missing or name in self._unconstrained:
+            return
+        try:
+            table.alter.add_constraint(missing)
+        except CommitFailedError:
+            raise
+        except DeltaError as error:  # rows from before there were ranges; new ones are checked all the same
+            self._unconstrained.add(name)
+            log.warning("%s/%s holds rows out of range, so it gets no constraints: %s", self._root, name, error)
+
+    @cached_property
+    def _files(self) -> tuple[pafs.FileSystem, str]:
+        """The file system of the tables, and where they are in it."""
+        return file_system(self._root)
+
+    def _existing(self, name: str, version: int | None = None) -> DeltaTable:
+        return DeltaTable(f"{self._root}/{name}", version=version, storage_options=self._options)
+
+    def _open(self, name: str) -> DeltaTable:
+        uri = f"{self._root}/{name}"
+        try:
+            return self._existing(name)
+        except TableNotFoundError:
+            pass
+        try:
+            return DeltaTable.create(
+                uri,
+                TABLES[name].schema,
+                mode="ignore",
+                partition_by=["sweep_id"],
+                configuration={"delta.appendOnly": "true"},
+                storage_options=self._options,
+            )
+        except DeltaError as error:  # another writer made it in the meantime
+            if not DeltaTable.is_deltatable(uri, self._options):
+                raise
+            raise CommitFailedError(str(error)) from error
+
+
+def _same_key(table: Table) -> str:
+    """When a row that is there (``old``) has the key of another (``new``), in SQL."""
+    return " AND ".join(
+        f"(old.{name} IS NOT DISTINCT FROM new.{name})" if name in table.nullable_key else f"old.{name} = new.{name}"
+        for name in table.key
+    )

@@ -1,0 +1,220 @@
+"""Files under one root, a folder or an object store: all that a trial keeps besides rows.
+
+A few methods over ``pyarrow.fs``, so that ``s3://bucket/prefix`` works like ``/data/moda``. A write is whole or absent.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from moda_core.placing import new_folder, write_whole
+from orchestrator.errors import ConfigError
+from orchestrator.storage.object_store import file_system
+
+LOG = logging.getLogger("moda")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as a listing has it: its name from the root on, its size, and when it was written."""
+
+    name: str
+    bytes: int
+    modified: datetime
+
+    @property
+    def folder(self) -> str:
+        """What it lies in, from the root on."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def base(self) -> str:
+        """Its name in its folder."""
+        return self.name.rpartition("/")[2]
+
+
+class Files:
+    """Files by relative name under a root.
+
+    Args:
+        root: a folder (``~`` is expanded, missing ones are made) or a URI that pyarrow knows.
+
+    Raises:
+        ConfigError: as :func:`resolve_root` and :func:`orchestrator.storage.object_store.file_system`.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = resolve_root(root)
+        self._system, self._base = file_system(self.root)
+
+    @property
+    def local(self) -> Path | None:
+        """The root as a path, None for an object store."""
+        return None if "://" in self.root else Path(self.root)
+
+    def check_writable(self) -> None:
+        """Refuse a root that nothing can be written to."""
+        name = f".moda-{uuid.uuid4().hex}.part"
+        try:
+            self.write(name, b"")
+            self.delete(name)
+        except OSError as error:
+            raise ConfigError(f"storage={self.root!r} cannot be written to: {error}") from error
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file; readers see the old one or the new one."""
+        path = self._path(name)
+        if self.local is None:
+            with self._system.open_output_stream(path) as stream:
+                stream.write(data)
+            return
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, data)
+
+    def write_folder(self, name: str, files: Mapping[str, bytes], *, last: str) -> bool:
+        """Write a folder's files, unless it is there.
+
+        In a folder of this machine it is whole or absent. An object store has no such thing: there ``last`` is the file
+        that says that the folder is whole, and of writers at once each writes again until one set of files stays.
+
+        Args:
+            name: of the folder.
+            files: their bytes, by name.
+            last: the file that is written after all others.
+
+        Returns:
+            Whether these files are there: False where somebody else was faster.
+        """
+        if self.local is None:
+            return self._write_objects(name, files, last)
+        folder = Path(self._path(name))
+        while not (folder / last).exists():
+            _clear_half(folder, files, last)
+            try:
+                with new_folder(folder) as part:
+                    for file, data in files.items():
+                        write_whole(part / file, data)
+            except FileExistsError:
+                continue
+            return True
+        return False
+
+    def _write_objects(self, name: str, files: Mapping[str, bytes], last: str) -> bool:
+        if self.exists(f"{name}/{last}"):
+            return False
+        ordered = sorted(files, key=lambda file: file == last)
+        while True:
+            for file in ordered:
+                self.write(f"{name}/{file}", files[file])
+            if self.read(f"{name}/{last}") != files[last]:
+                return False  # another writer's, who looks whether the others are theirs, too
+            if all(self.read(f"{name}/{file}") == data for file, data in files.items()):
+                return True
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes; ``FileNotFoundError`` if there is none."""
+        with self._system.open_input_stream(self._path(name)) as stream:
+            data: bytes = stream.read()
+        return data
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there."""
+        return self.size(name) is not None
+
+    def size(self, name: str) -> int | None:
+        """A file's bytes; None if there is none."""
+        found = self._system.get_file_info(self._path(name))
+        return int(found.size) if found.type == pafs.FileType.File else None
+
+    def delete(self, name: str) -> None:
+        """Delete a file; one that is not there is fine."""
+        with contextlib.suppress(FileNotFoundError):  # also one that somebody else deletes at the same time
+            if self.exists(name):
+                self._system.delete_file(self._path(name))
+
+    def under(self, folder: str) -> list[StoredFile]:
+        """All files under a folder, by name; none where there is no such folder."""
+        selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=True)
+        files = [one for one in self._system.get_file_info(selector) if one.type == pafs.FileType.File]
+        found = [StoredFile(one.path.removeprefix(f"{self._base}/"), one.size, one.mtime) for one in files]
+        return sorted(found, key=lambda one: one.name)
+
+    def drop_folder(self, folder: str) -> None:
+        """Remove a folder that no file is in; one with files stays, and an object store has no folders."""
+        if self.local is not None:
+            for path, _, _ in os.walk(self._path(folder), topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+
+    def _path(self, name: str) -> str:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ValueError(f"{name!r} leaves the storage")
+        return f"{self._base}/{name}"
+
+
+def _clear_half(folder: Path, names: Collection[str], last: str) -> None:
+    """Remove what an interrupted write, or an interrupted removal, left of a folder. What else is in it is kept."""
+    aside = folder.with_name(f"{folder.name}.old-{uuid.uuid4().hex}")
+    try:
+        os.rename(folder, aside)
+        if (aside / last).exists():  # written just now
+            os.rename(aside, folder)
+            return
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
+            raise  # else there is no such folder, or there is another by now
+    if aside.is_dir():
+        for file in aside.iterdir():
+            if file.name in names or file.suffix == ".part":
+                file.unlink()
+        if any(aside.iterdir()):
+            LOG.warning("what was in %s and is not of this set is in %s now", folder, aside)
+        else:
+            aside.rmdir()
+
+
+def usable_root(storage: str) -> str:
+    """The resolved root, after something was written to it.
+
+    Raises:
+        ConfigError: as :func:`resolve_root`, and a root that cannot be written to.
+    """
+    files = Files(storage)
+    files.check_writable()
+    return files.root
+
+
+def resolve_root(storage: str) -> str:
+    """The absolute folder or the URI that ``storage`` means.
+
+    Raises:
+        ConfigError: a relative folder inside a submitted job, whose working folder is a copy that is thrown away; or a
+            name with characters that the tables' own URIs give a meaning to.
+    """
+    if wrong := sorted(set("%?#") & set(storage)):
+        raise ConfigError(f"storage={storage!r} holds {' '.join(wrong)}; choose a name without")
+    if not storage.isprintable():
+        raise ConfigError(f"storage={storage!r} holds characters that cannot be shown; choose a name without")
+    storage = storage.removeprefix("file://")
+    if "://" in storage:
+        if not storage.partition("://")[2].strip("/"):
+            raise ConfigError(f"storage={storage!r} names no bucket; name one, {storage.rstrip('/')}//bucket/folder")
+        return storage.rstrip("/")
+    try:
+        path = Path(storage).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"storage={storage!r}: there is no such home; name a folder") from error
+    if not path.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        raise ConfigError(
+            f"storage={storage!r} is relative to a job's temporary folder; give an absolute path or a URI"
+        )
+    return str(path.absolute())

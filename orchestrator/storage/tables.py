@@ -1,0 +1,31 @@
+"""The tables behind a small protocol, so that another table format is one class.
+
+Rows have deterministic keys, and appending a row whose key is there adds nothing, so whoever is not sure that a write
+went through writes again. Sweeps keep their tables as Delta tables; plain Parquet files are the second implementation.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+
+class ResultStore(Protocol):
+    """Versioned tables by the names in :data:`orchestrator.storage.schema.TABLES`."""
+
+    def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add the rows whose key is not there yet; of several with one key the first.
+
+        Raises:
+            ValueError: a value that the table cannot hold, as :func:`orchestrator.storage.schema.to_arrow`; nothing is
+                written.
+        """
+        ...
+
+    def read(self, table: str, sweep_id: str | None = None) -> pa.Table:
+        """The rows of a sweep, or all, in no particular order."""
+        ...
+
+    def version(self, table: str) -> int:
+        """The table's version, which every append that adds something raises; -1 before the first."""
+        ...

@@ -1,0 +1,111 @@
+"""How an epoch is cut into global batches that workers share, with the random draws of each.
+
+Every draw follows from (seed, epoch): a resumed training is the uninterrupted one, however many workers share it.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from orchestrator.config import TrainingConfig
+from orchestrator.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who shares the batches: this worker's rank among ``world`` of them."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def group(self) -> dist.ProcessGroup | None:
+        """The process group of all workers, None for one."""
+        return dist.group.WORLD if self.world > 1 else None
+
+
+def samples_each(network: nn.Module, config: TrainingConfig) -> int:
+    """How many samples of a batch every worker needs: two for statistics of its own, one to share in everybody's.
+
+    A network without batch norm needs none: a worker that has none takes part in the step and adds nothing.
+    """
+    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
+        return 0
+    return 1 if config.sync_batch_norm else 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A global batch: this worker's image indices, and the random draws of its augmentation."""
+
+    step: int
+    size: int
+    mine: Tensor
+    offsets_B2: Tensor
+    flips_B: Tensor
+
+
+class Steps:
+    """How an epoch is cut into global batches, and the learning rate of each: cosine to 0 over all steps.
+
+    Workers share every batch, so the batches are the same for any number of them; but a last batch too small to give
+    every worker the samples it needs (:func:`samples_each`) is left out of that epoch.
+    """
+
+    def __init__(self, images: int, config: TrainingConfig, workers: Workers, *, each: int) -> None:
+        self.images, self.config, self.workers = images, config, workers
+        needed = max(1, each * workers.world)
+        whole, rest = divmod(images, config.batch_size)
+        last = rest if rest >= needed else 0
+        self.per_epoch = whole + (last > 0)
+        self.samples = images - rest + last  # images seen in an epoch
+        if self.per_epoch == 0 or config.batch_size < needed:
+            raise ConfigError(
+                f"training.batch_size={config.batch_size}: {images} images in such batches for"
+                f" training.num_workers={workers.world}: every worker needs"
+                f" {('no samples', 'a sample', 'two samples for its batch norm')[each]} a batch;"
+                f" set training.batch_size={max(needed, config.batch_size)} or more, and give as many images"
+            )
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of a step of the whole training."""
+        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / (self.per_epoch * self.config.epochs)))
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        generator = torch.Generator().manual_seed(epoch_seed(self.config.seed, epoch))
+        order = torch.randperm(self.images, generator=generator)[: self.samples]
+        for number, index_B in enumerate(order.split(self.config.batch_size)):
+            offsets_B2 = torch.rand(len(index_B), 2, generator=generator)
+            flips_B = torch.rand(len(index_B), generator=generator) < 0.5
+            mine, offsets, flips = (
+                one.tensor_split(self.workers.world)[self.workers.rank] for one in (index_B, offsets_B2, flips_B)
+            )
+            yield Batch(epoch * self.per_epoch + number, len(index_B), mine, offsets, flips)
+
+
+def augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
+    """Random crop out of a zero padding of ``crop``, random horizontal flip; (B, ch, H, W) uint8."""
+    device = pixels.device
+    if flip:
+        pixels = torch.where(batch.flips_B.to(device)[:, None, None, None], pixels.flip(3), pixels)
+    if crop > 0:
+        height, width = pixels.shape[2:]
+        top, left = (batch.offsets_B2.to(device) * (2 * crop + 1)).long().clamp(max=2 * crop).T
+        rows = (top[:, None] + torch.arange(height, device=device))[:, None, :, None]
+        columns = (left[:, None] + torch.arange(width, device=device))[:, None, None, :]
+        one = torch.arange(len(pixels), device=device)[:, None, None, None]
+        channel = torch.arange(pixels.shape[1], device=device)[None, :, None, None]
+        pixels = F.pad(pixels, (crop, crop, crop, crop))[one, channel, rows, columns]
+    return pixels
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """The seed of an epoch's draws."""
+    return (seed * 1_000_003 + epoch) % 2**62

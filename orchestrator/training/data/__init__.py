@@ -1,0 +1,5 @@
+"""Data sets and users' tables as images in memory. May import `config` and `errors`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

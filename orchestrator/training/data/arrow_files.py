@@ -1,0 +1,81 @@
+"""Columns of one Parquet or Arrow file. What a file is, its first bytes say, not its name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+
+from orchestrator.errors import ConfigError, reason_of, shown
+from orchestrator.training.data.table_files import MAKE_ONE
+
+PARQUET, ARROW_FILE, ARROW_STREAM = b"PAR1", b"ARRO", b"\xff\xff\xff\xff"
+BATCH_ROWS = 1024  # of Parquet at once: Arrow cannot make structs of more than 2 GiB
+
+
+def read_schema(file: Path, key: str) -> pa.Schema:
+    """The columns of a file and its metadata.
+
+    Args:
+        file: Parquet, or Arrow as a file or as a stream.
+        key: ``data.path`` or ``data.test_path``, for the error.
+
+    Raises:
+        ConfigError: another kind of file, or a broken one.
+    """
+    with _is_table(file, key):
+        if _beginning(file) == PARQUET:
+            schema = pq.read_schema(file)
+        else:
+            with pa.OSFile(str(file)) as source:
+                schema = _arrow_reader(file, source).schema
+        list(schema.names)  # fails here on names that are no UTF-8
+        return schema
+
+
+def read_columns(file: Path, names: list[str], key: str) -> pa.Table:
+    """Some columns of a file, checked for broken contents; otherwise as :func:`read_schema`."""
+    with _is_table(file, key):
+        if _beginning(file) == PARQUET:
+            with pq.ParquetFile(file) as parquet:
+                batches = list(parquet.iter_batches(BATCH_ROWS, columns=names))
+                table = pa.Table.from_batches(batches) if batches else parquet.schema_arrow.empty_table()
+        else:
+            with pa.OSFile(str(file)) as source:
+                schema = _arrow_reader(file, source).schema
+                source.seek(0)
+                options = ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in names])
+                table = _arrow_reader(file, source, options=options).read_all()
+        table = table.select(names)
+        table.validate(full=True)
+        return table
+
+
+@contextmanager
+def _is_table(file: Path, key: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{key}: {shown(str(file))} is no Parquet or Arrow table: {reason_of(error)}; {MAKE_ONE} of images or of a"
+            " CSV file"
+        ) from error
+
+
+def _beginning(file: Path) -> bytes:
+    if not file.is_file():
+        raise OSError("it is no file")
+    with open(file, "rb") as source:
+        return source.read(4)
+
+
+def _arrow_reader(file: Path, source: pa.NativeFile, **more: Any) -> Any:
+    beginning = _beginning(file)
+    if beginning == ARROW_FILE:
+        return ipc.open_file(source, **more)
+    if beginning == ARROW_STREAM:
+        return ipc.open_stream(source, **more)
+    raise OSError(f"it begins with {beginning!r}")

@@ -1,0 +1,289 @@
+"""One trial: train (or go on training), count, decompose at every free choice, rows out.
+
+The write order is bytes, then rows, then the event that says so: the last one is the commit. A trial that is run
+again after a crash reads its checkpoint, writes the same rows (which adds nothing) and ends with the same event.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from moda_core import NetworkError, unit_layers
+from moda_core.choosing import check_thresholds
+from moda_core.graph import channel_graph
+from orchestrator.config import Choice, Config, to_plain
+from orchestrator.errors import MISTAKES, ConfigError
+from orchestrator.results import trial_event, trial_states, utc_now
+from orchestrator.storage import DeltaStore, Files
+from orchestrator.tracker import NoTracker, Tracker
+from orchestrator.training.batches import Steps, Workers, samples_each
+from orchestrator.training.count_files import dump_contributions, dump_frequencies, read_contributions, read_frequencies
+from orchestrator.training.data import Data
+from orchestrator.training.decompose import Trained, grid, measure, prepare
+from orchestrator.training.dry_run import dry_run, same_generators
+from orchestrator.training.loop import Diverged, choose_device, choose_precision, read_checkpoint, train
+from orchestrator.training.networks import make_model
+from orchestrator.training.rungs import Judge, Stopped
+from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
+
+Report = Callable[[dict[str, Any]], None]
+SHOWN_COLUMNS = (  # of the points that a run shows
+    *Choice.names(),
+    "reuse_accuracy",
+    "reuse_accuracy_error",
+    "module_size",
+    "module_overlap",
+    "accuracy",
+)
+WEIGHTS, FREQUENCIES, CONTRIBUTIONS = "weights.safetensors", "frequencies.safetensors", "contributions.safetensors"
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is to be trained.
+
+    Attributes:
+        sweep_id: its sweep.
+        number: from 0 in its sweep.
+        coefficients: what distinguishes it.
+        config: with the coefficients in place.
+        root: the storage.
+    """
+
+    sweep_id: str
+    number: int
+    coefficients: Mapping[str, Any]
+    config: Config
+    root: str
+
+    @property
+    def trial_id(self) -> str:
+        """Unique in the storage, and the id of its W&B run."""
+        return f"{self.sweep_id}-{self.number:04d}"
+
+    def file(self, name: str) -> str:
+        """The name of one of its files in the storage."""
+        return trial_file(self.trial_id, name)
+
+
+def trial_file(trial_id: str, name: str) -> str:
+    """The name of one of a trial's files in the storage."""
+    return f"trials/{trial_id}/{name}"
+
+
+def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.Module:
+    """The network for the data, from the training seed, with the weights of ``training.init_from`` if asked for.
+
+    Raises:
+        ConfigError: a model that does not fit the data, or weights that do not fit the model.
+    """
+    torch.manual_seed(config.training.seed)
+    network = make_model(
+        config.model.name,
+        config.model.options,
+        in_channels=data.in_channels,
+        image_size=data.image_size,
+        num_classes=data.num_classes,
+    )
+    if pretrained and config.training.init_from is not None:
+        load_weights_file(config.training.init_from, network, key="training.init_from")
+    return network
+
+
+def check_trainable(config: Config, data: Data) -> None:
+    """Refuse what would fail only inside a trial or after it. Global random generators are left as they were.
+
+    Raises:
+        ConfigError: a model that does not fit the data or that no modules can be cut out of, thresholds that do not
+            fit its activations, weights that do not fit the model, batches that are too small for the workers, or
+            anything that fails when a trial is tried on a few images.
+    """
+    if len(set(data.class_names)) < max(2, data.num_classes):
+        raise ConfigError(f"data: classes {list(data.class_names)[:5]} are not two or more different ones")
+    try:
+        json.dumps(to_plain(config), allow_nan=False)
+    except ValueError as error:
+        raise ConfigError(
+            "a value of the configuration is NaN or infinite, which a module set cannot record"
+        ) from error
+    with same_generators():
+        network = make_network(config, data)
+        example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
+        try:
+            layers = unit_layers(network, example)
+            channel_graph(network, layers, example)
+        except NetworkError as error:
+            raise ConfigError(f"model.name={config.model.name}: {error}") from error
+        try:
+            check_thresholds(layers, config.evaluation.thresholds)
+        except ValueError as error:
+            raise ConfigError(f"evaluation.{error}") from error
+        workers = Workers(world=config.training.num_workers)
+        Steps(len(data.train), config.training, workers, each=samples_each(network, config.training))
+        dry_run(network, lambda: make_network(config, data, pretrained=False), config, data)
+
+
+def run_trial(
+    trial: Trial,
+    data: Data,
+    *,
+    report: Report,
+    track: Callable[[], Tracker] = NoTracker,
+    workers: Workers | None = None,
+) -> None:
+    """Run a trial to its end. All workers train and count; the first one decomposes, writes, and shows its course to
+    what ``track`` starts.
+
+    A trial that is over already is left alone. A loss that diverges, or a configuration that cannot work, is recorded
+    and returns normally: training again would only tell the same. So is a trial that a rung stops. Anything else that
+    goes wrong is recorded and raised.
+    """
+    workers = workers or Workers()
+    config = trial.config
+    torch.set_num_threads(config.training.cpus_per_worker)
+    device = choose_device(config.training)
+    precision = choose_precision(config.training.precision, device)
+    store, files = DeltaStore(trial.root), Files(trial.root)
+    states = {one.trial_id: one for one in trial_states(store.read("trials", trial.sweep_id))}
+    state = states.get(trial.trial_id)
+    if state is not None and state.is_over:
+        return  # somebody else did it
+    record = _Recorder(trial, store, 1 if state is None else state.attempt + 1, active=workers.rank == 0)
+    record("started")
+    tracker = track() if workers.rank == 0 else NoTracker()
+    try:
+        data = data.to(device)
+        network = make_network(config, data).to(device)
+        checkpoint = trial.file(CHECKPOINT)
+        resume = read_checkpoint(files.read(checkpoint), device) if files.exists(checkpoint) else None
+        rows = [] if resume is None else resume.rows
+        for row in rows:  # what W&B missed of an earlier attempt
+            tracker.log(row, step=row["epoch"])
+        may_stop = dict(trial.coefficients) not in [dict(one) for one in config.search.baselines]
+        judge = Judge(trial.sweep_id, trial.trial_id, config, may_stop, data, store, precision, workers)
+        epochs = train(
+            network,
+            data.train,
+            config.training,
+            config.method,
+            num_classes=data.num_classes,
+            crop=config.data.crop,
+            flip=config.data.flip,
+            precision=precision,
+            workers=workers,
+            resume=resume,
+        )
+        for epoch in epochs:
+            rows = epoch.rows
+            if workers.rank == 0:
+                tracker.log(epoch.row, step=epoch.row["epoch"])
+            judge(network, epoch.row["epoch"])  # before the checkpoint: a trial that dies here comes here again
+            if workers.rank == 0:
+                files.write(checkpoint, epoch.checkpoint())
+            report({"epoch": epoch.row["epoch"], "epochs": config.training.epochs, "loss": epoch.row["loss"]})
+        started = time.perf_counter()
+        trained = prepare(network, data, config, precision=precision, workers=workers)
+        if workers.rank == 0:
+            points = _finish(trial, trained, data, files, store, rows)
+            record("finished", **_spent(rows, judge.seconds + time.perf_counter() - started, precision))
+            files.delete(checkpoint)
+            tracker.table("points", SHOWN_COLUMNS, lambda _: points)
+            tracker.finish({"accuracy": points[0]["accuracy"], "status": "finished"})
+    except Stopped as error:
+        if workers.rank == 0:
+            store.append("epochs", [_keyed(trial, row) for row in rows])
+            record("stopped", reason=str(error), **_spent(rows, judge.seconds, precision))
+            files.delete(checkpoint)
+        tracker.finish({"status": "stopped"})
+    except Diverged as error:
+        record("diverged", reason=str(error))
+        tracker.finish({"status": "diverged"}, failed=True)
+    except Exception as error:
+        record("failed", reason=f"{type(error).__name__}: {error}".removesuffix(": ")[:2000])
+        tracker.finish({"status": "failed"}, failed=True)
+        if not isinstance(error, MISTAKES):
+            raise
+
+
+def check_weights(trial: Trial, files: Files) -> None:
+    """Refuse a finished trial whose weights are not in the storage any more.
+
+    Raises:
+        ConfigError: such a trial, with what to do instead.
+    """
+    if not files.exists(trial.file(WEIGHTS)):
+        raise ConfigError(
+            f"trial {trial.trial_id} has no weights in the storage: `moda gc` removes them where no point of a trial is"
+            f" on the front; take a point that `moda front {trial.sweep_id}` shows, or train its coefficients again:"
+            f" moda confirm {trial.sweep_id} --points {trial.number}/... --seeds 1"
+        )
+
+
+def load_trained(trial: Trial, data: Data) -> Trained:
+    """A finished trial's network and counts, from the storage, on the data's device.
+
+    Raises:
+        ConfigError: as :func:`check_weights`.
+    """
+    files = Files(trial.root)
+    check_weights(trial, files)
+    network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
+    read_weights(files.read(trial.file(WEIGHTS)), network)
+    frequencies = read_frequencies(files.read(trial.file(FREQUENCIES)))
+    found = files.exists(trial.file(CONTRIBUTIONS))
+    contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if found else None
+    return prepare(network, data, trial.config, (frequencies, contributions))
+
+
+def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
+    """Write the test rows of some of a finished trial's points."""
+    torch.set_num_threads(trial.config.training.cpus_per_worker)
+    data = data.to(choose_device(trial.config.training))
+    trained = load_trained(trial, data)
+    rows = measure(trained, data.test, trial.config.evaluation, split="test", choices=choices)
+    DeltaStore(trial.root).append("points", [_keyed(trial, row) for row in rows])
+
+
+class _Recorder:
+    """Writes this attempt's events."""
+
+    def __init__(self, trial: Trial, store: DeltaStore, attempt: int, *, active: bool) -> None:
+        self.trial, self.store, self.attempt, self.active = trial, store, attempt, active
+
+    def __call__(self, event: str, **more: Any) -> None:
+        if self.active:
+            row = trial_event(self.trial.sweep_id, self.trial, event, attempt=self.attempt, now=utc_now(), **more)
+            self.store.append("trials", [row])
+
+
+def _finish(
+    trial: Trial, trained: Trained, data: Data, files: Files, store: DeltaStore, epochs: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Keep weights and counts, then the rows of epochs and validation points."""
+    files.write(trial.file(WEIGHTS), dump_weights(trained.network))
+    files.write(trial.file(FREQUENCIES), dump_frequencies(trained.frequencies))
+    if trained.contributions is not None:
+        files.write(trial.file(CONTRIBUTIONS), dump_contributions(trained.contributions))
+    evaluation = trial.config.evaluation
+    points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
+    store.append("epochs", [_keyed(trial, row) for row in epochs])
+    store.append("points", [_keyed(trial, row) for row in points])
+    return points
+
+
+def _spent(epochs: list[dict[str, Any]], evaluation_seconds: float, precision: torch.dtype) -> dict[str, Any]:
+    return {
+        "seconds": sum(row["seconds"] for row in epochs),
+        "evaluation_seconds": evaluation_seconds,
+        "precision": str(precision).removeprefix("torch."),
+    }
+
+
+def _keyed(trial: Trial, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"sweep_id": trial.sweep_id, "trial_id": trial.trial_id, **row}

@@ -1,0 +1,23 @@
+from .confirmed import confirmation_lines, confirmation_table
+from .garbage import Removable, garbage_table, mebibytes, unknown_lines
+from .page import render_report
+from .progress import Progress
+from .rows import render_rows
+from .terminal import front_table, replacement_table, surface_table
+from .wandb_front import show_sweep
+
+__all__ = [
+    "Progress",
+    "Removable",
+    "confirmation_lines",
+    "confirmation_table",
+    "front_table",
+    "garbage_table",
+    "mebibytes",
+    "render_report",
+    "render_rows",
+    "replacement_table",
+    "show_sweep",
+    "surface_table",
+    "unknown_lines",
+]

@@ -1,0 +1,142 @@
+"""A confirmation for people: what the sweep said of its points, and what fresh seeds say."""
+
+import html
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from rich.table import Table
+
+from orchestrator.results import Confirmation, Point, by_label
+from orchestrator.views.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
+from orchestrator.views.terminal import METRIC_TITLES, coefficients_text, number_text
+
+HEAD = ("", "point", "coefficients", "", "the sweep said", "fresh seeds say", "difference", "on test")
+
+
+def confirmation_table(confirmation: Confirmation) -> Table:
+    """One row for each chosen point and objective."""
+    table = Table(title="confirmed", title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for index, name in enumerate(HEAD):
+        table.add_column(name, justify="left" if index < 4 else "right", no_wrap=index != 2)
+    for cells in confirmation_rows(confirmation):
+        table.add_row(*cells, style="bold" if cells[0] else None)
+    return table
+
+
+def confirmation_rows(confirmation: Confirmation) -> Iterator[list[str]]:
+    """The cells under :data:`HEAD`; a point's name stands in the first of its rows."""
+    marks = _marks(confirmation)
+    for one in confirmation.points:
+        start = [marks.get(one.claimed.label, ""), one.claimed.label, coefficients_text(one.claimed.trial.coefficients)]
+        for name in confirmation.parent.config.search.objectives:
+            cells = [*start, METRIC_TITLES.get(name, name), number_text(one.claimed, name)]
+            if one.found is None:
+                yield [*cells, "not finished", "", ""]
+            else:
+                difference = one.found.metrics[name] - one.claimed.metrics[name]
+                test = number_text(one.found, name, on_test=True)
+                yield [*cells, number_text(one.found, name), f"{difference:+.4f}", test]
+            start = ["", "", ""]
+
+
+def confirmation_lines(confirmation: Confirmation) -> list[str]:
+    """How far the front held, and which points are best and knee now."""
+    training, repeats = confirmation.sweep.config.training, confirmation.sweep.config.search.repeats
+    changes = ", ".join(f"{key}={value}" for key, value in confirmation.changes.items())
+    single = confirmation.parent.config.search.repeats == 1
+    lines = [
+        f"fresh seeds {training.seed} to {training.seed + repeats - 1}: mean ± standard deviation over them"
+        f"{' (what the sweep said: ± the standard error of one training)' if single else ''}; trained as in the sweep"
+        f"{f', but for {changes}' if changes else ''}"
+    ]
+    if not confirmation.told:
+        return [*lines, "no point has finished all its trainings yet"]
+    held, on_test = confirmation.held, confirmation.on_test
+    tested = "" if on_test is None else f", {on_test:.4f} on test"
+    objectives = confirmation.parent.config.search.objectives
+    ranks = (
+        f"{METRIC_TITLES.get(name, name)} {'unknown, ranks do not differ' if rank is None else f'{rank:.2f}'}"
+        for name, rank in zip(objectives, held.correlations, strict=True)
+    )
+    return [
+        *lines,
+        f"hypervolume of these {len(confirmation.told)} points: {held.claimed:.4f} by the sweep, {held.found:.4f}"
+        f" confirmed{tested}",
+        f"{held.on_front} of {held.of} points that no other dominated are still so, among themselves",
+        f"Kendall's rank correlation of the two: {', '.join(ranks)}",
+        *(_now(confirmation, which) for which in ("best", "knee")),
+    ]
+
+
+def confirmation_figure(confirmation: Confirmation) -> Any:
+    """Every chosen point as the sweep had it, linked with what fresh seeds say, and with test."""
+    vertical, horizontal = list(confirmation.parent.config.search.objectives)[:2]
+    figure = go.Figure()
+
+    def add(points: Sequence[Point], name: str, **style: Any) -> None:
+        on_test = name == "on test"
+        values = [(point.test or {}) if on_test else point.metrics for point in points]
+        figure.add_trace(
+            go.Scatter(
+                x=[one[horizontal] for one in values],
+                y=[one[vertical] for one in values],
+                error_x=deviation_bars(points, horizontal, on_test=on_test),
+                error_y=deviation_bars(points, vertical, on_test=on_test),
+                name=name,
+                mode="markers",
+                text=[hover_text(point) for point in points],
+                hovertemplate="%{text}<extra></extra>",
+                **style,
+            )
+        )
+
+    claims, found = ([pair[side] for pair in confirmation.told] for side in (0, 1))
+    links: dict[str, list[float | None]] = {horizontal: [], vertical: []}
+    for before, after in zip(claims, found, strict=True):
+        for name, values in links.items():
+            values += [before.metrics[name], after.metrics[name], None]
+    line = {"color": OTHERS, "width": 1, "dash": "dot"}
+    figure.add_trace(
+        go.Scatter(x=links[horizontal], y=links[vertical], mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    )
+    add(claims, "the sweep said", marker={"color": OTHERS, "size": 9})
+    add(found, "fresh seeds say", marker={"color": FRONT, "size": 9})
+    tested = [point for point in found if point.test]
+    add(tested, "on test", marker={"color": TEST, "size": 8, "symbol": "circle-open"})
+    style_axes(figure, horizontal, vertical)
+    figure.update_layout(height=440)
+    return figure
+
+
+def confirmation_html(confirmation: Confirmation) -> str:
+    """A section of the report; plotly is there already."""
+    head = "".join(f"<th>{html.escape(one)}</th>" for one in HEAD)
+    body = "".join(
+        f"<tr{' class=marked' if row[0] else ''}>"
+        + "".join(f"<td{' class=text' if place < 4 else ''}>{html.escape(cell)}</td>" for place, cell in enumerate(row))
+        + "</tr>"
+        for row in confirmation_rows(confirmation)
+    )
+    return "\n".join(
+        [
+            f"<h2>Confirmed by {html.escape(confirmation.sweep.sweep_id)}</h2>",
+            f"<p>{'<br>'.join(html.escape(line) for line in confirmation_lines(confirmation))}</p>",
+            confirmation_figure(confirmation).to_html(
+                full_html=False, include_plotlyjs=False, config={"displaylogo": False}
+            ),
+            f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
+        ]
+    )
+
+
+def _now(confirmation: Confirmation, which: str) -> str:
+    before = confirmation.parent.find(which).label
+    return f"{which} of them now: {confirmation.name(which).label} (the sweep's: {before})"
+
+
+def _marks(confirmation: Confirmation) -> dict[str, str]:
+    """Which of the chosen points are best and knee now."""
+    if not confirmation.told:
+        return {}
+    return {label: ", ".join(roles) for label, roles in by_label(confirmation.name).items()}

@@ -1,0 +1,179 @@
+"""Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from orchestrator.config import Config
+from orchestrator.results import Point, Sweep
+from orchestrator.views.terminal import METRIC_TITLES, SHOWN, coefficients_text, number_text
+
+FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
+OTHER_METRICS = [name for name in METRIC_TITLES if name not in SHOWN]
+INFEASIBLE = "#dfe4e8"
+TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+LOG_AXIS = {"type": "log", "tickvals": TICKS, "ticktext": [f"{100 * tick:g} %" for tick in TICKS]}
+
+
+def front_figure(sweep: Sweep) -> Any:
+    """All validation points, the front, and the front's points on test; hover shows the trial's coefficients.
+
+    With ``search.repeats`` points are means, and the front has their deviations as error bars.
+    """
+    vertical, horizontal = list(sweep.config.search.objectives)[:2]
+    figure = go.Figure()
+
+    def add(points: list[Point], name: str, *, on_test: bool = False, **style: Any) -> None:
+        values = [point.test if on_test and point.test else point.metrics for point in points]
+        figure.add_trace(
+            go.Scatter(
+                x=[one[horizontal] for one in values],
+                y=[one[vertical] for one in values],
+                name=name,
+                text=[hover_text(point) for point in points],
+                hovertemplate="%{text}<extra></extra>",
+                **style,
+            )
+        )
+
+    front = sweep.front
+    for points, name, marker in background(sweep):
+        add(points, name, mode="markers", marker=marker)
+    bars: dict[str, Any] = {"error_x": deviation_bars(front, horizontal), "error_y": deviation_bars(front, vertical)}
+    line = {"color": FRONT, "shape": "hv"}
+    add(front, "front (validation)", mode="lines+markers", line=line, marker={"size": 9}, **bars)
+    tested = [point for point in front if point.test]
+    if tested:
+        marker = {"color": TEST, "size": 8, "symbol": "circle-open"}
+        add(tested, "the same points on test", on_test=True, mode="markers", marker=marker)
+    for point in front:
+        if text := sweep.mark(point):
+            x = point.metrics[horizontal]
+            if horizontal == "module_size":  # plotly places annotations on a logarithmic axis by the logarithm
+                x = math.log10(x)
+            figure.add_annotation(x=x, y=point.metrics[vertical], text=text, showarrow=True, arrowhead=2, ay=-30)
+    style_axes(figure, horizontal, vertical)
+    return figure
+
+
+def style_axes(figure: Any, horizontal: str, vertical: str) -> None:
+    """Titles, scales and margins of a figure of points."""
+    title = METRIC_TITLES.get(horizontal, horizontal)
+    if horizontal == "module_size":  # from a hundredth to the whole: a logarithmic axis
+        figure.update_xaxes(LOG_AXIS)
+        title += " (share of the full model's parameters)"
+    figure.update_layout(
+        template="plotly_white",
+        xaxis_title=title,
+        yaxis_title=METRIC_TITLES.get(vertical, vertical),
+        legend={"orientation": "h", "y": 1.08},
+        margin={"l": 60, "r": 20, "t": 40, "b": 50},
+        height=520,
+    )
+
+
+def background(sweep: Sweep) -> Iterator[tuple[list[Point], str, dict[str, Any]]]:
+    """What lies behind the front: the points, name and marker of infeasible points, of all others, of baselines."""
+    labels = {point.label for point in sweep.feasible}
+    if wrong := [point for point in sweep.candidates if point.label not in labels]:
+        yield wrong, "points that break a constraint", {"color": INFEASIBLE, "size": 5}
+    on_front = {point.label for point in sweep.front}
+    others = [point for point in sweep.feasible if point.label not in on_front]
+    yield others, "all points", {"color": OTHERS, "size": 5, "opacity": 0.55}
+    for index, coefficients in enumerate(sweep.config.search.baselines):
+        same = [p for p in sweep.candidates if p.trial.coefficients == dict(coefficients)]
+        mine = [p for p in same if sweep.set_of(p.trial) == index]
+        opacity = [1.0 if point.label in labels else 0.35 for point in mine]
+        symbol = "x" if is_standard(sweep.config, coefficients) else "diamond-open"
+        yield (
+            mine,
+            baseline_name(sweep.config, coefficients),
+            {"color": BASELINE, "size": 7, "opacity": opacity, "symbol": symbol},
+        )
+
+
+def baseline_name(config: Config, coefficients: Mapping[str, Any]) -> str:
+    """``standard training``, ``standard training, learning_rate 0.05`` or ``baseline alpha 1 beta 1 gamma 0.3``."""
+    if not is_standard(config, coefficients):
+        return f"baseline {coefficients_text(coefficients)}".strip()
+    method = {field.name for field in dataclasses.fields(config.method)}
+    others = {name: value for name, value in coefficients.items() if name not in method}
+    return ", ".join(filter(None, ["standard training", coefficients_text(others)]))
+
+
+def is_standard(config: Config, coefficients: Mapping[str, Any]) -> bool:
+    """Whether a trial with these coefficients has the cross-entropy as its whole loss."""
+    return not config.with_coefficients(coefficients).method.watches_units
+
+
+def curves_figure(sweep: Sweep, metric: str) -> Any:
+    """A metric over tau for the trials on the front, at the published rule (the smallest threshold)."""
+    threshold = min(sweep.config.evaluation.thresholds)
+    points = [point for point in sweep.candidates if point.choice.threshold == threshold]
+    return _curves(sweep, points, metric, over="tau", axis=f"tau (threshold {threshold:g})")
+
+
+def levels_figure(sweep: Sweep, metric: str) -> Any:
+    """A metric over the level for the trials on the front."""
+    points = [point for point in sweep.candidates if point.choice.level is not None]
+    return _curves(sweep, points, metric, over="level", axis="level")
+
+
+def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, axis: str) -> Any:
+    """One curve a set of coefficients on the front, through those of its points that are among ``points``."""
+    figure = go.Figure()
+    repeats = sweep.config.search.repeats
+    for number in sorted({sweep.set_of(point.trial) for point in sweep.front}):
+        mine = sorted((p for p in points if sweep.set_of(p.trial) == number), key=lambda point: point.choice.place)
+        figure.add_trace(
+            go.Scatter(
+                x=[point.choice.values[over] for point in mine],
+                y=[point.metrics[metric] for point in mine],
+                name=f"trial {number}"
+                if repeats == 1
+                else f"trials {number * repeats} to {(number + 1) * repeats - 1}",
+                error_y=deviation_bars(mine, metric),
+                text=[hover_text(point) for point in mine],
+                hovertemplate="%{text}<extra></extra>",
+                mode="lines+markers",
+            )
+        )
+    figure.update_layout(
+        template="plotly_white",
+        xaxis_title=axis,
+        yaxis_title=METRIC_TITLES.get(metric, metric),
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        height=380,
+    )
+    return figure
+
+
+def deviation_bars(points: Sequence[Point], metric: str, *, on_test: bool = False) -> dict[str, Any] | None:
+    """Error bars of points that are means over seeds; None where they are not."""
+    if not any(point.over for point in points):
+        return None
+    lengths = [point.deviation(metric, on_test=on_test) for point in points]
+    return {"type": "data", "array": lengths, "thickness": 1, "width": 3}
+
+
+def hover_text(point: Point) -> str:
+    """What the pointer shows at a point."""
+    lines = [
+        f"<b>{point.label}</b>",
+        coefficients_text(point.trial.coefficients),
+        str(point.choice),
+        f"reuse accuracy {number_text(point, 'reuse_accuracy')}",
+        f"module size {number_text(point, 'module_size')}, overlap {number_text(point, 'module_overlap')}",
+        f"accuracy {number_text(point, 'accuracy')}",
+        ", ".join(
+            f"{METRIC_TITLES[name]} {number_text(point, name)}" for name in OTHER_METRICS if name in point.metrics
+        ),
+    ]
+    if point.over:
+        lines.append("mean ± deviation of trials " + ", ".join(str(one.trial.number) for one in point.over))
+    if point.test:
+        lines.append(f"test: reuse {point.test['reuse_accuracy']:.4f}, accuracy {point.test['accuracy']:.4f}")
+    return "<br>".join(filter(None, lines))

@@ -1,0 +1,93 @@
+"""The front's figure for any number of objectives: one panel for two, a panel for each pair of more."""
+
+import itertools
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from orchestrator.results import Point, Sweep
+from orchestrator.views.figures import BASELINE, FRONT, LOG_AXIS, TEST, background, front_figure, hover_text
+from orchestrator.views.terminal import METRIC_TITLES
+
+NAMED = {"best": "star", "knee": "diamond"}
+LOGARITHMIC = ("flops", "module_size")  # from a hundredth to the whole, and never 0
+PANEL = 300  # pixels of a panel's height
+
+
+def objectives_figure(sweep: Sweep) -> Any:
+    """The front: :func:`front_figure` for two objectives, :func:`pairs_figure` for more."""
+    return front_figure(sweep) if len(sweep.config.search.objectives) == 2 else pairs_figure(sweep)
+
+
+def pairs_figure(sweep: Sweep) -> Any:
+    """All pairs of objectives as the lower half of a scatter matrix.
+
+    The front's points are those of all objectives together: in a single panel some of them look dominated. Their colour
+    is the last objective, which tells them apart in the panels that do not show it.
+    """
+    names = list(sweep.config.search.objectives)
+    size = len(names) - 1
+    figure = make_subplots(
+        rows=size,
+        cols=size,
+        shared_xaxes=True,
+        shared_yaxes=True,
+        horizontal_spacing=0.02,
+        vertical_spacing=0.03,
+        specs=[[{} if column <= row else None for column in range(size)] for row in range(size)],
+    )
+    for horizontal, vertical in itertools.combinations(range(len(names)), 2):
+        place = {"row": vertical, "col": horizontal + 1}
+        for trace in _traces(sweep, names[horizontal], names[vertical]):
+            figure.add_trace(trace.update(showlegend=trace.showlegend is not False and vertical == 1), **place)
+        if names[horizontal] in LOGARITHMIC:
+            figure.update_xaxes(LOG_AXIS, **place)
+        if names[vertical] in LOGARITHMIC:
+            figure.update_yaxes(LOG_AXIS, **place)
+        if vertical == size:
+            figure.update_xaxes(title_text=METRIC_TITLES[names[horizontal]], **place)
+        if horizontal == 0:
+            figure.update_yaxes(title_text=METRIC_TITLES[names[vertical]], **place)
+    figure.update_xaxes(showticklabels=False)
+    for column in range(size):
+        figure.update_xaxes(showticklabels=True, row=size, col=column + 1)
+    bar = {"title": METRIC_TITLES[names[-1]], "x": 1.0, "len": 0.5, "y": 0.25}
+    figure.update_layout(
+        template="plotly_white",
+        coloraxis={"colorscale": "Viridis", "colorbar": bar},
+        legend={"x": 1.0, "y": 1.0, "xanchor": "right", "traceorder": "normal"},
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        height=PANEL * size + 80,
+    )
+    return figure
+
+
+def _traces(sweep: Sweep, horizontal: str, vertical: str) -> list[Any]:
+    """Of one panel, from the back to the front."""
+    front, last = sweep.front, list(sweep.config.search.objectives)[-1]
+
+    def drawn(points: list[Point], name: str, marker: dict[str, Any], *, on_test: bool = False) -> Any:
+        values = [point.test if on_test and point.test else point.metrics for point in points]
+        return go.Scatter(
+            x=[one[horizontal] for one in values],
+            y=[one[vertical] for one in values],
+            name=name,
+            legendgroup=name,
+            mode="markers",
+            marker=marker,
+            text=[hover_text(point) for point in points],
+            hovertemplate="%{text}<extra></extra>",
+        )
+
+    line = {"color": FRONT, "width": 1.2}
+    colour = {"color": [point.metrics[last] for point in front], "coloraxis": "coloraxis"}
+    traces = [drawn(points, name, marker) for points, name, marker in background(sweep)]
+    traces.append(drawn(front, "front (validation)", {**colour, "size": 8, "line": line}))
+    tested = [point for point in front if point.test]
+    if tested:
+        marker = {"color": TEST, "size": 7, "symbol": "circle-open"}
+        traces.append(drawn(tested, "the same points on test", marker, on_test=True))
+    for name, symbol in NAMED.items():
+        traces.append(drawn([sweep.find(name)], name, {"color": BASELINE, "size": 14, "symbol": f"{symbol}-open"}))
+    return traces

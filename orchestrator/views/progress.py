@@ -1,0 +1,181 @@
+"""What a person sees while a sweep runs: which trials, the front so far, how long is left.
+
+In a terminal a display that refreshes in place; in a log (a submitted job) a line whenever something happened.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial as TuneTrial
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.config import Config
+from orchestrator.results import OVER, Sweep
+from orchestrator.tracking import describe_tracking
+from orchestrator.views.terminal import coefficients_text, front_table
+
+LOG_SECONDS = 15.0  # between lines of mere progress in a log
+FRONT_ROWS = 8
+
+
+class Progress(Callback):
+    """Follows a sweep as a Tune callback.
+
+    Args:
+        console: where to write.
+        clock: seconds.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._live: Live | None = None
+        self._running: dict[str, dict[str, Any]] = {}
+        self._last_line = float("-inf")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that is never made."""
+        return {}
+
+    def begin(self, config: Config, concurrency: int, read: Callable[[], Sweep], *, budget: int | None = None) -> None:
+        """Print what is going to happen.
+
+        Args:
+            config: of the sweep.
+            concurrency: trials at once.
+            read: gives the sweep as it stands.
+            budget: trials of the sweep, where the space has fewer than ``sweep.trials``.
+        """
+        self._read, sweep = read, read()
+        over = sum(one.is_over for one in sweep.trials)
+        self._sweep, self._budget, self._done_before = sweep, budget or config.sweep.trials, over
+        self._started = self._clock()
+        say = self._console.print
+        search = config.search
+        say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={search.name}")
+        reference = ", ".join(f"{name} {search.reference[name]:g}" for name in search.objectives)
+        say(f"hypervolume up to the reference point {reference}", highlight=False)
+        say(f"storage {config.storage}   tracking {describe_tracking(config)}", markup=False)
+        if over >= self._budget:
+            say(f"all {self._budget} trials are in the tables already; nothing to train")
+            return
+        resumed = sum(not one.is_over for one in sweep.trials)
+        told = f", {over} read from the tables" if over else ""
+        told += f", {resumed} resumed" if resumed else ""
+        asked = config.sweep.trials
+        fewer = "" if self._budget == asked else f" (sweep.trials={asked}; the space has no more)"
+        say(f"{self._budget} trials{fewer}, {concurrency} at once{told}")
+        if self._console.is_terminal:
+            self._live = Live(self._view(), console=self._console, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def say(self, text: str) -> None:
+        """A line above the display, as it is."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """End the display that refreshes; what is printed later follows it."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def end(self, sweep: Sweep) -> None:
+        """Sum up."""
+        over = sum(one.is_over for one in sweep.trials)
+        took = f" in {_duration(self._clock() - self._started)}" if over > self._done_before else ""
+        self._console.print(
+            f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front, hypervolume {sweep.hypervolume:.4f}"
+        )
+        for one in sweep.trials:
+            if one.status in ("failed", "diverged"):
+                self._console.print(f"trial {one.number} {one.status}: {one.reason}", markup=False, highlight=False)
+        if failed := sweep.count("failed"):
+            self.say(f"the same command tries the {failed} that failed again")
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """A trial got its place."""
+        self._running[trial.trial_id] = {"config": trial.config, "epoch": 0, "epochs": 0, "started": self._clock()}
+        self._show()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """An epoch ended."""
+        if trial.trial_id in self._running and "epoch" in result:
+            self._running[trial.trial_id].update({key: result[key] for key in ("epoch", "epochs", "loss")})
+        self._show()
+
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """A trial ended."""
+        self._ended(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """A trial failed, for the last time or before another attempt."""
+        self._ended(trial)
+
+    def _ended(self, trial: TuneTrial) -> None:
+        known = self._running.pop(trial.trial_id, None)
+        self._sweep = self._read()
+        if self._live is None and known is not None:
+            number = known["config"]["number"]
+            state = next((one for one in self._sweep.trials if one.number == number), None)
+            if state is not None:
+                took = _duration(self._clock() - known["started"])
+                front = self._sweep.front
+                self._line(
+                    f"[{self._over}/{self._budget}] trial {number} {state.status} in {took}"
+                    f"  {coefficients_text(state.coefficients)}; front: {len(front)} points,"
+                    f" hypervolume {self._sweep.hypervolume:.4f}; {self._left()}"
+                )
+        self._show()
+
+    @property
+    def _over(self) -> int:
+        return sum(one.status in (*OVER, "failed") for one in self._sweep.trials)
+
+    def _left(self) -> str:
+        done = self._over - self._done_before
+        if done < 1:
+            return "time left: known after the first trial"
+        partial = sum(one["epoch"] / one["epochs"] for one in self._running.values() if one["epochs"])
+        rate = (done + partial) / (self._clock() - self._started)
+        return f"about {_duration(max(0.0, (self._budget - self._over - partial) / rate))} left"
+
+    def _show(self) -> None:
+        if self._live is not None:
+            self._live.update(self._view())
+        elif self._clock() - self._last_line > LOG_SECONDS and self._running:
+            running = ", ".join(
+                f"trial {one['config']['number']} epoch {one['epoch']}/{one['epochs'] or '?'}"
+                for one in self._running.values()
+            )
+            self._line(f"running {running}; {self._left()}")
+
+    def _line(self, text: str) -> None:
+        self._last_line = self._clock()
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _view(self) -> Group:
+        running = Table("trial", "epoch", "loss", "coefficients", title="running", title_justify="left", box=None)
+        for one in self._running.values():
+            loss = f"{one['loss']:.3f}" if "loss" in one else ""
+            epoch = f"{one['epoch']}/{one['epochs']}" if one["epochs"] else "starting"
+            running.add_row(str(one["config"]["number"]), epoch, loss, coefficients_text(one["config"]["coefficients"]))
+        head = Text(f"{self._over} of {self._budget} trials, {self._left()}", style="bold")
+        parts: list[Any] = [head, running]
+        if self._sweep.front:
+            parts.append(front_table(self._sweep, rows=FRONT_ROWS, title="front so far (validation)"))
+        return Group(*parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
