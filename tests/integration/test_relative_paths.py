@@ -9,7 +9,7 @@ from moda_core import build_model
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import ROOT, run_moda
-from tests.orchestrator.test_data import encoded
+from tests.orchestrator.training.data.test_loading import encoded
 
 NET = """
 from pathlib import Path

@@ -12,7 +12,7 @@ from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.storage.files import Files
 from tests.integration.sweeps import run_moda
-from tests.orchestrator.store_contract import StoreContract
+from tests.orchestrator.storage.store_contract import StoreContract
 
 
 class TestDeltaStoreOnS3(StoreContract):

@@ -8,7 +8,7 @@ from moda_core import cut_network, largest_difference, mask_network, merge_masks
 from moda_core.cutting import compose
 from orchestrator.training.networks import make_model
 from tests.moda_core.conftest import random_masks
-from tests.moda_core.test_cut import parameters
+from tests.moda_core.cutting.test_cutter import parameters
 
 
 def warmed_up(name, size):
