@@ -1,4 +1,5 @@
 from .confirmation import Confirmation, confirmations, without_seed
+from .points import OVER, POINT_NAME, Point, TrialState
 from .records import (
     canonical,
     claim_sweep,
@@ -13,7 +14,7 @@ from .records import (
     utc_now,
 )
 from .sql import query
-from .sweep import OVER, POINT_NAME, ROLES, Point, Sweep, TrialState, by_label
+from .sweep import ROLES, Sweep, by_label
 
 __all__ = [
     "OVER",

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.config import to_plain
+from orchestrator.results.points import Point
 from orchestrator.results.records import read_sweep
-from orchestrator.results.sweep import Point, Sweep
+from orchestrator.results.sweep import Sweep
 from orchestrator.search import pareto
 from orchestrator.storage import ResultStore
 

@@ -25,7 +25,8 @@ from orchestrator.config import (
     weights_fingerprint,
 )
 from orchestrator.errors import ConfigError
-from orchestrator.results.sweep import OVER, Point, Sweep, TrialState
+from orchestrator.results.points import OVER, Point, TrialState
+from orchestrator.results.sweep import Sweep
 from orchestrator.search import TRIAL_COLUMNS, Coefficients, History
 from orchestrator.storage import METRICS, ResultStore
 

@@ -1,15 +1,10 @@
 """Points of a sweep that trains every set of coefficients several times: means over the seeds at each free choice."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
-import statistics
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a sweep's points are made here and there
-    from orchestrator.results.sweep import Point
+from orchestrator.results.points import Point, deviation
 
 
 def mean_points(points: Sequence[Point], repeats: int, objectives: Sequence[str]) -> list[Point]:
@@ -27,11 +22,6 @@ def mean_points(points: Sequence[Point], repeats: int, objectives: Sequence[str]
     for point in points:
         groups.setdefault((point.trial.number // repeats, point.choice), []).append(point)
     return [_mean_point(group, objectives) for group in groups.values() if len(group) == repeats]
-
-
-def deviation(values: Sequence[float]) -> float:
-    """The standard deviation of the population that values were drawn from; 0 of a single one."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def _mean_point(group: Sequence[Point], objectives: Sequence[str]) -> Point:

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from orchestrator.config import Choice
 from orchestrator.errors import ConfigError
+from orchestrator.results.points import Point
 from orchestrator.results.records import canonical, read_sweep, recorded_config
-from orchestrator.results.sweep import Point, Sweep
+from orchestrator.results.sweep import Sweep
 from orchestrator.storage import METRICS, TABLES, DeltaStore, Files
 
 CLOSED: dict[str, str | bool | int | float | list[str]] = {

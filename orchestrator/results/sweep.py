@@ -1,79 +1,18 @@
 """What a sweep has found: trials, points, the front of those that count, and the points that have names."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from orchestrator.config import Choice, Config, Fingerprints
+from orchestrator.config import Config, Fingerprints
 from orchestrator.errors import ConfigError
-from orchestrator.results.repeats import deviation, mean_points
-from orchestrator.search import Coefficients, Constraint, pareto
+from orchestrator.results.points import POINT_NAME, Point, TrialState
+from orchestrator.results.repeats import mean_points
+from orchestrator.search import Constraint, pareto
 
-OVER = ("finished", "diverged", "stopped")  # running such a trial again would tell nothing new
 ROLES = ("best", "knee")
-POINT_NAME = "trial/tau/threshold or trial/level"  # how Point.label reads
-
-
-@dataclass(frozen=True)
-class TrialState:
-    """A trial as its events tell it; ``status`` is the last event."""
-
-    trial_id: str
-    number: int
-    coefficients: Coefficients
-    status: str
-    attempt: int
-    reason: str | None
-    seconds: float | None
-    evaluation_seconds: float | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether running it again would tell nothing new: it finished, its loss diverged, or it was stopped early."""
-        return self.status in OVER
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point of a sweep: a trial and what was chosen after it; ``test`` where it was measured on test.
-
-    With ``search.repeats`` the metrics are means over the points ``over``, one of each seed, and the trial is the one
-    nearest to them.
-    """
-
-    trial: TrialState
-    choice: Choice
-    metrics: dict[str, float]
-    test: dict[str, float] | None
-    over: tuple["Point", ...] = ()
-
-    @property
-    def singles(self) -> tuple["Point", ...]:
-        """The points of single trainings that it is made of."""
-        return self.over or (self,)
-
-    @property
-    def own(self) -> "Point":
-        """The point of its trial alone: what a module set of it is."""
-        return next(one for one in self.singles if one.trial.number == self.trial.number)
-
-    def deviation(self, name: str, *, on_test: bool = False) -> float | None:
-        """The standard deviation of a metric over the seeds; None for a single training."""
-        rows = [one.test if on_test else one.metrics for one in self.over]
-        return deviation([row[name] for row in rows if row is not None]) if self.over else None
-
-    def error(self, name: str) -> float:
-        """The standard error of a metric: of the drawn images, which all seeds share, and of the mean over seeds."""
-        over_seeds = (self.deviation(name) or 0.0) / math.sqrt(max(1, len(self.over)))
-        return math.hypot(self.metrics.get(f"{name}_error", 0.0), over_seeds)
-
-    @property
-    def label(self) -> str:
-        """How the point is named on the command line: trial number, then tau and threshold, or the level."""
-        return "/".join([str(self.trial.number), *(f"{value:.12g}" for value in self.choice.values.values())])
 
 
 @dataclass(frozen=True)

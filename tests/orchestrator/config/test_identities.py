@@ -14,8 +14,8 @@ from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config, override_config, to_plain
 from orchestrator.config.identities import identity, identity_hash, recorded_fingerprints
 from orchestrator.errors import ConfigError
+from orchestrator.results.points import Point, TrialState
 from orchestrator.results.records import canonical, claim_sweep, name_sweep, read_sweep, utc_now
-from orchestrator.results.sweep import Point, TrialState
 from orchestrator.runs.confirming import Request, confirming
 from orchestrator.runs.warm_start import earlier_points
 from orchestrator.storage.delta import DeltaStore

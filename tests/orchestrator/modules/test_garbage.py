@@ -14,8 +14,9 @@ from orchestrator.errors import ConfigError
 from orchestrator.modules.garbage import CHECKPOINTS, PARTS, SETS, TRIALS, collect, remove, survey
 from orchestrator.modules.retention import Retention, retentions
 from orchestrator.modules.stale_artifacts import is_stale
+from orchestrator.results.points import Point, TrialState
 from orchestrator.results.records import canonical, claim_sweep, read_sweep
-from orchestrator.results.sweep import Point, Sweep, TrialState
+from orchestrator.results.sweep import Sweep
 from orchestrator.runs.confirming import Request, chosen_points, confirming
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.storage.files import Files, StoredFile

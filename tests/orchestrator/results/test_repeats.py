@@ -14,9 +14,9 @@ from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.config.identities import identity
 from orchestrator.errors import ConfigError
+from orchestrator.results.points import Point, TrialState
 from orchestrator.results.records import canonical, claim_sweep, read_sweep, utc_now
 from orchestrator.results.repeats import mean_points
-from orchestrator.results.sweep import Point, TrialState
 from orchestrator.runs.proposals import Proposals
 from orchestrator.search import make_searcher
 from orchestrator.search.problem import History, Problem

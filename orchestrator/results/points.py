@@ -1,0 +1,76 @@
+"""Trials and points as the tables tell them."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.config import Choice
+from orchestrator.search import Coefficients
+
+OVER = ("finished", "diverged", "stopped")  # running such a trial again would tell nothing new
+POINT_NAME = "trial/tau/threshold or trial/level"  # how Point.label reads
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """A trial as its events tell it; ``status`` is the last event."""
+
+    trial_id: str
+    number: int
+    coefficients: Coefficients
+    status: str
+    attempt: int
+    reason: str | None
+    seconds: float | None
+    evaluation_seconds: float | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether running it again would tell nothing new: it finished, its loss diverged, or it was stopped early."""
+        return self.status in OVER
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a sweep: a trial and what was chosen after it; ``test`` where it was measured on test.
+
+    With ``search.repeats`` the metrics are means over the points ``over``, one of each seed, and the trial is the one
+    nearest to them.
+    """
+
+    trial: TrialState
+    choice: Choice
+    metrics: dict[str, float]
+    test: dict[str, float] | None
+    over: tuple["Point", ...] = ()
+
+    @property
+    def singles(self) -> tuple["Point", ...]:
+        """The points of single trainings that it is made of."""
+        return self.over or (self,)
+
+    @property
+    def own(self) -> "Point":
+        """The point of its trial alone: what a module set of it is."""
+        return next(one for one in self.singles if one.trial.number == self.trial.number)
+
+    def deviation(self, name: str, *, on_test: bool = False) -> float | None:
+        """The standard deviation of a metric over the seeds; None for a single training."""
+        rows = [one.test if on_test else one.metrics for one in self.over]
+        return deviation([row[name] for row in rows if row is not None]) if self.over else None
+
+    def error(self, name: str) -> float:
+        """The standard error of a metric: of the drawn images, which all seeds share, and of the mean over seeds."""
+        over_seeds = (self.deviation(name) or 0.0) / math.sqrt(max(1, len(self.over)))
+        return math.hypot(self.metrics.get(f"{name}_error", 0.0), over_seeds)
+
+    @property
+    def label(self) -> str:
+        """How the point is named on the command line: trial number, then tau and threshold, or the level."""
+        return "/".join([str(self.trial.number), *(f"{value:.12g}" for value in self.choice.values.values())])
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation of the population that values were drawn from; 0 of a single one."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
