@@ -1,4 +1,4 @@
-from .choice import Choice
+from .choice import ACTIVITY, COLUMNS, CONTRIBUTION, Choice, free_name, short_name
 from .config import (
     Config,
     check_space,
@@ -36,6 +36,9 @@ from .sections import (
 )
 
 __all__ = [
+    "ACTIVITY",
+    "COLUMNS",
+    "CONTRIBUTION",
     "FINGERPRINTS",
     "GIVEN",
     "LARGEST_SIDE",
@@ -58,6 +61,7 @@ __all__ = [
     "compose_config",
     "corners",
     "difference",
+    "free_name",
     "identity",
     "identity_hash",
     "is_override",
@@ -68,6 +72,7 @@ __all__ = [
     "path_here",
     "recorded_fingerprints",
     "render_config",
+    "short_name",
     "to_plain",
     "weights_fingerprint",
 ]

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moda_core.methods import METHODS, Method
-from orchestrator.config.model_names import check_model_name, model_options
+from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
 from orchestrator.config.overrides import absolute, as_hydra, known_keys, meant, read_overrides
 from orchestrator.config.parsing import as_plain, build, typed
 from orchestrator.config.sections import (
@@ -34,6 +34,7 @@ from orchestrator.config.sections import (
     one_of,
 )
 from orchestrator.config.yaml_text import check_chosen_file
+from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import Coefficients
 
@@ -51,6 +52,15 @@ class Config:
     sweep: SweepConfig
     tracking: TrackingConfig
     storage: str
+
+    def __post_init__(self) -> None:
+        if all(self.evaluation.metrics.values()):  # else not all that may be an objective is known yet
+            self.search.check_metrics(self.evaluation.own_metrics)
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics of its points: those of this package and a user's own, by name."""
+        return {**METRICS, **self.evaluation.own_metrics}
 
     def with_coefficients(self, coefficients: Mapping[str, Any]) -> "Config":
         """This configuration with a trial's coefficients in place, each a key of method, training or model."""
@@ -170,7 +180,7 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
         data=build(DataConfig, plain["data"], "data"),
         method=_method(plain["method"]),
         training=build(TrainingConfig, plain["training"], "training"),
-        evaluation=build(EvaluationConfig, plain["evaluation"], "evaluation"),
+        evaluation=build(EvaluationConfig, _evaluation(plain["evaluation"]), "evaluation"),
         search=build(SearchConfig, search, "search"),
         sweep=build(SweepConfig, plain["sweep"], "sweep"),
         tracking=build(TrackingConfig, plain["tracking"], "tracking"),
@@ -252,6 +262,24 @@ def _model(value: Any) -> ModelConfig:
     if known is not None and (unknown := sorted(set(options) - set(known))):
         raise ConfigError(f"model.{unknown[0]} is no key of {name}; known: {', '.join(sorted(known)) or 'none'}")
     return ModelConfig(name, options)
+
+
+def _evaluation(value: Any) -> dict[str, Any]:
+    """The section with a user's own rules and metrics by import path, whichever way they are stated: a list of paths
+    or of mappings with a ``name``, or as they are recorded."""
+    section = dict(typed("evaluation", value, dict))
+    for key in ("rules", "metrics"):
+        stated = section.get(key) or {}
+        if isinstance(stated, list | tuple):
+            items = [dict(part) if isinstance(part, Mapping) else {"name": part} for part in stated]
+            section[key] = {part.pop("name", None): part for part in items}
+        for path in typed(f"evaluation.{key}", section.get(key) or {}, dict):
+            if not (isinstance(path, str) and IMPORT_PATH.fullmatch(path)):
+                raise ConfigError(
+                    f"evaluation.{key}: {path!r} is no import path; name a class of your own as package.module:Name"
+                )
+        section[key] = section.get(key) or {}
+    return section
 
 
 def _field_names(section: Any) -> list[str]:

@@ -16,6 +16,8 @@ LEFT_OUT: dict[tuple[str, str], Any] = {
     ("data", "mean"): None,
     ("data", "std"): None,
     ("evaluation", "levels"): [],
+    ("evaluation", "metrics"): [],
+    ("evaluation", "rules"): {},
     ("training", "optimizer"): "sgd",
 }
 
@@ -48,6 +50,7 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
     if "data" in prints:
         plain["data"] = {key: value for key, value in plain["data"].items() if key not in PLACES} | dict(prints["data"])
     plain["training"].update(prints.get("training") or weights_fingerprint(config))
+    plain["evaluation"]["metrics"] = sorted(plain["evaluation"]["metrics"])  # how they are shown may change
     for (section, key), value in LEFT_OUT.items():
         if plain[section][key] == value:
             del plain[section][key]

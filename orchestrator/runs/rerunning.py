@@ -23,7 +23,7 @@ from orchestrator.training import WEIGHTS, Trial, check_trainable, check_unchang
 from orchestrator.training.data import data_here, load_data
 
 TRIAL = re.compile(r"(?P<sweep>.+)[-/](?P<number>\d+)")  # mine-0003, as the tables name it, or mine/3
-KEYS = {"epochs": ("epoch",), "points": ("split", *Choice.names())}
+KEYS = {"epochs": ("epoch",), "points": ("split", "rule", "rule_parameters", "stage")}
 UNLIKE = ("seconds", "schema_version")  # columns that another run need not repeat
 
 Row = dict[str, Any]
@@ -86,8 +86,8 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
             raise ConfigError(
                 f"{trial.trial_id} finished when it was recorded; now it {last['event']}: {last['reason']}"
             )
-        if tested := [key[1:] for key in before["points"] if key[0] == "test"]:
-            measure_on_test(trial, data, [Choice(*choice) for choice in tested])
+        if tested := [Choice.of_row(row) for row in before["points"].values() if row["split"] == "test"]:
+            measure_on_test(trial, data, tested)
         now = {table: _rows(again, table, trial) for table in KEYS}
         weights = trial.file(WEIGHTS)
         same_weights = Files(root).read(weights) == Files(scratch).read(weights)

@@ -1,11 +1,12 @@
 from .cache import Cache, make_cache
 from .delta import DeltaStore
 from .files import Files, StoredFile, resolve_root, usable_root
-from .schema import METRICS, TABLES
+from .older_rows import CUT
+from .schema import TABLES
 from .tables import ResultStore
 
 __all__ = [
-    "METRICS",
+    "CUT",
     "TABLES",
     "Cache",
     "DeltaStore",

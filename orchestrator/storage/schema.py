@@ -9,8 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-# 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules
-SCHEMA_VERSION = 4
+from orchestrator.declarations import COUNT, METRICS, Metric
+from orchestrator.storage.older_rows import with_choice, with_choices
+
+# 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules;
+# 5: points by rule, parameters and stage, a user's own metrics
+SCHEMA_VERSION = 5
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
 
@@ -57,12 +61,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table's columns and the ones that make a row's key, in which null equals null."""
+    """A table's columns and the ones that make a row's key, in which null equals null.
+
+    ``has_choices`` says that its rows state a choice; older versions' and brief ones state tau and threshold, or a
+    level, alone.
+    """
 
     what: str
     key: tuple[str, ...]
     columns: Mapping[str, Column]
     nullable_key: tuple[str, ...] = ()
+    has_choices: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -82,10 +91,11 @@ class Table:
         return found
 
     def current(self, rows: pa.Table) -> pa.Table:
-        """Rows of any schema version in today's: null where there was no such column."""
+        """Rows of any schema version as today's: what they imply, and null where there was no such column."""
         for name in set(self.columns) - set(rows.schema.names):
             rows = rows.append_column(name, pa.nulls(len(rows)))
-        return rows.select(list(self.columns)).cast(self.schema)
+        rows = rows.select(list(self.columns)).cast(self.schema)
+        return with_choices(rows).cast(self.schema) if self.has_choices else rows
 
 
 _TEXT, _INT, _FLOAT, _TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
@@ -95,8 +105,8 @@ def _count(what: str, since: int = 1) -> Column:
     return Column(_INT, what, low=0, since=since)
 
 
-def _share(what: str, better: str = "", since: int = 1) -> Column:
-    return Column(_FLOAT, what, low=0, high=1, better=better, since=since)
+def _share(what: str) -> Column:
+    return Column(_FLOAT, what, low=0, high=1)
 
 
 def _amount(what: str, since: int = 1) -> Column:
@@ -111,28 +121,31 @@ _SWEEP = {"sweep_id": Column(_TEXT, "its name, or a hash of what makes it differ
 _TRIAL = {**_SWEEP, "trial_id": Column(_TEXT, "sweep and number; the id of its W&B run too")}
 _VERSION = {"schema_version": Column(pa.int32(), "of the program that wrote the row", low=1)}
 
-# A choice is tau and threshold, or level.
+# A choice is a rule with its parameters; those of this package's rules have columns of their own.
 _CHOICE = {
-    "tau": _share("share of a class's images on which a unit must be active; null at a level"),
-    "threshold": _amount("active is above this times the unit's mean; null at a level"),
+    "rule": Column(_TEXT, "activity, contribution, or the import path of an own rule", since=5),
+    "rule_parameters": Column(_TEXT, "JSON of its parameters, in the order of the rule", since=5),
+    "tau": _share("share of a class's images on which a unit must be active; else null"),
+    "threshold": _amount("active is above this times the unit's mean; else null"),
     "level": _amount("contribution to the class's logit that a unit must reach; else null", since=3),
 }
+
+
+def _metric(metric: Metric) -> Column:
+    low, high = metric.bounds
+    return Column(
+        _INT if metric.kind == COUNT else _FLOAT,
+        metric.what,
+        low=max(low, -FINITE),
+        high=min(high, FINITE),
+        better={"max": "up", "min": "down"}.get(metric.direction, ""),
+        since=metric.since,
+    )
+
+
 # Of a point, and of a point at a rung.
-METRICS = {
-    "accuracy": _share("of the full model, share of images", "up"),
-    "reuse_accuracy": _share("of composed modules, over class subsets; share of images", "up"),
-    "reuse_accuracy_error": _amount("its standard error"),
-    "reuse_baseline": _share("the whole network with restricted logits, on the same draw"),
-    "reuse_subsets": _count("class subsets drawn"),
-    "reuse_images": _count("images drawn"),
-    "module_size": _share("parameters of a module / full model, mean over classes", "down"),
-    "module_overlap": _share("parameters that both of two classes keep / full model, mean over pairs", "down"),
-    "overlap_jaccard": _share("the same, over the parameters that either keeps", "down"),
-    "kernel_retention": _share("kept convolution kernels / all, mean over classes", "down", since=2),
-    "flops": _share("operations for one image, module / full model, mean over classes", "down", since=2),
-    "coupling": _share("Jaccard index of two classes' unit masks, mean over pairs", "down", since=2),
-    "floored": _count("(class, layer) pairs where the floor acted"),
-}
+METRIC_COLUMNS = {name: _metric(metric) for name, metric in METRICS.items()}
+_OWN = Column(pa.map_(_TEXT, _FLOAT), "a user's own metrics, by name", since=5)
 
 
 def _since(version: int, columns: Mapping[str, Column]) -> dict[str, Column]:
@@ -189,19 +202,22 @@ TABLES = {
     ),
     "points": Table(
         "What was found: one row a trial, choice and split.",
-        ("sweep_id", "trial_id", *_CHOICE, "split"),
+        ("sweep_id", "trial_id", "rule", "rule_parameters", "stage", "split"),
         {
             **_TRIAL,
             **_CHOICE,
+            "stage": Column(_TEXT, "cut: measured as it was cut", since=5),
             "split": Column(_TEXT, "validation or test"),
-            **METRICS,
+            **METRIC_COLUMNS,
+            "own": _OWN,
             **_VERSION,
         },
-        nullable_key=tuple(_CHOICE),
+        nullable_key=("rule", "rule_parameters", "stage"),  # of rows from before version 5, until they are read
+        has_choices=True,
     ),
     "rungs": Table(
         "Surfaces in mid-training, with a third of the images: what early stopping judges by.",
-        ("sweep_id", "trial_id", "epoch", *_CHOICE),
+        ("sweep_id", "trial_id", "epoch", "rule", "rule_parameters"),
         _since(
             3,
             {
@@ -210,11 +226,13 @@ TABLES = {
                 "fraction": _share("of the training: trials are compared at the same one"),
                 "epoch": _count("after which it was measured"),
                 **_CHOICE,
-                **METRICS,
+                **METRIC_COLUMNS,
+                "own": _OWN,
                 **_VERSION,
             },
         ),
-        nullable_key=tuple(_CHOICE),
+        nullable_key=("rule", "rule_parameters"),
+        has_choices=True,
     ),
     "modules": Table(
         "The event log of module sets in the storage: a row each time one is published or removed.",
@@ -234,6 +252,7 @@ TABLES = {
                 **_VERSION,
             },
         ),
+        has_choices=True,
     ),
 }
 
@@ -246,7 +265,7 @@ def to_arrow(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """
     declared = TABLES[table]
     unique: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for row in rows:
+    for row in map(with_choice, rows) if declared.has_choices else rows:
         _check(table, declared, row)
         unique.setdefault(tuple(row.get(name) for name in declared.key), row)
     stamped = [{**row, "schema_version": SCHEMA_VERSION} for row in unique.values()]

@@ -4,6 +4,7 @@ from .dry_run import distinct
 from .fingerprinting import check_unchanged, fingerprints
 from .loaded import loaded_lines
 from .loop import choose_device
+from .own_metrics import Measured, OwnMetric, with_own_metrics
 from .trial import (
     CHECKPOINT,
     CONTRIBUTIONS,
@@ -24,6 +25,8 @@ __all__ = [
     "CONTRIBUTIONS",
     "FREQUENCIES",
     "WEIGHTS",
+    "Measured",
+    "OwnMetric",
     "Report",
     "Trial",
     "Workers",
@@ -39,4 +42,5 @@ __all__ = [
     "measure_on_test",
     "run_trial",
     "trial_file",
+    "with_own_metrics",
 ]

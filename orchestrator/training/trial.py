@@ -16,7 +16,7 @@ from torch import nn
 from moda_core import NetworkError, unit_layers
 from moda_core.choosing import check_thresholds
 from moda_core.graph import channel_graph
-from orchestrator.config import Choice, Config, to_plain
+from orchestrator.config import COLUMNS, Choice, Config, to_plain
 from orchestrator.errors import MISTAKES, ConfigError
 from orchestrator.results import trial_event, trial_states, utc_now
 from orchestrator.storage import DeltaStore, Files
@@ -33,7 +33,7 @@ from orchestrator.training.weights import dump_weights, load_weights_file, read_
 
 Report = Callable[[dict[str, Any]], None]
 SHOWN_COLUMNS = (  # of the points that a run shows
-    *Choice.names(),
+    *COLUMNS,
     "reuse_accuracy",
     "reuse_accuracy_error",
     "module_size",

@@ -112,13 +112,13 @@ def is_standard(config: Config, coefficients: Mapping[str, Any]) -> bool:
 def curves_figure(sweep: Sweep, metric: str) -> Any:
     """A metric over tau for the trials on the front, at the published rule (the smallest threshold)."""
     threshold = min(sweep.config.evaluation.thresholds)
-    points = [point for point in sweep.candidates if point.choice.threshold == threshold]
+    points = [point for point in sweep.candidates if point.choice.values.get("threshold") == threshold]
     return _curves(sweep, points, metric, over="tau", axis=f"tau (threshold {threshold:g})")
 
 
 def levels_figure(sweep: Sweep, metric: str) -> Any:
     """A metric over the level for the trials on the front."""
-    points = [point for point in sweep.candidates if point.choice.level is not None]
+    points = [point for point in sweep.candidates if "level" in point.choice.values]
     return _curves(sweep, points, metric, over="level", axis="level")
 
 

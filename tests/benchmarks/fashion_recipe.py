@@ -28,7 +28,7 @@ from orchestrator.training.trial import make_network
 SEEDS = 3
 NETWORKS = {"vgg": ["model=vgg_medium"], "resnet": ["model=resnet18", "model.width=16"]}
 DATA = ["data=fashion_mnist", "training=fashion_mnist", "data.limit=10000", "data.test_limit=5000", "tracking=none"]
-CHOICES = (Choice(tau=0.9, threshold=0.0), Choice(tau=0.9, threshold=0.1), Choice(level=0.1))
+CHOICES = (Choice.activity(0.9, 0.0), Choice.activity(0.9, 0.1), Choice.contribution(0.1))
 
 
 def main() -> None:

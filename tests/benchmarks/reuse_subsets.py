@@ -54,7 +54,7 @@ def main() -> None:
     for _ in train(network, data.train, config.training, config.method, num_classes=10):
         pass
     trained = prepare(network, data, config)
-    masks = choice_masks(trained, Choice(level=0.1), config.evaluation)
+    masks = choice_masks(trained, Choice.contribution(0.1), config.evaluation)
     graph, state = channel_graph(network, trained.layers, data.test[torch.zeros(1, dtype=torch.long)])
     print(f"module size {sizes_and_overlaps(graph, masks).module_size:.3f}")
 

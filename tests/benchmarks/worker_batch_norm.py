@@ -25,7 +25,7 @@ from orchestrator.training.decompose import measure, prepare
 from orchestrator.training.loop import train
 from orchestrator.training.trial import make_network
 
-WORLDS, SEEDS, CHOICE = (1, 2, 4), range(6), Choice(tau=0.9, threshold=0.0)
+WORLDS, SEEDS, CHOICE = (1, 2, 4), range(6), Choice.activity(0.9, 0.0)
 METRICS = ("accuracy", "module_size", "reuse_accuracy")
 
 
