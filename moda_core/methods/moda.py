@@ -1,13 +1,17 @@
 """MODA: alpha L_aff + beta L_dis + gamma L_com on top of the cross-entropy (arXiv 2411.01074, ICSE 2026)."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch.distributed as dist
-from torch import Tensor
+if TYPE_CHECKING:  # a configuration names methods, and loads no PyTorch
+    import torch.distributed as dist
+    from torch import Tensor
 
-from moda_core.methods.losses import ModularLosses, modular_losses
+    from moda_core.methods.losses import ModularLosses
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Moda:
         group: dist.ProcessGroup | None = None,
     ) -> tuple[Tensor, ModularLosses]:
         """The weighted sum, and the three terms it is made of."""
+        from moda_core.methods.losses import modular_losses
+
         terms = modular_losses(units, labels, num_classes=num_classes, group=group)
         weighted = self.alpha * terms.affinity + self.beta * terms.dispersion + self.gamma * terms.compactness
         return weighted, terms

@@ -6,19 +6,15 @@ Everything in it may come from a stranger. What is not of the exact form is a :c
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from moda_core.errors import GraphError, ModuleSetError, shortened
 from moda_core.graph import LARGEST_NUMBER, ChannelGraph, Node
+from moda_core.sets.layout import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, SHA256, WEIGHTS
 
 SCHEMA_VERSION = 2
-MANIFEST = "manifest.json"
-WEIGHTS = "weights.safetensors"
-LARGEST_MANIFEST = 8 * 2**20  # a ResNet-152's has 0.4 MiB
-LARGEST_WEIGHTS = 8 * 2**30  # two thousand million float32 parameters: fifteen times VGG16
 LARGEST_NODES = 5000  # an EfficientNetV2-L has 1,500
 LARGEST_SIDE = 65_536
 LARGEST_CLASSES = 65_536  # ImageNet-21k has 21,841
@@ -26,9 +22,6 @@ LARGEST_FILES = 100
 LONGEST_CLASS = 1000  # characters of a class name
 DEEPEST = 50  # lists and objects in one another: what writes or shows a manifest goes through them one by one
 SMALLEST_STD = 1 / LARGEST_NUMBER
-# "*.part" is what an interrupted write leaves, and the garbage collector removes.
-FILE_NAME = re.compile(r"(?!.*\.part\Z)[a-z0-9][a-z0-9_.-]{0,99}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def parse_manifest(text: bytes) -> dict[str, Any]:

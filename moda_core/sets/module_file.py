@@ -20,15 +20,8 @@ from moda_core.choosing import merge_masks
 from moda_core.cutting import Held, cut_graph, held_channels, slice_state, stored_shape
 from moda_core.errors import GraphError, ModuleSetError, listed
 from moda_core.graph import ChannelGraph, Node
-from moda_core.sets.manifest import (
-    MANIFEST,
-    WEIGHTS,
-    check_file,
-    check_manifest_size,
-    check_size,
-    graph_from_json,
-    parse_manifest,
-)
+from moda_core.sets.layout import MANIFEST, WEIGHTS
+from moda_core.sets.manifest import check_file, check_manifest_size, check_size, graph_from_json, parse_manifest
 from moda_core.sets.tensor_file import read_tensors
 
 

@@ -18,15 +18,8 @@ from moda_core.cutting import LARGEST_DIFFERENCE, largest_difference, slice_stat
 from moda_core.errors import ModuleSetError, NetworkError, listed
 from moda_core.graph import TRAINABLE, ChannelGraph, channel_graph
 from moda_core.placing import new_folder, write_whole
-from moda_core.sets.manifest import (
-    FILE_NAME,
-    MANIFEST,
-    SCHEMA_VERSION,
-    WEIGHTS,
-    check_preprocessing,
-    node_to_json,
-    parse_manifest,
-)
+from moda_core.sets.layout import FILE_NAME, MANIFEST, WEIGHTS
+from moda_core.sets.manifest import SCHEMA_VERSION, check_preprocessing, node_to_json, parse_manifest
 from moda_core.sets.module_file import ModuleSet, held_union, open_modules, read_file, read_set
 from moda_core.units import UnitLayers
 

@@ -7,7 +7,6 @@ from importlib import metadata
 from typing import Any
 
 import pyarrow as pa
-from PIL import features
 
 from orchestrator.config import (
     COLUMNS,
@@ -202,6 +201,8 @@ def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: dat
 
 def package_versions() -> dict[str, str]:
     """Of the packages that results depend on, and of what Pillow decodes images with."""
+    from PIL import features
+
     codecs = {f"pillow-{name}": features.version(name) for name in CODECS if features.check(name)}
     return {name: metadata.version(name) for name in PACKAGES} | {key: text for key, text in codecs.items() if text}
 

@@ -2,16 +2,13 @@
 
 import dataclasses
 
-import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, claim_sweep, read_sweep, trial_event, utc_now
-from orchestrator.runs.cluster import concurrent_trials, connected
 from orchestrator.runs.tracked import run_tracked
-from orchestrator.runs.workers import train_on_workers
 from orchestrator.storage import DeltaStore, usable_root
 from orchestrator.training import Report, Trial, check_trainable, fingerprints, loaded_lines, measure_on_test
 from orchestrator.training.data import Data, load_data
@@ -61,6 +58,11 @@ def run_alone(trial: Trial, data: Data, console: Console) -> None:
         with Progress(*columns, console=console, transient=True) as bar:
             run_tracked(trial, data, report=_reporter(bar, training.epochs, console))
         return
+    import ray
+
+    from orchestrator.runs.cluster import concurrent_trials, connected
+    from orchestrator.runs.workers import train_on_workers
+
     with connected():
         concurrent_trials(trial.config)  # refuses a cluster that is too small
         console.print(f"training on {training.num_workers} workers")

@@ -1,14 +1,18 @@
 """Tables in the terminal."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from moda_core import ReplacementAccuracy
 from orchestrator.results import POINT_NAME, Point, Sweep
 from orchestrator.search import Constraint
+
+if TYPE_CHECKING:  # looking at a sweep loads no PyTorch
+    from moda_core import ReplacementAccuracy
 
 METRIC_TITLES = {
     "accuracy": "accuracy",
