@@ -1,7 +1,7 @@
 """Rows that older versions wrote, as today's: a key that a row does not have means the behaviour of its time."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -36,7 +36,7 @@ def with_choices(rows: pa.Table) -> pa.Table:
         rows = _replaced(rows, name, pc.if_else(is_older, pa.array(values, pa.string()), _whole(rows[name])))
     if "stage" in rows.column_names:
         rows = _replaced(rows, "stage", pc.fill_null(_whole(rows["stage"]), CUT))
-    return rows if pc.all(is_older).as_py() else _once(rows)
+    return rows if pc.all(is_older).as_py() else _once(rows, is_older.to_pylist())
 
 
 _NAMES = ("tau", "threshold", "level")
@@ -48,14 +48,15 @@ def _choice(tau: float | None, threshold: float | None, level: float | None) -> 
     return "activity", json.dumps({"tau": tau, "threshold": threshold})
 
 
-def _once(rows: pa.Table) -> pa.Table:
-    """Each row once: of a point that is there twice the first one."""
+def _once(rows: pa.Table, is_older: Sequence[bool]) -> pa.Table:
+    """Each row once: of a point that is there twice the older one, which is what readers saw."""
     key = [
         name for name in ("trial_id", "rule", "rule_parameters", "stage", "split", "epoch") if name in rows.column_names
     ]
+    keys = list(zip(*(_values(rows, name) for name in key), strict=True))
     first: dict[tuple[Any, ...], int] = {}
-    for index, values in enumerate(zip(*(_values(rows, name) for name in key), strict=True)):
-        first.setdefault(values, index)
+    for index in sorted(range(len(keys)), key=lambda index: not is_older[index]):
+        first.setdefault(keys[index], index)
     return rows.take(list(first.values()))
 
 

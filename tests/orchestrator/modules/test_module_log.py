@@ -36,6 +36,8 @@ def test_a_row_says_what_the_manifest_says():
     assert row(text) == {
         "sweep_id": "s",
         "trial_id": "s-0000",
+        "rule": "contribution",
+        "rule_parameters": '{"level": 0.1}',
         "tau": None,
         "threshold": None,
         "level": 0.1,
