@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,10 +61,11 @@ def test_the_readmes_python_runs(swept, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     known = {"images": torch.zeros(3, 1, 8, 8, dtype=torch.uint8), "storage": str(storage)}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(block.replace('"mine"', '"tiny"'), known)  # noqa: S102 - our own text
     assert known["logits"].shape == (3, 2)
+    assert set(known["front"]["point"]) == set(known["sweep"].front()["point"].to_pylist())
     assert len(known["points"]) >= 4 * 28
 
 
@@ -84,6 +87,41 @@ def test_the_python_of_the_modules_page_runs(swept, tmp_path, monkeypatch):
         exec(block.replace("sweep:mine", "sweep:tiny").replace('["8"]', '["3"]'), known)  # noqa: S102 - our own text
     assert known["module"].class_names == ["3", "8"]
     assert known["eight"].class_names == open_modules("eight").manifest["class_names"] == ["3"]
+
+
+def test_the_python_of_the_python_page_runs(swept, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = {"storage": str(swept[0])}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
+    assert len(blocks) == 7
+    for block in blocks:
+        exec(block.replace('"mine"', '"tiny"').replace("sweep:mine", "sweep:tiny"), known)  # noqa: S102 - our own text
+    assert known["sweep"].sweep_id == "tiny"
+    assert known["front"]["role"].str.contains("best").sum() == 1
+    assert known["best_of_each"].num_rows == 4
+    assert known["page"] == tmp_path / "mine.html"
+    assert known["page"].exists()
+    assert known["pulled"].class_names == ["3", "8"]
+    assert list(known["by_flops"].config.search.objectives)[-1] == "flops"
+    assert known["module"].class_names == ["3"]
+    assert known["three_or_eight"](known["images"]).shape == (64, 2)
+    assert open_modules("modules").manifest["class_names"] == [str(digit) for digit in range(10)]
+    assert known["trainer"].global_step == 2 * 2
+    assert {"affinity", "dispersion", "compactness"} <= set(known["trainer"].callback_metrics)
+    assert not known["model"].network.training
+
+
+def test_a_loop_of_ones_own_makes_a_module_set(tmp_path):
+    example = ROOT / "docs" / "examples" / "own_loop.py"
+    command = [sys.executable, str(example), str(tmp_path / "modules"), "3"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    losses = [float(loss) for loss in re.findall(r"^epoch \d: loss ([\d.]+)", done.stdout, re.M)]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+    (right,) = re.findall(r"^3 or 8: (\d+) of 79 test images right", done.stdout, re.M)
+    assert int(right) > 60
+    assert open_modules(tmp_path / "modules").manifest["class_names"] == [str(digit) for digit in range(10)]
 
 
 def test_the_questions_of_the_tables_page_are_answered(swept, tmp_path, monkeypatch, capsys):

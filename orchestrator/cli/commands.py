@@ -5,27 +5,22 @@ What takes long to import is imported by the command that needs it.
 
 import argparse
 import dataclasses
-import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from moda_core.placing import write_whole
-from orchestrator.config import Config, absolute, override_config
+from orchestrator.api import PLACES, OpenSweep, check_looking, is_judging, open_recorded, open_store, write_output
+from orchestrator.config import Config, absolute
 from orchestrator.errors import ConfigError
-from orchestrator.results import ROLES, Sweep, read_sweep
-from orchestrator.storage import TABLES, DeltaStore, Files, resolve_root
+from orchestrator.results import ROLES
+from orchestrator.storage import TABLES, Files
 
 if TYPE_CHECKING:
     from orchestrator.modules import Pulled
 
 SHOWN_DIFFERENCES = 10
 LOOKING = ("front", "pull", "report")
-VIEWS = ("search.objectives", "search.constraints", "search.reference")  # by which points are judged, not made
-PLACES = ("data.path=", "data.test_path=")  # where tables lie here; that they hold the same is checked
-VIEW_KEYS = [key.split(".") for key in VIEWS]
 
 
 def train(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -65,20 +60,17 @@ def sweep(config: Config, options: argparse.Namespace, console: Console) -> int:
 
 
 def front(config: Config, options: argparse.Namespace, console: Console) -> None:
-    from orchestrator.results import confirmations
     from orchestrator.views import front_table
 
-    store = _store(config)
-    sweep = _read(store, options, options.sweep)
-    if not sweep.front:
-        raise ConfigError(sweep.why_no_front)
-    console.print(front_table(sweep, title=f"the front of {sweep.sweep_id}"))
-    for one in confirmations(store, sweep):
-        now = one.name("best")
+    sweep = _opened(config, options, options.sweep)
+    if not sweep.recorded.front:
+        raise ConfigError(sweep.recorded.why_no_front)
+    console.print(front_table(sweep.recorded, title=f"the front of {sweep.sweep_id}"))
+    for confirmation in sweep.confirmations:
         _say(
             console,
-            f"confirmed by {one.sweep.sweep_id}: {len(one.told)} points with fresh seeds, best of them {now.label};"
-            f" moda report {sweep.sweep_id} shows it",
+            f"confirmed by {confirmation.sweep_id}: {len(confirmation.recorded.told)} points with fresh seeds, best of"
+            f" them {confirmation.best.label}; moda report {sweep.sweep_id} shows it",
         )
 
 
@@ -87,7 +79,7 @@ def confirm(config: Config, options: argparse.Namespace, console: Console) -> in
     from orchestrator.views import confirmation_lines, confirmation_table
 
     request = Request(options.points, options.seeds, options.overrides)
-    found = confirm(read_sweep(_store(config), options.sweep), request, config, console)
+    found = confirm(open_recorded(config.storage, options.sweep).recorded, request, config, console)
     console.print(confirmation_table(found))
     _say(console, *confirmation_lines(found))
     _say(console, f"look at it: moda report {options.sweep}")
@@ -95,34 +87,25 @@ def confirm(config: Config, options: argparse.Namespace, console: Console) -> in
 
 
 def report(config: Config, options: argparse.Namespace, console: Console) -> None:
-    from orchestrator.results import confirmations
-    from orchestrator.views import render_report
-
-    store = _store(config)
-    sweep = _read(store, options, options.sweep)
-    page = render_report(sweep, confirmations(store, sweep))
-    _say(console, f"report: {_written(options.to or f'{sweep.sweep_id}.html', page.encode())}")
+    _say(console, f"report: {_opened(config, options, options.sweep).report(options.to or None)}")
 
 
 def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
-    from orchestrator.modules import SweepPoint, parse_reference, pull, pull_point
+    from orchestrator import api
+    from orchestrator.modules import SweepPoint, parse_reference
 
     reference = parse_reference(options.reference)
-    more = {"to": options.to, "classes": options.classes}
     if not isinstance(reference, SweepPoint):
-        if options.overrides:
-            raise ConfigError(f"{options.overrides[0]}: only pulling a sweep's point takes overrides")
-        _say_pulled(pull(options.reference, **more), options.reference, console)
+        pulled = api.pull(options.reference, options.to, *options.overrides, classes=options.classes)
+        _say_pulled(pulled, options.reference, console)
         return
-    sweep = _read(_store(config), options, reference.sweep_id)
-    point = sweep.find(reference.point)
-    root, data_root = resolve_root(config.storage), _data_root(config, options)
-    pulled = pull_point(sweep, point, root, data_root=data_root, **more)
-    _say_pulled(pulled, f"trial {point.trial.number}, {point.choice}", console)
+    point = _opened(config, options, reference.sweep_id).point(reference.point)
+    pulled = point.pull(options.to, classes=options.classes)
+    _say_pulled(pulled, f"trial {point.recorded.trial.number}, {point.choice}", console)
 
 
 def _say_pulled(pulled: "Pulled", what: str, console: Console) -> None:
-    names = pulled.manifest["class_names"]
+    names = pulled.class_names
     facts = [what, f"{len(names)} class{'es' if len(names) > 1 else ''}", f"{pulled.bytes / 1024:.0f} KiB"]
     facts += [f"{pulled.downloaded / 1024:.0f} KiB of them downloaded"] if pulled.downloaded else []
     facts += [f"cut and masked logits differ by {pulled.manifest['cut_masked_difference']:.1e} of the largest"]
@@ -201,13 +184,13 @@ def query(config: Config, options: argparse.Namespace, console: Console) -> None
         raise ConfigError(f"{wrong[0]}: this command takes storage= only; the SQL is one argument, in quotes")
     if options.format == "arrow" and options.to is None and sys.stdout.isatty():
         raise ConfigError("--format arrow is nothing for a terminal; give --to FILE")
-    _store(config)
+    open_store(config.storage)
     data = render_rows(query(config.storage, options.sweep, options.sql), options.format)
     if options.to is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    _say(console, f"rows: {_written(options.to, data)}")
+    _say(console, f"rows: {write_output(options.to, data)}")
 
 
 def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
@@ -217,7 +200,7 @@ def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
 
     if wrong := [one for one in options.overrides if not one.startswith("storage=")]:
         raise ConfigError(f"{wrong[0]}: this command takes storage= only; a sweep is judged as it was recorded")
-    store, files = _store(config), Files(config.storage)
+    store, files = open_store(config.storage), Files(config.storage)
     kept = retentions(store, options.sweeps)
     found = survey(store, files, kept, utc_now())
     stale, trouble = stale_versions(kept, store)
@@ -251,49 +234,18 @@ def _say(console: Console, *lines: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _written(to: str, data: bytes) -> Path:
-    """The file that ``--to`` names, after writing it."""
-    try:
-        file = Path(to).expanduser().absolute()
-        if file.exists() and not file.is_file():  # a pipe, say
-            file.write_bytes(data)
-        else:
-            write_whole(file.resolve(), data)
-    except OSError as error:
-        raise ConfigError(f"--to {to}: cannot be written: {error.strerror}") from error
-    except RuntimeError as error:  # the home of somebody unknown, or links in a circle
-        raise ConfigError(f"--to {to}: cannot be written: {error}") from error
-    return file
-
-
 def _data_root(config: Config, options: argparse.Namespace) -> str | None:
     """Where the data lies here, where that was said: None for where it was recorded."""
     return config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
 
 
-def _read(store: DeltaStore, options: argparse.Namespace, sweep_id: str) -> Sweep:
+def _opened(config: Config, options: argparse.Namespace, sweep_id: str) -> OpenSweep:
     """The sweep of a command that only looks; its configuration is the recorded one."""
-    allowed = ("storage=", "data.root=", *PLACES) if options.command == "pull" else ("storage=",)
-    views = [one for one in options.overrides if is_view(one, options.command)]
-    moved = [one for one in options.overrides if one.startswith(PLACES)]
-    if wrong := [one for one in options.overrides if one not in views and not one.startswith(allowed)]:
-        known = ", ".join([*allowed, *(f"{key}=" for key in VIEWS)])
-        raise ConfigError(f"{wrong[0]}: this command takes {known} only; the rest is as recorded")
-    sweep = read_sweep(store, sweep_id)
-    return dataclasses.replace(sweep, config=override_config(sweep.config, [*views, *moved]))
-
-
-def _store(config: Config) -> DeltaStore:
-    """The tables of the storage, which can be read."""
-    store = DeltaStore(Files(config.storage).root)
-    try:
-        store.version("sweeps")
-    except OSError as error:
-        plain = " ".join(re.sub(r"\x1b\[\d+m|↳", "", str(error)).split())
-        raise ConfigError(f"storage={config.storage!r} cannot be read: {plain}") from error
-    return store
+    places = ("data.root=", *PLACES) if options.command == "pull" else ()
+    check_looking(options.overrides, ("storage=", *places))
+    return open_recorded(config.storage, sweep_id, options.overrides)
 
 
 def is_view(override: str, command: str) -> bool:
     """Whether an override of a command that only looks says what a recorded sweep is to be judged by."""
-    return command in LOOKING and re.split(r"[.=]", override.lstrip("+~"), maxsplit=2)[:2] in VIEW_KEYS
+    return command in LOOKING and is_judging(override)

@@ -34,6 +34,7 @@ from .sections import (
     TrackingConfig,
     TrainingConfig,
 )
+from .words import override_words, text_word
 
 __all__ = [
     "ACTIVITY",
@@ -68,11 +69,13 @@ __all__ = [
     "is_own_model",
     "method_name",
     "override_config",
+    "override_words",
     "parse_config",
     "path_here",
     "recorded_fingerprints",
     "render_config",
     "short_name",
+    "text_word",
     "to_plain",
     "weights_fingerprint",
 ]

@@ -55,7 +55,7 @@ class FolderSource:
         return self.files.read(f"{self.folder}{name}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pulled:
     """A module set on the local disk.
 
@@ -70,6 +70,15 @@ class Pulled:
     manifest: dict[str, Any]
     bytes: int
     downloaded: int
+
+    @property
+    def class_names(self) -> list[str]:
+        """Of its modules, in the order of the logits."""
+        names: list[str] = self.manifest["class_names"]
+        return names
+
+    def __repr__(self) -> str:
+        return f"<Pulled {str(self.folder)!r}: classes {listed(self.class_names)}, {self.bytes / 1024:.0f} KiB>"
 
 
 def pull(

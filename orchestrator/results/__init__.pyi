@@ -1,6 +1,7 @@
 from .confirmation import Confirmation, confirmations, without_seed
 from .points import OVER, POINT_NAME, Point, TrialState
 from .records import (
+    as_column,
     canonical,
     claim_sweep,
     coefficient_column,
@@ -24,6 +25,7 @@ __all__ = [
     "Point",
     "Sweep",
     "TrialState",
+    "as_column",
     "by_label",
     "canonical",
     "claim_sweep",

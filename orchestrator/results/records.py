@@ -262,10 +262,10 @@ def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """With every row's columns; ``Table.from_pylist`` takes the first row's alone."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({name: _as_column([row.get(name) for row in rows]) for name in names})
+    return pa.table({name: as_column([row.get(name) for row in rows]) for name in names})
 
 
-def _as_column(values: Sequence[Any]) -> Sequence[Any]:
+def as_column(values: Sequence[Any]) -> Sequence[Any]:
     """Of one type: what baselines set beside the space may be text in one and a number in another."""
     as_text = any(isinstance(value, str) for value in values)
     return [value if value is None else str(value) for value in values] if as_text else values

@@ -1,6 +1,7 @@
 from .confirmed import confirmation_lines, confirmation_table
 from .garbage import Removable, garbage_table, mebibytes, unknown_lines
 from .page import render_report
+from .pairs import objectives_figure
 from .progress import Progress
 from .rows import render_rows
 from .terminal import front_table, replacement_table, surface_table
@@ -14,6 +15,7 @@ __all__ = [
     "front_table",
     "garbage_table",
     "mebibytes",
+    "objectives_figure",
     "render_report",
     "render_rows",
     "replacement_table",

@@ -1,11 +1,11 @@
-"""What commands write where `--to` says."""
+"""What is written where `to` says."""
 
 import os
 import threading
 
 import pytest
 
-from orchestrator.cli.commands import _written
+from orchestrator.api.writing import write_output
 from orchestrator.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def test_of_several_writers_of_a_file_one_is_there_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fsync", meet)
     texts = [letter * 100_000 for letter in (b"a", b"b", b"c", b"d")]
-    threads = [threading.Thread(target=_written, args=(str(tmp_path / "report.html"), text)) for text in texts]
+    threads = [threading.Thread(target=write_output, args=(str(tmp_path / "report.html"), text)) for text in texts]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -28,10 +28,10 @@ def test_of_several_writers_of_a_file_one_is_there_whole(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["report.html"]
 
 
-def test_links_stay_and_lead_to_what_was_written(tmp_path):
+def test_links_stay_and_lead_to_what_waswrite_output(tmp_path):
     (tmp_path / "link").symlink_to("file")
     for data in (b"new", b"newer"):
-        assert _written(str(tmp_path / "link"), data) == tmp_path / "link"
+        assert write_output(str(tmp_path / "link"), data) == tmp_path / "link"
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "file").read_bytes() == data
 
@@ -41,7 +41,7 @@ def test_a_pipe_is_written_to(tmp_path):
     read = []
     reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
     reader.start()
-    _written(str(tmp_path / "pipe"), b"rows")
+    write_output(str(tmp_path / "pipe"), b"rows")
     reader.join()
     assert read == [b"rows"]
 
@@ -63,6 +63,6 @@ def test_what_cannot_be_written_is_refused_in_one_line_and_leaves_nothing(tmp_pa
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(ConfigError, match=why) as caught:
-        _written(to, b"rows")
+        write_output(to, b"rows")
     assert "\n" not in str(caught.value)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder", "loop"]

@@ -1,0 +1,25 @@
+from .asking import Sections
+from .opened import OpenConfirmation, OpenPoint, OpenSweep
+from .recorded import PLACES, check_looking, is_judging, open_recorded, open_store, open_sweep, pull, query, sweeps
+from .running import confirm, sweep, train
+from .writing import write_output
+
+__all__ = [
+    "PLACES",
+    "OpenConfirmation",
+    "OpenPoint",
+    "OpenSweep",
+    "Sections",
+    "check_looking",
+    "confirm",
+    "is_judging",
+    "open_recorded",
+    "open_store",
+    "open_sweep",
+    "pull",
+    "query",
+    "sweep",
+    "sweeps",
+    "train",
+    "write_output",
+]

@@ -1,0 +1,64 @@
+"""What a call asks for: overrides as on the command line, or keyword arguments that mean the same."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from orchestrator.config import Config, compose_config, override_words, parse_config, text_word
+from orchestrator.errors import ConfigError
+
+Section = str | Mapping[str, Any]
+PathText = str | os.PathLike[str]
+
+
+class Sections(TypedDict, total=False):
+    """The sections of a configuration: text chooses a file of the group, a mapping sets keys."""
+
+    experiment: str
+    model: Section
+    data: Section
+    method: Section
+    training: Section
+    evaluation: Section
+    search: Section
+    sweep: Section
+    tracking: Section
+
+
+def asked_words(overrides: Sequence[str], sections: Mapping[str, Any], storage: PathText | None = None) -> list[str]:
+    """The overrides, and the other arguments as overrides after them, so that they win.
+
+    Raises:
+        ConfigError: a value that a configuration cannot hold, or a storage that is given twice.
+    """
+    words = [*overrides, *override_words(sections)]
+    if storage is None:
+        return words
+    if twice := [word for word in words if word.startswith("storage=")]:
+        raise ConfigError(f"{twice[0]} and storage={os.fspath(storage)!r}: the storage is given twice; give it once")
+    return [*words, text_word("storage", os.fspath(storage))]
+
+
+def asked_config(words: Sequence[str]) -> Config:
+    """The configuration that overrides ask for.
+
+    Raises:
+        ConfigError: anything that is wrong, in one line.
+    """
+    return parse_config(compose_config(words))
+
+
+def asked_storage(words: Sequence[str]) -> str:
+    """The storage that overrides name: else ``MODA_STORAGE``, else the default."""
+    return asked_config([word for word in words if word.startswith("storage=")]).storage
+
+
+def checked_names(key: str, names: Sequence[str]) -> list[str]:
+    """Names as a list; a single text would be taken apart into its letters.
+
+    Raises:
+        ConfigError: a single text.
+    """
+    if isinstance(names, str):
+        raise ConfigError(f"{key}={names!r} is one text; give a list, {key}=[{names!r}]")
+    return list(names)

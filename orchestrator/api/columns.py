@@ -1,0 +1,153 @@
+"""What a sweep has found as Arrow tables, with a column for each coefficient."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.config import Choice
+from orchestrator.results import Confirmation, Point, Sweep, as_column, coefficient_column, trial_states
+from orchestrator.storage import METRICS, ResultStore
+
+POINT = {
+    "point": pa.string(),
+    "role": pa.string(),
+    "on_front": pa.bool_(),
+    "trial_id": pa.string(),
+    "trial": pa.int64(),
+}
+TRIAL = {
+    "trial_id": pa.string(),
+    "trial": pa.int64(),
+    "status": pa.string(),
+    "attempt": pa.int64(),
+    "seconds": pa.float64(),
+    "evaluation_seconds": pa.float64(),
+    "reason": pa.string(),
+}
+SWEEP = {
+    "sweep": pa.string(),
+    "created": pa.timestamp("us", tz="UTC"),
+    "model": pa.string(),
+    "data": pa.string(),
+    "method": pa.string(),
+    "trials": pa.int64(),
+    "finished": pa.int64(),
+    "confirms": pa.string(),
+}
+
+
+def points_table(sweep: Sweep, points: Sequence[Point]) -> pa.Table:
+    """A row for each point: its name, role, trial, coefficients, choice, metrics on validation and on test.
+
+    Metrics on test are called ``test_<metric>``, and are null where they were not measured. A coefficient that is
+    called as another column has the column ``coefficient <name>``.
+    """
+    on_front = {point.label for point in sweep.front}
+    names = _metric_names(points)
+    known = {**POINT, **_floats([*Choice.names(), *names, *(f"test_{name}" for name in names)])}
+    rows = [
+        {
+            "point": point.label,
+            "role": sweep.mark(point) or None,
+            "on_front": point.label in on_front,
+            "trial_id": point.trial.trial_id,
+            "trial": point.trial.number,
+            **_coefficients(sweep, point.trial.coefficients, known),
+            **point.choice.columns,
+            **point.metrics,
+            **_prefixed("test_", point.test),
+        }
+        for point in points
+    ]
+    return _table(rows, [*POINT, *_coefficients(sweep, {}, known), *known], known)
+
+
+def trials_table(sweep: Sweep) -> pa.Table:
+    """A row for each trial: its state and its coefficients."""
+    rows = [
+        {
+            "trial_id": trial.trial_id,
+            "trial": trial.number,
+            "status": trial.status,
+            "attempt": trial.attempt,
+            "seconds": trial.seconds,
+            "evaluation_seconds": trial.evaluation_seconds,
+            "reason": trial.reason,
+            **_coefficients(sweep, trial.coefficients, TRIAL),
+        }
+        for trial in sweep.trials
+    ]
+    return _table(rows, ["trial_id", "trial", "status", *_coefficients(sweep, {}, TRIAL), *TRIAL], TRIAL)
+
+
+def confirmed_table(confirmation: Confirmation) -> pa.Table:
+    """A row for each chosen point: what the sweep said, and as ``confirmed_<metric>`` what fresh seeds say.
+
+    ``confirmed_test_<metric>`` is on test. All of these are null until all trainings of a point have finished.
+    """
+    claims = [pair.claimed for pair in confirmation.points]
+    table = points_table(confirmation.parent, claims)
+    for prefix in ("confirmed_", "confirmed_test_"):
+        for name in _metric_names(claims):
+            again = [pair.found for pair in confirmation.points]
+            metrics = [None if point is None else point.test if "test" in prefix else point.metrics for point in again]
+            values = [None if row is None else row.get(name) for row in metrics]
+            table = table.append_column(f"{prefix}{name}", pa.array(values, pa.float64()))
+    return table
+
+
+def sweeps_table(store: ResultStore) -> pa.Table:
+    """A row for each sweep of a storage, the oldest first; ``trials`` is how many were asked for when it began."""
+    finished: dict[str, int] = {}
+    events = store.read("trials")
+    for sweep_id in events["sweep_id"].unique().to_pylist():
+        states = trial_states(events.filter(pc.equal(events["sweep_id"], sweep_id)))
+        finished[sweep_id] = sum(trial.status == "finished" for trial in states)
+    rows = []
+    for row in sorted(store.read("sweeps").to_pylist(), key=lambda row: row["created"]):
+        config = json.loads(row["config"])
+        names = {section: config[section]["name"] for section in ("model", "data", "method")}
+        rows.append(
+            {
+                "sweep": row["sweep_id"],
+                "created": row["created"],
+                **names,
+                "trials": config["sweep"]["trials"],
+                "finished": finished.get(row["sweep_id"], 0),
+                "confirms": config["sweep"].get("confirms"),
+            }
+        )
+    return _table(rows, SWEEP, SWEEP)
+
+
+def _coefficients(sweep: Sweep, values: Mapping[str, Any], taken: Collection[str]) -> dict[str, Any]:
+    """Coefficients by their columns, None where one is missing; ``taken`` are the names of other columns."""
+    return {
+        f"coefficient {name}" if name in taken else coefficient_column(name): values.get(name)
+        for name in sweep.coefficient_names
+    }
+
+
+def _metric_names(points: Iterable[Point]) -> list[str]:
+    """All metrics that there are, whether or not these points have them."""
+    return list(dict.fromkeys([*METRICS, *(name for point in points for name in point.metrics)]))
+
+
+def _floats(names: Iterable[str]) -> dict[str, pa.DataType]:
+    return dict.fromkeys(names, pa.float64())
+
+
+def _prefixed(prefix: str, metrics: Mapping[str, float] | None) -> dict[str, float]:
+    return {f"{prefix}{name}": value for name, value in (metrics or {}).items()}
+
+
+def _table(rows: Sequence[Mapping[str, Any]], names: Iterable[str], known: Mapping[str, pa.DataType]) -> pa.Table:
+    """Rows in the order of the names; columns that are not known have the type of what they hold."""
+    columns = {}
+    for name in dict.fromkeys(names):
+        values = [row.get(name) for row in rows]
+        columns[name] = pa.array(values, known[name]) if name in known else pa.array(as_column(values))
+    return pa.table(columns)

@@ -1,0 +1,29 @@
+"""Writing what somebody asked to have in a file."""
+
+from pathlib import Path
+
+from moda_core.placing import write_whole
+from orchestrator.api.asking import PathText
+from orchestrator.errors import ConfigError
+
+
+def write_output(to: PathText, data: bytes) -> Path:
+    """Write a file, which is then there whole or as it was; a pipe is written to.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        file = Path(to).expanduser().absolute()
+        if file.exists() and not file.is_file():  # a pipe, say
+            file.write_bytes(data)
+        else:
+            write_whole(file.resolve(), data)
+    except OSError as error:
+        raise ConfigError(f"--to {to}: cannot be written: {error.strerror}") from error
+    except RuntimeError as error:  # the home of somebody unknown, or links in a circle
+        raise ConfigError(f"--to {to}: cannot be written: {error}") from error
+    return file
