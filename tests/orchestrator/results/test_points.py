@@ -8,7 +8,7 @@ import pytest
 from orchestrator.config.choice import Choice
 from orchestrator.results.points import Point, TrialState, deviation
 
-LEVEL = Choice(level=0.1)
+LEVEL = Choice.contribution(0.1)
 
 
 def trial(number):
@@ -22,11 +22,11 @@ def point(number, accuracy, *, error=0.3, test=None, choice=LEVEL):
 @pytest.mark.parametrize(
     ("choice", "label"),
     [
-        (Choice(tau=0.9, threshold=0.0), "7/0.9/0"),
-        (Choice(tau=1.0, threshold=0.1), "7/1/0.1"),
-        (Choice(tau=0.123456789, threshold=1e-7), "7/0.123456789/1e-07"),
-        (Choice(level=0.05), "7/0.05"),
-        (Choice(level=0.1 + 0.2), "7/0.3"),  # twelve digits: what was typed, and not what a float makes of it
+        (Choice.activity(0.9, 0.0), "7/0.9/0"),
+        (Choice.activity(1.0, 0.1), "7/1/0.1"),
+        (Choice.activity(0.123456789, 1e-7), "7/0.123456789/1e-07"),
+        (Choice.contribution(0.05), "7/0.05"),
+        (Choice.contribution(0.1 + 0.2), "7/0.3"),  # twelve digits: what was typed, and not what a float makes of it
     ],
 )
 def test_a_label_is_the_trial_and_what_was_chosen(choice, label):

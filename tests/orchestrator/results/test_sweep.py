@@ -24,16 +24,16 @@ def made_point(trial, choice, reuse, size, *, error=0.0, test=None, **metrics):
 
 
 def by_tau(tau, threshold=0.0):
-    return Choice(tau=tau, threshold=threshold)
+    return Choice.activity(tau, threshold)
 
 
 POINTS = [
     made_point(0, by_tau(0.5), 0.95, 0.75),
     made_point(0, by_tau(0.9), 0.93, 0.5, error=0.01),
     made_point(0, by_tau(0.9, 0.1), 0.93, 0.5),  # equal to the one before
-    made_point(0, Choice(level=0.1), 0.9, 0.25),
+    made_point(0, Choice.contribution(0.1), 0.9, 0.25),
     made_point(1, by_tau(0.5), 0.9, 0.5),  # dominated
-    made_point(1, Choice(level=0.25), 0.6, 0.125),
+    made_point(1, Choice.contribution(0.25), 0.6, 0.125),
 ]
 
 

@@ -24,7 +24,7 @@ OTHERS = {"module_overlap": 0.125, "accuracy": 0.97, "floored": 2.0}
 FRONT = [
     made_point(0, by_tau(0.5), 0.95, 0.75, error=0.012, test=TEST, **OTHERS),
     made_point(0, by_tau(0.9), 0.9, 0.5, error=0.01, **OTHERS),
-    made_point(1, Choice(level=0.1), 0.8, 0.1, error=0.02, **OTHERS),
+    made_point(1, Choice.contribution(0.1), 0.8, 0.1, error=0.02, **OTHERS),
 ]
 HEADS = ["", "point", "alpha", "reuse %", "size %", "overlap %"]
 
