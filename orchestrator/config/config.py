@@ -11,12 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from moda_core.methods import METHODS, Method
 from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
 from orchestrator.config.overrides import absolute, as_hydra, known_keys, meant, read_overrides
@@ -115,6 +109,12 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an override that cannot be read or applied.
     """
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     read_overrides(overrides)
     for override in overrides:
         check_chosen_file(override)
@@ -139,6 +139,10 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
     Raises:
         ConfigError: an override that cannot be read or applied, or what comes of it is wrong.
     """
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     changed = OmegaConf.create(to_plain(config))
     try:
         for one in read_overrides(overrides):
@@ -159,6 +163,8 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
 
 def render_config(plain: Mapping[str, Any]) -> str:
     """YAML text of plain data."""
+    from omegaconf import OmegaConf
+
     return OmegaConf.to_yaml(OmegaConf.create(dict(plain)))
 
 
