@@ -16,7 +16,7 @@ from moda_core.placing import write_whole
 from orchestrator.config import Config, absolute, override_config
 from orchestrator.errors import ConfigError
 from orchestrator.results import ROLES, Sweep, read_sweep
-from orchestrator.storage import TABLES, DeltaStore, Files, resolve_root
+from orchestrator.storage import TABLES, DeltaStore, Files, check_path, resolve_root
 
 if TYPE_CHECKING:
     from orchestrator.modules import Pulled
@@ -140,6 +140,7 @@ def export(config: Config, options: argparse.Namespace, console: Console) -> Non
 
     if options.overrides:
         raise ConfigError(f"{options.overrides[0]}: this command takes no overrides")
+    check_path(options.to)
     try:
         check_export_path(options.to)
     except ValueError as error:
@@ -253,6 +254,7 @@ def _say(console: Console, *lines: str) -> None:
 
 def _written(to: str, data: bytes) -> Path:
     """The file that ``--to`` names, after writing it."""
+    check_path(to)
     try:
         file = Path(to).expanduser().absolute()
         if file.exists() and not file.is_file():  # a pipe, say
