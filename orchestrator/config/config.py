@@ -311,9 +311,9 @@ def _resolve_paths(plain: Any) -> None:
     absolute, so that another machine can be told the root alone."""
     data, training = plain.get("data"), plain.get("training")
     if isinstance(data, dict) and (isinstance(data.get("root"), str) or data.get("name") != "digits"):
-        data["root"] = absolute(data.get("root") or "")  # digits come with scikit-learn
+        data["root"] = _path("data.root", data.get("root") or "")  # digits come with scikit-learn
     if isinstance(training, dict) and isinstance(training.get("init_from"), str):
-        training["init_from"] = absolute(training["init_from"])
+        training["init_from"] = _path("training.init_from", training["init_from"])
 
 
 def path_here(key: str, value: Any) -> Any:
@@ -321,8 +321,15 @@ def path_here(key: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if key in ("data.path", "data.test_path"):
-        return absolute(value, os.environ.get("MODA_DATA_DIR"))
-    return absolute(value) if key in ("data.root", "training.init_from") else value
+        return _path(key, value, os.environ.get("MODA_DATA_DIR"))
+    return _path(key, value) if key in ("data.root", "training.init_from") else value
+
+
+def _path(key: str, value: str, base: str | None = None) -> str:
+    """As :func:`absolute`; a URI would become a folder such as ``s3:`` in the working folder."""
+    if "://" in value:
+        raise ConfigError(f"{key}={value} is a URI; copy it, and name its path on this machine")
+    return absolute(value, base)
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 from .cache import Cache, make_cache
 from .delta import DeltaStore
-from .files import Files, StoredFile, resolve_root, usable_root
+from .files import Files, StoredFile, check_path, resolve_root, usable_root
 from .older_rows import CUT
 from .schema import TABLES
 from .tables import ResultStore
@@ -13,6 +13,7 @@ __all__ = [
     "Files",
     "ResultStore",
     "StoredFile",
+    "check_path",
     "make_cache",
     "resolve_root",
     "usable_root",

@@ -1,6 +1,7 @@
 """Trainings that stop at a gate, so that a test kills or interrupts them where it means to, on any machine."""
 
 import itertools
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -72,6 +73,11 @@ class Gate:
         wait_until(lambda: arrival.exists() or process.poll() is not None, "a training at the gate")
         return arrival.exists()
 
+    @property
+    def processes(self) -> list[int]:
+        """The processes whose trainings have come here."""
+        return [int(file.name.removeprefix("process-")) for file in self._folder.glob("process-*")]
+
     def let_one_pass(self) -> None:
         """The training that waits goes on; the next one waits again."""
         (self._folder / f"open-{self._passed}").touch()
@@ -83,6 +89,7 @@ class Gate:
 
 
 def _wait_at(folder: Path) -> None:
+    (folder / f"process-{os.getpid()}").touch()
     for number in itertools.count():
         try:
             (folder / f"arrived-{number}").touch(exist_ok=False)

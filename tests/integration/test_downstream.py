@@ -37,15 +37,16 @@ def environment(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     wheels = folder / "wheels"
+    copies = []
     for project in (ROOT, ROOT / "docs" / "examples" / "serve"):
-        copy = folder / project.name  # building writes beside the sources
+        copies.append(folder / project.name)  # building writes beside the sources
         ignored = shutil.ignore_patterns(".*", "demo-results", "wandb", "tests", "*.egg-info", "build")
-        shutil.copytree(project, copy, ignore=ignored)
-        pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, copy)
+        shutil.copytree(project, copies[-1], ignore=ignored)
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, *copies)
     if request.param == "linked":
         site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
         (site / "tests.pth").write_text(sysconfig.get_path("purelib"))
-    more = ["--no-deps"] if request.param == "linked" else ["-c", ROOT / "constraints.txt"]
+    more = ["--no-deps", "--no-compile"] if request.param == "linked" else ["-c", ROOT / "constraints.txt"]
     pip("--python", folder / "bin" / "python", "install", *more, *wheels.glob("*.whl"))
     return folder
 
