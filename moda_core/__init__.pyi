@@ -44,6 +44,8 @@ from .sets import (
 )
 from .units import UnitLayer, UnitLayers, unit_layers, watch_units
 
+__version__: str
+
 __all__ = [
     "ClassAccuracy",
     "Contributions",

@@ -48,7 +48,7 @@ def cut_graph(
 
 
 def largest_difference(masked: nn.Module, cut: nn.Module, images: Tensor) -> float:
-    """max |masked - cut| / max |masked| over the logits of ``images``, both networks in eval mode."""
+    """The largest difference of logits of ``images``, as a share of the largest ``masked`` one; both in eval mode."""
     with evaluating(masked), evaluating(cut):
         expected, found = masked(images), cut(images)
     if expected.shape != found.shape:

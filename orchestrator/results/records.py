@@ -36,7 +36,7 @@ ORDER = ("proposed", "started", "failed", "diverged", "stopped", "finished")
 HISTORY_COLUMNS = {*TRIAL_COLUMNS, *COLUMNS, *METRICS}  # beside the coefficients
 PACKAGES = (
     *("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb"),
-    *("botorch", "moocore", "optuna", "scipy"),  # proposals
+    *("moocore", "optuna", "scipy"),  # proposals
     "pillow",  # decodes images
 )
 CODECS = ("jpg", "jpg_2000", "libtiff", "webp", "zlib")
