@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from moda_core import (
     Decomposition,
-    Scales,
     all_subsets,
     compose,
     draw_pairs,
@@ -180,16 +179,3 @@ def test_a_decomposition_without_scales_and_bias_at_such_sites_is_version_3_too(
     assert (manifest["schema_version"], manifest["decomposition"]) == (3, {"scales": False, "bias": False})
     masked = mask_network(single, layers, Decomposition(masks), [0, 2])
     assert largest_difference(masked, load_modules(tmp_path / "set", ["ant", "cat"]), images) < 1e-4
-
-
-def test_scales_are_means_over_the_target_classes():
-    sums = torch.tensor([[2.0, 4.0], [6.0, 0.0], [0.0, 0.0]])
-    scales = Scales((sums,), torch.tensor([2, 6, 0]))
-    keep = [torch.tensor([[True, False], [True, True], [False, True]])]
-    merged = Decomposition(keep, scales, torch.tensor([1.0, 2.0, 3.0])).merge([1, 0])
-    assert merged.keep[0].tolist() == [True, True]
-    assert merged.scales[0].tolist() == [1.0, 0.5]
-    assert merged.bias_T.tolist() == [2.0, 1.0]
-    assert scales.merge([2])[0].tolist() == [1.0, 1.0]  # nothing was counted
-    subsets_SC = torch.tensor([[True, True, False], [False, False, True]])
-    assert scales.of_subsets(subsets_SC)[0].tolist() == [[1.0, 0.5], [1.0, 1.0]]
