@@ -95,12 +95,12 @@ def confirm(config: Config, options: argparse.Namespace, console: Console) -> in
 
 
 def report(config: Config, options: argparse.Namespace, console: Console) -> None:
-    from orchestrator.results import confirmations
+    from orchestrator.results import confirmations, read_courses
     from orchestrator.views import render_report
 
     store = _store(config)
     sweep = _read(store, options, options.sweep)
-    page = render_report(sweep, confirmations(store, sweep))
+    page = render_report(sweep, confirmations(store, sweep), read_courses(store, sweep.sweep_id))
     _say(console, f"report: {_written(options.to or f'{sweep.sweep_id}.html', page.encode())}")
 
 

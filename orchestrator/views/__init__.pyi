@@ -3,7 +3,7 @@ from .garbage import Removable, garbage_table, mebibytes, unknown_lines
 from .page import render_report
 from .progress import Progress
 from .rows import render_rows
-from .terminal import front_table, replacement_table, surface_table
+from .terminal import front_table, losses_text, replacement_table, surface_table
 from .wandb_front import show_sweep
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "confirmation_table",
     "front_table",
     "garbage_table",
+    "losses_text",
     "mebibytes",
     "render_report",
     "render_rows",

@@ -1,13 +1,12 @@
 """The report: one self-contained HTML file."""
 
 import html
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.config import method_name
-from orchestrator.results import Confirmation, Point, Sweep
+from orchestrator.results import Confirmation, Course, Point, Sweep
 from orchestrator.views.confirmed import confirmation_html
-from orchestrator.views.figures import curves_figure, levels_figure
+from orchestrator.views.figures import courses_figure, curves_figure, levels_figure
 from orchestrator.views.pairs import objectives_figure
 from orchestrator.views.terminal import (
     METRIC_TITLES,
@@ -33,8 +32,10 @@ div.scroll { overflow-x: auto; }
 """
 
 
-def render_report(sweep: Sweep, confirmations: Sequence[Confirmation] = ()) -> str:
-    """The report of a sweep, with its confirmations, as HTML; needs no network."""
+def render_report(
+    sweep: Sweep, confirmations: Sequence[Confirmation] = (), courses: Mapping[str, Course] | None = None
+) -> str:
+    """The report of a sweep, with its confirmations and the courses of its trainings, as HTML; needs no network."""
     front = sweep.front
     title = html.escape(f"Sweep {sweep.sweep_id}")
     parts = [
@@ -47,7 +48,7 @@ def render_report(sweep: Sweep, confirmations: Sequence[Confirmation] = ()) -> s
     else:
         first = True
         parts += ["<h2>The front</h2>", _explanation(sweep)]
-        for heading, figure in ((None, objectives_figure(sweep)), *_curves(sweep)):
+        for heading, figure in ((None, objectives_figure(sweep)), *_curves(sweep), *_courses(sweep, courses or {})):
             if heading:
                 parts.append(f"<h2>{heading}</h2><p class='sub'>The trials on the front.</p>")
             parts.append(figure.to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))
@@ -68,11 +69,17 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
         yield f"{title} over the level", levels_figure(sweep, metric)
 
 
+def _courses(sweep: Sweep, courses: Mapping[str, Course]) -> Iterator[tuple[str, Any]]:
+    """How the trials on the front were trained, with a heading; nothing where no epochs are recorded of them."""
+    if any(one.trial.trial_id in courses for point in sweep.front for one in point.singles):
+        yield "Loss and its terms over the epochs", courses_figure(sweep, courses)
+
+
 def _subtitle(sweep: Sweep) -> str:
     seconds = sum(one.seconds or 0 for one in sweep.trials)
     config = sweep.config
     return (
-        f"{config.model.name} on {config.data.name}, method {method_name(config.method)},"
+        f"{config.model.name} on {config.data.name}, method {config.method.name},"
         f" {sweep.finished_text}, {seconds:.0f} s of training, {len(sweep.points)} points"
     )
 
