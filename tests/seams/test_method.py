@@ -4,6 +4,7 @@ Nothing under orchestrator/ or moda_core/ knows tests/seams/toy_method.py.
 """
 
 import json
+import re
 import sys
 
 import pytest
@@ -18,7 +19,7 @@ from orchestrator.training.fingerprinting import fingerprints
 from orchestrator.training.methods import with_method_defaults
 from orchestrator.training.trial import Trial, check_trainable, load_trained
 from tests.integration.gates import Gate
-from tests.integration.sweeps import call_moda, run_moda, start_at_gate
+from tests.integration.sweeps import ROOT, call_moda, run_moda, start_at_gate
 from tests.integration.waiting import kill
 
 METHODS = "tests.seams.toy_method"
@@ -220,3 +221,15 @@ def test_standard_training_has_a_space_of_its_own(configured):
     config = configured("method=standard")
     assert list(config.search.space) == ["learning_rate", "weight_decay"]
     assert config.search.baselines == ({"weight_decay": 0.0},)
+
+
+def test_the_example_of_the_documentation_trains(tmp_path, monkeypatch):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "method.md").read_text(), re.S)
+    (tmp_path / "quiet_methods.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+    method = ("method=own", "method.name=quiet_methods:Quiet", "method.weight=0.2", "sweep.name=quiet")
+    done = call_moda("train", *method, *SMALL, "tracking=none", storage=tmp_path / "storage")
+    assert done.returncode == 0, done.stderr
+    rows = DeltaStore(str(tmp_path / "storage")).read("epochs", "quiet").to_pylist()
+    for row in rows:
+        assert row["loss"] == pytest.approx(row["cross_entropy"] + 0.2 * dict(row["terms"])["loudness"])
