@@ -14,7 +14,8 @@ from torch import Tensor
 from moda_core.choosing import Decomposition, Scales
 from moda_core.errors import ModuleSetError
 from moda_core.graph import ChannelGraph
-from moda_core.sets.manifest import DECOMPOSED_VERSION, MANIFEST, SCHEMA_VERSION, WEIGHTS
+from moda_core.sets.layout import MANIFEST, WEIGHTS
+from moda_core.sets.manifest import DECOMPOSED_VERSION, SCHEMA_VERSION
 
 TypeAndShape = tuple[torch.dtype, tuple[int, ...]]
 

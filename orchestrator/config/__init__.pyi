@@ -4,7 +4,6 @@ from .config import (
     check_space,
     compose_config,
     corners,
-    method_name,
     override_config,
     parse_config,
     path_here,
@@ -24,12 +23,14 @@ from .identities import (
 )
 from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
 from .overrides import absolute, is_override
+from .parsing import as_plain, build
 from .sections import (
     LARGEST_SIDE,
     SEEDS,
     DataConfig,
     Dimension,
     EvaluationConfig,
+    MethodConfig,
     SearchConfig,
     TrackingConfig,
     TrainingConfig,
@@ -52,10 +53,13 @@ __all__ = [
     "Dimension",
     "EvaluationConfig",
     "Fingerprints",
+    "MethodConfig",
     "SearchConfig",
     "TrackingConfig",
     "TrainingConfig",
     "absolute",
+    "as_plain",
+    "build",
     "check_model_name",
     "check_space",
     "comparable",
@@ -67,7 +71,6 @@ __all__ = [
     "identity_hash",
     "is_override",
     "is_own_model",
-    "method_name",
     "override_config",
     "override_words",
     "parse_config",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moda_core.methods import METHODS, Method
+from moda_core.methods import METHODS
 from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
 from orchestrator.config.overrides import absolute, as_hydra, known_keys, meant, read_overrides
 from orchestrator.config.parsing import as_plain, build, typed
@@ -20,12 +20,12 @@ from orchestrator.config.sections import (
     DataConfig,
     Dimension,
     EvaluationConfig,
+    MethodConfig,
     ModelConfig,
     SearchConfig,
     SweepConfig,
     TrackingConfig,
     TrainingConfig,
-    one_of,
 )
 from orchestrator.config.yaml_text import check_chosen_file
 from orchestrator.declarations import METRICS, Metric
@@ -39,7 +39,7 @@ class Config:
 
     model: ModelConfig
     data: DataConfig
-    method: Method
+    method: MethodConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
     search: SearchConfig
@@ -58,25 +58,25 @@ class Config:
 
     def with_coefficients(self, coefficients: Mapping[str, Any]) -> "Config":
         """This configuration with a trial's coefficients in place, each a key of method, training or model."""
-        method: dict[str, Any] = {}
+        method = dict(self.method.coefficients)
         training: dict[str, Any] = {}
         options = dict(self.model.options)
         own = model_options(self.model.name)
         for key, value in coefficients.items():
-            if key in _field_names(self.method):
-                method[key] = _as_field(type(self.method), key, value)
+            if key in method:
+                method[key] = _as_type(Any if method[key] is None else type(method[key]), key, value)
             elif key in _field_names(self.training):
-                training[key] = _as_field(TrainingConfig, key, value)
+                training[key] = _as_type(typing.get_type_hints(TrainingConfig)[key], key, value)
             elif own is None or key in own:
                 usual = self.model.options.get(key)
                 options[key] = int(value) if _means_whole(self.search.space.get(key), usual, value) else value
             else:
-                known = [*_field_names(self.method), *_field_names(self.training), *own]
+                known = [*method, *_field_names(self.training), *own]
                 raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
         return dataclasses.replace(
             self,
-            method=_replaced(self.method, method),
-            training=_replaced(self.training, training),
+            method=MethodConfig(self.method.name, method),
+            training=dataclasses.replace(self.training, **training),
             model=ModelConfig(self.model.name, options),
         )
 
@@ -88,9 +88,10 @@ class Config:
 
     def coefficient(self, key: str) -> Any:
         """The value of a key of method, training or model; None where the model's own default is taken."""
-        for section in (self.method, self.training):
-            if key in _field_names(section):
-                return getattr(section, key)
+        if key in self.method.coefficients:
+            return self.method.coefficients[key]
+        if key in _field_names(self.training):
+            return getattr(self.training, key)
         return self.model.options.get(key)
 
 
@@ -226,27 +227,12 @@ def to_plain(config: Config) -> dict[str, Any]:
     """The configuration as plain data that :func:`parse_config` reads back."""
     plain: dict[str, Any] = as_plain(config)
     plain["model"] = {"name": config.model.name, **plain["model"]["options"]}
-    plain["method"] = {"name": method_name(config.method), **plain["method"]}
+    plain["method"] = {"name": config.method.name, **plain["method"]["coefficients"]}
     return plain
 
 
-def method_name(method: Method) -> str:
-    """The name that a method is known by."""
-    return next(name for name, kind in METHODS.items() if kind is type(method))
-
-
-def _replaced(section: Any, changes: Mapping[str, Any]) -> Any:
-    try:
-        return dataclasses.replace(section, **changes)
-    except ConfigError:
-        raise
-    except ValueError as error:  # of a method, which knows no configuration
-        raise ConfigError(str(error)) from error
-
-
-def _as_field(kind: Any, key: str, value: Any) -> Any:
-    """A coefficient as the type of the field that it is for: 30.0 epochs of a YAML list are 30."""
-    hint = typing.get_type_hints(kind)[key]
+def _as_type(hint: Any, key: str, value: Any) -> Any:
+    """A coefficient as the type of the key that it is for: 30.0 epochs of a YAML list are 30."""
     if hint is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     return typed(f"search.space.{key}", value, hint)
@@ -292,12 +278,17 @@ def _field_names(section: Any) -> list[str]:
     return [one.name for one in dataclasses.fields(section)]
 
 
-def _method(value: Any) -> Method:
+def _method(value: Any) -> MethodConfig:
     options = dict(typed("method", value, dict))
     name = options.pop("name", None)
-    one_of("method.name", name, sorted(METHODS))
-    method: Method = build(METHODS[name], options, "method")
-    return method
+    if name in METHODS:
+        return MethodConfig(name, as_plain(build(METHODS[name], options, "method")))
+    if not (isinstance(name, str) and IMPORT_PATH.fullmatch(name)):
+        raise ConfigError(
+            f"method.name={name!r} is not known; known: {', '.join(sorted(METHODS))}; or package.module:Name for a"
+            " class of your own"
+        )
+    return MethodConfig(name, options)
 
 
 def _addable(override: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from moda_core.methods import METHODS
 from orchestrator.declarations import OBJECTIVES, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import SEARCHERS, Constraint, rungs
@@ -31,6 +32,38 @@ class ModelConfig:
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """Which training method, with its coefficients by name.
+
+    One of your own is its import path; its class is not imported here. Where a command trains, what it leaves to the
+    class's defaults is filled in first (:func:`orchestrator.training.methods.with_method_defaults`), so that what is
+    recorded is complete.
+    """
+
+    name: str
+    coefficients: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.is_own:
+            return
+        try:
+            METHODS[self.name](**self.coefficients)
+        except ValueError as error:  # of a method, which knows no configuration
+            raise ConfigError(str(error)) from error
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the name is the import path of a user's own method."""
+        return self.name not in METHODS
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the cross-entropy is the whole loss: a shipped method all of whose coefficients are 0, or that has
+        none."""
+        return not self.is_own and not any(self.coefficients.values())
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from orchestrator.training import (
     loaded_lines,
     measure_on_test,
     trial_file,
+    with_method_defaults,
 )
 from orchestrator.training.data import Data, load_data
 from orchestrator.views import Progress
@@ -56,6 +57,7 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     Raises:
         ConfigError: a configuration, data set or cluster that cannot work, before anything is trained.
     """
+    config = with_method_defaults(config)
     check_space(config)
     root = usable_root(config.storage)
     config = dataclasses.replace(config, storage=root)
@@ -123,7 +125,8 @@ def _check_earlier(config: Config, data: Data, store: DeltaStore) -> None:
         sweep = read_sweep(store, name)
         shapes = [(one.data.resize, one.data.channels) for one in (sweep.config, config)]
         # A network has another graph on images of another size.
-        check_unchanged(sweep, data, sections=("data", "network") if shapes[0] == shapes[1] else ("data",))
+        network = ("network",) if shapes[0] == shapes[1] else ()
+        check_unchanged(sweep, data, sections=("data", "method", *network))
 
 
 class _TuneAdapter(TuneSearcher):

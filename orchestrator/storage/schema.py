@@ -13,7 +13,7 @@ from orchestrator.declarations import COUNT, METRICS, Metric
 from orchestrator.storage.older_rows import with_choice, with_choices
 
 # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules;
-# 5: points by rule, parameters and stage, a user's own metrics
+# 5: points by rule, parameters and stage, a user's own metrics; terms in epochs, after_seconds in trials
 SCHEMA_VERSION = 5
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
@@ -26,7 +26,7 @@ class Column:
     Attributes:
         kind: the Arrow type.
         what: the meaning, for people.
-        low: the smallest number that it may hold; None for what is no number.
+        low: the smallest number that it, or each value of a map, may hold; None for what is no number.
         high: the largest one, of a column of floats.
         better: ``up`` or ``down`` for a metric that has a good direction.
         since: the schema version that brought it.
@@ -44,7 +44,7 @@ class Column:
         """Smallest and largest number, up to rounding; None for what is no number."""
         if self.low is None:
             return None
-        slack = ROUNDING if pa.types.is_floating(self.kind) else 0
+        slack = 0 if pa.types.is_integer(self.kind) else ROUNDING
         return self.low - slack, self.high + slack
 
     @property
@@ -81,10 +81,10 @@ class Table:
 
     @property
     def constraints(self) -> dict[str, str]:
-        """The ranges of columns in SQL, by name. A null meets every range, NaN and infinity none."""
+        """The ranges of columns in SQL, by name, maps left out. A null meets every range, NaN and infinity none."""
         found = {}
         for name, one in self.columns.items():
-            if one.bounds is not None:
+            if one.bounds is not None and not pa.types.is_map(one.kind):
                 low, high = one.bounds
                 below = f" AND {name} <= {high!r}" if pa.types.is_floating(one.kind) else ""
                 found[f"{name}_range"] = f"({name} IS NULL OR ({name} >= {low!r}{below}))"
@@ -99,6 +99,7 @@ class Table:
 
 
 _TEXT, _INT, _FLOAT, _TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
+_NUMBERS = pa.map_(_TEXT, _FLOAT)
 
 
 def _count(what: str, since: int = 1) -> Column:
@@ -178,6 +179,7 @@ TABLES = {
             "coefficients": Column(_TEXT, "canonical JSON"),
             "seconds": _amount("finished, stopped: seconds of training, over all attempts"),
             "evaluation_seconds": _amount("likewise: seconds of counting and decomposing"),
+            "after_seconds": _amount("finished: seconds of a step after training; null without one", since=5),
             "precision": Column(_TEXT, "of the forward pass: float32 or bfloat16"),
             "reason": Column(_TEXT, "of a failure or a stop"),
             **_VERSION,
@@ -194,6 +196,7 @@ TABLES = {
             "affinity": _number("a term"),
             "dispersion": _number("a term"),
             "compactness": _number("a term"),
+            "terms": Column(_NUMBERS, "the terms that have no column of their own, by name", low=-FINITE, since=5),
             "training_accuracy": _share("of the epoch, share of images"),
             "learning_rate": _amount("at its start"),
             "seconds": _amount("seconds that it took"),
@@ -257,6 +260,10 @@ TABLES = {
 }
 
 
+# Terms that had a column of their own before there was one for all of them.
+TERM_COLUMNS = ("affinity", "dispersion", "compactness")
+
+
 def to_arrow(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as a table holds them: of several with one key the first, stamped with the schema version.
 
@@ -278,5 +285,9 @@ def _check(table: str, declared: Table, row: Mapping[str, Any]) -> None:
         if value is None:
             if name in declared.key and name not in declared.nullable_key:
                 raise ValueError(f"{table}.{name} is missing in {dict(row)}; it is part of the key")
-        elif (bounds := column.bounds) and not bounds[0] <= value <= bounds[1]:  # NaN is in no range
-            raise ValueError(f"{table}.{name}={value!r} cannot be; it is {column.range_text}")
+        elif bounds := column.bounds:
+            parts = value.items() if pa.types.is_map(column.kind) else [(None, value)]
+            for key, number in parts:
+                if not bounds[0] <= number <= bounds[1]:  # NaN is in no range
+                    place = f"{name}[{key!r}]" if key is not None else name
+                    raise ValueError(f"{table}.{place}={number!r} cannot be; it is {column.range_text}")

@@ -1,7 +1,7 @@
 """A trained network's whole surface: every choice of the free grid as one point."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ class Trained:
         frequencies: counted over the training images.
         contributions: counted over the training images; None where no level was asked for.
         precision: of the forward passes that count and measure; means, counts and sums are wider in any case.
+        parts: gives what the method has of its own, such as trained mask generators; None for nothing. Of a trial that
+            is read again they are made and loaded when they are asked for.
     """
 
     network: nn.Module
@@ -53,6 +55,7 @@ class Trained:
     frequencies: Frequencies
     contributions: Contributions | None
     precision: torch.dtype
+    parts: Callable[[], nn.Module | None] = lambda: None
 
 
 def prepare(
@@ -63,6 +66,7 @@ def prepare(
     *,
     precision: torch.dtype = torch.float32,
     workers: Workers | None = None,
+    parts: Callable[[], nn.Module | None] = lambda: None,
 ) -> Trained:
     """Trace the network, and count over the training images unless that was done before. Leaves it in eval mode.
 
@@ -77,7 +81,7 @@ def prepare(
     if counted is None:
         with computing(example.device, precision):
             counted = _count(network, layers, data, config.evaluation, workers)
-    return Trained(network, layers, graph, *counted, precision)
+    return Trained(network, layers, graph, *counted, precision, parts)
 
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:

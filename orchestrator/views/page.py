@@ -1,15 +1,14 @@
 """The report: one self-contained HTML file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.config import method_name
-from orchestrator.results import Confirmation, Sweep
+from orchestrator.results import Confirmation, Course, Sweep
 from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
-from orchestrator.views.figures import curves_figure, levels_figure
+from orchestrator.views.figures import courses_figure, curves_figure, levels_figure
 from orchestrator.views.pairs import objectives_figure
 from orchestrator.views.terminal import (
     METRIC_TITLES,
@@ -22,8 +21,14 @@ from orchestrator.views.terminal import (
 )
 
 
-def render_report(sweep: Sweep, confirmations: Sequence[Confirmation] = ()) -> str:
-    """The report of a sweep, with its confirmations, as HTML; needs no network. All text is escaped by the template."""
+def render_report(
+    sweep: Sweep, confirmations: Sequence[Confirmation] = (), courses: Mapping[str, Course] | None = None
+) -> str:
+    """The report of a sweep, with its confirmations and the courses of its trainings, as HTML.
+
+    It needs no network, and all text is escaped by the template.
+    """
+    shown = [*_curves(sweep), *_courses(sweep, courses or {})] if sweep.front else []
     templates = Environment(
         loader=PackageLoader("orchestrator.views"),
         autoescape=True,
@@ -37,7 +42,7 @@ def render_report(sweep: Sweep, confirmations: Sequence[Confirmation] = ()) -> s
         front=_front(sweep) if sweep.front else None,
         why_no_front="" if sweep.front else sweep.why_no_front,
         confirmations=[_confirmation(confirmation) for confirmation in confirmations] if sweep.front else [],
-        curves=[{"title": title, "figure": _plot(figure)} for title, figure in _curves(sweep)] if sweep.front else [],
+        curves=[{"title": title, "figure": _plot(figure)} for title, figure in shown],
         trials=_trials(sweep),
         facts=_facts(sweep),
     )
@@ -58,11 +63,17 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
         yield f"{title} over the level", levels_figure(sweep, metric)
 
 
+def _courses(sweep: Sweep, courses: Mapping[str, Course]) -> Iterator[tuple[str, Any]]:
+    """How the trials on the front were trained, with a heading; nothing where no epochs are recorded of them."""
+    if any(one.trial.trial_id in courses for point in sweep.front for one in point.singles):
+        yield "Loss and its terms over the epochs", courses_figure(sweep, courses)
+
+
 def _subtitle(sweep: Sweep) -> str:
     seconds = sum(one.seconds or 0 for one in sweep.trials)
     config = sweep.config
     return (
-        f"{config.model.name} on {config.data.name}, method {method_name(config.method)},"
+        f"{config.model.name} on {config.data.name}, method {config.method.name},"
         f" {sweep.finished_text}, {seconds:.0f} s of training, {len(sweep.points)} points"
     )
 

@@ -50,6 +50,12 @@ def value_text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def losses_text(loss: float, terms: Mapping[str, float]) -> str:
+    """``loss 0.532`` and the terms beside the cross-entropy: ``loss 0.532 (affinity 0.104, dispersion 0.212)``."""
+    text = ", ".join(f"{name} {value:.3f}" for name, value in terms.items())
+    return f"loss {loss:.3f}" + (f" ({text})" if text else "")
+
+
 def shown_metrics(sweep: Sweep, *, always: Sequence[str]) -> list[str]:
     """The metrics that a table of the front shows: ``always``, and whatever else is an objective or constrained."""
     constrained = [Constraint.parse(text).metric for text in sweep.config.search.constraints]

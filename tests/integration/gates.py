@@ -34,7 +34,7 @@ class Gated(nn.Sequential):
 
         def wait(gradient: Tensor) -> None:
             if next(count) == passes:
-                _wait_at(Path(gate))
+                wait_at(Path(gate))
 
         self[0].weight.register_hook(wait)
 
@@ -88,7 +88,8 @@ class Gate:
         (self._folder / "open").touch()
 
 
-def _wait_at(folder: Path) -> None:
+def wait_at(folder: Path) -> None:
+    """Say that a training has arrived at the gate of a folder, and wait until it is open."""
     (folder / f"process-{os.getpid()}").touch()
     for number in itertools.count():
         try:

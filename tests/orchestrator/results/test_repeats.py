@@ -76,7 +76,7 @@ def test_choices_stay_apart_and_test_counts_once_all_seeds_have_it():
 def test_seeds_follow_from_the_number_and_once_is_as_before(configured):
     config = configured("search.repeats=3", "training.seed=7")
     assert [config.for_trial(number, {"alpha": 2.0}).training.seed for number in range(5)] == [7, 8, 9, 7, 8]
-    assert config.for_trial(4, {"alpha": 2.0}).method.alpha == 2.0
+    assert config.for_trial(4, {"alpha": 2.0}).method.coefficients["alpha"] == 2.0
     assert "repeats" not in identity(load_config([]))
     assert identity(load_config(["search.repeats=1"])) == identity(load_config([]))
     assert identity(config) != identity(configured("training.seed=7"))

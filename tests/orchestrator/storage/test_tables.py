@@ -14,7 +14,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.storage.parquet import ParquetStore
-from orchestrator.storage.schema import TABLES
+from orchestrator.storage.schema import SCHEMA_VERSION, TABLES
 from tests.integration.waiting import PATIENCE
 from tests.orchestrator.storage.store_contract import BY_LEVEL, POINT, StoreContract, event
 
@@ -172,7 +172,10 @@ def test_a_table_from_before_a_column_was_added_is_read_and_appended_to(tmp_path
     assert store.read("points").to_pylist()[0]["flops"] is None
     store.append("points", [{**POINT, "flops": 0.1}, {**POINT, "tau": 0.5, "flops": 0.25}])  # the first is there
     found = sorted(store.read("points").to_pylist(), key=lambda row: row["tau"])
-    assert [(row["tau"], row["flops"], row["schema_version"]) for row in found] == [(0.5, 0.25, 5), (0.9, None, 1)]
+    assert [(row["tau"], row["flops"], row["schema_version"]) for row in found] == [
+        (0.5, 0.25, SCHEMA_VERSION),
+        (0.9, None, 1),
+    ]
 
 
 def test_a_table_from_before_there_were_levels_takes_them(tmp_path):
