@@ -26,7 +26,9 @@ Fingerprints = Mapping[str, Mapping[str, str]]
 FINGERPRINTS = {
     "data": ("content", "test_content"),
     "method": ("source",),
+    "metrics": ("source",),
     "network": ("graph",),
+    "rules": ("source",),
     "training": ("init_from",),
 }
 PLACES = ("path", "test_path")  # where a table lies: no part of what it is where its content is known
@@ -34,6 +36,8 @@ CHANGED = {
     "data.content": "the images or labels at {path} are others than when the sweep began",
     "data.test_content": "the test images or labels at {test_path} are others than when the sweep began",
     "method.source": "the file of {method} is another than when the sweep began",
+    "metrics.source": "a file of evaluation.metrics is another than when the sweep began",
+    "rules.source": "a file of evaluation.rules is another than when the sweep began",
     "network.graph": "{name} computes something else than when the sweep began",
 }
 
@@ -75,7 +79,7 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
         "space": plain["search"]["space"],
         "baselines": plain["search"]["baselines"],
         "seed": plain["search"]["seed"],
-        **({"network": dict(prints["network"])} if "network" in prints else {}),
+        **{section: dict(prints[section]) for section in ("metrics", "network", "rules") if prints.get(section)},
         **repeats,
         **parent,
     }

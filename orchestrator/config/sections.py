@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moda_core.methods import METHODS
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION
 from orchestrator.declarations import OBJECTIVES, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import SEARCHERS, Constraint, rungs
@@ -211,6 +212,12 @@ class EvaluationConfig:
         for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size", "test_images_per_size"):
             value = getattr(self, name)
             _check(f"evaluation.{name}", value, value >= 1, "a whole number of at least 1")
+
+    @property
+    def grids(self) -> dict[str, Mapping[str, tuple[float, ...]]]:
+        """The rules that are tried, each with the values of its parameters."""
+        levels = {CONTRIBUTION: {"level": self.levels}} if self.levels else {}
+        return {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}, **levels, **self.rules}
 
     @property
     def own_metrics(self) -> dict[str, Metric]:

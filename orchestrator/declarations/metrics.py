@@ -53,6 +53,11 @@ class Metric:
         """The title of its axis, with the unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
+    @property
+    def brief_axis(self) -> str:
+        """As :attr:`axis`, but for a share, whose ticks say that it is one, without the unit."""
+        return self.title if self.is_percentage else self.axis
+
     def cell(self, value: float, spread: float | None = None) -> str:
         """A value as a cell of a table in the terminal shows it, with its deviation or standard error."""
         if not self.is_percentage:

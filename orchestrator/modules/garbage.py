@@ -15,7 +15,15 @@ from orchestrator.modules.model_card import CARD
 from orchestrator.modules.module_log import PUBLISHED, Row, last_events, published_row, removed_row
 from orchestrator.modules.retention import Retention
 from orchestrator.storage import Files, ResultStore, StoredFile
-from orchestrator.training import AFTER_CHECKPOINT, CHECKPOINT, CONTRIBUTIONS, FREQUENCIES, METHOD_PARTS, WEIGHTS
+from orchestrator.training import (
+    AFTER_CHECKPOINT,
+    CHECKPOINT,
+    CONTRIBUTIONS,
+    FREQUENCIES,
+    METHOD_PARTS,
+    OWN_COUNTS,
+    WEIGHTS,
+)
 
 SETS, TRIALS, CHECKPOINTS, PARTS = (
     "module sets of points that are not on the front",
@@ -158,8 +166,9 @@ def _of_trial(kept: Retention, trial_id: str, files: Sequence[StoredFile], now: 
     if trial_id not in kept.over:
         return []
     by_name = {file.base: file for file in files if file.folder == f"trials/{trial_id}"}
+    own = [name for name in by_name if name.startswith(OWN_COUNTS)]
     names = {
-        TRIALS: () if trial_id in kept.kept_trials else TRAINED,
+        TRIALS: () if trial_id in kept.kept_trials else (*TRAINED, *sorted(own)),
         CHECKPOINTS: (CHECKPOINT, AFTER_CHECKPOINT),
         PARTS: tuple(name for name, file in by_name.items() if _is_part(file) and now - file.modified > GRACE),
     }

@@ -23,7 +23,7 @@ from orchestrator.modules.model_card import CARD, model_card
 from orchestrator.modules.module_log import is_recorded, published_row
 from orchestrator.results import Point, Sweep, package_versions, utc_now
 from orchestrator.storage import DeltaStore, Files
-from orchestrator.training import Trial, check_unchanged, choice_masks, load_trained
+from orchestrator.training import Trial, check_unchanged, choose, load_trained
 from orchestrator.training.data import data_here, load_data
 
 LOG = logging.getLogger("moda")
@@ -76,9 +76,10 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
     config = sweep.config.for_trial(state.number, state.coefficients)
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
     data = load_data(data_here(config.data, data_root))
-    check_unchanged(sweep, data)
+    own = ("rules",) if point.choice.rule in config.evaluation.rules else ()
+    check_unchanged(sweep, data, sections=("data", "network", *own))
     trained = load_trained(trial, data)
-    masks = choice_masks(trained, point.choice, config.evaluation)
+    chosen = choose(trained, point.choice, config.evaluation)
     images = data.validation[torch.arange(min(CHECK_IMAGES, len(data.validation)))]
     about = {
         "sweep": sweep.sweep_id,
@@ -100,8 +101,8 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         save_modules(
             Path(scratch),
             trained.network,
-            trained.layers,
-            masks,
+            chosen.sites,
+            chosen.units,
             images,
             class_names=data.class_names,
             preprocessing=data.preprocessing(),

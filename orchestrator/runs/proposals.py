@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.config import Config, EvaluationConfig, Fingerprints
+from orchestrator.config import Config, EvaluationConfig, Fingerprints, free_name
 from orchestrator.results import (
     Sweep,
     TrialState,
@@ -150,5 +150,4 @@ class Proposals:
 
 def _free(config: EvaluationConfig) -> list[Grid]:
     """The ways to choose after training."""
-    rates = {"tau": config.taus, "threshold": config.thresholds}
-    return [rates, {"level": config.levels}] if config.levels else [rates]
+    return [{free_name(rule, name): values for name, values in grid.items()} for rule, grid in config.grids.items()]

@@ -1,17 +1,19 @@
 from .after import AFTER_CHECKPOINT
 from .batches import Workers
-from .decompose import choice_masks
+from .decompose import choose
 from .dry_run import distinct
 from .fingerprinting import check_unchanged, fingerprints
 from .loaded import loaded_lines
 from .loop import choose_device
 from .methods import make_method, with_method_defaults
 from .own_metrics import Measured, OwnMetric, with_own_metrics
+from .own_rules import with_own_rules
 from .trial import (
     CHECKPOINT,
     CONTRIBUTIONS,
     FREQUENCIES,
     METHOD_PARTS,
+    OWN_COUNTS,
     WEIGHTS,
     Report,
     Trial,
@@ -29,6 +31,7 @@ __all__ = [
     "CONTRIBUTIONS",
     "FREQUENCIES",
     "METHOD_PARTS",
+    "OWN_COUNTS",
     "WEIGHTS",
     "Measured",
     "OwnMetric",
@@ -38,7 +41,7 @@ __all__ = [
     "check_trainable",
     "check_unchanged",
     "check_weights",
-    "choice_masks",
+    "choose",
     "choose_device",
     "distinct",
     "fingerprints",
@@ -50,4 +53,5 @@ __all__ = [
     "trial_file",
     "with_method_defaults",
     "with_own_metrics",
+    "with_own_rules",
 ]

@@ -35,6 +35,16 @@ def read_contributions(data: bytes) -> Contributions:
     return Contributions(tensors["means"], tuple(shape["widths"]))
 
 
+def dump_counts(counts: Mapping[str, Tensor]) -> bytes:
+    """What a user's own rule counted, as bytes."""
+    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in counts.items()})
+
+
+def read_counts(data: bytes) -> dict[str, Tensor]:
+    """What :func:`dump_counts` was given."""
+    return safetensors.torch.load(data)
+
+
 def _dump(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> bytes:
     contiguous = {name: one.contiguous() for name, one in tensors.items()}
     return safetensors.torch.save(contiguous, {"shape": json.dumps(shape)})

@@ -1,7 +1,7 @@
 """A trained network's whole surface: every choice of the free grid as one point."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from moda_core import (
     Contributions,
+    Decomposition,
     Frequencies,
     UnitLayers,
     contribution_masks,
@@ -25,13 +26,14 @@ from moda_core import (
 from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring import sizes_and_overlaps
 from moda_core.modes import evaluating
-from orchestrator.config import ACTIVITY, Choice, Config, EvaluationConfig
+from orchestrator.config import ACTIVITY, CONTRIBUTION, Choice, Config, EvaluationConfig
 from orchestrator.errors import ConfigError
 from orchestrator.storage import CUT
 from orchestrator.training.batches import Workers
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.loop import computing
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
+from orchestrator.training.own_rules import CountedRule, count_own_rules
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Trained:
         graph: its channel graph.
         frequencies: counted over the training images.
         contributions: counted over the training images; None where no level was asked for.
+        own: rules of a user's own, by their import paths.
         precision: of the forward passes that count and measure; means, counts and sums are wider in any case.
         parts: gives what the method has of its own, such as trained mask generators; None for nothing. Of a trial that
             is read again they are made and loaded when they are asked for.
@@ -54,15 +57,40 @@ class Trained:
     graph: ChannelGraph
     frequencies: Frequencies
     contributions: Contributions | None
+    own: Mapping[str, CountedRule]
     precision: torch.dtype
     parts: Callable[[], nn.Module | None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted over the training images: by this package's rules, and by a user's own, by their paths."""
+
+    frequencies: Frequencies
+    contributions: Contributions | None
+    own: Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a choice keeps of a network.
+
+    Attributes:
+        sites: where its units are.
+        graph: the channel graph with these sites.
+        units: what each class keeps.
+    """
+
+    sites: UnitLayers
+    graph: ChannelGraph
+    units: Decomposition
 
 
 def prepare(
     network: nn.Module,
     data: Data,
     config: Config,
-    counted: tuple[Frequencies, Contributions | None] | None = None,
+    counted: Counts | None = None,
     *,
     precision: torch.dtype = torch.float32,
     workers: Workers | None = None,
@@ -78,10 +106,20 @@ def prepare(
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
-    if counted is None:
-        with computing(example.device, precision):
-            counted = _count(network, layers, data, config.evaluation, workers)
-    return Trained(network, layers, graph, *counted, precision, parts)
+    with computing(example.device, precision):
+        if counted is None:
+            frequencies, contributions = _count(network, layers, data, config.evaluation, workers)
+        else:
+            frequencies, contributions = counted.frequencies, counted.contributions
+        own = count_own_rules(
+            network,
+            data,
+            config.evaluation,
+            example=example,
+            workers=workers,
+            counted=None if counted is None else counted.own,
+        )
+    return Trained(network, layers, graph, frequencies, contributions, own, precision, parts)
 
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:
@@ -94,13 +132,32 @@ def accuracy(network: nn.Module, images: ImageSet) -> float:
 
 
 def grid(config: EvaluationConfig) -> list[Choice]:
-    """Every tau and threshold, then every level."""
-    rates = [Choice.activity(tau, one) for tau, one in itertools.product(config.taus, config.thresholds)]
-    return rates + [Choice.contribution(level) for level in config.levels]
+    """Every tau and threshold, then every level, then the choices of a user's own rules."""
+    return [
+        Choice(rule, tuple(zip(values, chosen, strict=True)))
+        for rule, values in config.grids.items()
+        for chosen in itertools.product(*values.values())
+    ]
+
+
+def choose(trained: Trained, choice: Choice, config: EvaluationConfig) -> Chosen:
+    """What a choice keeps of a trained network.
+
+    Raises:
+        ConfigError: a level or a rule of a user's own for which nothing was counted.
+        ValueError: a threshold that was not counted.
+    """
+    if choice.rule in (ACTIVITY, CONTRIBUTION):
+        masks = choice_masks(trained, choice, config)
+        return Chosen(trained.layers, trained.graph, Decomposition(masks, floored=_floored(trained, choice, config)))
+    counted = trained.own.get(choice.rule)
+    if counted is None:
+        raise ConfigError(f"{choice}: {choice.rule} is none of the sweep's evaluation.rules")
+    return Chosen(counted.sites, counted.graph, counted.choose(choice, config))
 
 
 def choice_masks(trained: Trained, choice: Choice, config: EvaluationConfig) -> list[Tensor]:
-    """The units that each class keeps: L boolean tensors of (C, N_l).
+    """The units that each class keeps by this package's rules: L boolean tensors of (C, N_l).
 
     Raises:
         ConfigError: a level, and no contributions were counted.
@@ -151,9 +208,9 @@ def _measure(
     metrics = make_metrics(list(config.metrics))
     rows = []
     for choice in choices:
-        masks = choice_masks(trained, choice, config)
-        sizes = sizes_and_overlaps(trained.graph, masks)
-        reuse = estimate_reuse(network, layers, masks, images, draw)
+        chosen = choose(trained, choice, config)
+        sizes = sizes_and_overlaps(chosen.graph, chosen.units)
+        reuse = estimate_reuse(network, chosen.sites, chosen.units, images, draw)
         rows.append(
             {
                 **choice.columns,
@@ -167,8 +224,8 @@ def _measure(
                 "kernel_retention": sizes.kernel_retention,
                 "flops": sizes.flops,
                 "coupling": sizes.coupling,
-                "floored": _floored(trained, choice, config),
-                "own": measure_own(metrics, Measured(network, layers, masks, images)),
+                "floored": chosen.units.floored,
+                "own": measure_own(metrics, Measured(network, chosen.sites, chosen.units.keep, images)),
             }
         )
     return rows

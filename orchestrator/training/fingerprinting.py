@@ -6,7 +6,7 @@ an own method with the file that it is written in, since nothing traces what a l
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -27,7 +27,7 @@ from orchestrator.config import (
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep
 from orchestrator.training.data import Data
-from orchestrator.training.methods import method_source
+from orchestrator.training.importing import source_sha256
 from orchestrator.training.trial import make_network
 
 TRAINED = ("weight", "bias", "running_mean", "running_var")  # tensors that training changes; others are constants
@@ -48,8 +48,10 @@ def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(F
     """
     found = {
         "data": lambda: dict(data.contents),
-        "method": lambda: {"source": method_source(config.method.name)} if config.method.is_own else {},
+        "method": lambda: _source("method.name", [config.method.name] if config.method.is_own else []),
+        "metrics": lambda: _source("evaluation.metrics", config.evaluation.metrics),
         "network": lambda: {"graph": _network_fingerprint(config, data)} if is_own_model(config.model.name) else {},
+        "rules": lambda: _source("evaluation.rules", config.evaluation.rules),
         "training": lambda: weights_fingerprint(config),
     }
     taken = {section: found[section]() for section in sections}
@@ -89,6 +91,14 @@ def graph_fingerprint(network: nn.Module, example: Tensor) -> str:
     random = [_settings(called[node.name]) for node in graph.nodes if node.op in IN_TRAINING and node.name in called]
     frozen = {tensor.data_ptr() for tensor in network.parameters() if not tensor.requires_grad}
     return _hash([_operations(graph, state, frozen), random])
+
+
+def _source(key: str, paths: Iterable[str]) -> dict[str, str]:
+    """Of the files that own parts are written in, since nothing traces what they compute; nothing of none."""
+    sources = [source_sha256(key, path) for path in sorted(paths)]
+    if not sources:
+        return {}
+    return {"source": sources[0] if len(sources) == 1 else _hash(sources)}
 
 
 def _network_fingerprint(config: Config, data: Data) -> str:

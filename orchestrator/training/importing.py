@@ -2,6 +2,9 @@
 
 import difflib
 import importlib
+import inspect
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from moda_core.errors import shortened
@@ -36,6 +39,18 @@ def import_named(key: str, path: str) -> Any:
             f"{key}={path!r}: {module_name} has no {attribute}" + (f"; it has {', '.join(close)}" if close else "")
         )
     return getattr(module, attribute)
+
+
+def source_sha256(key: str, path: str) -> str:
+    """The sha256 of the file that the object at an import path is written in.
+
+    Raises:
+        ConfigError: as :func:`import_named`; or an object without a file.
+    """
+    file = getattr(inspect.getmodule(import_named(key, path)), "__file__", None)
+    if file is None:
+        raise ConfigError(f"{key}={path!r} has no source file; write it in a module of its own")
+    return sha256(Path(file).read_bytes()).hexdigest()
 
 
 def error_text(error: BaseException) -> str:

@@ -5,8 +5,6 @@ Only what trains imports a user's own: a command that looks at a sweep has its n
 
 import dataclasses
 import inspect
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, cast
 
 from moda_core.methods import METHODS, RULES, Method
@@ -53,19 +51,6 @@ def with_method_defaults(config: Config) -> Config:
     if "contribution" not in kind.rules:
         complete["evaluation"]["levels"] = []
     return parse_config(complete)
-
-
-def method_source(name: str) -> str:
-    """The sha256 of the file that a method of one's own is written in.
-
-    Raises:
-        ConfigError: no such method, or one without a file.
-    """
-    module = inspect.getmodule(_own_class(name))
-    file = getattr(module, "__file__", None)
-    if file is None:
-        raise ConfigError(f"method.name={name!r} has no source file; write it in a module of its own")
-    return sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _own_class(path: str) -> type[Method]:

@@ -18,20 +18,28 @@ from moda_core import NetworkError, unit_layers
 from moda_core.choosing import check_thresholds
 from moda_core.graph import channel_graph
 from moda_core.methods import Method, has_step_after
-from orchestrator.config import COLUMNS, Choice, Config, to_plain
+from orchestrator.config import COLUMNS, Choice, Config, short_name, to_plain
 from orchestrator.errors import MISTAKES, ConfigError
 from orchestrator.results import trial_event, trial_states, utc_now
 from orchestrator.storage import TABLES, DeltaStore, Files
 from orchestrator.tracker import NoTracker, Tracker
 from orchestrator.training.after import AFTER_CHECKPOINT, take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
-from orchestrator.training.count_files import dump_contributions, dump_frequencies, read_contributions, read_frequencies
+from orchestrator.training.count_files import (
+    dump_contributions,
+    dump_counts,
+    dump_frequencies,
+    read_contributions,
+    read_counts,
+    read_frequencies,
+)
 from orchestrator.training.data import Data
-from orchestrator.training.decompose import Trained, grid, measure, prepare
+from orchestrator.training.decompose import Counts, Trained, grid, measure, prepare
 from orchestrator.training.dry_run import dry_run, same_generators
 from orchestrator.training.loop import Diverged, choose_device, choose_precision, read_checkpoint, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.networks import make_model
+from orchestrator.training.own_rules import check_own_rules
 from orchestrator.training.preparing import prepare_method, prepare_training
 from orchestrator.training.rungs import Judge, Stopped
 from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
@@ -46,6 +54,7 @@ SHOWN_COLUMNS = (  # of the points that a run shows
     "accuracy",
 )
 WEIGHTS, FREQUENCIES, CONTRIBUTIONS = "weights.safetensors", "frequencies.safetensors", "contributions.safetensors"
+OWN_COUNTS = "counts-"  # how the names of files begin that hold the counts of a user's own rules
 METHOD_PARTS = "method.safetensors"  # what a method has of its own beside the weights, if anything
 CHECKPOINT = "checkpoint.pt"
 
@@ -76,6 +85,11 @@ class Trial:
     def file(self, name: str) -> str:
         """The name of one of its files in the storage."""
         return trial_file(self.trial_id, name)
+
+
+def counts_file(rule: str) -> str:
+    """The name of the file with the counts of a user's own rule."""
+    return f"{OWN_COUNTS}{short_name(rule)}.safetensors"
 
 
 def trial_file(trial_id: str, name: str) -> str:
@@ -130,6 +144,7 @@ def check_trainable(config: Config, data: Data) -> None:
             check_thresholds(layers, config.evaluation.thresholds)
         except ValueError as error:
             raise ConfigError(f"evaluation.{error}") from error
+        check_own_rules(network, example, config.evaluation)
         workers = Workers(world=config.training.num_workers)
         Steps(len(data.train), config.training, workers, each=samples_each(network, config.training))
         dry_run(network, lambda: make_network(config, data, pretrained=False), config, data)
@@ -255,10 +270,11 @@ def load_trained(trial: Trial, data: Data) -> Trained:
     network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
     read_weights(files.read(trial.file(WEIGHTS)), network)
     frequencies = read_frequencies(files.read(trial.file(FREQUENCIES)))
+    own = {path: read_counts(files.read(trial.file(counts_file(path)))) for path in trial.config.evaluation.rules}
     found = files.exists(trial.file(CONTRIBUTIONS))
     contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if found else None
     parts = functools.cache(lambda: _load_parts(trial, network, data, files))
-    return prepare(network, data, trial.config, (frequencies, contributions), parts=parts)
+    return prepare(network, data, trial.config, Counts(frequencies, contributions, own), parts=parts)
 
 
 def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> nn.Module | None:
@@ -306,6 +322,8 @@ def _finish(
     files.write(trial.file(FREQUENCIES), dump_frequencies(trained.frequencies))
     if trained.contributions is not None:
         files.write(trial.file(CONTRIBUTIONS), dump_contributions(trained.contributions))
+    for path, counted in trained.own.items():
+        files.write(trial.file(counts_file(path)), dump_counts(counted.counts))
     evaluation = trial.config.evaluation
     points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
     store.append("epochs", epochs)

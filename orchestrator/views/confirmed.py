@@ -8,7 +8,7 @@ from rich.table import Table
 
 from orchestrator.results import Confirmation, Point, by_label
 from orchestrator.views.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
-from orchestrator.views.terminal import METRIC_TITLES, coefficients_text, number_text
+from orchestrator.views.terminal import coefficients_text, number_text
 
 HEAD = ("", "point", "coefficients", "", "the sweep said", "fresh seeds say", "difference", "on test")
 
@@ -25,11 +25,11 @@ def confirmation_table(confirmation: Confirmation) -> Table:
 
 def confirmation_rows(confirmation: Confirmation) -> Iterator[list[str]]:
     """The cells under :data:`HEAD`; a point's name stands in the first of its rows."""
-    marks = _marks(confirmation)
+    marks, metrics = _marks(confirmation), confirmation.parent.config.metrics
     for one in confirmation.points:
         start = [marks.get(one.claimed.label, ""), one.claimed.label, coefficients_text(one.claimed.trial.coefficients)]
         for name in confirmation.parent.config.search.objectives:
-            cells = [*start, METRIC_TITLES.get(name, name), number_text(one.claimed, name)]
+            cells = [*start, metrics[name].title, number_text(one.claimed, name)]
             if one.found is None:
                 yield [*cells, "not finished", "", ""]
             else:
@@ -54,8 +54,9 @@ def confirmation_lines(confirmation: Confirmation) -> list[str]:
     held, on_test = confirmation.held, confirmation.on_test
     tested = "" if on_test is None else f", {on_test:.4f} on test"
     objectives = confirmation.parent.config.search.objectives
+    metrics = confirmation.parent.config.metrics
     ranks = (
-        f"{METRIC_TITLES.get(name, name)} {'unknown, ranks do not differ' if rank is None else f'{rank:.2f}'}"
+        f"{metrics[name].title} {'unknown, ranks do not differ' if rank is None else f'{rank:.2f}'}"
         for name, rank in zip(objectives, held.correlations, strict=True)
     )
     return [
@@ -71,6 +72,7 @@ def confirmation_lines(confirmation: Confirmation) -> list[str]:
 def confirmation_figure(confirmation: Confirmation) -> Any:
     """Every chosen point as the sweep had it, linked with what fresh seeds say, and with test."""
     vertical, horizontal = list(confirmation.parent.config.search.objectives)[:2]
+    metrics = confirmation.parent.config.metrics
     figure = go.Figure()
 
     def add(points: Sequence[Point], name: str, **style: Any) -> None:
@@ -84,7 +86,7 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
                 error_y=deviation_bars(points, vertical, on_test=on_test),
                 name=name,
                 mode="markers",
-                text=[hover_text(point) for point in points],
+                text=[hover_text(point, metrics) for point in points],
                 hovertemplate="%{text}<extra></extra>",
                 **style,
             )
@@ -103,7 +105,7 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
     add(found, "fresh seeds say", marker={"color": FRONT, "size": 9})
     tested = [point for point in found if point.test]
     add(tested, "on test", marker={"color": TEST, "size": 8, "symbol": "circle-open"})
-    style_axes(figure, horizontal, vertical)
+    style_axes(figure, metrics[horizontal], metrics[vertical])
     figure.update_layout(height=440)
     return figure
 

@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from orchestrator.config import Config
+from orchestrator.declarations import Metric
 from orchestrator.results import Course, Point, Sweep
-from orchestrator.views.terminal import METRIC_TITLES, SHOWN, coefficients_text, number_text
+from orchestrator.views.terminal import SHOWN, coefficients_text, number_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
-OTHER_METRICS = [name for name in METRIC_TITLES if name not in SHOWN]
 INFEASIBLE = "#dfe4e8"
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -34,7 +34,7 @@ def front_figure(sweep: Sweep) -> Any:
                 x=[one[horizontal] for one in values],
                 y=[one[vertical] for one in values],
                 name=name,
-                text=[hover_text(point) for point in points],
+                text=[hover_text(point, sweep.config.metrics) for point in points],
                 hovertemplate="%{text}<extra></extra>",
                 **style,
             )
@@ -53,23 +53,21 @@ def front_figure(sweep: Sweep) -> Any:
     for point in front:
         if text := sweep.mark(point):
             x = point.metrics[horizontal]
-            if horizontal == "module_size":  # plotly places annotations on a logarithmic axis by the logarithm
+            if sweep.config.metrics[horizontal].is_logarithmic:  # plotly places annotations by the logarithm there
                 x = math.log10(x)
             figure.add_annotation(x=x, y=point.metrics[vertical], text=text, showarrow=True, arrowhead=2, ay=-30)
-    style_axes(figure, horizontal, vertical)
+    style_axes(figure, *(sweep.config.metrics[name] for name in (horizontal, vertical)))
     return figure
 
 
-def style_axes(figure: Any, horizontal: str, vertical: str) -> None:
+def style_axes(figure: Any, horizontal: Metric, vertical: Metric) -> None:
     """Titles, scales and margins of a figure of points."""
-    title = METRIC_TITLES.get(horizontal, horizontal)
-    if horizontal == "module_size":  # from a hundredth to the whole: a logarithmic axis
+    if horizontal.is_logarithmic:
         figure.update_xaxes(LOG_AXIS)
-        title += " (share of the full model's parameters)"
     figure.update_layout(
         template="plotly_white",
-        xaxis_title=title,
-        yaxis_title=METRIC_TITLES.get(vertical, vertical),
+        xaxis_title=horizontal.axis,
+        yaxis_title=vertical.brief_axis,
         legend={"orientation": "h", "y": 1.08},
         margin={"l": 60, "r": 20, "t": 40, "b": 50},
         height=520,
@@ -109,17 +107,18 @@ def is_standard(config: Config, coefficients: Mapping[str, Any]) -> bool:
     return config.with_coefficients(coefficients).method.is_standard
 
 
-def curves_figure(sweep: Sweep, metric: str) -> Any:
-    """A metric over tau for the trials on the front, at the published rule (the smallest threshold)."""
-    threshold = min(sweep.config.evaluation.thresholds)
-    points = [point for point in sweep.candidates if point.choice.values.get("threshold") == threshold]
-    return _curves(sweep, points, metric, over="tau", axis=f"tau (threshold {threshold:g})")
-
-
-def levels_figure(sweep: Sweep, metric: str) -> Any:
-    """A metric over the level for the trials on the front."""
-    points = [point for point in sweep.candidates if "level" in point.choice.values]
-    return _curves(sweep, points, metric, over="level", axis="level")
+def curves_figure(sweep: Sweep, rule: str, metric: str) -> Any:
+    """A metric over the first parameter of a rule, for the trials on the front; others at their smallest value."""
+    grid = sweep.config.evaluation.grids[rule]
+    over, *others = grid
+    fixed = {name: min(grid[name]) for name in others}
+    points = [
+        point
+        for point in sweep.candidates
+        if point.choice.rule == rule and all(point.choice.values[name] == value for name, value in fixed.items())
+    ]
+    beside = ", ".join(f"{name} {value:g}" for name, value in fixed.items())
+    return _curves(sweep, points, metric, over=over, axis=f"{over} ({beside})" if beside else over)
 
 
 def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, axis: str) -> Any:
@@ -136,7 +135,7 @@ def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, ax
                 if repeats == 1
                 else f"trials {number * repeats} to {(number + 1) * repeats - 1}",
                 error_y=deviation_bars(mine, metric),
-                text=[hover_text(point) for point in mine],
+                text=[hover_text(point, sweep.config.metrics) for point in mine],
                 hovertemplate="%{text}<extra></extra>",
                 mode="lines+markers",
             )
@@ -144,7 +143,7 @@ def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, ax
     figure.update_layout(
         template="plotly_white",
         xaxis_title=axis,
-        yaxis_title=METRIC_TITLES.get(metric, metric),
+        yaxis_title=sweep.config.metrics[metric].title,
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
         height=380,
     )
@@ -186,7 +185,7 @@ def deviation_bars(points: Sequence[Point], metric: str, *, on_test: bool = Fals
     return {"type": "data", "array": lengths, "thickness": 1, "width": 3}
 
 
-def hover_text(point: Point) -> str:
+def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
     """What the pointer shows at a point."""
     lines = [
         f"<b>{point.label}</b>",
@@ -196,7 +195,9 @@ def hover_text(point: Point) -> str:
         f"module size {number_text(point, 'module_size')}, overlap {number_text(point, 'module_overlap')}",
         f"accuracy {number_text(point, 'accuracy')}",
         ", ".join(
-            f"{METRIC_TITLES[name]} {number_text(point, name)}" for name in OTHER_METRICS if name in point.metrics
+            f"{metric.title} {number_text(point, name)}"
+            for name, metric in metrics.items()
+            if metric.direction and name not in SHOWN and name in point.metrics
         ),
     ]
     if point.over:

@@ -6,12 +6,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from orchestrator.config import short_name
 from orchestrator.results import Confirmation, Course, Sweep
 from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
-from orchestrator.views.figures import courses_figure, curves_figure, levels_figure
+from orchestrator.views.figures import courses_figure, curves_figure
 from orchestrator.views.pairs import objectives_figure
 from orchestrator.views.terminal import (
-    METRIC_TITLES,
     SHOWN,
     coefficients_text,
     number_text,
@@ -57,10 +57,11 @@ def _plot(figure: Any, *, with_plotly: bool = False) -> Markup:
 def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
     """What each way of choosing gives, with its heading."""
     metrics = {"reuse_accuracy": "Reuse accuracy", "module_size": "Module size"}
-    for metric, title in metrics.items():
-        yield f"{title} over tau", curves_figure(sweep, metric)
-    for metric, title in metrics.items() if sweep.config.evaluation.levels else ():
-        yield f"{title} over the level", levels_figure(sweep, metric)
+    for rule, grid in sweep.config.evaluation.grids.items():
+        over = next(iter(grid))
+        where = {"activity": "tau", "contribution": "the level"}.get(rule, f"{over} ({short_name(rule)})")
+        for metric, title in metrics.items():
+            yield f"{title} over {where}", curves_figure(sweep, rule, metric)
 
 
 def _courses(sweep: Sweep, courses: Mapping[str, Course]) -> Iterator[tuple[str, Any]]:
@@ -80,12 +81,13 @@ def _subtitle(sweep: Sweep) -> str:
 
 def _front(sweep: Sweep) -> dict[str, Any]:
     """The front and how it came about."""
+    declared = sweep.config.metrics
     objectives = ", ".join(
-        f"{METRIC_TITLES.get(name, name)} ({'more' if direction == 'max' else 'less'} is better)"
+        f"{declared[name].title} ({'more' if direction == 'max' else 'less'} is better)"
         for name, direction in sweep.config.search.objectives.items()
     )
     names = shown_metrics(sweep, always=SHOWN)
-    titles = [METRIC_TITLES[name] for name in names]
+    titles = [declared[name].title for name in names]
     rows = []
     for point in sweep.front:
         mark = sweep.mark(point)
@@ -138,7 +140,13 @@ def _facts(sweep: Sweep) -> dict[str, str]:
         "taus": ", ".join(f"{tau:g}" for tau in evaluation.taus),
         "thresholds": ", ".join(f"{one:g}" for one in evaluation.thresholds),
         "levels": ", ".join(f"{one:g}" for one in evaluation.levels) or "none",
+        **{short_name(rule): _grid_text(grid) for rule, grid in evaluation.rules.items()},
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}, early stopping"
         f" {sweep.config.search.early_stopping}",
         "repeats": "none" if repeats == 1 else f"{repeats} trainings of each set of coefficients",
     }
+
+
+def _grid_text(grid: Mapping[str, Sequence[float]]) -> str:
+    """The values of a rule's parameters."""
+    return "; ".join(f"{name}: {', '.join(f'{value:g}' for value in values)}" for name, values in grid.items())

@@ -8,10 +8,8 @@ from plotly.subplots import make_subplots
 
 from orchestrator.results import Point, Sweep
 from orchestrator.views.figures import BASELINE, FRONT, LOG_AXIS, TEST, background, front_figure, hover_text
-from orchestrator.views.terminal import METRIC_TITLES
 
 NAMED = {"best": "star", "knee": "diamond"}
-LOGARITHMIC = ("flops", "module_size")  # from a hundredth to the whole, and never 0
 PANEL = 300  # pixels of a panel's height
 
 
@@ -27,6 +25,7 @@ def pairs_figure(sweep: Sweep) -> Any:
     is the last objective, which tells them apart in the panels that do not show it.
     """
     names = list(sweep.config.search.objectives)
+    metrics = [sweep.config.metrics[name] for name in names]
     size = len(names) - 1
     figure = make_subplots(
         rows=size,
@@ -41,18 +40,18 @@ def pairs_figure(sweep: Sweep) -> Any:
         place = {"row": vertical, "col": horizontal + 1}
         for trace in _traces(sweep, names[horizontal], names[vertical]):
             figure.add_trace(trace.update(showlegend=trace.showlegend is not False and vertical == 1), **place)
-        if names[horizontal] in LOGARITHMIC:
+        if metrics[horizontal].is_logarithmic:
             figure.update_xaxes(LOG_AXIS, **place)
-        if names[vertical] in LOGARITHMIC:
+        if metrics[vertical].is_logarithmic:
             figure.update_yaxes(LOG_AXIS, **place)
         if vertical == size:
-            figure.update_xaxes(title_text=METRIC_TITLES[names[horizontal]], **place)
+            figure.update_xaxes(title_text=metrics[horizontal].brief_axis, **place)
         if horizontal == 0:
-            figure.update_yaxes(title_text=METRIC_TITLES[names[vertical]], **place)
+            figure.update_yaxes(title_text=metrics[vertical].brief_axis, **place)
     figure.update_xaxes(showticklabels=False)
     for column in range(size):
         figure.update_xaxes(showticklabels=True, row=size, col=column + 1)
-    bar = {"title": METRIC_TITLES[names[-1]], "x": 1.0, "len": 0.5, "y": 0.25}
+    bar = {"title": metrics[-1].brief_axis, "x": 1.0, "len": 0.5, "y": 0.25}
     figure.update_layout(
         template="plotly_white",
         coloraxis={"colorscale": "Viridis", "colorbar": bar},
@@ -76,7 +75,7 @@ def _traces(sweep: Sweep, horizontal: str, vertical: str) -> list[Any]:
             legendgroup=name,
             mode="markers",
             marker=marker,
-            text=[hover_text(point) for point in points],
+            text=[hover_text(point, sweep.config.metrics) for point in points],
             hovertemplate="%{text}<extra></extra>",
         )
 

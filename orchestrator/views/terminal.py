@@ -8,32 +8,13 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.declarations import Metric
 from orchestrator.results import POINT_NAME, Point, Sweep
 from orchestrator.search import Constraint
 
 if TYPE_CHECKING:  # looking at a sweep loads no PyTorch
     from moda_core import ReplacementAccuracy
 
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "reuse_accuracy": "reuse accuracy",
-    "module_size": "module size",
-    "module_overlap": "overlap",
-    "overlap_jaccard": "overlap (Jaccard)",
-    "kernel_retention": "kernel retention",
-    "flops": "FLOPs of a module",
-    "coupling": "coupling",
-}
-TITLES = {
-    "accuracy": "acc %",
-    "reuse_accuracy": "reuse %",
-    "module_size": "size %",
-    "module_overlap": "overlap %",
-    "overlap_jaccard": "Jaccard %",
-    "kernel_retention": "kernels %",
-    "flops": "FLOPs %",
-    "coupling": "coupling %",
-}
 ON_FRONT = ("reuse_accuracy", "module_size", "module_overlap")
 SHOWN = (*ON_FRONT, "accuracy")
 
@@ -93,31 +74,32 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     """
     front = sweep.front
     names = sweep.coefficient_names
-    metrics = shown_metrics(sweep, always=ON_FRONT)
+    metrics, declared = shown_metrics(sweep, always=ON_FRONT), sweep.config.metrics
     tested = any(point.test for point in front)
-    table = _table(title, ["", "point", *names, *(TITLES[name] for name in metrics)])
+    table = _table(title, ["", "point", *names, *(declared[name].head for name in metrics)])
     table.caption = "; ".join(filter(None, [f"point: {POINT_NAME}", sweep.broken]))
     if sweep.config.search.repeats > 1:
         table.caption += f"\n{repeats_text(sweep)}"
     table.caption_justify = "left"
     for name in ("reuse_accuracy", "accuracy") if tested else ():
-        table.add_column(f"test {TITLES[name]}", justify="right", no_wrap=True)
+        table.add_column(f"test {declared[name].head}", justify="right", no_wrap=True)
     for point in _some(front, rows):
         cells = [sweep.mark(point), point.label]
         cells += [value_text(point.trial.coefficients.get(name)) for name in names]
-        cells += [_cell(point, name) for name in metrics]
+        cells += [_cell(point, declared[name]) for name in metrics]
         if tested:
-            cells += [_cell(point, name, on_test=True) for name in ("reuse_accuracy", "accuracy")]
+            cells += [_cell(point, declared[name], on_test=True) for name in ("reuse_accuracy", "accuracy")]
         table.add_row(*cells, style="bold" if sweep.mark(point) else None)
     return table
 
 
 def surface_table(sweep: Sweep, *, title: str) -> Table:
     """Every choice of a sweep of one trial, in per cent."""
-    table = _table(title, ["", "chosen", *(TITLES[name] for name in SHOWN), "floored"])
+    declared = sweep.config.metrics
+    table = _table(title, ["", "chosen", *(declared[name].head for name in SHOWN), "floored"])
     for point in sweep.points:
         cells = [sweep.mark(point), str(point.choice)]
-        cells += [_cell(point, name) for name in SHOWN]
+        cells += [_cell(point, declared[name]) for name in SHOWN]
         table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if sweep.mark(point) else None)
     return table
 
@@ -145,13 +127,12 @@ def _table(title: str | None, columns: Sequence[str]) -> Table:
     return table
 
 
-def _cell(point: Point, name: str, *, on_test: bool = False) -> str:
-    """Per cent, with what :func:`spread_of` says."""
+def _cell(point: Point, metric: Metric, *, on_test: bool = False) -> str:
+    """A share in per cent, with what :func:`spread_of` says."""
     metrics = point.test if on_test else point.metrics
     if metrics is None:
         return ""
-    spread = spread_of(point, name, on_test=on_test)
-    return f"{100 * metrics[name]:.1f}" + (f"±{100 * spread:.1f}" if spread is not None else "")
+    return metric.cell(metrics[metric.name], spread_of(point, metric.name, on_test=on_test))
 
 
 def _some(front: list[Point], rows: int | None) -> list[Point]:

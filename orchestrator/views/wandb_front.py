@@ -66,9 +66,9 @@ def runs_figure(sweep: Sweep, link: Link) -> Any:
             mode="markers+text",
             text=[f'<a href="{url}">{label}</a>' if url else label for label, url in labels],
             textposition="top center",
-            customdata=[hover_text(point) for point in points],
+            customdata=[hover_text(point, sweep.config.metrics) for point in points],
             hovertemplate="%{customdata}<extra></extra>",
         )
     )
-    style_axes(figure, horizontal, vertical)
+    style_axes(figure, sweep.config.metrics[horizontal], sweep.config.metrics[vertical])
     return figure

@@ -12,7 +12,7 @@ from rich.console import Console
 from orchestrator.errors import ConfigError
 from orchestrator.results.records import canonical, claim_sweep, history, read_sweep, trial_states
 from orchestrator.storage.delta import DeltaStore
-from orchestrator.views.figures import curves_figure, front_figure, hover_text, levels_figure
+from orchestrator.views.figures import curves_figure, front_figure, hover_text
 from orchestrator.views.page import render_report
 from orchestrator.views.pairs import objectives_figure
 from orchestrator.views.terminal import coefficients_text, front_table
@@ -199,9 +199,9 @@ def test_points_of_both_ways_to_choose(sweep, store):
     assert known["tau"].to_pylist() == [0.5, 0.9, 0.99, None, None]
     assert known["threshold"].to_pylist() == [0.0, 0.0, 0.0, None, None]
     assert known["level"].to_pylist() == [None, None, None, 0.03, 0.1]
-    assert len(levels_figure(sweep, "module_size").data[0].x) == 2
-    assert len(curves_figure(sweep, "module_size").data[0].x) == 3
-    assert "level 0.1" in hover_text(found)
+    assert len(curves_figure(sweep, "contribution", "module_size").data[0].x) == 2
+    assert len(curves_figure(sweep, "activity", "module_size").data[0].x) == 3
+    assert "level 0.1" in hover_text(found, sweep.config.metrics)
 
 
 def test_the_order_of_objectives_survives_the_table(store, configured):

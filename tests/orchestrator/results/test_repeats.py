@@ -117,7 +117,7 @@ def test_deviations_are_shown(sweep):
     (front,) = (one for one in figure.data if one.name == "front (validation)")
     assert front.error_y.array[0] == pytest.approx(0.02 * 2**0.5)
     assert "trials 0, 1" in front.text[0]
-    assert [one.name for one in curves_figure(sweep, "module_size").data] == ["trials 0 to 1"]
+    assert [one.name for one in curves_figure(sweep, "activity", "module_size").data] == ["trials 0 to 1"]
     page = render_report(sweep)
     assert "0.9600 ± 0.0283" in page
     assert "<td>1</td>" in page  # the seed of trial 1
