@@ -1,11 +1,13 @@
 """The networks by name are the published ones."""
 
+import inspect
+
 import pytest
 import torch
 from torch import nn
 
 from moda_core import build_model, unit_layers
-from moda_core.models import MODELS
+from moda_core.models import MODEL_OPTIONS, MODELS
 
 # Parameters as published for CIFAR-10 (VGG16: 33.65 M) or, for LeNet-5, for grey images of 28 x 28; unit layers.
 PUBLISHED = {
@@ -113,3 +115,9 @@ def test_unknown_names_and_options():
         build("vgg17")
     with pytest.raises(ValueError, match=r"'resnet50' does not take these options: .*depth"):
         build("resnet50", depth=3)
+
+
+def test_the_options_of_every_network_are_its_builders_keywords():
+    given = {"in_channels", "image_size", "num_classes"}
+    keywords = {name: tuple(inspect.signature(build).parameters) for name, build in MODELS.items()}
+    assert {name: tuple(key for key in keys if key not in given) for name, keys in keywords.items()} == MODEL_OPTIONS
