@@ -124,9 +124,9 @@ def sweeps_table(store: ResultStore) -> pa.Table:
 
 
 def coefficient_names(points: pa.Table) -> list[str]:
-    """The columns of a table of points that are coefficients: between the trial and the choice."""
+    """The columns of a table of points that are coefficients: between those of the trial and those of the choice."""
     names: list[str] = points.column_names
-    return names[names.index("trial") + 1 : names.index("tau")]
+    return names[len(POINT) : names.index("tau")]
 
 
 def _coefficients(sweep: Sweep, values: Mapping[str, Any], taken: Collection[str]) -> dict[str, Any]:

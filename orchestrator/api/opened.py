@@ -45,7 +45,7 @@ class OpenSweep:
 
     @property
     def config(self) -> Config:
-        """The configuration that it was started with."""
+        """The configuration that it was started with, and the objectives and constraints that it is judged by."""
         return self.recorded.config
 
     @property
@@ -79,7 +79,7 @@ class OpenSweep:
 
     @property
     def best(self) -> OpenPoint:
-        """The point of the front that is best by the first objective, up to its standard error.
+        """Of the front's points within one standard error of the best first objective, the best in the second.
 
         Raises:
             ConfigError: the front is empty; the message says why.
@@ -88,7 +88,7 @@ class OpenSweep:
 
     @property
     def knee(self) -> OpenPoint:
-        """The point of the front where more of one objective begins to cost much of the others.
+        """The front's point farthest from the line (with more objectives, the plane) through its extremes.
 
         Raises:
             ConfigError: as :attr:`best`.
