@@ -12,6 +12,7 @@ import torch
 from moda_core import open_modules
 from orchestrator.cli.command_line import _parser, main
 from orchestrator.config.config import check_space, load_config
+from orchestrator.training.data import torchvision_models
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -91,6 +92,7 @@ def test_the_python_of_the_modules_page_runs(swept, tmp_path, monkeypatch):
 
 def test_the_python_of_the_python_page_runs(swept, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    torchvision_models()  # lightning imports torchvision, whose operators do not load everywhere
     known = {"storage": str(swept[0])}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
     assert len(blocks) == 7

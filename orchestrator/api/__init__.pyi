@@ -1,5 +1,7 @@
 from .asking import Sections
-from .opened import OpenConfirmation, OpenPoint, OpenSweep
+from .opened import OpenSweep
+from .opened_confirmation import OpenConfirmation
+from .opened_point import OpenPoint
 from .recorded import PLACES, check_looking, is_judging, open_recorded, open_store, open_sweep, pull, query, sweeps
 from .running import confirm, sweep, train
 from .writing import write_output

@@ -127,6 +127,12 @@ def sweeps_table(store: ResultStore) -> pa.Table:
     return _table(rows, SWEEP, SWEEP)
 
 
+def coefficient_names(points: pa.Table) -> list[str]:
+    """The columns of a table of points that are coefficients: between those of the trial and those of the choice."""
+    names: list[str] = points.column_names
+    return names[len(POINT) : names.index("tau")]
+
+
 def _coefficients(sweep: Sweep, values: Mapping[str, Any], taken: Collection[str]) -> dict[str, Any]:
     """Coefficients by their columns, None where one is missing; ``taken`` are the names of other columns."""
     return {

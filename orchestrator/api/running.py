@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from orchestrator.api.asking import PathText, Sections, asked_config, asked_words, checked_names
-from orchestrator.api.opened import OpenConfirmation, OpenSweep
+from orchestrator.api.opened import OpenSweep
+from orchestrator.api.opened_confirmation import OpenConfirmation
 from orchestrator.api.recorded import open_recorded
 from orchestrator.storage import resolve_root
 
@@ -82,7 +83,7 @@ def confirm(
     config = asked_config([word for word in words if word.startswith(("storage=", "tracking"))])
     parent = open_recorded(config.storage, sweep_id)
     request = Request(checked_names("points", points), seeds, words)
-    return OpenConfirmation(confirm(parent.recorded, request, config, _console(console)), parent.storage)
+    return OpenConfirmation(confirm(parent.recorded, request, config, _console(console)), parent)
 
 
 def _console(console: "Console | None") -> "Console":

@@ -7,9 +7,11 @@ import pytest
 from orchestrator.api.columns import points_table, trials_table
 from orchestrator.api.html import shown_html
 from orchestrator.api.opened import OpenSweep
+from orchestrator.api.opened_confirmation import OpenConfirmation
 from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
+from orchestrator.results.confirmation import Confirmation
 from orchestrator.results.points import Point, TrialState
 from orchestrator.results.sweep import Sweep
 
@@ -94,3 +96,16 @@ def test_what_a_notebook_shows_is_text():
     assert "<td>&lt;script&gt;</td>" in shown
     assert "<script>" not in shown
     assert "&lt;script&gt;" in OpenSweep(sweep, "/nowhere").best._repr_html_()
+
+
+def test_what_is_not_yet_confirmed_is_null_and_nothing_is_best():
+    parent = sweep_of({"alpha": 1.0})
+    chosen = dataclasses.replace(parent.config.sweep, chosen=("0/0.1",))
+    again = Sweep("s-confirm", dataclasses.replace(parent.config, sweep=chosen), [], [])
+    confirmation = OpenConfirmation(Confirmation(parent, again), OpenSweep(parent, "/nowhere"))
+    (row,) = confirmation.points().to_pylist()
+    assert (row["point"], row["reuse_accuracy"]) == ("0/0.1", 0.5)
+    assert (row["confirmed_reuse_accuracy"], row["confirmed_test_reuse_accuracy"]) == (None, None)
+    assert "0 of 1 points of 's' confirmed" in repr(confirmation)
+    with pytest.raises(ConfigError, match="no point has finished all its trainings"):
+        _ = confirmation.best

@@ -1,0 +1,84 @@
+"""A point of a sweep as Python and notebooks have it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from orchestrator.api.asking import PathText
+from orchestrator.api.html import shown_html
+from orchestrator.config import Choice
+from orchestrator.results import Point
+
+if TYPE_CHECKING:
+    from orchestrator.api.opened import OpenSweep
+    from orchestrator.modules import Pulled
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OpenPoint:
+    """A point of a sweep: a trial, and what was chosen after it.
+
+    Attributes:
+        sweep: its sweep.
+        recorded: what the tables hold of it.
+    """
+
+    sweep: "OpenSweep"
+    recorded: Point
+
+    @property
+    def label(self) -> str:
+        """Its name: ``trial/tau/threshold`` or ``trial/level``."""
+        return self.recorded.label
+
+    @property
+    def role(self) -> str | None:
+        """``best``, ``knee``, ``best, knee``, or None."""
+        return self.sweep.recorded.mark(self.recorded) or None
+
+    @property
+    def coefficients(self) -> Mapping[str, Any]:
+        """What its trial was trained with."""
+        return self.recorded.trial.coefficients
+
+    @property
+    def choice(self) -> Choice:
+        """Which units a class keeps: the ``rule`` and its ``values``, such as tau and threshold."""
+        return self.recorded.choice
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Every metric on validation, by which it was chosen."""
+        return self.recorded.metrics
+
+    @property
+    def test(self) -> Mapping[str, float] | None:
+        """Every metric on test; None where it was not measured."""
+        return self.recorded.test
+
+    def pull(self, to: PathText, *, classes: Sequence[str] | None = None) -> "Pulled":
+        """Bring its module set to a new folder, as :meth:`OpenSweep.pull`."""
+        return self.sweep.pull(self, to, classes=classes)
+
+    def __repr__(self) -> str:
+        shown = list(self.sweep.config.search.objectives)
+        texts = [", ".join(f"{name} {self.metrics[name]:.4f}" for name in shown if name in self.metrics)]
+        if self.test is not None:
+            texts.append("on test " + ", ".join(f"{name} {self.test[name]:.4f}" for name in shown if name in self.test))
+        return f"<OpenPoint {'; '.join([self._title, *texts])}>"
+
+    def _repr_html_(self) -> str:
+        coefficients = ", ".join(f"{name} {value}" for name, value in self.coefficients.items())
+        columns = {
+            "metric": list(self.metrics),
+            "validation": list(self.metrics.values()),
+            "test": [(self.test or {}).get(name) for name in self.metrics],
+        }
+        return shown_html(self._title, [f"coefficients: {coefficients}", str(self.choice)], pa.table(columns))
+
+    @property
+    def _title(self) -> str:
+        role = f", {self.role}" if self.role else ""
+        return f"{self.label} of {self.sweep.sweep_id!r}{role}"
