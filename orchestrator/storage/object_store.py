@@ -28,7 +28,8 @@ def table_options(root: str, environment: Mapping[str, str] = os.environ) -> dic
     return {
         "conditional_put": "etag",
         **({"AWS_REGION": region} if region else {}),
-        **({"AWS_ENDPOINT_URL": endpoint} if endpoint else {}),
+        # deltalake looks beyond the environment for keys only where it is Amazon's S3 or is told to
+        **({"AWS_ENDPOINT_URL": endpoint, "AWS_FORCE_CREDENTIAL_LOAD": "true"} if endpoint else {}),
         **({"AWS_ALLOW_HTTP": "true"} if endpoint.startswith("http://") else {}),
     }
 

@@ -1,6 +1,8 @@
 """Storage on S3: the store's contract, files, and a whole sweep."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +13,9 @@ from orchestrator.modules.publishing import set_name
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.storage.files import Files
+from tests.integration.s3 import KEYS
 from tests.integration.sweeps import run_moda
+from tests.integration.waiting import PATIENCE
 from tests.orchestrator.storage.store_contract import StoreContract
 
 
@@ -48,6 +52,26 @@ def test_files_are_written_read_and_deleted(s3):
     assert files.under("a") == files.under("nowhere") == []
     with pytest.raises(FileNotFoundError):
         files.read("a/b.bin")
+
+
+def test_keys_may_come_from_a_profile(s3, tmp_path, monkeypatch):
+    """Files and tables find them alike, in a process that knows of no other keys."""
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    profile = "[lab]\naws_access_key_id = testing\naws_secret_access_key = testing\n"
+    (tmp_path / "credentials").write_text(profile)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    code = f"""
+from orchestrator.storage import DeltaStore, Files
+Files("{s3}/profile").write("a", b"one")
+store = DeltaStore("{s3}/profile")
+store.append("epochs", [dict(sweep_id="s", trial_id="s-0", epoch=1)])
+print(Files("{s3}/profile").read("a"), store.read("epochs").num_rows)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout.strip()) == (0, "b'one' 1"), done.stderr
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ def test_both_get_the_same_endpoint_and_region():
         "conditional_put": "etag",
         "AWS_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9000",
+        "AWS_FORCE_CREDENTIAL_LOAD": "true",
         "AWS_ALLOW_HTTP": "true",
     }
     system, base = file_system("s3://bucket/moda", HERE)
