@@ -57,7 +57,13 @@ def rungs_of(search: SearchConfig, epochs: int) -> list[Rung]:
 
 
 def surface(
-    network: nn.Module, data: Data, config: Config, *, precision: torch.dtype, workers: Workers
+    network: nn.Module,
+    data: Data,
+    config: Config,
+    *,
+    precision: torch.dtype,
+    workers: Workers,
+    parts: nn.Module | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of a network's validation points over the whole free grid, from one image in ``PART``.
 
@@ -67,9 +73,10 @@ def surface(
     device = data.train.labels.device
     evaluation = config.evaluation
     fewer = replace(evaluation, images_per_size=math.ceil(evaluation.images_per_size / PART))
-    with evaluating(network), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    whole = nn.ModuleList([network] if parts is None else [network, parts])
+    with evaluating(whole), torch.random.fork_rng([device] if device.type == "cuda" else []):
         part = replace(data, train=_part(data.train))
-        trained = prepare(network, part, config, precision=precision, workers=workers)
+        trained = prepare(network, part, config, precision=precision, workers=workers, parts=lambda: parts)
         if workers.rank > 0:
             return []
         return measure(trained, data.validation, fewer, split="validation", choices=grid(evaluation))
@@ -110,6 +117,7 @@ class Judge:
         store: the tables.
         precision: of the forward passes.
         workers: who trains; the first one measures and decides, and all obey.
+        parts: what the method has of its own.
         seconds: spent so far.
     """
 
@@ -121,6 +129,7 @@ class Judge:
     store: ResultStore
     precision: torch.dtype
     workers: Workers
+    parts: nn.Module | None = None
     seconds: float = 0.0
 
     def __call__(self, network: nn.Module, epoch: int) -> None:
@@ -135,7 +144,8 @@ class Judge:
         if rung is None:
             return
         started = time.perf_counter()
-        found = surface(network, self.data, self.config, precision=self.precision, workers=self.workers)
+        precision, workers = self.precision, self.workers
+        found = surface(network, self.data, self.config, precision=precision, workers=workers, parts=self.parts)
         reason = self._decide(found, rung) if self.workers.rank == 0 else None
         self.seconds += time.perf_counter() - started
         if self._agreed(reason is not None):

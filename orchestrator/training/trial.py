@@ -189,7 +189,7 @@ def run_trial(
             tracker.log(row, step=row["epoch"])
         prepared = prepare_training(network, data.train, config.training, method, precision)
         may_stop = dict(trial.coefficients) not in [dict(one) for one in config.search.baselines]
-        judge = Judge(trial.sweep_id, trial.trial_id, config, may_stop, data, store, precision, workers)
+        judge = Judge(trial.sweep_id, trial.trial_id, config, may_stop, data, store, precision, workers, prepared.parts)
         epochs = train(
             network,
             data.train,
@@ -220,7 +220,9 @@ def run_trial(
                 method, network, prepared.parts, data.train, data.num_classes, workers, files, kept, seed=seed
             )
         started = time.perf_counter()
-        trained = prepare(network, data, config, precision=precision, workers=workers, parts=lambda: prepared.parts)
+        if (parts := prepared.parts) is not None:
+            parts.eval()
+        trained = prepare(network, data, config, precision=precision, workers=workers, parts=lambda: parts)
         if workers.rank == 0:
             points = _finish(trial, trained, data, files, store, [_epoch(trial, row, method) for row in rows])
             spent = _spent(rows, judge.seconds + time.perf_counter() - started, precision)
