@@ -3,7 +3,8 @@ from .decomposition import Decomposition, Masks, MergedUnits, Scales, as_decompo
 from .frequency import Frequencies, active_units, check_thresholds, count_frequencies
 from .masked import Select, check_keep, mask_network, row_masked_graph
 from .masks import check_class_ids, floored, keep_masks, merge_masks
-from .rules import ACTIVITY, CONTRIBUTION, RULES, ActivityRule, ContributionRule, Parameter, Rule, check_parameters
+from .rule_protocol import Parameter, Rule, check_parameters, check_rule
+from .rules import ACTIVITY, CONTRIBUTION, RULES, ActivityRule, ContributionRule
 
 __all__ = [
     "ACTIVITY",
@@ -25,6 +26,7 @@ __all__ = [
     "check_class_ids",
     "check_keep",
     "check_parameters",
+    "check_rule",
     "check_thresholds",
     "contribution_masks",
     "count_contributions",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moda_core.choosing.frequency import Frequencies
-from moda_core.choosing.rules import DEFAULT_FLOOR
+from moda_core.choosing.rule_protocol import DEFAULT_FLOOR
 
 
 def keep_masks(

@@ -20,6 +20,7 @@ from moda_core import (
     keep_masks,
     unit_layers,
 )
+from moda_core.choosing import check_rule
 from tests.moda_core.conftest import randomise
 
 IMAGES = torch.randn(24, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -107,6 +108,26 @@ def test_a_threshold_of_zero_is_refused_before_training_where_nothing_is_exactly
 def test_a_wrong_declaration_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Parameter(**({"name": "share", "title": "share", "low": 0.0, "high": 2.0} | options))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "two words"}, "Changed: name='two words' must be an ASCII identifier"),
+        ({"parameters": ()}, "the rule 'activity': parameters must be a tuple of one moda_core.Parameter or more"),
+        ({"parameters": ("tau",)}, "parameters must be a tuple of one moda_core.Parameter"),
+        (
+            {"parameters": ACTIVITY.parameters * 2},
+            r"parameters=\['tau', 'threshold', 'tau', 'threshold'\] names one twice",
+        ),
+        ({"choose": None, "count": 3}, "the rule 'activity' lacks the method count, choose; a rule has sites, check,"),
+    ],
+)
+def test_what_is_no_rule_is_refused(changes, message):
+    for rule in RULES.values():
+        check_rule(rule)
+    with pytest.raises(ValueError, match=message):
+        check_rule(type("Changed", (type(ACTIVITY),), changes)())
 
 
 def test_what_there_is_to_choose_is_known_without_torch():

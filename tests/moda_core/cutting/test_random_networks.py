@@ -93,12 +93,13 @@ def test_random_sites_reach_the_hard_cases():
     for seed in range(40):
         network = random_network(seed, steps=14, classes=CLASSES)
         graph, _ = channel_graph(network, random_sites(network, IMAGES, seed), IMAGES)
-        for node in graph.nodes:
-            if node.unit_layer is not None:
-                source = graph.by_name[node.inputs[0]]
-                seen.add(node.op if node.op != "identity" else f"{source.op}, shared" if source.shares else source.op)
+        again = {call.name for calls in graph.calls.values() if len(calls) > 1 for call in calls}
+        units = [node for node in graph.nodes if node.unit_layer is not None]
+        seen |= {node.op for node in units}
+        sources = [graph.by_name[node.inputs[0]] for node in units if node.op == "identity"]
+        seen |= {f"{source.op}, again" if source.name in again else source.op for source in sources}
     wanted = {"conv2d", "linear", "batch_norm", "group_norm", "layer_norm", "add", "mul", "concat", "flatten", "select"}
-    assert seen >= wanted | {"relu", "conv2d, shared", "max_pool2d", "scale", "shift"}
+    assert seen >= wanted | {"relu", "conv2d, again", "batch_norm, again", "max_pool2d", "scale", "shift"}
 
 
 def test_the_random_networks_reach_the_hard_cases():

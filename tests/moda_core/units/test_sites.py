@@ -81,6 +81,17 @@ def test_cut_equals_masked_wherever_the_site_is(names):
         assert largest_difference(masked, cut, IMAGES) < 1e-9
 
 
+def test_cut_equals_masked_with_sites_after_every_convolution_and_norm(network_and_images):
+    network, images = network_and_images
+    weighted = (nn.Conv2d, nn.BatchNorm2d, nn.BatchNorm1d)
+    sites = unit_sites(network, images, lambda node, module: isinstance(module, weighted))
+    decomposition = random_decomposition(sites.widths, 5, seed=2, density=0.6)
+    for class_ids in ([3], [4, 1]):
+        masked = mask_network(network, sites, decomposition, class_ids)
+        cut = compose(network, sites, decomposition, class_ids, images)
+        assert largest_difference(masked, cut, images) < 1e-9
+
+
 def test_what_makes_logits_is_no_site():
     network = randomise(Block(nn.Hardtanh()), seed=0)
     assert [site.name for site in sites_of(network, "hidden", "head", "last")] == ["hidden"]
