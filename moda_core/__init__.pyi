@@ -1,6 +1,13 @@
 from .choosing import (
+    ACTIVITY,
+    CONTRIBUTION,
+    RULES,
     Contributions,
+    Decomposition,
     Frequencies,
+    Parameter,
+    Rule,
+    Scales,
     contribution_masks,
     count_contributions,
     count_frequencies,
@@ -42,11 +49,17 @@ from .sets import (
     save_modules,
     slice_modules,
 )
-from .units import UnitLayer, UnitLayers, unit_layers, watch_units
+from .units import UnitLayer, UnitLayers, unit_layers, unit_sites, watch_units
+
+__version__: str
 
 __all__ = [
+    "ACTIVITY",
+    "CONTRIBUTION",
+    "RULES",
     "ClassAccuracy",
     "Contributions",
+    "Decomposition",
     "Frequencies",
     "ModularLosses",
     "ModuleMetrics",
@@ -54,12 +67,15 @@ __all__ = [
     "ModuleSetError",
     "Modules",
     "NetworkError",
+    "Parameter",
     "RawImages",
     "ReplacedClass",
     "Replacement",
     "ReplacementAccuracy",
     "ReuseAccuracy",
     "ReuseDraw",
+    "Rule",
+    "Scales",
     "UnitLayer",
     "UnitLayers",
     "all_subsets",
@@ -90,5 +106,6 @@ __all__ = [
     "save_modules",
     "slice_modules",
     "unit_layers",
+    "unit_sites",
     "watch_units",
 ]

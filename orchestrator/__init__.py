@@ -3,6 +3,16 @@
 Imports everything lazily, so that a project pays for what it uses. The same as a command line: ``moda --help``.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_attribute, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("moda-orchestrator")
+    return _attribute(name)

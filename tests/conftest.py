@@ -1,5 +1,6 @@
 """What all tests share: where real data is, and a storage of one's own."""
 
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,21 @@ from tests.integration.waiting import RAY_PATIENCE
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.update(RAY_PATIENCE)
 os.environ["MODA_CACHE_GIB"] = "0"  # what one test pulled is not there for another
+# Processes of tests are forked from one that has imported these. They have its environment, not that of the test.
+multiprocessing.set_forkserver_preload(
+    ["orchestrator.storage.delta", "orchestrator.training.loop", "torch.distributed"]
+)
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def checkout() -> Iterator[None]:
+    """Fails where a test leaves something in the checkout; caches are hidden."""
+    root = Path(__file__).parents[1]
+    before = set(root.iterdir())
+    yield
+    assert not {file.name for file in set(root.iterdir()) - before if not file.name.startswith(".")}
 
 
 @pytest.fixture

@@ -1,15 +1,30 @@
 from .contributions import Contributions, contribution_masks, count_contributions
+from .decomposition import Decomposition, Masks, MergedUnits, Scales, as_decomposition, merged_units
 from .frequency import Frequencies, active_units, check_thresholds, count_frequencies
 from .masked import Select, check_keep, mask_network, row_masked_graph
 from .masks import check_class_ids, floored, keep_masks, merge_masks
+from .rules import ACTIVITY, CONTRIBUTION, RULES, ActivityRule, ContributionRule, Parameter, Rule, check_parameters
 
 __all__ = [
+    "ACTIVITY",
+    "CONTRIBUTION",
+    "RULES",
+    "ActivityRule",
+    "ContributionRule",
     "Contributions",
+    "Decomposition",
     "Frequencies",
+    "Masks",
+    "MergedUnits",
+    "Parameter",
+    "Rule",
+    "Scales",
     "Select",
     "active_units",
+    "as_decomposition",
     "check_class_ids",
     "check_keep",
+    "check_parameters",
     "check_thresholds",
     "contribution_masks",
     "count_contributions",
@@ -18,5 +33,6 @@ __all__ = [
     "keep_masks",
     "mask_network",
     "merge_masks",
+    "merged_units",
     "row_masked_graph",
 ]

@@ -1,6 +1,7 @@
 """The masked network: what a module *means*, and what cut networks are compared with.
 
-Masking multiplies the output of every unit layer by its mask and keeps the logits of the target classes.
+Masking multiplies the output of every unit layer by its mask, and by the units' scales where there are some, keeps the
+logits of the target classes and adds their bias.
 
 Shapes: B samples, N_l units of layer l.
 """
@@ -12,28 +13,29 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from moda_core.choosing.decomposition import Masks, merged_units
 from moda_core.choosing.masks import check_class_ids
 from moda_core.modes import device_of
 from moda_core.units import UnitLayers, along, rewrite_units
 
 
-def mask_network(
-    network: nn.Module, layers: UnitLayers, keep: Sequence[Tensor], class_ids: Sequence[int]
-) -> fx.GraphModule:
+def mask_network(network: nn.Module, layers: UnitLayers, keep: Masks, class_ids: Sequence[int]) -> fx.GraphModule:
     """The definition of a module: every unit layer's output times its mask, logits restricted to ``class_ids``.
 
+    With a decomposition, kept units are also multiplied by their scales and the classes' bias is added to the logits.
     Parameters are shared with ``network``. Logits come in the order of ``class_ids``.
 
     Args:
         network: the trained network.
         layers: its unit layers.
-        keep: L boolean tensors of (N_l,).
+        keep: L boolean tensors of (N_l,), or a decomposition of all classes, which is merged here.
         class_ids: the target classes.
 
     Raises:
         ValueError: masks that do not fit the layers or keep nothing of one; no class, or one named twice.
     """
-    check_keep(keep, layers.widths, [layer.name for layer in layers])
+    units = merged_units(keep, class_ids)
+    check_keep(units.keep, layers.widths, [layer.name for layer in layers])
     last = next(node for node in layers.graph.nodes if node.op == "output").args[0]
     if isinstance(last, fx.Node) and last.meta["value"].ndim == 2:
         check_class_ids(class_ids, last.meta["value"].shape[1])
@@ -47,9 +49,12 @@ def mask_network(
     with graph.inserting_before(output):
         output.args = (graph.call_module(f"{ours}.classes", (output.args[0],)),)
     device = device_of(network)
-    for index, (layer, keep_N) in enumerate(zip(layers, keep, strict=True)):
-        parts[f"{ours}.mask_{index}"] = UnitMask(keep_N.to(device), layer.dimension)
-    parts[f"{ours}.classes"] = Select(torch.tensor(list(class_ids), device=device))
+    for index, (layer, keep_N) in enumerate(zip(layers, units.keep, strict=True)):
+        factor_N = keep_N if units.scales is None else keep_N * units.scales[index].to(keep_N.device)
+        parts[f"{ours}.mask_{index}"] = UnitMask(factor_N.to(device), layer.dimension)
+    wanted_T = torch.tensor(list(class_ids), device=device)
+    bias_T = None if units.bias_T is None else units.bias_T.to(device)
+    parts[f"{ours}.classes"] = Select(wanted_T) if bias_T is None else SelectLogits(wanted_T, bias_T)
     return fx.GraphModule(parts, graph)
 
 
@@ -68,16 +73,16 @@ def _mask_rows(activation: Tensor, factor_BN: Tensor, dimension: int) -> Tensor:
 
 
 class UnitMask(nn.Module):
-    """Multiplies units or channels by 0 or 1."""
+    """Multiplies units or channels by 0 or 1, or by 0 or their scale."""
 
-    def __init__(self, keep_N: Tensor, dimension: int) -> None:
+    def __init__(self, factor_N: Tensor, dimension: int) -> None:
         super().__init__()
-        self.register_buffer("keep_N", keep_N)
-        self.keep_N: Tensor
+        self.register_buffer("factor_N", factor_N)
+        self.factor_N: Tensor
         self.dimension = dimension
 
     def forward(self, activation: Tensor) -> Tensor:
-        return activation * along(self.keep_N[None], activation, self.dimension)
+        return activation * along(self.factor_N[None], activation, self.dimension)
 
 
 class Select(nn.Module):
@@ -90,6 +95,18 @@ class Select(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         return values.index_select(1, self.index)
+
+
+class SelectLogits(Select):
+    """Takes the logits of the target classes and adds their bias."""
+
+    def __init__(self, index: Tensor, bias_T: Tensor) -> None:
+        super().__init__(index)
+        self.register_buffer("bias_T", bias_T)
+        self.bias_T: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        return super().forward(values) + self.bias_T.to(values.dtype)
 
 
 def check_keep(keep: Sequence[Tensor], widths: Sequence[int], names: Sequence[str]) -> None:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from moda_core.choosing.frequency import Frequencies
-
-DEFAULT_FLOOR = 0.005
+from moda_core.choosing.rules import DEFAULT_FLOOR
 
 
 def keep_masks(

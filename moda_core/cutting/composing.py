@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 from torch import Tensor, fx, nn
 
-from moda_core.choosing import merge_masks
+from moda_core.choosing import Masks, as_decomposition
 from moda_core.cutting.extract import cut_network
 from moda_core.units import UnitLayers
 
 
 def compose(
-    network: nn.Module, layers: UnitLayers, masks: Sequence[Tensor], class_ids: Sequence[int], example_input: Tensor
+    network: nn.Module, layers: UnitLayers, masks: Masks, class_ids: Sequence[int], example_input: Tensor
 ) -> fx.GraphModule:
     """The module of ``class_ids``: the network cut to the union of their masks, logits in the order given.
 
     Args:
         network: the trained network.
         layers: its unit layers.
-        masks: L boolean tensors of (C, N_l), from :func:`moda_core.keep_masks`.
+        masks: L boolean tensors of (C, N_l), from :func:`moda_core.keep_masks`, or a decomposition.
         class_ids: one class or more.
         example_input: one batch, for the shapes.
     """
-    return cut_network(network, layers, merge_masks(masks, class_ids), class_ids, example_input)
+    return cut_network(network, layers, as_decomposition(masks), class_ids, example_input)

@@ -2,7 +2,7 @@
 
 Whatever a node reads and its source does not hold is zero or a constant: it is put in its place, or, where a layer
 without padding reads it, folded into the layer's bias (which does not train and counts for no parameter if the layer
-had none).
+had none). Scales of units and the bias of logits are operations of their own, which train nothing either.
 """
 
 import itertools
@@ -17,17 +17,39 @@ from moda_core.choosing import Select
 from moda_core.cutting.alignment import AddAt, Concat, Fill, Place, UnevenGroups
 from moda_core.cutting.held import Held
 from moda_core.cutting.slices import held_by, kernels_of, tensor_of
-from moda_core.graph import BROADCASTING, INDEXED, MIXING, NORMALISING, POINTWISE, ChannelGraph, Node, build_module
+from moda_core.graph import (
+    BROADCASTING,
+    INDEXED,
+    MIXING,
+    NORMALISING,
+    POINTWISE,
+    ChannelGraph,
+    Node,
+    build_module,
+    per_channel,
+)
 
 
 class Cutter:
-    """Cuts a graph to what ``want`` holds, from a ``state`` that holds what ``have`` does (None: everything)."""
+    """Cuts a graph to what ``want`` holds, from a ``state`` that holds what ``have`` does (None: everything).
 
-    def __init__(self, graph: ChannelGraph, state: Mapping[str, Tensor], want: Held, have: Held | None) -> None:
+    ``scales``, one tensor (N_l,) for each unit layer, multiply the units; None for 1.
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        state: Mapping[str, Tensor],
+        want: Held,
+        have: Held | None,
+        *,
+        scales: Sequence[Tensor] | None = None,
+    ) -> None:
         self.graph, self.state, self.want, self.have = graph, state, want, have
         first = next(iter(state.values()))
         self.device, self.wide = first.device, torch.promote_types(first.dtype, torch.float32)
         self.dtype = first.dtype
+        self.scales = None if scales is None else [scale_N.to(self.device, self.dtype) for scale_N in scales]
         self.out = fx.Graph()
         self.modules: dict[str, nn.Module] = {}
         self.shared: dict[str, str] = {}  # node with tensors that others use -> its module
@@ -36,13 +58,14 @@ class Cutter:
         self.folded: dict[str, Tensor] = {}  # each mixing node's outputs: what the constants it does not read add
         self.images: fx.Node
 
-    def build(self, class_ids: Sequence[int]) -> fx.GraphModule:
+    def build(self, class_ids: Sequence[int], bias_T: Tensor | None = None) -> fx.GraphModule:
+        """The network whose logits are those of ``class_ids``, in this order, plus ``bias_T``."""
         for node in self.graph.nodes:
             self._find_constants(node)
             if node.op == "input":
                 self.images = self.built[node.name] = self.out.placeholder("images")
             elif self.want.channels[node.name].any():
-                self.built[node.name] = self._build(node)
+                self.built[node.name] = self._scaled(node, self._build(node))
         output = self.graph.output
         assert output.unit_layer is None
         wanted = torch.zeros(output.channels, dtype=torch.bool)
@@ -51,8 +74,23 @@ class Cutter:
         order = [int(wanted[:class_id].sum()) for class_id in class_ids]
         if order != list(range(len(order))):
             last = self._call("classes", Select(torch.tensor(order, device=self.device)), last)
+        if bias_T is not None:
+            last = self._call("bias", per_channel("shift", bias_T.to(self.device, self.dtype), output.size), last)
         self.out.output(last)
         return fx.GraphModule(self.modules, self.out).eval()
+
+    def _scaled(self, node: Node, value: fx.Node) -> fx.Node:
+        """The units of a unit layer times their scales."""
+        scale_N = self._scale(node)
+        if scale_N is None:
+            return value
+        scale_H = scale_N[self.want.channels[node.name].to(self.device)]
+        if bool((scale_H == 1).all()):
+            return value
+        return self._call(f"{node.name}_scale", per_channel("scale", scale_H, node.size), value)
+
+    def _scale(self, node: Node) -> Tensor | None:
+        return None if self.scales is None or node.unit_layer is None else self.scales[node.unit_layer]
 
     def _build(self, node: Node) -> fx.Node:
         held = self.want.channels[node.name]
@@ -200,6 +238,8 @@ class Cutter:
             found_C = build_module(node, {}, inputs=0, outputs=0)(constants[0])
         elif constants:  # a pool, a reshape, dropout: a constant stays what it is
             found_C = constants[0]
+        if (scale_N := self._scale(node)) is not None:
+            found_C = found_C * scale_N
         constant = self.want.constant[node.name].to(self.device)
         self.constants[node.name] = torch.where(constant, found_C, empty_C)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.choosing import check_class_ids, check_keep
+from moda_core.choosing import Masks, check_class_ids, check_keep, merged_units
 from moda_core.cutting.cutter import Cutter
 from moda_core.cutting.held import Held, held_channels
 from moda_core.graph import ChannelGraph, channel_graph
@@ -19,14 +19,16 @@ LARGEST_DIFFERENCE = 1e-4  # between cut and masked logits in float32, relative 
 
 
 def cut_network(
-    network: nn.Module, layers: UnitLayers, keep: Sequence[Tensor], class_ids: Sequence[int], example_input: Tensor
+    network: nn.Module, layers: UnitLayers, keep: Masks, class_ids: Sequence[int], example_input: Tensor
 ) -> fx.GraphModule:
     """The numbers of :func:`mask_network` (eval mode) from physically smaller layers; weights are copied.
+
+    Arguments are those of :func:`mask_network`; ``example_input`` is one batch, for the shapes.
 
     Raises:
         ValueError: as :func:`mask_network`, and an operation that cutting does not know, by node and name.
     """
-    check_keep(keep, layers.widths, [layer.name for layer in layers])
+    check_keep(merged_units(keep, class_ids).keep, layers.widths, [layer.name for layer in layers])
     graph, state = channel_graph(network, layers, example_input)
     return cut_graph(graph, state, keep, class_ids)
 
@@ -34,7 +36,7 @@ def cut_network(
 def cut_graph(
     graph: ChannelGraph,
     state: Mapping[str, Tensor],
-    keep: Sequence[Tensor],
+    keep: Masks,
     class_ids: Sequence[int],
     *,
     held: Held | None = None,
@@ -43,12 +45,13 @@ def cut_graph(
     check_class_ids(class_ids, graph.output.channels)
     outputs_C = torch.zeros(graph.output.channels, dtype=torch.bool)
     outputs_C[list(class_ids)] = True
-    rows = held_channels(graph, [keep_N.cpu()[None] for keep_N in keep], outputs_C[None])
-    return Cutter(graph, state, rows.row(0), held).build(class_ids)
+    units = merged_units(keep, class_ids)
+    rows = held_channels(graph, [keep_N.cpu()[None] for keep_N in units.keep], outputs_C[None])
+    return Cutter(graph, state, rows.row(0), held, scales=units.scales).build(class_ids, units.bias_T)
 
 
 def largest_difference(masked: nn.Module, cut: nn.Module, images: Tensor) -> float:
-    """max |masked - cut| / max |masked| over the logits of ``images``, both networks in eval mode."""
+    """The largest difference of logits of ``images``, as a share of the largest ``masked`` one; both in eval mode."""
     with evaluating(masked), evaluating(cut):
         expected, found = masked(images), cut(images)
     if expected.shape != found.shape:

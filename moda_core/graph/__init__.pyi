@@ -1,5 +1,5 @@
 from .graph import ChannelGraph
-from .layers import build_module
+from .layers import build_module, per_channel
 from .operations import BROADCASTING, INDEXED, LARGEST_NUMBER, MIXING, NORMALISING, POINTWISE, TRAINABLE, Node
 from .reading import channel_graph
 
@@ -15,4 +15,5 @@ __all__ = [
     "Node",
     "build_module",
     "channel_graph",
+    "per_channel",
 ]

@@ -222,6 +222,12 @@ class Shift(_PerChannel):
         return values + self.per_channel()
 
 
+def per_channel(op: str, numbers_C: Tensor, size: tuple[int, ...]) -> nn.Module:
+    """A "scale" or "shift" by one number per channel, which does not train; ``size`` is what follows the channels."""
+    node = Node("numbers", op, ("channels",), len(numbers_C), size, {"trains": False})
+    return build_module(node, dict.fromkeys(node.tensors(), numbers_C), inputs=len(numbers_C), outputs=len(numbers_C))
+
+
 class Reshape(nn.Module):
     """Gives what follows the channels another shape of as many elements."""
 

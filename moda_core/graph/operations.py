@@ -31,6 +31,7 @@ BROADCASTING = frozenset({"add", "mul"})
 POINTWISE = frozenset(
     {"relu", "relu6", "leaky_relu", "hardswish", "silu", "gelu", "tanh", "sigmoid", "hardsigmoid", "scale_shift"}
 )
+UNIT_LAYERS = frozenset({*ACTIVATIONS, "identity"})
 
 # Attribute kinds: "pair" two whole numbers, "sides" two of at least 1, "whole" one, "wholes" any number of them,
 # "number" finite, "positive" one of at least 0, "share" one of 0 to 1, "flag" true or false.
@@ -96,7 +97,8 @@ class Node:
         channels: dimension 1 of its output in the full network.
         size: the dimensions after it.
         attributes: as the allow-list says.
-        unit_layer: index of the unit layer that this node is, None for any other.
+        unit_layer: index of the unit layer that this node is, None for any other: an activation, or an identity after
+            a site of another kind.
         shares: the earlier node whose tensors this one uses (a layer that is called again); None: it has its own.
     """
 
@@ -136,8 +138,8 @@ class Node:
             raise GraphError(f"node {self.name!r}: shares={self.shares!r:.200} is no name")
         if self.unit_layer is not None and not _is_kind(self.unit_layer, "whole"):
             raise GraphError(f"node {self.name!r}: unit_layer={self.unit_layer!r:.200} is no whole number")
-        if self.unit_layer is not None and self.op not in ACTIVATIONS:
-            raise GraphError(f"node {self.name!r}: {self.op} is no activation, so no unit layer")
+        if self.unit_layer is not None and self.op not in UNIT_LAYERS:
+            raise GraphError(f"node {self.name!r}: {self.op} is no activation and no identity, so no unit layer")
         if self.op in ("conv2d", "group_norm") and (self.groups < 1 or self.channels % self.groups):
             raise GraphError(f"node {self.name!r}: {self.channels} channels do not split into {self.groups} groups")
 

@@ -65,8 +65,7 @@ class Reader:
         shape = node.meta["value"].shape
         if len(shape) < 2:
             raise unknown(node, self.modules)
-        layer = self.layer_of.get(node.name)
-        added = Node(node.name, op, tuple(inputs), shape[1], tuple(shape[2:]), attributes, layer)
+        added = Node(node.name, op, tuple(inputs), shape[1], tuple(shape[2:]), attributes)
         if added.tensors():
             root = self.modules[str(node.target)] if root is None else root
             if id(root) in self.called:
@@ -79,6 +78,22 @@ class Reader:
                 self.state |= {f"{added.name}.{name}": tensor.detach() for name, tensor in tensors.items()}
         self.nodes[node.name] = added
         self.plain[node] = node.name
+
+    def mark_units(self, node: fx.Node) -> None:
+        """Make the node that a traced node is a unit layer, if it is one.
+
+        Of an activation it is the node itself, of anything else an identity after it: what is masked is not what the
+        node computes (a norm computes dropped channels for its statistics), but what others read of it.
+        """
+        layer = self.layer_of.get(node.name)
+        if layer is None:
+            return
+        computed = self.nodes[self.input(node, node.name)]
+        if computed.name != node.name or computed.op not in ACTIVATIONS:
+            computed = self.put(f"{node.name}_units", "identity", computed, computed.channels, computed.size)
+            self.moved.pop(node, None)
+            self.plain[node] = computed.name
+        self.nodes[computed.name] = replace(computed, unit_layer=layer)
 
     def _own(self, node: Node, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:

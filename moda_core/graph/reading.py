@@ -66,6 +66,7 @@ def _read(reader: Reader, logits: fx.Node) -> None:
             reader.move(node)
         elif holds_tensor(node.meta["value"]) and not translate(reader, node):
             raise unknown(node, reader.modules)
+        reader.mark_units(node)
         if node is logits:
             break
     reader.finish(logits)

@@ -5,13 +5,13 @@ All but cohesion follow from the masks and the layer shapes; no network is built
 Shapes: C classes, N units of all layers together, S samples of one class.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from moda_core.choosing import Frequencies, active_units
+from moda_core.choosing import Frequencies, Masks, active_units, as_decomposition
 from moda_core.cutting import held_channels
 from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring.sizes import count_all_parameters, count_flops, count_kernels, count_shared_parameters
@@ -46,24 +46,26 @@ class ModuleMetrics:
     parameters: int
 
 
-def module_metrics(
-    network: nn.Module, layers: UnitLayers, masks: Sequence[Tensor], example_input: Tensor
-) -> ModuleMetrics:
-    """Size and overlap of the one-class modules that ``masks`` (L boolean (C, N_l)) cut out of ``network``."""
+def module_metrics(network: nn.Module, layers: UnitLayers, masks: Masks, example_input: Tensor) -> ModuleMetrics:
+    """Size and overlap of the one-class modules that ``masks`` (L boolean (C, N_l)) cut out of ``network``.
+
+    Scales and bias of a decomposition change no size.
+    """
     graph, _ = channel_graph(network, layers, example_input)
     return sizes_and_overlaps(graph, masks)
 
 
-def sizes_and_overlaps(graph: ChannelGraph, masks: Sequence[Tensor]) -> ModuleMetrics:
+def sizes_and_overlaps(graph: ChannelGraph, masks: Masks) -> ModuleMetrics:
     """As :func:`module_metrics`, from a channel graph made before."""
+    keep = as_decomposition(masks).keep
     classes = graph.output.channels
-    held = held_channels(graph, masks, torch.eye(classes, dtype=torch.bool))
+    held = held_channels(graph, keep, torch.eye(classes, dtype=torch.bool))
     everything = [torch.ones(1, width, dtype=torch.bool) for width in graph.widths]
     whole = held_channels(graph, everything, torch.ones(1, classes, dtype=torch.bool))
     full = count_all_parameters(graph)
     shared_CC = count_shared_parameters(graph, held)
     overlap_CC, jaccard_CC = shared_CC / full, _jaccard(shared_CC)
-    mask_CN = torch.cat(list(masks), dim=1).double()
+    mask_CN = torch.cat(list(keep), dim=1).double()
     return ModuleMetrics(
         module_size=float(overlap_CC.diagonal().mean()),
         module_overlap=_mean_of_pairs(overlap_CC),
@@ -79,7 +81,7 @@ def sizes_and_overlaps(graph: ChannelGraph, masks: Sequence[Tensor]) -> ModuleMe
 def cohesion(
     network: nn.Module,
     layers: UnitLayers,
-    masks: Sequence[Tensor],
+    masks: Masks,
     batches: Iterable[tuple[Tensor, Tensor]],
     frequencies: Frequencies,
     *,
@@ -93,7 +95,7 @@ def cohesion(
     Args:
         network: the trained network, in eval mode.
         layers: its unit layers.
-        masks: L boolean tensors of (C, N_l).
+        masks: L boolean tensors of (C, N_l), or a decomposition.
         batches: (images, labels); every class at least two images.
         frequencies: the counts that the masks come from, for the means that ``threshold`` is relative to.
         threshold: a unit is active above threshold x its mean.
@@ -108,7 +110,7 @@ def cohesion(
     if not active:
         raise ValueError("there are no batches; cohesion compares at least two images of each class")
     active_SN, label_S = torch.cat(active), torch.cat(labels)
-    mask_CN = torch.cat(list(masks), dim=1).to(active_SN.device)
+    mask_CN = torch.cat(list(as_decomposition(masks).keep), dim=1).to(active_SN.device)
     per_class = []
     for class_id, mask_N in enumerate(mask_CN):
         own_SN = active_SN[label_S == class_id][:, mask_N].float()  # 0/1 sums below 2^24 are exact

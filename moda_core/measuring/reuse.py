@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.choosing import row_masked_graph
+from moda_core.choosing import Decomposition, Masks, as_decomposition, row_masked_graph
 from moda_core.modes import device_of, evaluating
 from moda_core.units import UnitLayers
 
@@ -132,7 +132,7 @@ def draw_pairs(
 def reuse_accuracy(
     network: nn.Module,
     layers: UnitLayers,
-    masks: Sequence[Tensor] | None,
+    masks: Masks | None,
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     subsets: Sequence[Sequence[int]],
@@ -153,7 +153,7 @@ def reuse_accuracy(
 def estimate_reuse(
     network: nn.Module,
     layers: UnitLayers,
-    masks: Sequence[Tensor] | None,
+    masks: Masks | None,
     images: Images,
     draw: ReuseDraw,
     *,
@@ -164,21 +164,26 @@ def estimate_reuse(
     Args:
         network: the trained network.
         layers: its unit layers.
-        masks: L boolean tensors of (C, N_l); None for the baseline: the whole network, logits restricted.
+        masks: L boolean tensors of (C, N_l), or a decomposition; None for the baseline: the whole network, logits
+            restricted.
         images: where the draw's images are, on the network's device.
         draw: which images are tested in which subsets.
         batch_size: rows of one forward pass.
     """
     device = device_of(network)
     subsets_SC = draw.subsets_SC.to(device)
-    unions = [] if masks is None else [_union(subsets_SC, mask_CN.to(device)) for mask_CN in masks]
-    masked = fx.GraphModule(network, row_masked_graph(layers)) if unions else network
+    decomposition = None if masks is None else as_decomposition(masks)
+    factors = [] if decomposition is None else _factors(decomposition, subsets_SC)
+    bias_C = None if decomposition is None or decomposition.bias_C is None else decomposition.bias_C.to(device)
+    masked = network if decomposition is None else fx.GraphModule(network, row_masked_graph(layers))
     correct = []
     with evaluating(network):
         for image_B, subset_B in zip(
             draw.pair_image_P.to(device).split(batch_size), draw.pair_subset_P.to(device).split(batch_size), strict=True
         ):
-            logits_BC = masked(images[image_B], *(union_SN[subset_B] for union_SN in unions))
+            logits_BC = masked(images[image_B], *(factor_SN[subset_B] for factor_SN in factors))
+            if bias_C is not None:
+                logits_BC = logits_BC + bias_C.to(logits_BC.dtype)
             logits_BC = logits_BC.masked_fill(~subsets_SC[subset_B], float("-inf"))
             correct.append(logits_BC.argmax(1))
     return _summary(torch.cat(correct).cpu() == draw.pair_label_P, draw)
@@ -205,6 +210,15 @@ def reuse_by_composing(
                 found = network(images[draw.pair_image_P[part]]).argmax(1).cpu()
                 correct_P[part] = classes[found] == draw.pair_label_P[part]
     return _summary(correct_P, draw)
+
+
+def _factors(decomposition: Decomposition, subsets_SC: Tensor) -> list[Tensor]:
+    """By how much each subset multiplies each unit: L tensors of (S, N_l)."""
+    unions = [_union(subsets_SC, mask_CN.to(subsets_SC.device)) for mask_CN in decomposition.keep]
+    if decomposition.scales is None:
+        return unions
+    scales = decomposition.scales.of_subsets(subsets_SC)
+    return [union_SN * scale_SN for union_SN, scale_SN in zip(unions, scales, strict=True)]
 
 
 def _union(subsets_SC: Tensor, mask_CN: Tensor) -> Tensor:

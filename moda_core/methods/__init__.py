@@ -1,4 +1,4 @@
-"""Training methods: what each adds to the cross-entropy. Imports nothing of this package."""
+"""Training methods: what each is shown, what it adds to the cross-entropy, what follows training. Imports `units`."""
 
 import lazy_loader
 

@@ -1,13 +1,33 @@
-from .by_name import METHODS, Method
+from .by_name import METHODS
 from .losses import ModularLosses, modular_losses
+from .method import (
+    RULES,
+    Images,
+    Method,
+    Objective,
+    Prepared,
+    StepCheckpoint,
+    Workers,
+    has_step_after,
+)
 from .moda import Moda
+from .sharing import added_up, cross_entropy
 from .standard import Standard
 
 __all__ = [
     "METHODS",
+    "RULES",
+    "Images",
     "Method",
     "Moda",
     "ModularLosses",
+    "Objective",
+    "Prepared",
     "Standard",
+    "StepCheckpoint",
+    "Workers",
+    "added_up",
+    "cross_entropy",
+    "has_step_after",
     "modular_losses",
 ]

@@ -1,18 +1,22 @@
 """MODA: alpha L_aff + beta L_dis + gamma L_com on top of the cross-entropy (arXiv 2411.01074, ICSE 2026)."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch.distributed as dist
-from torch import Tensor
+from moda_core.methods.method import Method, Objective, Prepared, Workers
 
-from moda_core.methods.losses import ModularLosses, modular_losses
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Moda:
+class Moda(Method):
     """The three coefficients; the defaults are the published ones. With all three at 0 it is standard training."""
+
+    terms: ClassVar[tuple[str, ...]] = ("affinity", "dispersion", "compactness")
 
     alpha: float = 1.0
     beta: float = 1.0
@@ -29,15 +33,23 @@ class Moda:
         """Whether training needs the units at all."""
         return self.alpha > 0 or self.beta > 0 or self.gamma > 0
 
-    def extra_loss(
-        self,
-        units: Sequence[Tensor],
-        labels: Tensor,
-        *,
-        num_classes: int,
-        group: dist.ProcessGroup | None = None,
-    ) -> tuple[Tensor, ModularLosses]:
-        """The weighted sum, and the three terms it is made of."""
-        terms = modular_losses(units, labels, num_classes=num_classes, group=group)
-        weighted = self.alpha * terms.affinity + self.beta * terms.dispersion + self.gamma * terms.compactness
-        return weighted, terms
+    def prepare(self, network: nn.Module, example: Tensor) -> Prepared:
+        """The network that gives its units too; the network itself where no coefficient needs them."""
+        from moda_core.units import unit_layers, watch_units
+
+        if not self.watches_units:
+            return Prepared(network)
+        return Prepared(watch_units(network, unit_layers(network, example)))
+
+    def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
+        """Cross-entropy and the weighted terms; the terms are 0 where no coefficient needs them."""
+        from moda_core.methods.losses import modular_losses
+        from moda_core.methods.sharing import added_up, cross_entropy
+
+        logits, units = output if self.watches_units else (output, None)
+        loss = entropy = cross_entropy(logits, labels, size=size, workers=workers)
+        if units is None:
+            return Objective(loss, entropy, dict.fromkeys(self.terms, entropy.new_zeros(())), logits)
+        losses = modular_losses(units, labels, num_classes=num_classes, group=workers.group)
+        weighted = self.alpha * losses.affinity + self.beta * losses.dispersion + self.gamma * losses.compactness
+        return Objective(entropy + added_up(weighted, workers), entropy, losses._asdict(), logits)

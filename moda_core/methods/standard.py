@@ -1,11 +1,21 @@
 """Standard training: cross-entropy alone, the baseline of every front."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any
+
+from moda_core.methods.method import Method, Objective, Workers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Standard:
-    """Cross-entropy alone: no coefficients, no units watched."""
+class Standard(Method):
+    """Cross-entropy alone: no coefficients, no terms, and the network itself is shown the batches."""
 
-    watches_units: ClassVar[bool] = False
+    def objective(self, output: Any, labels: "Tensor", *, num_classes: int, size: int, workers: Workers) -> Objective:
+        """The cross-entropy."""
+        from moda_core.methods.sharing import cross_entropy
+
+        entropy = cross_entropy(output, labels, size=size, workers=workers)
+        return Objective(entropy, entropy, {}, output)

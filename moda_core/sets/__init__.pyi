@@ -1,16 +1,6 @@
 from .export import check_export_path, export_modules
-from .manifest import (
-    FILE_NAME,
-    LARGEST_MANIFEST,
-    LARGEST_WEIGHTS,
-    MANIFEST,
-    SHA256,
-    WEIGHTS,
-    check_file,
-    check_manifest_size,
-    check_size,
-    parse_manifest,
-)
+from .layout import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, SHA256, WEIGHTS
+from .manifest import check_file, check_manifest_size, check_size, parse_manifest
 from .module_file import Modules, ModuleSet, load_modules, open_modules, read_manifest
 from .replacement import (
     ClassAccuracy,

@@ -25,7 +25,7 @@ from moda_core.sets.module_file import Modules
 
 Run = Callable[[Tensor], Tensor]
 CHECKED = (2, 5)  # images at once: the first is what the file is traced with
-NEEDED = "pip install 'moda-orchestrator[export]'"
+NEEDED = "pip install 'moda-core[export]'"
 
 
 def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:

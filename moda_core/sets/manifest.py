@@ -6,19 +6,16 @@ Everything in it may come from a stranger. What is not of the exact form is a :c
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from moda_core.errors import GraphError, ModuleSetError, shortened
 from moda_core.graph import LARGEST_NUMBER, ChannelGraph, Node
+from moda_core.sets.layout import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, SHA256, WEIGHTS
 
-SCHEMA_VERSION = 2
-MANIFEST = "manifest.json"
-WEIGHTS = "weights.safetensors"
-LARGEST_MANIFEST = 8 * 2**20  # a ResNet-152's has 0.4 MiB
-LARGEST_WEIGHTS = 8 * 2**30  # two thousand million float32 parameters: fifteen times VGG16
+SCHEMA_VERSION = 2  # of sets with masks at activations alone
+DECOMPOSED_VERSION = 3  # of sets with scales, a bias, or sites that are no activations
 LARGEST_NODES = 5000  # an EfficientNetV2-L has 1,500
 LARGEST_SIDE = 65_536
 LARGEST_CLASSES = 65_536  # ImageNet-21k has 21,841
@@ -26,9 +23,6 @@ LARGEST_FILES = 100
 LONGEST_CLASS = 1000  # characters of a class name
 DEEPEST = 50  # lists and objects in one another: what writes or shows a manifest goes through them one by one
 SMALLEST_STD = 1 / LARGEST_NUMBER
-# "*.part" is what an interrupted write leaves, and the garbage collector removes.
-FILE_NAME = re.compile(r"(?!.*\.part\Z)[a-z0-9][a-z0-9_.-]{0,99}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def parse_manifest(text: bytes) -> dict[str, Any]:
@@ -40,8 +34,13 @@ def parse_manifest(text: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ModuleSetError(f"{MANIFEST} is no JSON: {shortened(str(error), 200)}") from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-    if not isinstance(manifest, dict) or not _is_whole(version) or version != SCHEMA_VERSION:
-        raise ModuleSetError(f"{MANIFEST} has schema_version {version!r:.100}; this package reads {SCHEMA_VERSION}")
+    if not isinstance(manifest, dict) or not _is_whole(version) or version not in (SCHEMA_VERSION, DECOMPOSED_VERSION):
+        raise ModuleSetError(
+            f"{MANIFEST} has schema_version {version!r:.100}; this package reads {SCHEMA_VERSION} and"
+            f" {DECOMPOSED_VERSION}"
+        )
+    if version == DECOMPOSED_VERSION:
+        _check_decomposition(manifest.get("decomposition"))
     _check_class_names(manifest.get("class_names"))
     _check_files(manifest.get("files"))
     if not isinstance(manifest.get("about", {}), dict):
@@ -123,6 +122,13 @@ def _check_files(files: Any) -> None:
         sha256 = entry.get("sha256")
         if not 0 <= entry["bytes"] <= LARGEST_WEIGHTS or not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
             raise ModuleSetError(f"{MANIFEST}: files[{name!r}] has a wrong size or no sha256")
+
+
+def _check_decomposition(parts: Any) -> None:
+    """Refuse what does not say of scales and of a bias whether the set has them."""
+    right = isinstance(parts, dict) and set(parts) == {"scales", "bias"}
+    if not right or not all(isinstance(value, bool) for value in parts.values()):
+        raise ModuleSetError(f"{MANIFEST}: decomposition={parts!r:.200} must hold scales and bias, each true or false")
 
 
 def _is_whole(value: object) -> bool:

@@ -1,10 +1,10 @@
 """A module set on disk: one network cut to the union of all class masks, and each class's units.
 
-``weights.safetensors`` holds the cut network's tensors and the class masks, ``manifest.json`` everything else: the
-graph as allow-listed operations, the classes, the preprocessing, size and sha256 of every file. The manifest is
-written last, so its existence means that the set is whole. Any subset of classes is a slice of the set, and loading
-runs no model code: this package is all it needs. Files are treated as hostile: names, sizes, hashes, operations and
-shapes are checked before anything is allocated from them.
+``weights.safetensors`` holds the cut network's tensors and what each class keeps (:mod:`moda_core.sets.decomposed`),
+``manifest.json`` everything else: the graph as allow-listed operations, the classes, the preprocessing, size and sha256
+of every file. The manifest is written last, so its existence means that the set is whole. Any subset of classes is a
+slice of the set, and loading runs no model code: this package is all it needs. Files are treated as hostile: names,
+sizes, hashes, operations and shapes are checked before anything is allocated from them.
 """
 
 import os
@@ -16,19 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from moda_core.choosing import merge_masks
+from moda_core.choosing import Decomposition, Masks, as_decomposition
 from moda_core.cutting import Held, cut_graph, held_channels, slice_state, stored_shape
 from moda_core.errors import GraphError, ModuleSetError, listed
 from moda_core.graph import ChannelGraph, Node
-from moda_core.sets.manifest import (
-    MANIFEST,
-    WEIGHTS,
-    check_file,
-    check_manifest_size,
-    check_size,
-    graph_from_json,
-    parse_manifest,
-)
+from moda_core.sets.decomposed import expected_tensors, read_decomposition
+from moda_core.sets.layout import MANIFEST, WEIGHTS
+from moda_core.sets.manifest import check_file, check_manifest_size, check_size, graph_from_json, parse_manifest
 from moda_core.sets.tensor_file import read_tensors
 
 
@@ -129,14 +123,14 @@ class ModuleSet:
     Attributes:
         manifest: what the set's manifest says; ``class_names`` in it.
         graph: the network's channel graph.
-        masks: L boolean tensors of (C, N_l).
+        decomposition: what each of the set's classes keeps, with its scales and bias.
         union: what the set holds: all that any of its modules needs.
         state: its tensors.
     """
 
     manifest: dict[str, Any]
     graph: ChannelGraph
-    masks: list[Tensor]
+    decomposition: Decomposition
     union: Held
     state: dict[str, Tensor]
 
@@ -144,22 +138,22 @@ class ModuleSet:
         """The composed module of ``classes`` (None: all of the set's), logits in that order."""
         wanted = self.manifest["class_names"] if classes is None else classes
         class_ids = self._class_ids(wanted)
-        network = cut_graph(self.graph, self.state, merge_masks(self.masks, class_ids), class_ids, held=self.union)
+        network = cut_graph(self.graph, self.state, self.decomposition, class_ids, held=self.union)
         return Modules(network, list(wanted), self.manifest).eval()
 
     def slice(self, classes: Sequence[str]) -> "ModuleSet":
-        """The set of these classes alone: their masks, and of the tensors what they need."""
+        """The set of these classes alone: what they keep, and of the tensors what they need."""
         class_ids, last = self._class_ids(classes), self.graph.output
         name = "slice"
         while name in self.graph.by_name:
             name += "_"
         chosen = Node(name, "select", (last.name,), len(class_ids), last.size, {"index": class_ids})
         graph = ChannelGraph((*self.graph.nodes, chosen), self.graph.widths)
-        masks = [mask_CN[class_ids] for mask_CN in self.masks]
-        union = held_union(graph, masks)
+        decomposition = self.decomposition.select(class_ids)
+        union = held_union(graph, decomposition)
         about = {**self.manifest.get("about", {}), "slice_of": self.manifest["class_names"]}
         manifest = {**self.manifest, "class_names": list(classes), "about": about}
-        return ModuleSet(manifest, graph, masks, union, slice_state(graph, self.state, union, self.union))
+        return ModuleSet(manifest, graph, decomposition, union, slice_state(graph, self.state, union, self.union))
 
     def _class_ids(self, classes: Sequence[str]) -> list[int]:
         names = {name: index for index, name in enumerate(self.manifest["class_names"])}
@@ -185,32 +179,21 @@ def read_set(manifest: dict[str, Any], weights: bytes) -> ModuleSet:
         raise ModuleSetError(f"{MANIFEST} names {len(names)} classes, its graph has {graph.output.channels} logits")
     if (shape := list(manifest["preprocessing"]["shape"])) != [image.channels, *image.size]:
         raise ModuleSetError(f"{MANIFEST}: images are {shape}, its graph takes {[image.channels, *image.size]}")
-    mask_names = [f"mask.{index}" for index in range(len(graph.widths))]
     state_names = [f"state.{name}.{tensor}" for name in graph.calls for tensor in graph.by_name[name].tensors()]
-    tensors = read_tensors(weights, [*mask_names, *state_names])
-    masks = _checked_masks(tensors, graph)
+    tensors = read_tensors(weights, [*expected_tensors(manifest, graph), *state_names])
+    decomposition = read_decomposition(tensors, manifest, graph)
     try:
-        union = held_union(graph, masks)
+        union = held_union(graph, decomposition)
     except GraphError as error:
         raise ModuleSetError(f"{MANIFEST}: {error}") from error
-    return ModuleSet(manifest, graph, masks, union, _checked_state(tensors, graph, union))
+    return ModuleSet(manifest, graph, decomposition, union, _checked_state(tensors, graph, union))
 
 
-def held_union(graph: ChannelGraph, masks: Sequence[Tensor]) -> Held:
-    union = [mask_CN.cpu().any(0, keepdim=True) for mask_CN in masks]
+def held_union(graph: ChannelGraph, masks: Masks) -> Held:
+    """What the modules of all classes hold together, and of any of them, so that each is a slice of it."""
+    union = [mask_CN.cpu().any(0, keepdim=True) for mask_CN in as_decomposition(masks).keep]
     every = torch.ones(1, graph.output.channels, dtype=torch.bool)
     return held_channels(graph, union, every, fold=False).row(0)
-
-
-def _checked_masks(tensors: Mapping[str, Tensor], graph: ChannelGraph) -> list[Tensor]:
-    masks = []
-    for index, width in enumerate(graph.widths):
-        mask_CN = tensors[f"mask.{index}"]
-        shape = (graph.output.channels, width)
-        if mask_CN.dtype != torch.bool or tuple(mask_CN.shape) != shape:
-            raise ModuleSetError(f"{WEIGHTS}: mask.{index} is not bool {shape}")
-        masks.append(mask_CN)
-    return masks
 
 
 def _checked_state(tensors: Mapping[str, Tensor], graph: ChannelGraph, union: Held) -> dict[str, Tensor]:

@@ -13,20 +13,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from moda_core.choosing import mask_network, merge_masks
+from moda_core.choosing import Decomposition, Masks, as_decomposition, mask_network
 from moda_core.cutting import LARGEST_DIFFERENCE, largest_difference, slice_state
 from moda_core.errors import ModuleSetError, NetworkError, listed
 from moda_core.graph import TRAINABLE, ChannelGraph, channel_graph
 from moda_core.placing import new_folder, write_whole
-from moda_core.sets.manifest import (
-    FILE_NAME,
-    MANIFEST,
-    SCHEMA_VERSION,
-    WEIGHTS,
-    check_preprocessing,
-    node_to_json,
-    parse_manifest,
-)
+from moda_core.sets.decomposed import decomposition_tensors, version_keys
+from moda_core.sets.layout import FILE_NAME, MANIFEST, WEIGHTS
+from moda_core.sets.manifest import check_preprocessing, node_to_json, parse_manifest
 from moda_core.sets.module_file import ModuleSet, held_union, open_modules, read_file, read_set
 from moda_core.units import UnitLayers
 
@@ -43,7 +37,7 @@ def save_modules(
     path: str | os.PathLike[str],
     network: nn.Module,
     layers: UnitLayers,
-    masks: Sequence[Tensor],
+    masks: Masks,
     check_images: Tensor,
     *,
     class_names: Sequence[str],
@@ -58,7 +52,7 @@ def save_modules(
         path: a new folder, or an empty one. It holds the whole set or nothing, also where several write to it at once.
         network: the trained network, float32.
         layers: its unit layers.
-        masks: L boolean tensors of (C, N_l).
+        masks: L boolean tensors of (C, N_l), or a decomposition.
         check_images: (B, ch, H, W) float32, for the proof that the set says what the masked network says.
         class_names: C different names, indexed by class id.
         preprocessing: ``shape`` [ch, H, W], ``mean`` and ``std`` a channel, of images scaled to [0, 1].
@@ -77,7 +71,8 @@ def save_modules(
     graph, state = channel_graph(network, layers, check_images)
     if len(class_names) != graph.output.channels or len(set(class_names)) != len(class_names):
         raise ValueError(f"class_names={listed(class_names)} must be {graph.output.channels} different names")
-    union = held_union(graph, masks)
+    decomposition = as_decomposition(masks)
+    union = held_union(graph, decomposition)
     tensors = slice_state(graph, state, union)
     if wrong := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
         raise NetworkError(
@@ -85,10 +80,10 @@ def save_modules(
             " nothing is published"
         )
     manifest = {"class_names": list(class_names), "preprocessing": dict(preprocessing), "about": dict(about or {})}
-    packed = _pack(graph, tensors, masks, manifest, documents or {})
-    packed.manifest["cut_masked_difference"] = difference = _prove(
-        packed, network, layers, masks, check_images, _neighbours(len(class_names)) if subsets is None else subsets
-    )
+    packed = _pack(graph, tensors, decomposition, manifest, documents or {})
+    proven = _neighbours(len(class_names)) if subsets is None else subsets
+    difference = _prove(packed, network, layers, decomposition, check_images, proven)
+    packed.manifest["cut_masked_difference"] = difference
     return Saved(difference, packed.write(folder))
 
 
@@ -116,7 +111,7 @@ def slice_modules(
     if documents is None:
         names = [name for name in whole.manifest["files"] if name != WEIGHTS]
         documents = {name: read_file(source, name, whole.manifest) for name in names}
-    packed = _pack(part.graph, part.state, part.masks, part.manifest, documents)
+    packed = _pack(part.graph, part.state, part.decomposition, part.manifest, documents)
     source_node = part.graph.nodes[0]  # its size is capped; what the manifest says of images is not
     images = torch.randn(2, source_node.channels, *source_node.size, generator=torch.Generator().manual_seed(0))
     dtype = next(iter(part.state.values())).dtype
@@ -158,20 +153,19 @@ class _Packed:
 def _pack(
     graph: ChannelGraph,
     state: Mapping[str, Tensor],
-    masks: Sequence[Tensor],
+    decomposition: Decomposition,
     manifest: Mapping[str, Any],
     documents: Mapping[str, bytes],
 ) -> _Packed:
     if wrong := [name for name in documents if not FILE_NAME.fullmatch(name) or name in (MANIFEST, WEIGHTS)]:
         raise ValueError(f"documents: {wrong[0]!r:.100} is no name for a file beside {WEIGHTS}; like model_card.md")
     tensors = {f"state.{key}": value.cpu() for key, value in state.items()}
-    # Copies, because layers may share a mask, or have views of one tensor, and safetensors refuses those.
-    tensors |= {f"mask.{index}": mask_CN.cpu().contiguous().clone() for index, mask_CN in enumerate(masks)}
+    tensors |= decomposition_tensors(decomposition)
     files = {**documents, WEIGHTS: safetensors.torch.save(tensors)}
     return _Packed(
         {
             **manifest,
-            "schema_version": SCHEMA_VERSION,
+            **version_keys(graph, decomposition),
             "parameters": sum(one.numel() for key, one in state.items() if key.rpartition(".")[2] in TRAINABLE),
             "graph": {"widths": list(graph.widths), "nodes": [node_to_json(node) for node in graph.nodes]},
             "files": {
@@ -201,7 +195,7 @@ def _prove(
     packed: _Packed,
     network: nn.Module,
     layers: UnitLayers,
-    masks: Sequence[Tensor],
+    decomposition: Decomposition,
     images: Tensor,
     subsets: Sequence[Sequence[int]],
 ) -> float:
@@ -211,7 +205,7 @@ def _prove(
     differences = []
     for class_ids in subsets:
         loaded = written.compose([names[class_id] for class_id in class_ids]).to(images.device)
-        masked = mask_network(network, layers, merge_masks(masks, class_ids), class_ids)
+        masked = mask_network(network, layers, decomposition, class_ids)
         difference = largest_difference(masked, loaded, images)
         if not math.isfinite(difference):
             raise NetworkError(

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from moda_core.errors import ModuleSetError, listed, shortened
-from moda_core.sets.manifest import WEIGHTS, strict_json
+from moda_core.sets.layout import WEIGHTS
+from moda_core.sets.manifest import strict_json
 
 LARGEST_HEADER = 8 * 2**20
 ITEM_BYTES = {"BOOL": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}

@@ -1,7 +1,7 @@
 from .activations import ACTIVATIONS
 from .calls import argument
 from .in_place import refuse_in_place
-from .layers import UnitLayer, UnitLayers, along, rewrite_units, unit_layers, watch_units
+from .layers import UnitLayer, UnitLayers, along, rewrite_units, unit_layers, unit_sites, watch_units
 from .movement import decode, holds_tensor, is_movement, run_movement
 from .tracing import trace_with_shapes
 
@@ -19,5 +19,6 @@ __all__ = [
     "run_movement",
     "trace_with_shapes",
     "unit_layers",
+    "unit_sites",
     "watch_units",
 ]

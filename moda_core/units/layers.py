@@ -1,9 +1,9 @@
 """Which call sites of a network are unit layers, and one value per unit and sample (docs/method.md).
 
-A unit layer is one *call* of an activation in the traced graph: a module called twice is two layers, a functional ReLU
-is a layer like any other. A convolutional unit is a channel, its value the mean over height and width; a fully
-connected unit is one value, in a Transformer the mean over the tokens. Where the activation goes below zero the mean is
-of absolute values.
+A unit layer is one *call* in the traced graph, of an activation or of whatever a rule chooses: a module called twice is
+two layers, a functional ReLU is a layer like any other. A convolutional unit is a channel, its value the mean over
+height and width; a fully connected unit is one value, in a Transformer the mean over the tokens. Where the call may
+give numbers below zero the mean is of absolute values.
 
 Shapes: B samples, N_l units of layer l.
 """
@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from moda_core.errors import NetworkError
-from moda_core.units.activations import ACTIVATIONS, Activation
+from moda_core.units.activations import ACTIVATIONS, PLAIN_CALL, Activation
 from moda_core.units.by_hand import kind_of
 from moda_core.units.dimensions import channel_dimensions
 from moda_core.units.in_place import refuse_in_place
@@ -28,13 +28,13 @@ WEIGHTED_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv3d, torch.matmul, torc
 
 @dataclass(frozen=True)
 class UnitLayer:
-    """One unit layer.
+    """One unit layer, or site.
 
     Attributes:
         name: of the call site ("blocks.0.relu#2").
         node: its node in the traced graph.
         units: their number.
-        kind: the activation, a key of ``ACTIVATIONS``.
+        kind: the activation, a key of ``ACTIVATIONS``; "call" of a site that is none.
         dimension: where the units lie in its output: 1 after a convolution, -1 (the last) after a linear layer over
             tokens or where the channels were moved there.
     """
@@ -47,8 +47,8 @@ class UnitLayer:
 
     @property
     def activation(self) -> Activation:
-        """What is known of its activation."""
-        return ACTIVATIONS[self.kind]
+        """What is known of its activation; a site that is none may have any sign and no exact zeros."""
+        return ACTIVATIONS.get(self.kind, PLAIN_CALL)
 
 
 @dataclass(frozen=True)
@@ -86,25 +86,68 @@ def unit_layers(network: nn.Module, example_input: Tensor) -> UnitLayers:
     """
     graph = trace_with_shapes(network, example_input)
     modules = dict(network.named_modules())
-    dimensions = channel_dimensions(graph, modules)
-    layers: list[UnitLayer] = []
-    calls: dict[str, int] = {}
-    for node in graph.nodes:
-        kind = kind_of(node, modules)
-        if kind is None or _leads_to_logits(node, modules):
-            continue
-        name = _call_site(node, kind)
-        calls[name] = calls.get(name, 0) + 1
-        name = name if calls[name] == 1 else f"{name}#{calls[name]}"
-        dimension = _unit_dimension(node, name, dimensions[node])
-        layers.append(UnitLayer(name, node.name, node.meta["value"].shape[dimension], kind, dimension))
-    if not layers:
+    found = _layers_at(graph, modules, lambda node: kind_of(node, modules) is not None)
+    if not found:
         raise NetworkError(
             f"{type(network).__name__} has no unit layers to make modules of: it calls none of"
             f" {', '.join(sorted(ACTIVATIONS))} before a layer with weights"
         )
     prove_trace(network, graph, example_input)
-    return UnitLayers(graph, tuple(layers))
+    return UnitLayers(graph, found)
+
+
+def unit_sites(
+    network: nn.Module, example_input: Tensor, is_site: Callable[[fx.Node, nn.Module | None], bool]
+) -> UnitLayers:
+    """Trace ``network`` and take the calls that a rule wants as its unit layers, activations or not.
+
+    Args:
+        network: any network that ``torch.fx`` can trace symbolically.
+        example_input: one batch, for the shapes; its values do not matter.
+        is_site: asked for each call (a node of the traced graph, and the module that it calls, None for a function or a
+            method); says whether the channels of its output are units. As in :func:`unit_layers`, a call with no
+            weights after it makes logits and is no site, whatever ``is_site`` says.
+
+    Raises:
+        NetworkError: as :func:`unit_layers`; no call that is wanted, or one whose output is no tensor with channels; a
+            call that works in place on what others read.
+    """
+    graph = trace_with_shapes(network, example_input)
+    modules = dict(network.named_modules())
+
+    def is_wanted(node: fx.Node) -> bool:
+        called = node.op.startswith("call_")
+        return called and is_site(node, modules[str(node.target)] if node.op == "call_module" else None)
+
+    found = _layers_at(graph, modules, is_wanted)
+    if not found:
+        raise NetworkError(
+            f"{type(network).__name__} has no site that the rule wants before a layer with weights; choose other calls"
+        )
+    for node in graph.nodes:  # a mask's result is a copy, so nothing else may write to what it is a copy of
+        refuse_in_place(node)
+    prove_trace(network, graph, example_input)
+    return UnitLayers(graph, found)
+
+
+def _layers_at(
+    graph: fx.Graph, modules: dict[str, nn.Module], is_wanted: Callable[[fx.Node], bool]
+) -> tuple[UnitLayer, ...]:
+    """The wanted calls that lead to logits through weights."""
+    dimensions = channel_dimensions(graph, modules)
+    layers: list[UnitLayer] = []
+    calls: dict[str, int] = {}
+    for node in graph.nodes:
+        if not is_wanted(node) or _leads_to_logits(node, modules):
+            continue
+        activation = kind_of(node, modules)
+        name = _call_site(node, activation or str(getattr(node.target, "__name__", node.target)))
+        calls[name] = calls.get(name, 0) + 1
+        name = name if calls[name] == 1 else f"{name}#{calls[name]}"
+        dimension = _unit_dimension(node, name, dimensions.get(node))
+        units = node.meta["value"].shape[dimension]
+        layers.append(UnitLayer(name, node.name, units, activation or "call", dimension))
+    return tuple(layers)
 
 
 def watch_units(network: nn.Module, layers: UnitLayers) -> fx.GraphModule:
@@ -209,17 +252,19 @@ def rewrite_units(
     return graph
 
 
-def _call_site(node: fx.Node, kind: str) -> str:
-    """The name of an activation's call site without its count."""
+def _call_site(node: fx.Node, called: str) -> str:
+    """The name of a call site without its count; ``called`` is the activation, the function or the method."""
     if node.op == "call_module":
         return str(node.target)
     stack = list(node.meta.get("nn_module_stack", {}).values())
     owner = stack[-1][0] if stack else ""
-    return f"{owner}.{kind}" if owner else kind
+    return f"{owner}.{called}" if owner else called
 
 
 def _unit_dimension(node: fx.Node, name: str, dimension: int | None) -> int:
     """The dimension of a layer's units, -1 for the last one but of flat features."""
+    if not isinstance(node.meta["value"], Tensor):
+        raise NetworkError(f"{name!r} gives no single tensor, so it has no units; choose a call that gives one")
     shape = tuple(node.meta["value"].shape)
     if dimension is None or dimension == 0:
         raise NetworkError(

@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.config import Choice
+from orchestrator.config import COLUMNS
+from orchestrator.declarations import METRICS
 from orchestrator.results import Confirmation, Point, Sweep, as_column, coefficient_column, trial_states
-from orchestrator.storage import METRICS, ResultStore
+from orchestrator.storage import ResultStore
 
 POINT = {
     "point": pa.string(),
@@ -17,6 +18,7 @@ POINT = {
     "on_front": pa.bool_(),
     "trial_id": pa.string(),
     "trial": pa.int64(),
+    "rule": pa.string(),
 }
 TRIAL = {
     "trial_id": pa.string(),
@@ -47,7 +49,8 @@ def points_table(sweep: Sweep, points: Sequence[Point]) -> pa.Table:
     """
     on_front = {point.label for point in sweep.front}
     names = _metric_names(points)
-    known = {**POINT, **_floats([*Choice.names(), *names, *(f"test_{name}" for name in names)])}
+    free = dict.fromkeys([*COLUMNS, *(name for point in points for name in point.choice.free)])
+    known = {**POINT, **_floats([*free, *names, *(f"test_{name}" for name in names)])}
     rows = [
         {
             "point": point.label,
@@ -56,7 +59,8 @@ def points_table(sweep: Sweep, points: Sequence[Point]) -> pa.Table:
             "trial_id": point.trial.trial_id,
             "trial": point.trial.number,
             **_coefficients(sweep, point.trial.coefficients, known),
-            **point.choice.columns,
+            "rule": point.choice.rule,
+            **point.choice.free,
             **point.metrics,
             **_prefixed("test_", point.test),
         }

@@ -17,7 +17,7 @@ from orchestrator.api.opened_point import OpenPoint
 from orchestrator.api.writing import write_output
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
-from orchestrator.results import Sweep, confirmations
+from orchestrator.results import Sweep, confirmations, read_courses
 from orchestrator.storage import DeltaStore
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class OpenSweep:
 
         Returns:
             ``point`` (its name), ``role`` (``best``, ``knee``, ``best, knee`` or null), ``on_front``, ``trial_id``,
-            ``trial``, a column for each coefficient, ``tau``, ``threshold``, ``level``, every metric on validation, and
-            as ``test_<metric>`` on test, where it was measured.
+            ``trial``, a column for each coefficient, ``rule``, ``tau``, ``threshold``, ``level``, every metric on
+            validation, and as ``test_<metric>`` on test, where it was measured.
         """
         return points_table(self.recorded, self.recorded.candidates)
 
@@ -141,7 +141,9 @@ class OpenSweep:
         """
         from orchestrator.views import render_report
 
-        page = render_report(self.recorded, [confirmation.recorded for confirmation in self.confirmations])
+        again = [confirmation.recorded for confirmation in self.confirmations]
+        courses = read_courses(DeltaStore(self.storage), self.sweep_id)
+        page = render_report(self.recorded, again, courses)
         return write_output(f"{self.sweep_id}.html" if to is None else to, page.encode())
 
     def pull(self, point: str | OpenPoint, to: PathText, *, classes: Sequence[str] | None = None) -> "Pulled":

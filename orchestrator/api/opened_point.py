@@ -45,7 +45,7 @@ class OpenPoint:
 
     @property
     def choice(self) -> Choice:
-        """Which units a class keeps: ``choice.tau`` and ``choice.threshold``, or ``choice.level``."""
+        """Which units a class keeps: the ``rule`` and its ``values``, such as tau and threshold."""
         return self.recorded.choice
 
     @property

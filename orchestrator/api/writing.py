@@ -5,6 +5,7 @@ from pathlib import Path
 from moda_core.placing import write_whole
 from orchestrator.api.asking import PathText
 from orchestrator.errors import ConfigError
+from orchestrator.storage import check_path
 
 
 def write_output(to: PathText, data: bytes) -> Path:
@@ -14,8 +15,9 @@ def write_output(to: PathText, data: bytes) -> Path:
         Its absolute path.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: it is a URI, or cannot be written.
     """
+    check_path(str(to))
     try:
         file = Path(to).expanduser().absolute()
         if file.exists() and not file.is_file():  # a pipe, say

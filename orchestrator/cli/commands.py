@@ -14,7 +14,7 @@ from orchestrator.api import PLACES, OpenSweep, check_looking, is_judging, open_
 from orchestrator.config import Config, absolute
 from orchestrator.errors import ConfigError
 from orchestrator.results import ROLES
-from orchestrator.storage import TABLES, Files
+from orchestrator.storage import TABLES, Files, check_path
 
 if TYPE_CHECKING:
     from orchestrator.modules import Pulled
@@ -123,6 +123,7 @@ def export(config: Config, options: argparse.Namespace, console: Console) -> Non
 
     if options.overrides:
         raise ConfigError(f"{options.overrides[0]}: this command takes no overrides")
+    check_path(options.to)
     try:
         check_export_path(options.to)
     except ValueError as error:

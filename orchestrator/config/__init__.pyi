@@ -1,10 +1,9 @@
-from .choice import Choice
+from .choice import ACTIVITY, COLUMNS, CONTRIBUTION, Choice, free_name, short_name
 from .config import (
     Config,
     check_space,
     compose_config,
     corners,
-    method_name,
     override_config,
     parse_config,
     path_here,
@@ -24,12 +23,14 @@ from .identities import (
 )
 from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
 from .overrides import absolute, is_override
+from .parsing import as_plain, build
 from .sections import (
     LARGEST_SIDE,
     SEEDS,
     DataConfig,
     Dimension,
     EvaluationConfig,
+    MethodConfig,
     SearchConfig,
     TrackingConfig,
     TrainingConfig,
@@ -37,6 +38,9 @@ from .sections import (
 from .words import override_words, text_word
 
 __all__ = [
+    "ACTIVITY",
+    "COLUMNS",
+    "CONTRIBUTION",
     "FINGERPRINTS",
     "GIVEN",
     "LARGEST_SIDE",
@@ -49,27 +53,31 @@ __all__ = [
     "Dimension",
     "EvaluationConfig",
     "Fingerprints",
+    "MethodConfig",
     "SearchConfig",
     "TrackingConfig",
     "TrainingConfig",
     "absolute",
+    "as_plain",
+    "build",
     "check_model_name",
     "check_space",
     "comparable",
     "compose_config",
     "corners",
     "difference",
+    "free_name",
     "identity",
     "identity_hash",
     "is_override",
     "is_own_model",
-    "method_name",
     "override_config",
     "override_words",
     "parse_config",
     "path_here",
     "recorded_fingerprints",
     "render_config",
+    "short_name",
     "text_word",
     "to_plain",
     "weights_fingerprint",

@@ -1,46 +1,92 @@
 """What is chosen after training, at no cost: which units a class keeps of a trained network."""
 
-import dataclasses
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+ACTIVITY, CONTRIBUTION = "activity", "contribution"  # the rules of this package, in the order of lists
+PARAMETERS = {ACTIVITY: ("tau", "threshold"), CONTRIBUTION: ("level",)}
+COLUMNS = tuple(name for names in PARAMETERS.values() for name in names)  # each has a column of its own in the tables
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Tau and threshold (how often a unit is active), or a level (what it contributes to the class's logit).
+    """A rule for the units that a class keeps, with a value for each of its parameters.
+
+    Attributes:
+        rule: ``activity`` (tau and threshold: how often a unit is active), ``contribution`` (level: what it contributes
+            to the class's logit), or the import path of a user's own rule.
+        parameters: names and values, in the order of the rule.
 
     Raises:
-        ValueError: neither, or both.
+        ValueError: parameters that are not those of a rule of this package, or none.
     """
 
-    tau: float | None = None
-    threshold: float | None = None
-    level: float | None = None
+    rule: str
+    parameters: tuple[tuple[str, float], ...]
 
     def __post_init__(self) -> None:
-        given = [value is not None for value in (self.tau, self.threshold, self.level)]
-        if given not in ([True, True, False], [False, False, True]):
-            raise ValueError(f"{self.columns}: give tau and threshold, or level")
+        names = tuple(name for name, _ in self.parameters)
+        if names != PARAMETERS.get(self.rule, names) or not names:
+            wanted = " and ".join(PARAMETERS.get(self.rule, ("at least one parameter",)))
+            raise ValueError(f"{self.rule}: {dict(self.parameters)} must give {wanted}")
 
     @classmethod
-    def names(cls) -> list[str]:
-        """Of its columns in the points table."""
-        return [one.name for one in dataclasses.fields(cls)]
+    def activity(cls, tau: float, threshold: float) -> "Choice":
+        """A class keeps the units that are active on a share ``tau`` of its images, above ``threshold``."""
+        return cls(ACTIVITY, (("tau", tau), ("threshold", threshold)))
+
+    @classmethod
+    def contribution(cls, level: float) -> "Choice":
+        """A class keeps the units whose mean contribution to its logit reaches ``level``."""
+        return cls(CONTRIBUTION, (("level", level),))
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Choice":
+        """The choice that a row of the tables states; :attr:`columns` the other way round."""
+        values = json.loads(row["rule_parameters"])
+        names = PARAMETERS.get(row["rule"], tuple(values))
+        return cls(row["rule"], tuple((name, values[name]) for name in names))
 
     @property
-    def columns(self) -> dict[str, float | None]:
-        """As columns of the points table: None for what the other way of choosing has."""
-        return dataclasses.asdict(self)
+    def columns(self) -> dict[str, Any]:
+        """As columns of the tables: the rule, its parameters as JSON, and those of this package's rules one by one."""
+        values = self.values
+        named = {name: values.get(name) if self.rule in PARAMETERS else None for name in COLUMNS}
+        return {"rule": self.rule, "rule_parameters": json.dumps(values), **named}
 
     @property
     def values(self) -> dict[str, float]:
-        """What was given, by name."""
-        return {name: value for name, value in self.columns.items() if value is not None}
+        """The values by name."""
+        return dict(self.parameters)
 
     @property
-    def place(self) -> tuple[bool, float, float, float]:
-        """Its place in lists: by threshold and tau, then the levels."""
-        return self.level is not None, self.threshold or 0.0, self.tau or 0.0, self.level or 0.0
+    def free(self) -> dict[str, float]:
+        """The values by the names that a search knows them by."""
+        return {free_name(self.rule, name): value for name, value in self.parameters}
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What names the rule where a point is named: nothing for the rules of this package."""
+        return () if self.rule in PARAMETERS else (short_name(self.rule),)
+
+    @property
+    def place(self) -> tuple[int, str, tuple[float, ...]]:
+        """Its place in lists: by rule, then by the last parameter first, as threshold and tau."""
+        rank = list(PARAMETERS).index(self.rule) if self.rule in PARAMETERS else len(PARAMETERS)
+        return rank, self.rule, tuple(value for _, value in reversed(self.parameters))
 
     def __str__(self) -> str:
         """As people read it: ``tau 0.9, threshold 0.1`` or ``level 0.1``."""
-        return ", ".join(f"{name} {value:.12g}" for name, value in self.values.items())
+        return " ".join([*self.prefix, ", ".join(f"{name} {value:.12g}" for name, value in self.parameters)])
+
+
+def short_name(rule: str) -> str:
+    """A rule's name without the module of an import path."""
+    return rule.rpartition(":")[2]
+
+
+def free_name(rule: str, parameter: str) -> str:
+    """The name of a rule's parameter among all free parameters: of a user's own rule with the rule's."""
+    return parameter if rule in PARAMETERS else f"{short_name(rule)}.{parameter}"

@@ -11,14 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from moda_core.methods import METHODS, Method
-from orchestrator.config.model_names import check_model_name, model_options
+from moda_core.methods import METHODS
+from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
 from orchestrator.config.overrides import absolute, as_hydra, known_keys, meant, read_overrides
 from orchestrator.config.parsing import as_plain, build, typed
 from orchestrator.config.sections import (
@@ -26,14 +20,15 @@ from orchestrator.config.sections import (
     DataConfig,
     Dimension,
     EvaluationConfig,
+    MethodConfig,
     ModelConfig,
     SearchConfig,
     SweepConfig,
     TrackingConfig,
     TrainingConfig,
-    one_of,
 )
 from orchestrator.config.yaml_text import check_chosen_file
+from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import Coefficients
 
@@ -44,7 +39,7 @@ class Config:
 
     model: ModelConfig
     data: DataConfig
-    method: Method
+    method: MethodConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
     search: SearchConfig
@@ -52,27 +47,36 @@ class Config:
     tracking: TrackingConfig
     storage: str
 
+    def __post_init__(self) -> None:
+        if all(self.evaluation.metrics.values()):  # else not all that may be an objective is known yet
+            self.search.check_metrics(self.evaluation.own_metrics)
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics of its points: those of this package and a user's own, by name."""
+        return {**METRICS, **self.evaluation.own_metrics}
+
     def with_coefficients(self, coefficients: Mapping[str, Any]) -> "Config":
         """This configuration with a trial's coefficients in place, each a key of method, training or model."""
-        method: dict[str, Any] = {}
+        method = dict(self.method.coefficients)
         training: dict[str, Any] = {}
         options = dict(self.model.options)
         own = model_options(self.model.name)
         for key, value in coefficients.items():
-            if key in _field_names(self.method):
-                method[key] = _as_field(type(self.method), key, value)
+            if key in method:
+                method[key] = _as_type(Any if method[key] is None else type(method[key]), key, value)
             elif key in _field_names(self.training):
-                training[key] = _as_field(TrainingConfig, key, value)
+                training[key] = _as_type(typing.get_type_hints(TrainingConfig)[key], key, value)
             elif own is None or key in own:
                 usual = self.model.options.get(key)
                 options[key] = int(value) if _means_whole(self.search.space.get(key), usual, value) else value
             else:
-                known = [*_field_names(self.method), *_field_names(self.training), *own]
+                known = [*method, *_field_names(self.training), *own]
                 raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
         return dataclasses.replace(
             self,
-            method=_replaced(self.method, method),
-            training=_replaced(self.training, training),
+            method=MethodConfig(self.method.name, method),
+            training=dataclasses.replace(self.training, **training),
             model=ModelConfig(self.model.name, options),
         )
 
@@ -84,9 +88,10 @@ class Config:
 
     def coefficient(self, key: str) -> Any:
         """The value of a key of method, training or model; None where the model's own default is taken."""
-        for section in (self.method, self.training):
-            if key in _field_names(section):
-                return getattr(section, key)
+        if key in self.method.coefficients:
+            return self.method.coefficients[key]
+        if key in _field_names(self.training):
+            return getattr(self.training, key)
         return self.model.options.get(key)
 
 
@@ -105,6 +110,12 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an override that cannot be read or applied.
     """
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     read_overrides(overrides)
     for override in overrides:
         check_chosen_file(override)
@@ -129,6 +140,10 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
     Raises:
         ConfigError: an override that cannot be read or applied, or what comes of it is wrong.
     """
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     changed = OmegaConf.create(to_plain(config))
     try:
         for one in read_overrides(overrides):
@@ -149,6 +164,8 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
 
 def render_config(plain: Mapping[str, Any]) -> str:
     """YAML text of plain data."""
+    from omegaconf import OmegaConf
+
     return OmegaConf.to_yaml(OmegaConf.create(dict(plain)))
 
 
@@ -170,7 +187,7 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
         data=build(DataConfig, plain["data"], "data"),
         method=_method(plain["method"]),
         training=build(TrainingConfig, plain["training"], "training"),
-        evaluation=build(EvaluationConfig, plain["evaluation"], "evaluation"),
+        evaluation=build(EvaluationConfig, _evaluation(plain["evaluation"]), "evaluation"),
         search=build(SearchConfig, search, "search"),
         sweep=build(SweepConfig, plain["sweep"], "sweep"),
         tracking=build(TrackingConfig, plain["tracking"], "tracking"),
@@ -210,27 +227,12 @@ def to_plain(config: Config) -> dict[str, Any]:
     """The configuration as plain data that :func:`parse_config` reads back."""
     plain: dict[str, Any] = as_plain(config)
     plain["model"] = {"name": config.model.name, **plain["model"]["options"]}
-    plain["method"] = {"name": method_name(config.method), **plain["method"]}
+    plain["method"] = {"name": config.method.name, **plain["method"]["coefficients"]}
     return plain
 
 
-def method_name(method: Method) -> str:
-    """The name that a method is known by."""
-    return next(name for name, kind in METHODS.items() if kind is type(method))
-
-
-def _replaced(section: Any, changes: Mapping[str, Any]) -> Any:
-    try:
-        return dataclasses.replace(section, **changes)
-    except ConfigError:
-        raise
-    except ValueError as error:  # of a method, which knows no configuration
-        raise ConfigError(str(error)) from error
-
-
-def _as_field(kind: Any, key: str, value: Any) -> Any:
-    """A coefficient as the type of the field that it is for: 30.0 epochs of a YAML list are 30."""
-    hint = typing.get_type_hints(kind)[key]
+def _as_type(hint: Any, key: str, value: Any) -> Any:
+    """A coefficient as the type of the key that it is for: 30.0 epochs of a YAML list are 30."""
     if hint is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     return typed(f"search.space.{key}", value, hint)
@@ -254,16 +256,39 @@ def _model(value: Any) -> ModelConfig:
     return ModelConfig(name, options)
 
 
+def _evaluation(value: Any) -> dict[str, Any]:
+    """The section with a user's own rules and metrics by import path, whichever way they are stated: a list of paths
+    or of mappings with a ``name``, or as they are recorded."""
+    section = dict(typed("evaluation", value, dict))
+    for key in ("rules", "metrics"):
+        stated = section.get(key) or {}
+        if isinstance(stated, list | tuple):
+            items = [dict(part) if isinstance(part, Mapping) else {"name": part} for part in stated]
+            section[key] = {part.pop("name", None): part for part in items}
+        for path in typed(f"evaluation.{key}", section.get(key) or {}, dict):
+            if not (isinstance(path, str) and IMPORT_PATH.fullmatch(path)):
+                raise ConfigError(
+                    f"evaluation.{key}: {path!r} is no import path; name a class of your own as package.module:Name"
+                )
+        section[key] = section.get(key) or {}
+    return section
+
+
 def _field_names(section: Any) -> list[str]:
     return [one.name for one in dataclasses.fields(section)]
 
 
-def _method(value: Any) -> Method:
+def _method(value: Any) -> MethodConfig:
     options = dict(typed("method", value, dict))
     name = options.pop("name", None)
-    one_of("method.name", name, sorted(METHODS))
-    method: Method = build(METHODS[name], options, "method")
-    return method
+    if name in METHODS:
+        return MethodConfig(name, as_plain(build(METHODS[name], options, "method")))
+    if not (isinstance(name, str) and IMPORT_PATH.fullmatch(name)):
+        raise ConfigError(
+            f"method.name={name!r} is not known; known: {', '.join(sorted(METHODS))}; or package.module:Name for a"
+            " class of your own"
+        )
+    return MethodConfig(name, options)
 
 
 def _addable(override: str) -> str:
@@ -277,9 +302,9 @@ def _resolve_paths(plain: Any) -> None:
     absolute, so that another machine can be told the root alone."""
     data, training = plain.get("data"), plain.get("training")
     if isinstance(data, dict) and (isinstance(data.get("root"), str) or data.get("name") != "digits"):
-        data["root"] = absolute(data.get("root") or "")  # digits come with scikit-learn
+        data["root"] = _path("data.root", data.get("root") or "")  # digits come with scikit-learn
     if isinstance(training, dict) and isinstance(training.get("init_from"), str):
-        training["init_from"] = absolute(training["init_from"])
+        training["init_from"] = _path("training.init_from", training["init_from"])
 
 
 def path_here(key: str, value: Any) -> Any:
@@ -287,8 +312,15 @@ def path_here(key: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if key in ("data.path", "data.test_path"):
-        return absolute(value, os.environ.get("MODA_DATA_DIR"))
-    return absolute(value) if key in ("data.root", "training.init_from") else value
+        return _path(key, value, os.environ.get("MODA_DATA_DIR"))
+    return _path(key, value) if key in ("data.root", "training.init_from") else value
+
+
+def _path(key: str, value: str, base: str | None = None) -> str:
+    """As :func:`absolute`; a URI would become a folder such as ``s3:`` in the working folder."""
+    if "://" in value:
+        raise ConfigError(f"{key}={value} is a URI; copy it, and name its path on this machine")
+    return absolute(value, base)
 
 
 def _one_line(error: BaseException) -> str:

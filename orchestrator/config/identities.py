@@ -16,16 +16,24 @@ LEFT_OUT: dict[tuple[str, str], Any] = {
     ("data", "mean"): None,
     ("data", "std"): None,
     ("evaluation", "levels"): [],
+    ("evaluation", "metrics"): [],
+    ("evaluation", "rules"): {},
     ("training", "optimizer"): "sgd",
 }
 
 # What a sweep is made of that counts by content, by section of the identity: {"data": {"content": sha256}, ...}.
 Fingerprints = Mapping[str, Mapping[str, str]]
-FINGERPRINTS = {"data": ("content", "test_content"), "network": ("graph",), "training": ("init_from",)}
+FINGERPRINTS = {
+    "data": ("content", "test_content"),
+    "method": ("source",),
+    "network": ("graph",),
+    "training": ("init_from",),
+}
 PLACES = ("path", "test_path")  # where a table lies: no part of what it is where its content is known
 CHANGED = {
     "data.content": "the images or labels at {path} are others than when the sweep began",
     "data.test_content": "the test images or labels at {test_path} are others than when the sweep began",
+    "method.source": "the file of {method} is another than when the sweep began",
     "network.graph": "{name} computes something else than when the sweep began",
 }
 
@@ -47,7 +55,9 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
     prints = fingerprints or {}
     if "data" in prints:
         plain["data"] = {key: value for key, value in plain["data"].items() if key not in PLACES} | dict(prints["data"])
+    plain["method"].update(prints.get("method") or {})
     plain["training"].update(prints.get("training") or weights_fingerprint(config))
+    plain["evaluation"]["metrics"] = sorted(plain["evaluation"]["metrics"])  # how they are shown may change
     for (section, key), value in LEFT_OUT.items():
         if plain[section][key] == value:
             del plain[section][key]
@@ -148,4 +158,5 @@ def _why(key: str, config: Config | None) -> str:
         return ""
     data = config.data
     path = data.path or f"data.root={data.root}"
-    return ": " + CHANGED[key].format(path=path, test_path=data.test_path or path, name=config.model.name)
+    names = {"name": config.model.name, "method": config.method.name}
+    return ": " + CHANGED[key].format(path=path, test_path=data.test_path or path, **names)

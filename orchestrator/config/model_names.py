@@ -1,10 +1,9 @@
 """How a configuration names a network, and which options it takes; no network is built or imported here."""
 
-import inspect
 import re
 from typing import Any
 
-from moda_core.models import MODELS
+from moda_core.models import MODEL_OPTIONS
 from orchestrator.errors import ConfigError
 
 TORCHVISION = "torchvision:"
@@ -18,18 +17,18 @@ def check_model_name(name: Any) -> None:
     Raises:
         ConfigError: neither a known name nor one of the two forms.
     """
-    if not (isinstance(name, str) and (name in MODELS or IMPORT_PATH.fullmatch(name))):
+    if not (isinstance(name, str) and (name in MODEL_OPTIONS or IMPORT_PATH.fullmatch(name))):
         raise ConfigError(
-            f"model.name={name!r} is not known; known: {', '.join(sorted(MODELS))}; or torchvision:<name> for one of"
-            " torchvision.models, or package.module:Name for a class or function of your own"
+            f"model.name={name!r} is not known; known: {', '.join(sorted(MODEL_OPTIONS))}; or torchvision:<name> for"
+            " one of torchvision.models, or package.module:Name for a class or function of your own"
         )
 
 
 def is_own_model(name: str) -> bool:
     """Whether a name is the import path of a user's own network."""
-    return name not in MODELS and not name.startswith(TORCHVISION)
+    return name not in MODEL_OPTIONS and not name.startswith(TORCHVISION)
 
 
 def model_options(name: str) -> list[str] | None:
     """The builder's own keywords; None where only the builder itself can tell."""
-    return [key for key in inspect.signature(MODELS[name]).parameters if key not in GIVEN] if name in MODELS else None
+    return list(MODEL_OPTIONS[name]) if name in MODEL_OPTIONS else None

@@ -4,6 +4,8 @@ Hydra reads ``2024_01_15`` as a number and refuses ``ä``, ``=`` or ``(`` outsid
 or as a list of texts, takes what was typed as it stands; quotes around it are Hydra's, and so is ``${...}``.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import difflib
 import os
@@ -12,11 +14,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.errors import HydraException
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.sections import (
     DataConfig,
@@ -28,6 +26,9 @@ from orchestrator.config.sections import (
     TrainingConfig,
 )
 from orchestrator.errors import ConfigError
+
+if TYPE_CHECKING:  # a worker reads no overrides
+    from hydra.core.override_parser.types import Override
 
 DECLARED: dict[str, Any] = {
     "model": ModelConfig,
@@ -129,6 +130,9 @@ def absolute(path: str, base: str | None = None) -> str:
 
 
 def _read(override: str) -> Override:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     key, _, _ = override.partition("=")
     if odd := [character for character in key if not character.isascii() or character.isspace()]:
         raise ConfigError(f"{override!r}: the key holds {odd[0]!r} (U+{ord(odd[0]):04X}); type the key again")
@@ -146,6 +150,8 @@ def _read(override: str) -> Override:
 
 
 def _quoted(text: str) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     return text if re.fullmatch(QUOTED, text, re.DOTALL) else QuotedString(text, Quote.single).with_quotes()
 
 

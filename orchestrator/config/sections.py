@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from moda_core.methods import METHODS
+from orchestrator.declarations import OBJECTIVES, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import SEARCHERS, Constraint, rungs
 
@@ -22,16 +24,6 @@ SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 EARLY_STOPPING = ("none", "pareto_halving")
 BACKGROUNDS = ("black", "white")
 LARGEST_SIDE = 4096  # pixels of an image
-METRICS = (
-    "accuracy",
-    "coupling",
-    "flops",
-    "kernel_retention",
-    "module_overlap",
-    "module_size",
-    "overlap_jaccard",
-    "reuse_accuracy",
-)
 
 
 @dataclass(frozen=True)
@@ -40,6 +32,38 @@ class ModelConfig:
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """Which training method, with its coefficients by name.
+
+    One of your own is its import path; its class is not imported here. Where a command trains, what it leaves to the
+    class's defaults is filled in first (:func:`orchestrator.training.methods.with_method_defaults`), so that what is
+    recorded is complete.
+    """
+
+    name: str
+    coefficients: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.is_own:
+            return
+        try:
+            METHODS[self.name](**self.coefficients)
+        except ValueError as error:  # of a method, which knows no configuration
+            raise ConfigError(str(error)) from error
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the name is the import path of a user's own method."""
+        return self.name not in METHODS
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the cross-entropy is the whole loss: a shipped method all of whose coefficients are 0, or that has
+        none."""
+        return not self.is_own and not any(self.coefficients.values())
 
 
 @dataclass(frozen=True)
@@ -151,11 +175,19 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The free choices (every tau and threshold, every level), and how reuse accuracy is estimated for them."""
+    """The free choices (every tau and threshold, every level), and how reuse accuracy is estimated for them.
+
+    Attributes:
+        rules: a user's own rules by import path, each with the values of its parameters; none until
+            :func:`orchestrator.training.with_own_parts` has asked the rule.
+        metrics: a user's own metrics by import path, each as it declares itself; nothing until then likewise.
+    """
 
     taus: tuple[float, ...]
     thresholds: tuple[float, ...]
     levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
+    rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     floor: float = 0.005
     subsets_per_size: int = 3
     images_per_size: int = 200
@@ -171,11 +203,20 @@ class EvaluationConfig:
         _check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
         _check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
         _check("evaluation.levels", list(self.levels), min(self.levels, default=0) >= 0, "each at least 0")
+        for path, grid in self.rules.items():
+            for name, values in grid.items():
+                _grid(f"evaluation.rules: {path}: {name}", values)
         _check_seed("evaluation.seed", self.seed)
         _check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
         for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size", "test_images_per_size"):
             value = getattr(self, name)
             _check(f"evaluation.{name}", value, value >= 1, "a whole number of at least 1")
+
+    @property
+    def own_metrics(self) -> dict[str, Metric]:
+        """The declarations of a user's own metrics that are known, by name."""
+        declared = [Metric(**declaration) for declaration in self.metrics.values() if declaration]
+        return {metric.name: metric for metric in declared}
 
 
 @dataclass(frozen=True)
@@ -268,15 +309,10 @@ class SearchConfig:
         _check_seed("search.seed", self.seed)
         _check("search.repeats", self.repeats, 1 <= self.repeats <= MOST, f"at least 1, at most {MOST}")
         for metric, direction in self.objectives.items():
-            one_of("search.objectives", metric, METRICS)
             one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
-        missing = sorted(set(self.objectives) - set(self.reference))
-        _check("search.reference", dict(self.reference), not missing, f"a value for {missing} too")
         for text in self.constraints:
             try:
-                one_of(f"search.constraints: {text!r}: metric", Constraint.parse(text).metric, METRICS)
-            except ConfigError:
-                raise
+                Constraint.parse(text)
             except ValueError as error:
                 raise ConfigError(f"search.constraints: {error}") from error
         different = len(set(self.warm_start)) == len(self.warm_start)
@@ -288,6 +324,23 @@ class SearchConfig:
             raise ConfigError(
                 f"search.reduction={self.reduction} search.first_rung={self.first_rung}: {error}"
             ) from error
+
+    def check_metrics(self, own: Mapping[str, Metric]) -> None:
+        """Refuse objectives and constraints on what is no metric, and objectives without a reference value.
+
+        Args:
+            own: a user's own metrics, by name.
+
+        Raises:
+            ConfigError: such objectives or constraints.
+        """
+        known = sorted({*OBJECTIVES, *(name for name, metric in own.items() if metric.direction)})
+        for metric in self.objectives:
+            one_of("search.objectives", metric, known)
+        missing = sorted(set(self.objectives) - set(self.reference))
+        _check("search.reference", dict(self.reference), not missing, f"a value for {missing} too")
+        for text in self.constraints:
+            one_of(f"search.constraints: {text!r}: metric", Constraint.parse(text).metric, known)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from orchestrator.modules.model_card import CARD
 from orchestrator.modules.module_log import PUBLISHED, Row, last_events, published_row, removed_row
 from orchestrator.modules.retention import Retention
 from orchestrator.storage import Files, ResultStore, StoredFile
-from orchestrator.training import CHECKPOINT, CONTRIBUTIONS, FREQUENCIES, WEIGHTS
+from orchestrator.training import AFTER_CHECKPOINT, CHECKPOINT, CONTRIBUTIONS, FREQUENCIES, METHOD_PARTS, WEIGHTS
 
 SETS, TRIALS, CHECKPOINTS, PARTS = (
     "module sets of points that are not on the front",
@@ -23,7 +23,8 @@ SETS, TRIALS, CHECKPOINTS, PARTS = (
     "checkpoints of trials that are over",
     "files of interrupted writes",
 )
-TRAINED = (WEIGHTS, FREQUENCIES, CONTRIBUTIONS)  # in the order in which they go: without the first a trial is gone
+# In the order in which they go: without the first a trial is gone.
+TRAINED = (WEIGHTS, METHOD_PARTS, FREQUENCIES, CONTRIBUTIONS)
 PUBLISHED_FILES = (MANIFEST, WEIGHTS, CARD)  # whatever else is in a set's folder was put there by somebody else
 PART_FOLDER = re.compile(r"\.moda-\w+\.part")  # as moda_core.placing calls it
 PART_FILE = re.compile(r"\.moda-\w+\.part|.+\.\d+\.part")  # the latter: of older versions
@@ -159,7 +160,7 @@ def _of_trial(kept: Retention, trial_id: str, files: Sequence[StoredFile], now: 
     by_name = {file.base: file for file in files if file.folder == f"trials/{trial_id}"}
     names = {
         TRIALS: () if trial_id in kept.kept_trials else TRAINED,
-        CHECKPOINTS: (CHECKPOINT,),
+        CHECKPOINTS: (CHECKPOINT, AFTER_CHECKPOINT),
         PARTS: tuple(name for name, file in by_name.items() if _is_part(file) and now - file.modified > GRACE),
     }
     chosen = {what: tuple(by_name[name] for name in some if name in by_name) for what, some in names.items()}

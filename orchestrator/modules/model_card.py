@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from orchestrator.config import Config
 from orchestrator.results import Point, Sweep
 
@@ -19,37 +21,22 @@ def model_card(sweep: Sweep, point: Point, class_names: Sequence[str], shape: Se
         shape: of an image: channels, height, width.
     """
     config = sweep.config.for_trial(point.trial.number, point.trial.coefficients)
-    same_trial = [one for one in sweep.points if one.trial.number == point.trial.number]
-    some = list(class_names[:2])
-    return f"""\
-# Modules of {config.model.name} on {config.data.name}
-
-One network, cut to what its {len(class_names)} classes need at {point.choice}; any subset of the classes is a slice.
-
-{_table(("", ""), _facts(config, sweep, point, class_names))}
-
-## How good
-
-{_table(("metric", "validation", "test"), _metrics(point))}
-
-Chosen on validation. `reuse_accuracy` is of modules composed for subsets of the classes, `reuse_baseline` the whole
-network's with its logits restricted to the same subsets; sizes and flops are shares of the full model.
-
-## Use
-
-```python
-from moda_core import load_modules
-
-module = load_modules(folder, classes={some!r})
-names = module.classify(images)  # uint8 (B, {", ".join(map(str, shape))})
-```
-
-## What else this training gives
-
-Every choice below is of the same trained network, on validation; this set is the one in bold.
-
-{_table(("choice", "reuse accuracy", "module size", "overlap"), [_curve(one, point) for one in same_trial])}
-"""
+    same_trial = [other for other in sweep.points if other.trial.number == point.trial.number]
+    templates = Environment(
+        loader=PackageLoader("orchestrator.modules"), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    templates.filters["cell"] = _cell
+    return templates.get_template(f"{CARD}.j2").render(
+        model=config.model.name,
+        data=config.data.name,
+        class_count=len(class_names),
+        choice=point.choice,
+        facts=_facts(config, sweep, point, class_names),
+        metrics=_metrics(point),
+        some_classes=repr(list(class_names[:2])),
+        shape=shape,
+        choices=[_curve(other, point) for other in same_trial],
+    )
 
 
 def sliced_card(card: bytes, classes: Sequence[str]) -> bytes:
@@ -88,7 +75,6 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in [head, *rows]]
-    lines = ["| " + " | ".join(row) + " |" for row in escaped]
-    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+def _cell(text: str) -> str:
+    """Text that stays in its cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")

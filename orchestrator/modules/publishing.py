@@ -116,4 +116,4 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
 def set_name(sweep: Sweep, point: Point) -> str:
     """The module set's name in the storage."""
     chosen = (f"{name}{value:.12g}" for name, value in point.choice.values.items())
-    return "-".join([point.trial.trial_id, *chosen])
+    return "-".join([point.trial.trial_id, *point.choice.prefix, *chosen])

@@ -17,7 +17,7 @@ from orchestrator.modules.model_card import CARD, sliced_card
 from orchestrator.modules.publishing import published
 from orchestrator.modules.references import Folder, SweepPoint, parse_reference
 from orchestrator.results import Point, Sweep, read_sweep
-from orchestrator.storage import Cache, DeltaStore, Files, make_cache, resolve_root
+from orchestrator.storage import Cache, DeltaStore, Files, check_path, make_cache, resolve_root
 
 
 class Source(Protocol):
@@ -152,8 +152,9 @@ def free_folder(to: str) -> Path:
     """The folder ``to``, which nothing is in.
 
     Raises:
-        ConfigError: it is taken, or cannot be looked at.
+        ConfigError: it is taken or cannot be looked at, or it is a URI.
     """
+    check_path(to)
     try:
         folder = Path(to).expanduser().absolute()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -4,14 +4,14 @@ import logging
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import wandb
-import wandb.errors
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.modules.retention import Retention
 from orchestrator.storage import DeltaStore
 from orchestrator.tracking import API_SECONDS, TYPE, has_key, one_line, quieten, tracking_mode
+
+if TYPE_CHECKING:
+    import wandb
 
 LOG = logging.getLogger("moda")
 OF_POINT = re.compile(r"pareto-.+")
@@ -83,6 +83,8 @@ def stale_versions(retentions: Iterable[Retention], store: DeltaStore) -> tuple[
     quieten()
     storage = store.storage_id()
     manifests = set(store.read("modules")["manifest_sha256"].to_pylist())
+    import wandb
+
     try:
         api = wandb.Api(timeout=API_SECONDS)
         for kept in asked:
@@ -116,6 +118,8 @@ def delete_versions(versions: Iterable[StaleVersion]) -> tuple[int, str | None]:
 def _versions(api: "wandb.Api", of: Retention) -> list[Any]:
     tracking = of.sweep.config.tracking
     name = "/".join(filter(None, (tracking.entity, tracking.project, of.sweep.sweep_id)))
+    import wandb.errors
+
     try:
         return list(api.artifact_collection(TYPE, name).artifacts())
     except wandb.errors.CommError as error:

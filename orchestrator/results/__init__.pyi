@@ -1,4 +1,5 @@
 from .confirmation import Confirmation, confirmations, without_seed
+from .courses import Course, read_courses
 from .points import OVER, POINT_NAME, Point, TrialState
 from .records import (
     as_column,
@@ -22,6 +23,7 @@ __all__ = [
     "POINT_NAME",
     "ROLES",
     "Confirmation",
+    "Course",
     "Point",
     "Sweep",
     "TrialState",
@@ -36,6 +38,7 @@ __all__ = [
     "name_sweep",
     "package_versions",
     "query",
+    "read_courses",
     "read_sweep",
     "trial_event",
     "trial_states",

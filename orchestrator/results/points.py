@@ -68,7 +68,8 @@ class Point:
     @property
     def label(self) -> str:
         """How the point is named on the command line: trial number, then tau and threshold, or the level."""
-        return "/".join([str(self.trial.number), *(f"{value:.12g}" for value in self.choice.values.values())])
+        values = (f"{value:.12g}" for value in self.choice.values.values())
+        return "/".join([str(self.trial.number), *self.choice.prefix, *values])
 
 
 def deviation(values: Sequence[float]) -> float:

@@ -7,9 +7,9 @@ from importlib import metadata
 from typing import Any
 
 import pyarrow as pa
-from PIL import features
 
 from orchestrator.config import (
+    COLUMNS,
     FINGERPRINTS,
     PLACES,
     Choice,
@@ -24,18 +24,19 @@ from orchestrator.config import (
     to_plain,
     weights_fingerprint,
 )
+from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import OVER, Point, TrialState
 from orchestrator.results.sweep import Sweep
 from orchestrator.search import TRIAL_COLUMNS, Coefficients, History
-from orchestrator.storage import METRICS, ResultStore
+from orchestrator.storage import ResultStore
 
 # How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.
 ORDER = ("proposed", "started", "failed", "diverged", "stopped", "finished")
-HISTORY_COLUMNS = {*TRIAL_COLUMNS, *Choice.names(), *METRICS}  # beside the coefficients
+HISTORY_COLUMNS = {*TRIAL_COLUMNS, *COLUMNS, *METRICS}  # beside the coefficients
 PACKAGES = (
     *("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb"),
-    *("botorch", "moocore", "optuna", "scipy"),  # proposals
+    *("moocore", "optuna", "scipy"),  # proposals
     "pillow",  # decodes images
 )
 CODECS = ("jpg", "jpg_2000", "libtiff", "webp", "zlib")
@@ -164,12 +165,14 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
         {
             "trial_id": point.trial.trial_id,
             **coefficient_columns(names, point.trial.coefficients),
-            **point.choice.columns,
+            **dict.fromkeys(COLUMNS),
+            **point.choice.free,
             **point.metrics,
         }
         for point in (*earlier, *sweep.points)
     ]
-    return History(_as_table(trials), _as_floats(_as_table(points), Choice.names()))
+    free = {name for point in (*earlier, *sweep.points) for name in point.choice.free}
+    return History(_as_table(trials), _as_floats(_as_table(points), sorted({*COLUMNS, *free})))
 
 
 def coefficient_column(name: str) -> str:
@@ -198,6 +201,8 @@ def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: dat
 
 def package_versions() -> dict[str, str]:
     """Of the packages that results depend on, and of what Pillow decodes images with."""
+    from PIL import features
+
     codecs = {f"pillow-{name}": features.version(name) for name in CODECS if features.check(name)}
     return {name: metadata.version(name) for name in PACKAGES} | {key: text for key, text in codecs.items() if text}
 
@@ -238,14 +243,15 @@ def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
 def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
     """Validation points of finished trials, each with its test metrics, in order of trial and choice."""
     finished = {one.trial_id: one for one in trials if one.status == "finished"}
-    names = ("sweep_id", "trial_id", *Choice.names(), "split", "schema_version")
+    names = ("sweep_id", "trial_id", "rule", "rule_parameters", *COLUMNS, "stage", "split", "own", "schema_version")
     test: dict[tuple[Any, ...], dict[str, float]] = {}
     points = []
     rows = [row for row in table.to_pylist() if row["trial_id"] in finished]
     for row in sorted(rows, key=lambda row: row["split"] != "test"):
-        choice = Choice(row["tau"], row["threshold"], row["level"])
+        choice = Choice.of_row(row)
         key = (row["trial_id"], choice)
         metrics = {name: value for name, value in row.items() if name not in names and value is not None}
+        metrics.update(row["own"] or ())
         if row["split"] == "test":
             test[key] = metrics
         else:

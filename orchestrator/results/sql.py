@@ -11,12 +11,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from orchestrator.config import Choice
+from orchestrator.config import COLUMNS
+from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point
 from orchestrator.results.records import canonical, read_sweep, recorded_config
 from orchestrator.results.sweep import Sweep
-from orchestrator.storage import METRICS, TABLES, DeltaStore, Files
+from orchestrator.storage import TABLES, DeltaStore, Files
 
 CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -33,7 +34,9 @@ FRONT = pa.schema(
         ("trial_id", pa.string()),
         ("number", pa.int64()),
         ("coefficients", pa.string()),
-        *((name, pa.float64()) for name in Choice.names()),
+        ("rule", pa.string()),
+        ("rule_parameters", pa.string()),
+        *((name, pa.float64()) for name in COLUMNS),
         *((name, pa.float64()) for name in METRICS),
         *((f"test_{name}", pa.float64()) for name in METRICS),
     ]

@@ -28,7 +28,15 @@ from orchestrator.views import Progress
 
 FRESH = 1000  # how far fresh seeds are from the sweep's own
 TAKEN = ("training.", "data.", "model.", "evaluation.", "sweep.concurrency", "tracking", "storage")
-FIXED = ("data.name", "data.classes", "model.name", "evaluation.taus", "evaluation.thresholds", "evaluation.levels")
+FIXED = (
+    "data.name",
+    "data.classes",
+    "model.name",
+    "evaluation.taus",
+    "evaluation.thresholds",
+    "evaluation.levels",
+    "evaluation.rules",
+)
 
 
 @dataclass(frozen=True)

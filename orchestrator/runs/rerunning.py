@@ -18,13 +18,22 @@ from orchestrator.config import FINGERPRINTS, Choice, TrackingConfig, override_c
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, package_versions, read_sweep
 from orchestrator.runs.train import run_alone
-from orchestrator.storage import DeltaStore, Files
-from orchestrator.training import WEIGHTS, Trial, check_trainable, check_unchanged, check_weights, measure_on_test
+from orchestrator.storage import TERM_COLUMNS, DeltaStore, Files
+from orchestrator.training import (
+    METHOD_PARTS,
+    WEIGHTS,
+    Trial,
+    check_trainable,
+    check_unchanged,
+    check_weights,
+    measure_on_test,
+)
 from orchestrator.training.data import data_here, load_data
 
 TRIAL = re.compile(r"(?P<sweep>.+)[-/](?P<number>\d+)")  # mine-0003, as the tables name it, or mine/3
-KEYS = {"epochs": ("epoch",), "points": ("split", *Choice.names())}
+KEYS = {"epochs": ("epoch",), "points": ("split", "rule", "rule_parameters", "stage")}
 UNLIKE = ("seconds", "schema_version")  # columns that another run need not repeat
+TERMS_SINCE = 5  # before this schema version an epoch of a method without terms had 0 for them
 
 Row = dict[str, Any]
 Rows = dict[tuple[Any, ...], Row]
@@ -38,7 +47,7 @@ class Rerun:
         trial_id: the trial.
         rows: how many were compared, by table.
         differences: a line each, first the epochs; empty where every row is the same.
-        same_weights: whether the trained weights are the same bytes.
+        same_weights: whether the trained weights, and the method's own parts, are the same bytes.
         versions: a line for each package whose version is another one now.
     """
 
@@ -86,11 +95,10 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
             raise ConfigError(
                 f"{trial.trial_id} finished when it was recorded; now it {last['event']}: {last['reason']}"
             )
-        if tested := [key[1:] for key in before["points"] if key[0] == "test"]:
-            measure_on_test(trial, data, [Choice(*choice) for choice in tested])
+        if tested := [Choice.of_row(row) for row in before["points"].values() if row["split"] == "test"]:
+            measure_on_test(trial, data, tested)
         now = {table: _rows(again, table, trial) for table in KEYS}
-        weights = trial.file(WEIGHTS)
-        same_weights = Files(root).read(weights) == Files(scratch).read(weights)
+        same_weights = _trained_bytes(Files(root), trial) == _trained_bytes(Files(scratch), trial)
     return Rerun(
         trial.trial_id,
         {table: len(rows) for table, rows in before.items()},
@@ -121,6 +129,12 @@ def _recorded(root: str, name: str, moved: Sequence[str]) -> tuple[Sweep, Trial]
     return sweep, dataclasses.replace(trial, config=dataclasses.replace(config, training=training, search=search))
 
 
+def _trained_bytes(files: Files, trial: Trial) -> list[bytes]:
+    """The weights, and what the method has of its own."""
+    names = [trial.file(name) for name in (WEIGHTS, METHOD_PARTS)]
+    return [files.read(name) for name in names if files.exists(name)]
+
+
 def _events(store: DeltaStore, trial: Trial) -> list[Row]:
     rows = store.read("trials", trial.sweep_id).to_pylist()
     return sorted((row for row in rows if row["trial_id"] == trial.trial_id), key=lambda row: row["time"])
@@ -141,6 +155,9 @@ def _differences(names: tuple[str, ...], before: Rows, now: Rows) -> Iterator[st
             continue
         for column, recorded in before[key].items():
             found = now[key][column]
+            absent = found is None and recorded == 0 and column in TERM_COLUMNS
+            if absent and before[key]["schema_version"] < TERMS_SINCE:
+                continue
             if column not in UNLIKE and found != recorded:
                 yield f"{where}: {column} {found!r}, recorded {recorded!r}"
 

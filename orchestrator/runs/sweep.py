@@ -19,15 +19,12 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from orchestrator.config import Config, check_space, corners
 from orchestrator.errors import MISTAKES
-from orchestrator.modules import module_artifacts
 from orchestrator.results import Point, Sweep, claim_sweep, name_sweep, read_sweep, utc_now
 from orchestrator.runs.cluster import concurrent_trials, connected
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.tracked import run_tracked
-from orchestrator.runs.workers import train_on_workers
 from orchestrator.search import SpaceExhausted
 from orchestrator.storage import DeltaStore, Files, usable_root
-from orchestrator.tracking import share_mode
 from orchestrator.training import (
     WEIGHTS,
     Trial,
@@ -38,9 +35,10 @@ from orchestrator.training import (
     loaded_lines,
     measure_on_test,
     trial_file,
+    with_method_defaults,
 )
 from orchestrator.training.data import Data, load_data
-from orchestrator.views import Progress, show_sweep
+from orchestrator.views import Progress
 
 
 def front_of(sweep: Sweep) -> list[Point]:
@@ -59,6 +57,7 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     Raises:
         ConfigError: a configuration, data set or cluster that cannot work, before anything is trained.
     """
+    config = with_method_defaults(config)
     check_space(config)
     root = usable_root(config.storage)
     config = dataclasses.replace(config, storage=root)
@@ -72,7 +71,10 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     proposals = Proposals(config, name_sweep(store, config, prefix=prefix, fingerprints=prints), store, prints)
     _check_earlier(config, data, store)
     if proposals.missing or any(point.test is None for point in reported(proposals.sweep())):
-        share_mode()
+        if config.tracking.name != "none":
+            from orchestrator.tracking import share_mode
+
+            share_mode()
         with connected():
             concurrency = concurrent_trials(config)
             claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
@@ -93,6 +95,9 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
             progress.say(f"measuring {len(points)} points on the test images")
             _measure_on_test(sweep, points, root, shared)
         if config.tracking.name != "none":
+            from orchestrator.modules import module_artifacts
+            from orchestrator.views import show_sweep
+
             sweep = proposals.sweep()
             show_sweep(sweep, root, module_artifacts(sweep, root))
     else:
@@ -120,7 +125,8 @@ def _check_earlier(config: Config, data: Data, store: DeltaStore) -> None:
         sweep = read_sweep(store, name)
         shapes = [(one.data.resize, one.data.channels) for one in (sweep.config, config)]
         # A network has another graph on images of another size.
-        check_unchanged(sweep, data, sections=("data", "network") if shapes[0] == shapes[1] else ("data",))
+        network = ("network",) if shapes[0] == shapes[1] else ()
+        check_unchanged(sweep, data, sections=("data", "method", *network))
 
 
 class _TuneAdapter(TuneSearcher):
@@ -160,6 +166,8 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
         own = config.for_trial(given["number"], coefficients)
         trial = Trial(sweep_id, given["number"], coefficients, own, config.storage)
         if training.num_workers > 1:
+            from orchestrator.runs.workers import train_on_workers
+
             train_on_workers(trial, data, in_tune=True)
         else:
             run_tracked(trial, ray.get(data), report=tune.report)

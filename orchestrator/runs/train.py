@@ -1,20 +1,27 @@
 """One training on its own: ``moda train``, and ``moda decompose`` (a training of no epochs)."""
 
 import dataclasses
+from typing import Any
 
-import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, claim_sweep, read_sweep, trial_event, utc_now
-from orchestrator.runs.cluster import concurrent_trials, connected
 from orchestrator.runs.tracked import run_tracked
-from orchestrator.runs.workers import train_on_workers
 from orchestrator.storage import DeltaStore, usable_root
-from orchestrator.training import Report, Trial, check_trainable, fingerprints, loaded_lines, measure_on_test
+from orchestrator.training import (
+    Report,
+    Trial,
+    check_trainable,
+    fingerprints,
+    loaded_lines,
+    measure_on_test,
+    with_method_defaults,
+)
 from orchestrator.training.data import Data, load_data
+from orchestrator.views import losses_text
 
 
 def train_one(config: Config, console: Console) -> Sweep:
@@ -24,6 +31,7 @@ def train_one(config: Config, console: Console) -> Sweep:
         ConfigError: anything that cannot work, before training starts; or a training that diverged.
     """
     root = usable_root(config.storage)
+    config = with_method_defaults(config)
     search = dataclasses.replace(config.search, space={}, baselines=(), repeats=1, early_stopping="none")
     sweep_config = dataclasses.replace(config.sweep, trials=1)
     config = dataclasses.replace(config, storage=root, search=search, sweep=sweep_config)
@@ -35,7 +43,7 @@ def train_one(config: Config, console: Console) -> Sweep:
     prefix = "train" if config.training.epochs else "decompose"
     prints = fingerprints(config, data)
     sweep_id = claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
-    trial = Trial(sweep_id, 0, dataclasses.asdict(config.method), config, root)
+    trial = Trial(sweep_id, 0, dict(config.method.coefficients), config, root)
     console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
     sweep = read_sweep(store, sweep_id)
     if not any(one.is_over for one in sweep.trials):
@@ -61,6 +69,11 @@ def run_alone(trial: Trial, data: Data, console: Console) -> None:
         with Progress(*columns, console=console, transient=True) as bar:
             run_tracked(trial, data, report=_reporter(bar, training.epochs, console))
         return
+    import ray
+
+    from orchestrator.runs.cluster import concurrent_trials, connected
+    from orchestrator.runs.workers import train_on_workers
+
     with connected():
         concurrent_trials(trial.config)  # refuses a cluster that is too small
         console.print(f"training on {training.num_workers} workers")
@@ -71,9 +84,10 @@ def _reporter(bar: Progress, epochs: int, console: Console) -> Report:
     task = bar.add_task("training", total=epochs)
     every = max(1, epochs // 10)
 
-    def report(metrics: dict[str, object]) -> None:
-        bar.update(task, completed=float(str(metrics["epoch"])), description=f"loss {metrics['loss']:.3f}")
-        if not console.is_terminal and int(str(metrics["epoch"])) % every == 0:
-            console.print(f"epoch {metrics['epoch']}/{epochs}  loss {metrics['loss']:.3f}", highlight=False)
+    def report(metrics: dict[str, Any]) -> None:
+        losses = losses_text(metrics["loss"], metrics["terms"])
+        bar.update(task, completed=metrics["epoch"], description=losses)
+        if not console.is_terminal and metrics["epoch"] % every == 0:
+            console.print(f"epoch {metrics['epoch']}/{epochs}  {losses}", highlight=False)
 
     return report

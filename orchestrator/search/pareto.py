@@ -11,7 +11,6 @@ given an infinite value: with three or more metrics it crashes on them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import moocore
 import numpy as np
 import numpy.typing as npt
 
@@ -53,6 +52,8 @@ def ranks(values_PM: npt.ArrayLike, directions: Sequence[str]) -> npt.NDArray[np
     costs_PM = as_costs(values_PM, directions)
     if len(costs_PM) == 0:
         return np.zeros(0, dtype=np.int64)
+    import moocore
+
     found: npt.NDArray[np.int64] = moocore.pareto_rank(_comparable(costs_PM)).astype(np.int64)
     return found
 
@@ -69,7 +70,11 @@ def hypervolume(values_PM: npt.ArrayLike, directions: Sequence[str], reference_M
     costs_PM = costs_PM[(costs_PM < limit_M).all(1)]
     if not np.isfinite(costs_PM).all():
         return float("inf")
-    return float(moocore.hypervolume(costs_PM, ref=limit_M)) if len(costs_PM) else 0.0
+    if len(costs_PM) == 0:
+        return 0.0
+    import moocore
+
+    return float(moocore.hypervolume(costs_PM, ref=limit_M))
 
 
 def contributions(values_PM: npt.ArrayLike, directions: Sequence[str], reference_M: Sequence[float]) -> Floats:
@@ -94,6 +99,8 @@ def contributions(values_PM: npt.ArrayLike, directions: Sequence[str], reference
     bounded_PM = bounded(costs_PM[near], limit_M)
     if len(limit_M) == 1:  # moocore wants two metrics
         bounded_PM, limit_M = np.pad(bounded_PM, ((0, 0), (0, 1))), np.append(limit_M, 1.0)
+    import moocore
+
     lost_P = moocore.hv_contributions(bounded_PM, ref=limit_M, ignore_dominated=len(behind) == 0)
     lost_P = np.maximum(lost_P, 0.0)  # differences of volumes round
     alone_P = _alone(costs_PM[near]) & (np.arange(len(near)) < front.sum())
@@ -222,6 +229,8 @@ def bounded(costs_PM: Floats, limit_M: Floats) -> Floats:
 def _front(costs_PM: Floats) -> Mask:
     if len(costs_PM) == 0:
         return np.zeros(0, dtype=bool)
+    import moocore
+
     mask: Mask = moocore.is_nondominated(_comparable(costs_PM), keep_weakly=True)
     return mask
 

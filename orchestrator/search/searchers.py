@@ -1,18 +1,16 @@
-"""The searchers by name."""
+"""The searchers by name. One is imported when it is made, and with it what it computes with."""
 
-from collections.abc import Callable
+import importlib
 
-from orchestrator.search.curve import CurveSearcher
-from orchestrator.search.optuna_search import GpSearcher, TpeSearcher
 from orchestrator.search.problem import Problem, Searcher
-from orchestrator.search.quasi_random import RandomSearcher, SobolSearcher
 
-SEARCHERS: dict[str, Callable[[Problem], Searcher]] = {
-    "curve": CurveSearcher,
-    "optuna_gp": GpSearcher,
-    "optuna_tpe": TpeSearcher,
-    "random": RandomSearcher,
-    "sobol": SobolSearcher,
+# The module of this room and its class.
+SEARCHERS = {
+    "curve": ("curve", "CurveSearcher"),
+    "optuna_gp": ("optuna_search", "GpSearcher"),
+    "optuna_tpe": ("optuna_search", "TpeSearcher"),
+    "random": ("quasi_random", "RandomSearcher"),
+    "sobol": ("quasi_random", "SobolSearcher"),
 }
 
 
@@ -24,4 +22,6 @@ def make_searcher(name: str, problem: Problem) -> Searcher:
     """
     if name not in SEARCHERS:
         raise ValueError(f"search.name={name!r} is not known; known: {', '.join(sorted(SEARCHERS))}")
-    return SEARCHERS[name](problem)
+    module, kind = SEARCHERS[name]
+    searcher: Searcher = getattr(importlib.import_module(f"orchestrator.search.{module}"), kind)(problem)
+    return searcher

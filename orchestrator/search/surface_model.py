@@ -20,8 +20,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from botorch.optim.core import scipy_minimize
+from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 # Normal priors of the logarithms (of the logit, for `shared`): mean, standard deviation, and the bounds of the search.
@@ -129,20 +131,24 @@ class SurfaceModel:
         model = cls(x_ND[some], y_NG[some], grid, categorical, hyper_P.requires_grad_())
         values_NG, d_DNN = model._scaled()[0], distances(model.x_ND, model.x_ND, categorical)
 
-        def negative_log_posterior() -> tuple[Tensor, list[Tensor | None]]:
-            hyper_P.grad = None
+        def negative_log_posterior(values_P: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+            with torch.no_grad():
+                hyper_P.copy_(torch.from_numpy(values_P))
             loss = _NegativeLogLikelihood.apply(*model._covariances(d_DNN), values_NG)  # type: ignore[no-untyped-call]
             loss = loss + 0.5 * ((hyper_P - mean_P) / deviation_P).square().sum()
-            loss.backward()
-            return loss.detach(), [hyper_P.grad]
+            (gradient_P,) = torch.autograd.grad(loss, hyper_P)
+            return loss.item(), gradient_P.numpy()
 
-        scipy_minimize(
-            negative_log_posterior,
-            {"hyper_P": hyper_P},
-            bounds={"hyper_P": (low_P, high_P)},
-            options={"maxiter": _FIT_ITERATIONS},
-        )
-        return replace(model, x_ND=x_ND, y_NG=y_NG, hyper_P=(hyper_P.detach() * 100).round() / 100)
+        with threadpool_limits(limits=1, user_api="blas"):  # L-BFGS is slower with threads: matrices are small
+            found = minimize(
+                negative_log_posterior,
+                hyper_P.detach().clone().numpy(),
+                method="L-BFGS-B",
+                jac=True,
+                bounds=list(zip(low_P.tolist(), high_P.tolist(), strict=True)),
+                options={"maxiter": _FIT_ITERATIONS},
+            )
+        return replace(model, x_ND=x_ND, y_NG=y_NG, hyper_P=(torch.from_numpy(found.x) * 100).round() / 100)
 
     def draw(self, x_HD: Tensor, count: int, spread: float, rng: np.random.Generator) -> "Draws":
         """Joint draws of F at the observed trials and at others, by Matheron's rule.

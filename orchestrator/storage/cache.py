@@ -1,6 +1,7 @@
 """What was downloaded, by its sha256: a file that is asked for again is there already.
 
-The files are in ``moda-downloads`` in ``MODA_CACHE_DIR``, else in ``moda`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+The files are in ``moda-downloads`` in ``MODA_CACHE_DIR``, else in the folder ``moda`` where the operating system keeps
+caches: on Linux ``XDG_CACHE_HOME`` or ``~/.cache``, on macOS ``~/Library/Caches``.
 Nothing else there is touched. They take at most ``MODA_CACHE_GIB`` (default 5); what was used longest ago goes first,
 and with 0 nothing is kept. Several processes may share the folder.
 """
@@ -13,8 +14,10 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import platformdirs
 
 from orchestrator.errors import ConfigError
 
@@ -97,20 +100,20 @@ class Cache:
                     yield file, status
 
 
-def make_cache(environment: Mapping[str, str] = os.environ) -> Cache:
+def make_cache() -> Cache:
     """The cache that the environment asks for.
 
     Raises:
         ConfigError: a size that is no number, or the home of somebody unknown.
     """
-    text = environment.get("MODA_CACHE_GIB", DEFAULT_GIB)
+    text = os.environ.get("MODA_CACHE_GIB", DEFAULT_GIB)
     try:
         limit = int(float(text) * 2**30)
     except (ValueError, OverflowError):
         limit = -1
     if limit < 0:
         raise ConfigError(f"MODA_CACHE_GIB={text}: must be a number of GiB, 0 to keep nothing")
-    folder = environment.get("MODA_CACHE_DIR") or f"{environment.get('XDG_CACHE_HOME') or '~/.cache'}/moda"
+    folder = os.environ.get("MODA_CACHE_DIR") or platformdirs.user_cache_dir("moda", appauthor=False)
     try:
         return Cache(Path(folder).expanduser(), limit)
     except RuntimeError as error:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
@@ -76,6 +75,8 @@ class DeltaStore:
             if version is not None:
                 raise ValueError(f"{table} has no version {version}; it has no rows yet") from error
             return TABLES[table].schema.empty_table()
+        import pyarrow.dataset as pads
+
         chosen = None if sweep_id is None else pads.field("sweep_id") == sweep_id
         # Arrow's own file system: delta-rs's is a Python object, which Arrow's threads let go of after the read. Where
         # the interpreter was ending by then, the process was aborted.

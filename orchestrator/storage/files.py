@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.storage.object_store import file_system
 
 LOG = logging.getLogger("moda")
+ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,16 @@ def _clear_half(folder: Path, names: Collection[str], last: str) -> None:
             aside.rmdir()
 
 
+def check_path(to: str) -> None:
+    """Refuse a URI where a path is needed: it would become a folder such as ``s3:`` in the working folder.
+
+    Raises:
+        ConfigError: what ``--to`` names is a URI.
+    """
+    if "://" in to:
+        raise ConfigError(f"--to {to} is a URI; name a path on this machine, and copy it from there")
+
+
 def usable_root(storage: str) -> str:
     """The resolved root, after something was written to it.
 
@@ -197,8 +209,9 @@ def resolve_root(storage: str) -> str:
     """The absolute folder or the URI that ``storage`` means.
 
     Raises:
-        ConfigError: a relative folder inside a submitted job, whose working folder is a copy that is thrown away; or a
-            name with characters that the tables' own URIs give a meaning to.
+        ConfigError: a relative folder inside a submitted job, whose working folder is a copy that is thrown away; a
+            URI without a bucket or with one slash; or a name with characters that the tables' own URIs give a meaning
+            to.
     """
     if wrong := sorted(set("%?#") & set(storage)):
         raise ConfigError(f"storage={storage!r} holds {' '.join(wrong)}; choose a name without")
@@ -209,6 +222,9 @@ def resolve_root(storage: str) -> str:
         if not storage.partition("://")[2].strip("/"):
             raise ConfigError(f"storage={storage!r} names no bucket; name one, {storage.rstrip('/')}//bucket/folder")
         return storage.rstrip("/")
+    if match := ONE_SLASH.match(storage):  # which would be a folder of that name in the working folder
+        whole = f"{match[1]}://{'/' if match[1] == 'file' else ''}{storage[match.end() :]}"
+        raise ConfigError(f"storage={storage!r} has one slash where a URI has two; write {whole}")
     try:
         path = Path(storage).expanduser()
     except RuntimeError as error:

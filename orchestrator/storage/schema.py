@@ -9,8 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-# 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules
-SCHEMA_VERSION = 4
+from orchestrator.declarations import COUNT, METRICS, Metric
+from orchestrator.storage.older_rows import with_choice, with_choices
+
+# 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules;
+# 5: points by rule, parameters and stage, a user's own metrics; terms in epochs, after_seconds in trials
+SCHEMA_VERSION = 5
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
 
@@ -22,7 +26,7 @@ class Column:
     Attributes:
         kind: the Arrow type.
         what: the meaning, for people.
-        low: the smallest number that it may hold; None for what is no number.
+        low: the smallest number that it, or each value of a map, may hold; None for what is no number.
         high: the largest one, of a column of floats.
         better: ``up`` or ``down`` for a metric that has a good direction.
         since: the schema version that brought it.
@@ -40,7 +44,7 @@ class Column:
         """Smallest and largest number, up to rounding; None for what is no number."""
         if self.low is None:
             return None
-        slack = ROUNDING if pa.types.is_floating(self.kind) else 0
+        slack = 0 if pa.types.is_integer(self.kind) else ROUNDING
         return self.low - slack, self.high + slack
 
     @property
@@ -57,12 +61,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table's columns and the ones that make a row's key, in which null equals null."""
+    """A table's columns and the ones that make a row's key, in which null equals null.
+
+    ``has_choices`` says that its rows state a choice; older versions' and brief ones state tau and threshold, or a
+    level, alone.
+    """
 
     what: str
     key: tuple[str, ...]
     columns: Mapping[str, Column]
     nullable_key: tuple[str, ...] = ()
+    has_choices: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -72,31 +81,33 @@ class Table:
 
     @property
     def constraints(self) -> dict[str, str]:
-        """The ranges of columns in SQL, by name. A null meets every range, NaN and infinity none."""
+        """The ranges of columns in SQL, by name, maps left out. A null meets every range, NaN and infinity none."""
         found = {}
         for name, one in self.columns.items():
-            if one.bounds is not None:
+            if one.bounds is not None and not pa.types.is_map(one.kind):
                 low, high = one.bounds
                 below = f" AND {name} <= {high!r}" if pa.types.is_floating(one.kind) else ""
                 found[f"{name}_range"] = f"({name} IS NULL OR ({name} >= {low!r}{below}))"
         return found
 
     def current(self, rows: pa.Table) -> pa.Table:
-        """Rows of any schema version in today's: null where there was no such column."""
+        """Rows of any schema version as today's: what they imply, and null where there was no such column."""
         for name in set(self.columns) - set(rows.schema.names):
             rows = rows.append_column(name, pa.nulls(len(rows)))
-        return rows.select(list(self.columns)).cast(self.schema)
+        rows = rows.select(list(self.columns)).cast(self.schema)
+        return with_choices(rows).cast(self.schema) if self.has_choices else rows
 
 
 _TEXT, _INT, _FLOAT, _TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
+_NUMBERS = pa.map_(_TEXT, _FLOAT)
 
 
 def _count(what: str, since: int = 1) -> Column:
     return Column(_INT, what, low=0, since=since)
 
 
-def _share(what: str, better: str = "", since: int = 1) -> Column:
-    return Column(_FLOAT, what, low=0, high=1, better=better, since=since)
+def _share(what: str) -> Column:
+    return Column(_FLOAT, what, low=0, high=1)
 
 
 def _amount(what: str, since: int = 1) -> Column:
@@ -111,28 +122,31 @@ _SWEEP = {"sweep_id": Column(_TEXT, "its name, or a hash of what makes it differ
 _TRIAL = {**_SWEEP, "trial_id": Column(_TEXT, "sweep and number; the id of its W&B run too")}
 _VERSION = {"schema_version": Column(pa.int32(), "of the program that wrote the row", low=1)}
 
-# A choice is tau and threshold, or level.
+# A choice is a rule with its parameters; those of this package's rules have columns of their own.
 _CHOICE = {
-    "tau": _share("share of a class's images on which a unit must be active; null at a level"),
-    "threshold": _amount("active is above this times the unit's mean; null at a level"),
+    "rule": Column(_TEXT, "activity, contribution, or the import path of an own rule", since=5),
+    "rule_parameters": Column(_TEXT, "JSON of its parameters, in the order of the rule", since=5),
+    "tau": _share("share of a class's images on which a unit must be active; else null"),
+    "threshold": _amount("active is above this times the unit's mean; else null"),
     "level": _amount("contribution to the class's logit that a unit must reach; else null", since=3),
 }
+
+
+def _metric(metric: Metric) -> Column:
+    low, high = metric.bounds
+    return Column(
+        _INT if metric.kind == COUNT else _FLOAT,
+        metric.what,
+        low=max(low, -FINITE),
+        high=min(high, FINITE),
+        better={"max": "up", "min": "down"}.get(metric.direction, ""),
+        since=metric.since,
+    )
+
+
 # Of a point, and of a point at a rung.
-METRICS = {
-    "accuracy": _share("of the full model, share of images", "up"),
-    "reuse_accuracy": _share("of composed modules, over class subsets; share of images", "up"),
-    "reuse_accuracy_error": _amount("its standard error"),
-    "reuse_baseline": _share("the whole network with restricted logits, on the same draw"),
-    "reuse_subsets": _count("class subsets drawn"),
-    "reuse_images": _count("images drawn"),
-    "module_size": _share("parameters of a module / full model, mean over classes", "down"),
-    "module_overlap": _share("parameters that both of two classes keep / full model, mean over pairs", "down"),
-    "overlap_jaccard": _share("the same, over the parameters that either keeps", "down"),
-    "kernel_retention": _share("kept convolution kernels / all, mean over classes", "down", since=2),
-    "flops": _share("operations for one image, module / full model, mean over classes", "down", since=2),
-    "coupling": _share("Jaccard index of two classes' unit masks, mean over pairs", "down", since=2),
-    "floored": _count("(class, layer) pairs where the floor acted"),
-}
+METRIC_COLUMNS = {name: _metric(metric) for name, metric in METRICS.items()}
+_OWN = Column(pa.map_(_TEXT, _FLOAT), "a user's own metrics, by name", since=5)
 
 
 def _since(version: int, columns: Mapping[str, Column]) -> dict[str, Column]:
@@ -165,6 +179,7 @@ TABLES = {
             "coefficients": Column(_TEXT, "canonical JSON"),
             "seconds": _amount("finished, stopped: seconds of training, over all attempts"),
             "evaluation_seconds": _amount("likewise: seconds of counting and decomposing"),
+            "after_seconds": _amount("finished: seconds of a step after training; null without one", since=5),
             "precision": Column(_TEXT, "of the forward pass: float32 or bfloat16"),
             "reason": Column(_TEXT, "of a failure or a stop"),
             **_VERSION,
@@ -181,6 +196,7 @@ TABLES = {
             "affinity": _number("a term"),
             "dispersion": _number("a term"),
             "compactness": _number("a term"),
+            "terms": Column(_NUMBERS, "the terms that have no column of their own, by name", low=-FINITE, since=5),
             "training_accuracy": _share("of the epoch, share of images"),
             "learning_rate": _amount("at its start"),
             "seconds": _amount("seconds that it took"),
@@ -189,19 +205,22 @@ TABLES = {
     ),
     "points": Table(
         "What was found: one row a trial, choice and split.",
-        ("sweep_id", "trial_id", *_CHOICE, "split"),
+        ("sweep_id", "trial_id", "rule", "rule_parameters", "stage", "split"),
         {
             **_TRIAL,
             **_CHOICE,
+            "stage": Column(_TEXT, "cut: measured as it was cut", since=5),
             "split": Column(_TEXT, "validation or test"),
-            **METRICS,
+            **METRIC_COLUMNS,
+            "own": _OWN,
             **_VERSION,
         },
-        nullable_key=tuple(_CHOICE),
+        nullable_key=("rule", "rule_parameters", "stage"),  # of rows from before version 5, until they are read
+        has_choices=True,
     ),
     "rungs": Table(
         "Surfaces in mid-training, with a third of the images: what early stopping judges by.",
-        ("sweep_id", "trial_id", "epoch", *_CHOICE),
+        ("sweep_id", "trial_id", "epoch", "rule", "rule_parameters"),
         _since(
             3,
             {
@@ -210,11 +229,13 @@ TABLES = {
                 "fraction": _share("of the training: trials are compared at the same one"),
                 "epoch": _count("after which it was measured"),
                 **_CHOICE,
-                **METRICS,
+                **METRIC_COLUMNS,
+                "own": _OWN,
                 **_VERSION,
             },
         ),
-        nullable_key=tuple(_CHOICE),
+        nullable_key=("rule", "rule_parameters"),
+        has_choices=True,
     ),
     "modules": Table(
         "The event log of module sets in the storage: a row each time one is published or removed.",
@@ -234,8 +255,13 @@ TABLES = {
                 **_VERSION,
             },
         ),
+        has_choices=True,
     ),
 }
+
+
+# Terms that had a column of their own before there was one for all of them.
+TERM_COLUMNS = ("affinity", "dispersion", "compactness")
 
 
 def to_arrow(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -246,7 +272,7 @@ def to_arrow(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """
     declared = TABLES[table]
     unique: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for row in rows:
+    for row in map(with_choice, rows) if declared.has_choices else rows:
         _check(table, declared, row)
         unique.setdefault(tuple(row.get(name) for name in declared.key), row)
     stamped = [{**row, "schema_version": SCHEMA_VERSION} for row in unique.values()]
@@ -259,5 +285,9 @@ def _check(table: str, declared: Table, row: Mapping[str, Any]) -> None:
         if value is None:
             if name in declared.key and name not in declared.nullable_key:
                 raise ValueError(f"{table}.{name} is missing in {dict(row)}; it is part of the key")
-        elif (bounds := column.bounds) and not bounds[0] <= value <= bounds[1]:  # NaN is in no range
-            raise ValueError(f"{table}.{name}={value!r} cannot be; it is {column.range_text}")
+        elif bounds := column.bounds:
+            parts = value.items() if pa.types.is_map(column.kind) else [(None, value)]
+            for key, number in parts:
+                if not bounds[0] <= number <= bounds[1]:  # NaN is in no range
+                    place = f"{name}[{key!r}]" if key is not None else name
+                    raise ValueError(f"{table}.{place}={number!r} cannot be; it is {column.range_text}")

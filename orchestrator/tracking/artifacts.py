@@ -10,15 +10,16 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import wandb
+from typing import TYPE_CHECKING, Any
 
 from moda_core.errors import ModuleSetError
 from moda_core.sets import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, parse_manifest
 from orchestrator.errors import ConfigError
 from orchestrator.results import Point
 from orchestrator.tracking.login import has_key, quieten
+
+if TYPE_CHECKING:  # looking at a sweep, or a run without tracking, loads no client
+    import wandb
 
 LOG = logging.getLogger("moda")
 TYPE = "modules"
@@ -66,6 +67,8 @@ class ModuleArtifact:
                     found.aliases = [*found.aliases, *sorted(missing)]
                     found.save()
                 return
+        import wandb
+
         about = metadata(self.files[MANIFEST], self.sha256, self.storage)
         artifact = wandb.Artifact(self.collection, TYPE, metadata=about)
         for name, data in self.files.items():
@@ -88,6 +91,8 @@ class ModuleArtifact:
                 )
 
     def _version(self, run: "wandb.Run", alias: str) -> "wandb.Artifact | None":
+        import wandb
+
         api = wandb.Api(timeout=API_SECONDS)
         name = f"{run.entity}/{run.project}/{self.collection}:{alias}"
         return api.artifact(name, type=TYPE) if api.artifact_exists(name, type=TYPE) else None
@@ -125,6 +130,8 @@ class ArtifactSource:
     is_far = True
 
     def __init__(self, reference: str) -> None:
+        import wandb
+
         run = wandb.run
         if run is None and not has_key():
             raise ConfigError(f"{reference}: there is no W&B key; run `wandb login` or set WANDB_API_KEY")

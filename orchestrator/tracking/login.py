@@ -1,11 +1,14 @@
 """Whether W&B's client is logged in. It is asked itself, but not started: it prompts nobody and uses no network."""
 
+from __future__ import annotations
+
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import wandb
-import wandb.errors
+if TYPE_CHECKING:  # a run without tracking loads no client
+    import wandb
 
 LOG = logging.getLogger("moda")
 
@@ -25,6 +28,8 @@ def client_settings() -> wandb.Settings:
     Raises:
         ValueError: a setting that the client refuses.
     """
+    import wandb
+
     settings = wandb.Settings(silent=True)
     folder = Path(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser()
     settings.settings_system = str(folder / "settings")
@@ -39,6 +44,8 @@ def has_key() -> bool:
     By a key or an identity token in the environment or its settings, or by a key in the ``.netrc`` that it reads, after
     `wandb login`, for the server that its settings name. A key that it refuses is reported, and is none.
     """
+    import wandb.errors
+
     try:
         return _finds_key(client_settings())
     except (ValueError, wandb.errors.Error) as error:
@@ -47,6 +54,8 @@ def has_key() -> bool:
 
 
 def _finds_key(settings: wandb.Settings) -> bool:
+    import wandb
+
     try:
         from wandb.sdk.lib import wbauth  # public functions do the same, and start the client
     except ImportError:

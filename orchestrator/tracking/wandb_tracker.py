@@ -13,15 +13,15 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import wandb
-import wandb.errors
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.config import Config, TrackingConfig
 from orchestrator.storage import Files
 from orchestrator.tracker import Artifact, Link, NoTracker, Rows, Tracker
 from orchestrator.tracking.login import client_settings, has_key, quieten
+
+if TYPE_CHECKING:  # a run without tracking loads no client
+    import wandb
 
 LOG = logging.getLogger("moda")
 START_SECONDS = 20.0  # how long a run may take to start before it is offline, where WANDB_INIT_TIMEOUT is not set
@@ -56,6 +56,7 @@ class WandbTracker:
 
     def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:
         """Log a ``wandb.Table``."""
+        import wandb
 
         def call(run: "wandb.Run") -> None:
             data = [[row.get(column) for column in columns] for row in rows(_link(run))]
@@ -65,6 +66,8 @@ class WandbTracker:
 
     def figure(self, name: str, figure: Callable[[Link], Any]) -> None:
         """Log a plotly figure."""
+        import wandb
+
         self._calls.put(lambda run: run.log({name: wandb.Plotly(figure(_link(run)))}))
 
     def artifact(self, artifact: Artifact) -> None:
@@ -120,6 +123,9 @@ def make_tracker(
     and where it cannot be started at all that is said, and there is none."""
     if tracking.name == "none":
         return NoTracker()
+    import wandb
+    import wandb.errors
+
     folder = Files(root).local or Path.home() / "moda-results"
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb" / "data"))  # artifacts are staged there, not in ~

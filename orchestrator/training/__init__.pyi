@@ -1,13 +1,17 @@
+from .after import AFTER_CHECKPOINT
 from .batches import Workers
 from .decompose import choice_masks
 from .dry_run import distinct
 from .fingerprinting import check_unchanged, fingerprints
 from .loaded import loaded_lines
 from .loop import choose_device
+from .methods import make_method, with_method_defaults
+from .own_metrics import Measured, OwnMetric, with_own_metrics
 from .trial import (
     CHECKPOINT,
     CONTRIBUTIONS,
     FREQUENCIES,
+    METHOD_PARTS,
     WEIGHTS,
     Report,
     Trial,
@@ -20,10 +24,14 @@ from .trial import (
 )
 
 __all__ = [
+    "AFTER_CHECKPOINT",
     "CHECKPOINT",
     "CONTRIBUTIONS",
     "FREQUENCIES",
+    "METHOD_PARTS",
     "WEIGHTS",
+    "Measured",
+    "OwnMetric",
     "Report",
     "Trial",
     "Workers",
@@ -36,7 +44,10 @@ __all__ = [
     "fingerprints",
     "load_trained",
     "loaded_lines",
+    "make_method",
     "measure_on_test",
     "run_trial",
     "trial_file",
+    "with_method_defaults",
+    "with_own_metrics",
 ]

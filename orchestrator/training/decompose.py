@@ -1,7 +1,7 @@
 """A trained network's whole surface: every choice of the free grid as one point."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,13 @@ from moda_core import (
 from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring import sizes_and_overlaps
 from moda_core.modes import evaluating
-from orchestrator.config import Choice, Config, EvaluationConfig
+from orchestrator.config import ACTIVITY, Choice, Config, EvaluationConfig
 from orchestrator.errors import ConfigError
+from orchestrator.storage import CUT
 from orchestrator.training.batches import Workers
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.loop import computing
+from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Trained:
         frequencies: counted over the training images.
         contributions: counted over the training images; None where no level was asked for.
         precision: of the forward passes that count and measure; means, counts and sums are wider in any case.
+        parts: gives what the method has of its own, such as trained mask generators; None for nothing. Of a trial that
+            is read again they are made and loaded when they are asked for.
     """
 
     network: nn.Module
@@ -51,6 +55,7 @@ class Trained:
     frequencies: Frequencies
     contributions: Contributions | None
     precision: torch.dtype
+    parts: Callable[[], nn.Module | None] = lambda: None
 
 
 def prepare(
@@ -61,6 +66,7 @@ def prepare(
     *,
     precision: torch.dtype = torch.float32,
     workers: Workers | None = None,
+    parts: Callable[[], nn.Module | None] = lambda: None,
 ) -> Trained:
     """Trace the network, and count over the training images unless that was done before. Leaves it in eval mode.
 
@@ -75,7 +81,7 @@ def prepare(
     if counted is None:
         with computing(example.device, precision):
             counted = _count(network, layers, data, config.evaluation, workers)
-    return Trained(network, layers, graph, *counted, precision)
+    return Trained(network, layers, graph, *counted, precision, parts)
 
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:
@@ -89,8 +95,8 @@ def accuracy(network: nn.Module, images: ImageSet) -> float:
 
 def grid(config: EvaluationConfig) -> list[Choice]:
     """Every tau and threshold, then every level."""
-    rates = [Choice(tau=tau, threshold=one) for tau, one in itertools.product(config.taus, config.thresholds)]
-    return rates + [Choice(level=level) for level in config.levels]
+    rates = [Choice.activity(tau, one) for tau, one in itertools.product(config.taus, config.thresholds)]
+    return rates + [Choice.contribution(level) for level in config.levels]
 
 
 def choice_masks(trained: Trained, choice: Choice, config: EvaluationConfig) -> list[Tensor]:
@@ -100,16 +106,14 @@ def choice_masks(trained: Trained, choice: Choice, config: EvaluationConfig) -> 
         ConfigError: a level, and no contributions were counted.
         ValueError: a threshold that was not counted.
     """
-    if choice.level is None:
-        assert choice.tau is not None
-        assert choice.threshold is not None
-        return keep_masks(trained.frequencies, choice.tau, threshold=choice.threshold, floor=config.floor)
+    if choice.rule == ACTIVITY:
+        return keep_masks(trained.frequencies, **choice.values, floor=config.floor)
     if trained.contributions is None:
         raise ConfigError(
             f"{choice}: the trial's contributions were not counted; choose tau and threshold, or train it again with"
             " evaluation.levels"
         )
-    return contribution_masks(trained.contributions, choice.level)
+    return contribution_masks(trained.contributions, **choice.values)
 
 
 def measure(
@@ -144,6 +148,7 @@ def _measure(
         "reuse_subsets": len(draw.subsets_SC),
         "reuse_images": draw.images,
     }
+    metrics = make_metrics(list(config.metrics))
     rows = []
     for choice in choices:
         masks = choice_masks(trained, choice, config)
@@ -152,6 +157,7 @@ def _measure(
         rows.append(
             {
                 **choice.columns,
+                "stage": CUT,
                 **whole,
                 "reuse_accuracy": reuse.mean,
                 "reuse_accuracy_error": reuse.standard_error,
@@ -162,16 +168,17 @@ def _measure(
                 "flops": sizes.flops,
                 "coupling": sizes.coupling,
                 "floored": _floored(trained, choice, config),
+                "own": measure_own(metrics, Measured(network, layers, masks, images)),
             }
         )
     return rows
 
 
 def _floored(trained: Trained, choice: Choice, config: EvaluationConfig) -> int:
-    """In how many (class, layer) pairs the floor acted; the rule of the levels has none."""
-    if choice.tau is None or choice.threshold is None:
+    """In how many (class, layer) pairs the floor acted; only activity has one."""
+    if choice.rule != ACTIVITY:
         return 0
-    acted = floored(trained.frequencies, choice.tau, threshold=choice.threshold, floor=config.floor)
+    acted = floored(trained.frequencies, **choice.values, floor=config.floor)
     return sum(int(layer_C.sum()) for layer_C in acted)
 
 

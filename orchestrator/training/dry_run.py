@@ -28,12 +28,17 @@ from moda_core.cutting import LARGEST_DIFFERENCE, relative_difference
 from moda_core.errors import ModuleSetError, NetworkError
 from moda_core.graph import channel_graph
 from moda_core.measuring import sizes_and_overlaps
+from moda_core.methods import Method, has_step_after
 from moda_core.modes import evaluating
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
+from orchestrator.storage import Files
+from orchestrator.training.after import take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.data import Data, ImageSet
-from orchestrator.training.loop import batch_losses, choose_precision, computing, trained_network
+from orchestrator.training.loop import batch_losses, choose_precision, computing
+from orchestrator.training.methods import make_method
+from orchestrator.training.preparing import prepare_method, prepare_training
 from orchestrator.training.weights import dump_weights, read_weights
 
 Make = Callable[[], nn.Module]
@@ -59,8 +64,10 @@ def dry_run(network: nn.Module, make: Make, config: Config, data: Data) -> None:
     name, few = f"model.name={config.model.name}", _few(data)
     images_B = few[torch.arange(len(few))]
     _check_logits(network, images_B, data.num_classes, name)
-    if config.training.epochs:
-        _train(network, few, config, data.num_classes, name)
+    method = make_method(config.method)
+    parts = _train(network, few, config, data.num_classes, name, method)
+    if parts is not None:
+        _check_parts(parts, make(), few, config, method)
     again = make()
     with _trying(f"{name}: its weights, written and read again"):
         read_weights(dump_weights(network), again)
@@ -72,7 +79,8 @@ def dry_run(network: nn.Module, make: Make, config: Config, data: Data) -> None:
 
 
 def distinct(configs: Iterable[Config]) -> list[Config]:
-    """One of all configurations that a dry run cannot tell apart: coefficients and rates make no difference to it."""
+    """One of all configurations that a dry run cannot tell apart: rates make no difference to it, and neither do
+    coefficients, but for the ones that are 0 and may turn something off."""
     found: dict[str, Config] = {}
     for config in configs:
         training = dataclasses.replace(
@@ -83,7 +91,8 @@ def distinct(configs: Iterable[Config]) -> list[Config]:
             optimizer="sgd",
             weight_decay=0.0,
         )
-        found.setdefault(repr((config.model, training, config.method.watches_units)), config)
+        off = {name: value == 0 for name, value in config.method.coefficients.items()}
+        found.setdefault(repr((config.model, training, config.method.name, off)), config)
     return list(found.values())
 
 
@@ -99,6 +108,12 @@ def same_generators() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="moda-dry-run-") as folder:
+        yield Path(folder)
 
 
 def _few(data: Data) -> ImageSet:
@@ -160,19 +175,23 @@ def _logits(network: nn.Module, images_B: Tensor, num_classes: int, name: str) -
     return logits_BC
 
 
-def _train(network: nn.Module, few: ImageSet, config: Config, num_classes: int, name: str) -> None:
-    """A step for each batch, by the method's own losses; by hand, because torch's optimisers take seconds to import."""
+def _train(
+    network: nn.Module, few: ImageSet, config: Config, num_classes: int, name: str, method: Method
+) -> nn.Module | None:
+    """A step for each batch, by the method's own losses, and its step after training; returns the method's parts. By
+    hand, because torch's optimisers take seconds to import."""
     training = dataclasses.replace(config.training, batch_size=2, num_workers=1, sync_batch_norm=False)
     precision = _precision(config, few)
     with _trying(f"{name}: training steps of the first batches of 2"):
-        model = trained_network(network, few, config.method, precision).train()
+        model, parts = prepare_training(network, few, training, method, precision)
+        model.train()
         steps = Steps(len(few), training, Workers(), each=samples_each(network, training))
-        for batch in steps.epoch(0):
+        for batch in steps.epoch(0) if training.epochs else ():
             loss, _ = batch_losses(
                 model,
                 few,
                 batch,
-                config.method,
+                method,
                 num_classes=num_classes,
                 crop=config.data.crop,
                 flip=config.data.flip,
@@ -186,14 +205,32 @@ def _train(network: nn.Module, few: ImageSet, config: Config, num_classes: int, 
                     if parameter.grad is not None:
                         parameter.sub_(parameter.grad.nan_to_num().sign(), alpha=STEP)
     unused = [key for key, one in model.named_parameters() if one.requires_grad and one.grad is None]
-    if unused and config.training.num_workers > 1:
+    if unused and training.epochs and config.training.num_workers > 1:
         raise ConfigError(
             f"training.num_workers={config.training.num_workers}: {unused[0]} of {name} takes no part in the loss,"
             " and workers wait for its gradient; remove or freeze it (requires_grad_(False)), or use one worker"
         )
+    if has_step_after(method):
+        with _trying(f"method.name={config.method.name}: its step after training"), _scratch() as scratch:
+            files, seed = Files(str(scratch)), config.training.seed
+            take_step_after(method, network, parts, few, num_classes, Workers(), files, "after.pt", seed=seed)
     network.zero_grad()
     if wrong := [key for key, tensor in network.named_buffers() if not tensor.isfinite().all()]:
         raise ConfigError(f"{name}: a training step makes {wrong[0]} NaN or infinite on images of this data")
+    return parts
+
+
+def _check_parts(parts: nn.Module, again: nn.Module, few: ImageSet, config: Config, method: Method) -> None:
+    """Refuse parts of a method that are not the same when they are made again and given what was written of them."""
+    where = f"method.name={config.method.name}: its parts, written and read again"
+    with _trying(where):
+        made = prepare_method(again, few, method).parts
+        if made is None:
+            raise ConfigError("prepare() makes none the second time")
+        read_weights(dump_weights(parts), made)
+    state = made.state_dict()
+    if wrong := [key for key, tensor in parts.state_dict().items() if not torch.equal(tensor, state[key])]:
+        raise ConfigError(f"{where}: {wrong[0]} is not what was written; give it memory of its own")
 
 
 def _precision(config: Config, few: ImageSet) -> torch.dtype:
@@ -237,8 +274,8 @@ def _measure_and_publish(network: nn.Module, few: ImageSet, config: Config, data
         for wanted in (None, masks):
             estimate_reuse(network, layers, wanted, images_B, draw)
     sizes_and_overlaps(graph, masks)
-    with tempfile.TemporaryDirectory(prefix="moda-dry-run-") as scratch:
-        folder = Path(scratch) / "set"
+    with _scratch() as scratch:
+        folder = scratch / "set"
         save_modules(
             folder,
             network,

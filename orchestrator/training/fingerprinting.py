@@ -1,6 +1,7 @@
-"""What a sweep is made of, by content: its images and labels, its own network, and the weights that it starts from.
+"""What a sweep is made of, by content: its images and labels, its own method and network, and weights to start from.
 
-A file may move and a network be written more clearly: the fingerprint stays. It changes with what is computed.
+A file may move and a network be written more clearly: the fingerprint stays. It changes with what is computed; that of
+an own method with the file that it is written in, since nothing traces what a loss computes.
 """
 
 import json
@@ -26,6 +27,7 @@ from orchestrator.config import (
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep
 from orchestrator.training.data import Data
+from orchestrator.training.methods import method_source
 from orchestrator.training.trial import make_network
 
 TRAINED = ("weight", "bias", "running_mean", "running_var")  # tensors that training changes; others are constants
@@ -46,6 +48,7 @@ def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(F
     """
     found = {
         "data": lambda: dict(data.contents),
+        "method": lambda: {"source": method_source(config.method.name)} if config.method.is_own else {},
         "network": lambda: {"graph": _network_fingerprint(config, data)} if is_own_model(config.model.name) else {},
         "training": lambda: weights_fingerprint(config),
     }

@@ -16,19 +16,15 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from moda_core import unit_layers, watch_units
-from moda_core.methods import Method, Moda
-from moda_core.modes import evaluating
+from moda_core.methods import Method, Prepared
 from orchestrator.config import TrainingConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.batches import Batch, Steps, Workers, augmented, epoch_seed, samples_each
 from orchestrator.training.data import ImageSet
-
-LOSSES = ("loss", "cross_entropy", "affinity", "dispersion", "compactness", "training_accuracy")
+from orchestrator.training.preparing import prepare_training
 
 
 class Diverged(RuntimeError):
@@ -46,11 +42,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training between two epochs: states of network and optimiser, and the rows of the epochs so far."""
+    """A training between two epochs: states of network, optimiser and the method's parts, and the rows so far."""
 
     network: dict[str, Any]
     optimizer: dict[str, Any]
     rows: list[dict[str, Any]]
+    parts: dict[str, Any] | None = None
 
 
 def choose_device(config: TrainingConfig) -> torch.device:
@@ -82,6 +79,7 @@ def train(
     method: Method,
     *,
     num_classes: int,
+    prepared: Prepared | None = None,
     crop: int = 0,
     flip: bool = False,
     precision: torch.dtype = torch.float32,
@@ -95,8 +93,9 @@ def train(
         network: on the images' device.
         images: the training images.
         config: epochs, batch size of all workers together, learning rate ...
-        method: what is added to the cross-entropy.
+        method: what is shown the batches, and the loss.
         num_classes: number of classes.
+        prepared: what :func:`prepare_training` makes of the network, for callers that need the method's parts later.
         crop: padding of a random crop, 0 for none.
         flip: whether to flip horizontally at random.
         precision: of the forward pass (autocast); losses stay in float32.
@@ -115,21 +114,27 @@ def train(
             "training.sync_batch_norm=true: SyncBatchNorm exists on GPUs only and this worker sees none; set"
             " training.sync_batch_norm=false"
         )
-    model = trained_network(network, images, method, precision, sync_batch_norm=config.sync_batch_norm)
+    if prepared is None:
+        prepared = prepare_training(network, images, config, method, precision)
+    model, parts = prepared
     if workers.world > 1:
         model = DistributedDataParallel(model)
-    optimizer = OPTIMIZERS[config.optimizer](network, config)
+    trained = [network] if parts is None else [network, parts]
+    optimizer = OPTIMIZERS[config.optimizer]([one for part in trained for one in part.parameters()], config)
     rows: list[dict[str, Any]] = []
     if resume is not None:
         network.load_state_dict(resume.network)
+        if parts is not None:
+            parts.load_state_dict(resume.parts or {})
         optimizer.load_state_dict(resume.optimizer)
         rows = list(resume.rows)
+    names = ("loss", "cross_entropy", *method.terms, "training_accuracy")
     steps = Steps(len(images), config, workers, each=samples_each(network, config))
     for epoch in range(len(rows), config.epochs):
         started = clock()
         torch.manual_seed(epoch_seed(config.seed, epoch) + workers.rank)  # dropout
         model.train()
-        totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
+        totals = torch.zeros(len(names), dtype=torch.float64, device=device)
         for batch in steps.epoch(epoch):
             optimizer.param_groups[0]["lr"] = steps.learning_rate(batch.step)
             loss, shown = batch_losses(
@@ -150,20 +155,21 @@ def train(
         if workers.group is not None:
             dist.all_reduce(totals, group=workers.group)
             totals /= workers.world
-            for statistic in network.buffers():  # DDP takes the first worker's before a step, not after the last one
+            # DDP takes the first worker's before a step, not after the last one.
+            for statistic in (buffer for part in trained for buffer in part.buffers()):
                 dist.broadcast(statistic, 0, group=workers.group)
-        means = dict(zip(LOSSES, (totals / steps.samples).tolist(), strict=True))
+        means = dict(zip(names, (totals / steps.samples).tolist(), strict=True))
         if not math.isfinite(means["loss"]):
             raise Diverged(f"the loss is {means['loss']} after epoch {epoch + 1}")
         rate = steps.learning_rate(steps.per_epoch * epoch)
         row = {"epoch": epoch + 1, **means, "learning_rate": rate, "seconds": clock() - started}
         rows.append(row)
-        yield Epoch(row, list(rows), lambda: _checkpoint(network, optimizer, rows))
+        yield Epoch(row, list(rows), lambda: _checkpoint(network, parts, optimizer, rows))
 
 
-def _sgd(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+def _sgd(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
     return torch.optim.SGD(
-        network.parameters(),
+        parameters,
         lr=config.learning_rate,
         momentum=config.momentum,
         nesterov=config.momentum > 0,
@@ -171,47 +177,14 @@ def _sgd(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     )
 
 
-def _adamw(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+def _adamw(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, TrainingConfig], torch.optim.Optimizer]] = {"adamw": _adamw, "sgd": _sgd}
-
-
-def trained_network(
-    network: nn.Module, images: ImageSet, method: Method, precision: torch.dtype, *, sync_batch_norm: bool = False
-) -> nn.Module:
-    """What is shown the batches of a training: it shares every parameter and statistic with ``network``."""
-    if precision == torch.bfloat16:
-        _set_memory_format(network, images)
-    return _trained(network, images, method, sync_batch_norm=sync_batch_norm)
-
-
-def _set_memory_format(network: nn.Module, images: ImageSet) -> None:
-    """Channels last, which is faster in half precision, unless a ``view`` of the network needs contiguous images."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    try:
-        with evaluating(network):
-            network(images.normalise(images.images[:2]))
-    except RuntimeError:
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-
-
-def _trained(network: nn.Module, images: ImageSet, method: Method, *, sync_batch_norm: bool) -> nn.Module:
-    """The network, or for a method that needs them the network that gives its units too.
-
-    SyncBatchNorm takes the place of batch norm in that traced copy only. It shares every parameter and statistic with
-    the network, which stays what is saved, counted and cut.
-    """
-    if not method.watches_units and not sync_batch_norm:
-        return network
-    example = images[torch.zeros(2, dtype=torch.long, device=images.labels.device)]
-    layers = unit_layers(network, example)
-    model = watch_units(network, layers) if method.watches_units else fx.GraphModule(network, layers.graph)
-    if not sync_batch_norm:
-        return model
-    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    return converted
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], TrainingConfig], torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "sgd": _sgd,
+}
 
 
 def batch_losses(
@@ -226,7 +199,7 @@ def batch_losses(
     precision: torch.dtype,
     workers: Workers,
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`_losses`, of a batch of the training images shown to what :func:`trained_network` gives."""
+    """As :func:`_losses`, of a batch of the training images shown to what :func:`prepare_training` gives."""
     device = images.labels.device
     mine = batch.mine.to(device)
     pixels, labels = augmented(images.images[mine], batch, crop, flip), images.labels[mine]
@@ -253,27 +226,29 @@ def _without_rows(output: Any) -> Any:
 def _losses(
     output: Any, labels: Tensor, method: Method, *, num_classes: int, workers: Workers, size: int
 ) -> tuple[Tensor, Tensor]:
-    """The loss to differentiate on this worker, and the global batch's numbers to show (before averaging workers).
+    """The loss to differentiate on this worker, and numbers to show: loss, cross-entropy, terms, accuracy.
 
-    DDP averages gradients: the cross-entropy's local sum over the global batch, times the workers, averages to the
-    mean; the modular losses are the whole batch's already, and their workers' gradients are to be added.
+    The mean over workers of each number is the global batch's.
     """
-    logits, units = output if method.watches_units else (output, None)
-    share = workers.world / size
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    cross_entropy = F.cross_entropy(logits.to(wide), labels, reduction="sum") * share
-    extra, terms = cross_entropy.new_zeros(()), [cross_entropy.new_zeros(())] * 3
-    if isinstance(method, Moda) and units is not None:
-        extra, parts = method.extra_loss(units, labels, num_classes=num_classes, group=workers.group)
-        terms = list(parts)
-    correct = (logits.argmax(1) == labels).sum() * share
-    shown = torch.stack([cross_entropy + extra, cross_entropy, *terms, correct]).detach().double()
-    return cross_entropy + workers.world * extra, shown
+    found = method.objective(output, labels, num_classes=num_classes, size=size, workers=workers)
+    if set(found.terms) != set(method.terms):
+        raise ConfigError(
+            f"method {type(method).__name__}: objective() gives terms {sorted(found.terms)}, and terms declares"
+            f" {sorted(method.terms)}; make them the same"
+        )
+    correct = (found.logits.argmax(1) == labels).sum() * (workers.world / size)
+    terms = [found.terms[name] for name in method.terms]
+    return found.loss, torch.stack([found.loss, found.cross_entropy, *terms, correct]).detach().double()
 
 
-def _checkpoint(network: nn.Module, optimizer: torch.optim.Optimizer, rows: list[dict[str, Any]]) -> bytes:
+def _checkpoint(
+    network: nn.Module, parts: nn.Module | None, optimizer: torch.optim.Optimizer, rows: list[dict[str, Any]]
+) -> bytes:
+    state: dict[str, Any] = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}
+    if parts is not None:
+        state["parts"] = parts.state_dict()
     buffer = io.BytesIO()
-    torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}, buffer)
+    torch.save(state, buffer)
     return buffer.getvalue()
 
 

@@ -6,7 +6,6 @@ names is called only where it declares itself a builder: a class of networks, or
 """
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,14 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moda_core.errors import listed, shortened
+from moda_core.errors import listed
 from moda_core.models import MODELS, build_model
 from moda_core.modes import evaluating
 from orchestrator.config import GIVEN, TORCHVISION, check_model_name
 from orchestrator.errors import ConfigError
 from orchestrator.training.data import torchvision_models
-
-LONGEST_REASON = 200  # characters of an error in somebody else's code
+from orchestrator.training.importing import error_text, import_named
 
 
 def make_model(
@@ -115,24 +113,9 @@ def _imported_model(name: str, given: Mapping[str, int], options: Mapping[str, A
 def _import_builder(name: str) -> Callable[..., Any]:
     """The class or function of an import path, if it is a builder."""
     module_name, _, attribute = name.partition(":")
-    top = module_name.partition(".")[0]
-    if top == "torchvision":
+    if module_name.partition(".")[0] == "torchvision":
         raise ConfigError(f"model.name={name!r}: write {TORCHVISION}{attribute} for one of torchvision.models")
-    if top == "__main__":
-        raise ConfigError(f"model.name={name!r}: workers cannot import __main__; move {attribute} into a module")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything
-        raise ConfigError(
-            f"model.name={name!r}: {module_name} cannot be imported here ({_error_text(error)});"
-            " install it, or name its folder in PYTHONPATH"
-        ) from error
-    if not hasattr(module, attribute):
-        close = difflib.get_close_matches(attribute, dir(module), n=4)
-        raise ConfigError(
-            f"model.name={name!r}: {module_name} has no {attribute}" + (f"; it has {', '.join(close)}" if close else "")
-        )
-    builder = getattr(module, attribute)
+    builder: Callable[..., Any] = import_named("model.name", name)
     if not (inspect.isfunction(builder) or (inspect.isclass(builder) and issubclass(builder, nn.Module))):
         raise ConfigError(f"model.name={name!r} is no subclass of torch.nn.Module and no function that returns one")
     if missing := [key for key in GIVEN if key not in inspect.signature(builder).parameters]:
@@ -149,7 +132,7 @@ def _called(name: str, builder: Callable[..., Any], keywords: Mapping[str, Any],
         network = builder(**keywords)
     except (Exception, SystemExit) as error:  # of somebody else's code
         raise ConfigError(
-            f"model {name!r} cannot be built for {_size(**given)}: {_error_text(error)};"
+            f"model {name!r} cannot be built for {_size(**given)}: {error_text(error)};"
             f" keys under model besides name: {', '.join(sorted(set(keywords) - set(given))) or 'none'}"
         ) from error
     if not isinstance(network, nn.Module):
@@ -165,7 +148,7 @@ def _check_logits(name: str, network: nn.Module, *, in_channels: int, image_size
             logits = network(torch.zeros(2, in_channels, image_size, image_size))
     except (Exception, SystemExit) as error:  # of somebody else's code
         raise ConfigError(
-            f"model {name!r} cannot take {size}: {_error_text(error)}; use larger images (data.resize with data=table)"
+            f"model {name!r} cannot take {size}: {error_text(error)}; use larger images (data.resize with data=table)"
             " or another model"
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, num_classes):
@@ -175,7 +158,3 @@ def _check_logits(name: str, network: nn.Module, *, in_channels: int, image_size
 
 def _size(in_channels: int, image_size: int, num_classes: int) -> str:
     return f"images of {in_channels} x {image_size} x {image_size} and {num_classes} classes"
-
-
-def _error_text(error: BaseException) -> str:
-    return shortened(f"{type(error).__name__}: {error}", LONGEST_REASON)

@@ -4,6 +4,7 @@ The write order is bytes, then rows, then the event that says so: the last one i
 again after a crash reads its checkpoint, writes the same rows (which adds nothing) and ends with the same event.
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -16,24 +17,28 @@ from torch import nn
 from moda_core import NetworkError, unit_layers
 from moda_core.choosing import check_thresholds
 from moda_core.graph import channel_graph
-from orchestrator.config import Choice, Config, to_plain
+from moda_core.methods import Method, has_step_after
+from orchestrator.config import COLUMNS, Choice, Config, to_plain
 from orchestrator.errors import MISTAKES, ConfigError
 from orchestrator.results import trial_event, trial_states, utc_now
-from orchestrator.storage import DeltaStore, Files
+from orchestrator.storage import TABLES, DeltaStore, Files
 from orchestrator.tracker import NoTracker, Tracker
+from orchestrator.training.after import AFTER_CHECKPOINT, take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.count_files import dump_contributions, dump_frequencies, read_contributions, read_frequencies
 from orchestrator.training.data import Data
 from orchestrator.training.decompose import Trained, grid, measure, prepare
 from orchestrator.training.dry_run import dry_run, same_generators
 from orchestrator.training.loop import Diverged, choose_device, choose_precision, read_checkpoint, train
+from orchestrator.training.methods import make_method
 from orchestrator.training.networks import make_model
+from orchestrator.training.preparing import prepare_method, prepare_training
 from orchestrator.training.rungs import Judge, Stopped
 from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
 
 Report = Callable[[dict[str, Any]], None]
 SHOWN_COLUMNS = (  # of the points that a run shows
-    *Choice.names(),
+    *COLUMNS,
     "reuse_accuracy",
     "reuse_accuracy_error",
     "module_size",
@@ -41,6 +46,7 @@ SHOWN_COLUMNS = (  # of the points that a run shows
     "accuracy",
 )
 WEIGHTS, FREQUENCIES, CONTRIBUTIONS = "weights.safetensors", "frequencies.safetensors", "contributions.safetensors"
+METHOD_PARTS = "method.safetensors"  # what a method has of its own beside the weights, if anything
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -159,20 +165,23 @@ def run_trial(
     tracker = track() if workers.rank == 0 else NoTracker()
     try:
         data = data.to(device)
+        method = make_method(config.method)
         network = make_network(config, data).to(device)
         checkpoint = trial.file(CHECKPOINT)
         resume = read_checkpoint(files.read(checkpoint), device) if files.exists(checkpoint) else None
         rows = [] if resume is None else resume.rows
         for row in rows:  # what W&B missed of an earlier attempt
             tracker.log(row, step=row["epoch"])
+        prepared = prepare_training(network, data.train, config.training, method, precision)
         may_stop = dict(trial.coefficients) not in [dict(one) for one in config.search.baselines]
         judge = Judge(trial.sweep_id, trial.trial_id, config, may_stop, data, store, precision, workers)
         epochs = train(
             network,
             data.train,
             config.training,
-            config.method,
+            method,
             num_classes=data.num_classes,
+            prepared=prepared,
             crop=config.data.crop,
             flip=config.data.flip,
             precision=precision,
@@ -186,18 +195,28 @@ def run_trial(
             judge(network, epoch.row["epoch"])  # before the checkpoint: a trial that dies here comes here again
             if workers.rank == 0:
                 files.write(checkpoint, epoch.checkpoint())
-            report({"epoch": epoch.row["epoch"], "epochs": config.training.epochs, "loss": epoch.row["loss"]})
+            terms = {name: epoch.row[name] for name in method.terms}
+            shown = {name: epoch.row[name] for name in ("epoch", "loss")}
+            report({**shown, "epochs": config.training.epochs, "terms": terms})
+        after_seconds = None
+        if has_step_after(method):
+            kept, seed = trial.file(AFTER_CHECKPOINT), config.training.seed
+            after_seconds = take_step_after(
+                method, network, prepared.parts, data.train, data.num_classes, workers, files, kept, seed=seed
+            )
         started = time.perf_counter()
-        trained = prepare(network, data, config, precision=precision, workers=workers)
+        trained = prepare(network, data, config, precision=precision, workers=workers, parts=lambda: prepared.parts)
         if workers.rank == 0:
-            points = _finish(trial, trained, data, files, store, rows)
-            record("finished", **_spent(rows, judge.seconds + time.perf_counter() - started, precision))
-            files.delete(checkpoint)
+            points = _finish(trial, trained, data, files, store, [_epoch(trial, row, method) for row in rows])
+            spent = _spent(rows, judge.seconds + time.perf_counter() - started, precision)
+            record("finished", **spent, after_seconds=after_seconds)
+            for name in (AFTER_CHECKPOINT, CHECKPOINT):
+                files.delete(trial.file(name))
             tracker.table("points", SHOWN_COLUMNS, lambda _: points)
             tracker.finish({"accuracy": points[0]["accuracy"], "status": "finished"})
     except Stopped as error:
         if workers.rank == 0:
-            store.append("epochs", [_keyed(trial, row) for row in rows])
+            store.append("epochs", [_epoch(trial, row, method) for row in rows])
             record("stopped", reason=str(error), **_spent(rows, judge.seconds, precision))
             files.delete(checkpoint)
         tracker.finish({"status": "stopped"})
@@ -238,7 +257,22 @@ def load_trained(trial: Trial, data: Data) -> Trained:
     frequencies = read_frequencies(files.read(trial.file(FREQUENCIES)))
     found = files.exists(trial.file(CONTRIBUTIONS))
     contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if found else None
-    return prepare(network, data, trial.config, (frequencies, contributions))
+    parts = functools.cache(lambda: _load_parts(trial, network, data, files))
+    return prepare(network, data, trial.config, (frequencies, contributions), parts=parts)
+
+
+def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> nn.Module | None:
+    """The method's own parts of a finished trial; None where it has none, and then its class is not imported."""
+    if not files.exists(trial.file(METHOD_PARTS)):
+        return None
+    parts = prepare_method(network, data.train, make_method(trial.config.method)).parts
+    if parts is None:
+        raise ConfigError(
+            f"trial {trial.trial_id} has parts of its method, and method.name={trial.config.method.name} makes none;"
+            " give the method that it was trained with"
+        )
+    read_weights(files.read(trial.file(METHOD_PARTS)), parts)
+    return parts.eval()
 
 
 def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
@@ -265,14 +299,16 @@ class _Recorder:
 def _finish(
     trial: Trial, trained: Trained, data: Data, files: Files, store: DeltaStore, epochs: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Keep weights and counts, then the rows of epochs and validation points."""
+    """Keep weights, the method's parts and counts, then the rows of epochs and validation points."""
     files.write(trial.file(WEIGHTS), dump_weights(trained.network))
+    if (parts := trained.parts()) is not None:
+        files.write(trial.file(METHOD_PARTS), dump_weights(parts))
     files.write(trial.file(FREQUENCIES), dump_frequencies(trained.frequencies))
     if trained.contributions is not None:
         files.write(trial.file(CONTRIBUTIONS), dump_contributions(trained.contributions))
     evaluation = trial.config.evaluation
     points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
-    store.append("epochs", [_keyed(trial, row) for row in epochs])
+    store.append("epochs", epochs)
     store.append("points", [_keyed(trial, row) for row in points])
     return points
 
@@ -287,3 +323,9 @@ def _spent(epochs: list[dict[str, Any]], evaluation_seconds: float, precision: t
 
 def _keyed(trial: Trial, row: Mapping[str, Any]) -> dict[str, Any]:
     return {"sweep_id": trial.sweep_id, "trial_id": trial.trial_id, **row}
+
+
+def _epoch(trial: Trial, row: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    """A row of the table `epochs`: terms without a column of their own go into the one for all."""
+    others = {name: row[name] for name in method.terms if name not in TABLES["epochs"].columns}
+    return {**_keyed(trial, row), "terms": others or None}

@@ -4,7 +4,7 @@ from .page import render_report
 from .pairs import objectives_figure
 from .progress import Progress
 from .rows import render_rows
-from .terminal import front_table, replacement_table, surface_table
+from .terminal import front_table, losses_text, replacement_table, surface_table
 from .wandb_front import show_sweep
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "confirmation_table",
     "front_table",
     "garbage_table",
+    "losses_text",
     "mebibytes",
     "objectives_figure",
     "render_report",

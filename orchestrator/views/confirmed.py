@@ -1,6 +1,5 @@
 """A confirmation for people: what the sweep said of its points, and what fresh seeds say."""
 
-import html
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -107,27 +106,6 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
     style_axes(figure, horizontal, vertical)
     figure.update_layout(height=440)
     return figure
-
-
-def confirmation_html(confirmation: Confirmation) -> str:
-    """A section of the report; plotly is there already."""
-    head = "".join(f"<th>{html.escape(one)}</th>" for one in HEAD)
-    body = "".join(
-        f"<tr{' class=marked' if row[0] else ''}>"
-        + "".join(f"<td{' class=text' if place < 4 else ''}>{html.escape(cell)}</td>" for place, cell in enumerate(row))
-        + "</tr>"
-        for row in confirmation_rows(confirmation)
-    )
-    return "\n".join(
-        [
-            f"<h2>Confirmed by {html.escape(confirmation.sweep.sweep_id)}</h2>",
-            f"<p>{'<br>'.join(html.escape(line) for line in confirmation_lines(confirmation))}</p>",
-            confirmation_figure(confirmation).to_html(
-                full_html=False, include_plotlyjs=False, config={"displaylogo": False}
-            ),
-            f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
-        ]
-    )
 
 
 def _now(confirmation: Confirmation, which: str) -> str:

@@ -1,19 +1,20 @@
 """Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from orchestrator.config import Config
-from orchestrator.results import Point, Sweep
+from orchestrator.results import Course, Point, Sweep
 from orchestrator.views.terminal import METRIC_TITLES, SHOWN, coefficients_text, number_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
 OTHER_METRICS = [name for name in METRIC_TITLES if name not in SHOWN]
 INFEASIBLE = "#dfe4e8"
+PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 LOG_AXIS = {"type": "log", "tickvals": TICKS, "ticktext": [f"{100 * tick:g} %" for tick in TICKS]}
 
@@ -99,26 +100,25 @@ def baseline_name(config: Config, coefficients: Mapping[str, Any]) -> str:
     """``standard training``, ``standard training, learning_rate 0.05`` or ``baseline alpha 1 beta 1 gamma 0.3``."""
     if not is_standard(config, coefficients):
         return f"baseline {coefficients_text(coefficients)}".strip()
-    method = {field.name for field in dataclasses.fields(config.method)}
-    others = {name: value for name, value in coefficients.items() if name not in method}
+    others = {name: value for name, value in coefficients.items() if name not in config.method.coefficients}
     return ", ".join(filter(None, ["standard training", coefficients_text(others)]))
 
 
 def is_standard(config: Config, coefficients: Mapping[str, Any]) -> bool:
     """Whether a trial with these coefficients has the cross-entropy as its whole loss."""
-    return not config.with_coefficients(coefficients).method.watches_units
+    return config.with_coefficients(coefficients).method.is_standard
 
 
 def curves_figure(sweep: Sweep, metric: str) -> Any:
     """A metric over tau for the trials on the front, at the published rule (the smallest threshold)."""
     threshold = min(sweep.config.evaluation.thresholds)
-    points = [point for point in sweep.candidates if point.choice.threshold == threshold]
+    points = [point for point in sweep.candidates if point.choice.values.get("threshold") == threshold]
     return _curves(sweep, points, metric, over="tau", axis=f"tau (threshold {threshold:g})")
 
 
 def levels_figure(sweep: Sweep, metric: str) -> Any:
     """A metric over the level for the trials on the front."""
-    points = [point for point in sweep.candidates if point.choice.level is not None]
+    points = [point for point in sweep.candidates if "level" in point.choice.values]
     return _curves(sweep, points, metric, over="level", axis="level")
 
 
@@ -148,6 +148,33 @@ def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, ax
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
         height=380,
     )
+    return figure
+
+
+def courses_figure(sweep: Sweep, courses: Mapping[str, Course]) -> Any:
+    """The loss, the cross-entropy and the method's terms over the epochs, a panel each, for the trials on the front."""
+    ids = {one.trial.number: one.trial.trial_id for point in sweep.front for one in point.singles}
+    shown = {number: courses[ids[number]] for number in sorted(ids) if ids[number] in courses}
+    names = list(dict.fromkeys(name for course in shown.values() for row in course for name in row if name != "epoch"))
+    columns = min(3, len(names))
+    titles = [name.replace("_", " ") for name in names]
+    figure = make_subplots(rows=math.ceil(len(names) / columns), cols=columns, subplot_titles=titles)
+    for place, name in enumerate(names):
+        for number, course in shown.items():
+            figure.add_trace(
+                go.Scatter(
+                    x=[row["epoch"] for row in course if name in row],
+                    y=[row[name] for row in course if name in row],
+                    name=f"trial {number}",
+                    legendgroup=f"trial {number}",
+                    showlegend=place == 0,
+                    line={"color": PALETTE[list(shown).index(number) % len(PALETTE)]},
+                ),
+                row=place // columns + 1,
+                col=place % columns + 1,
+            )
+    height = 260 * math.ceil(len(names) / columns) + 60
+    figure.update_layout(template="plotly_white", margin={"l": 60, "r": 20, "t": 40, "b": 40}, height=height)
     return figure
 
 

@@ -1,13 +1,14 @@
 """The report: one self-contained HTML file."""
 
-import html
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.config import method_name
-from orchestrator.results import Confirmation, Point, Sweep
-from orchestrator.views.confirmed import confirmation_html
-from orchestrator.views.figures import curves_figure, levels_figure
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from orchestrator.results import Confirmation, Course, Sweep
+from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
+from orchestrator.views.figures import courses_figure, curves_figure, levels_figure
 from orchestrator.views.pairs import objectives_figure
 from orchestrator.views.terminal import (
     METRIC_TITLES,
@@ -19,44 +20,38 @@ from orchestrator.views.terminal import (
     value_text,
 )
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-p.sub { color: #5b6b7b; margin-top: .2rem; }
-table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e6eaee; }
-th:first-child, td:first-child, td.text { text-align: left; } tr.marked { background: #fdf1f1; }
-td { white-space: nowrap; }
-dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; } dt { color: #5b6b7b; } dd { margin: 0; }
-code { background: #f2f4f6; padding: .1rem .3rem; border-radius: 3px; }
-div.scroll { overflow-x: auto; }
-"""
+
+def render_report(
+    sweep: Sweep, confirmations: Sequence[Confirmation] = (), courses: Mapping[str, Course] | None = None
+) -> str:
+    """The report of a sweep, with its confirmations and the courses of its trainings, as HTML.
+
+    It needs no network, and all text is escaped by the template.
+    """
+    shown = [*_curves(sweep), *_courses(sweep, courses or {})] if sweep.front else []
+    templates = Environment(
+        loader=PackageLoader("orchestrator.views"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template("report.html.j2").render(
+        sweep_id=sweep.sweep_id,
+        subtitle=_subtitle(sweep),
+        front=_front(sweep) if sweep.front else None,
+        why_no_front="" if sweep.front else sweep.why_no_front,
+        confirmations=[_confirmation(confirmation) for confirmation in confirmations] if sweep.front else [],
+        curves=[{"title": title, "figure": _plot(figure)} for title, figure in shown],
+        trials=_trials(sweep),
+        facts=_facts(sweep),
+    )
 
 
-def render_report(sweep: Sweep, confirmations: Sequence[Confirmation] = ()) -> str:
-    """The report of a sweep, with its confirmations, as HTML; needs no network."""
-    front = sweep.front
-    title = html.escape(f"Sweep {sweep.sweep_id}")
-    parts = [
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>",
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1>",
-        f"<p class='sub'>{html.escape(_subtitle(sweep))}</p>",
-    ]
-    if not front:
-        parts.append(f"<p>{html.escape(sweep.why_no_front)}</p>")
-    else:
-        first = True
-        parts += ["<h2>The front</h2>", _explanation(sweep)]
-        for heading, figure in ((None, objectives_figure(sweep)), *_curves(sweep)):
-            if heading:
-                parts.append(f"<h2>{heading}</h2><p class='sub'>The trials on the front.</p>")
-            parts.append(figure.to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))
-            if first:
-                parts += ["<h2>Its points</h2>", _front_html(sweep, front), _how_to_pull(sweep, front)]
-                parts += [confirmation_html(one) for one in confirmations]
-            first = False
-    parts += ["<h2>Trials</h2>", _trials_html(sweep), "<h2>Configuration</h2>", _facts(sweep), "</body></html>"]
-    return "\n".join(parts)
+def _plot(figure: Any, *, with_plotly: bool = False) -> Markup:
+    """A figure as HTML; the first one of a page brings plotly along."""
+    page = figure.to_html(full_html=False, include_plotlyjs=with_plotly, config={"displaylogo": False})
+    return Markup(page)  # plotly escapes what stands in its script
 
 
 def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
@@ -68,52 +63,59 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
         yield f"{title} over the level", levels_figure(sweep, metric)
 
 
+def _courses(sweep: Sweep, courses: Mapping[str, Course]) -> Iterator[tuple[str, Any]]:
+    """How the trials on the front were trained, with a heading; nothing where no epochs are recorded of them."""
+    if any(one.trial.trial_id in courses for point in sweep.front for one in point.singles):
+        yield "Loss and its terms over the epochs", courses_figure(sweep, courses)
+
+
 def _subtitle(sweep: Sweep) -> str:
     seconds = sum(one.seconds or 0 for one in sweep.trials)
     config = sweep.config
     return (
-        f"{config.model.name} on {config.data.name}, method {method_name(config.method)},"
+        f"{config.model.name} on {config.data.name}, method {config.method.name},"
         f" {sweep.finished_text}, {seconds:.0f} s of training, {len(sweep.points)} points"
     )
 
 
-def _explanation(sweep: Sweep) -> str:
+def _front(sweep: Sweep) -> dict[str, Any]:
+    """The front and how it came about."""
     objectives = ", ".join(
         f"{METRIC_TITLES.get(name, name)} ({'more' if direction == 'max' else 'less'} is better)"
         for name, direction in sweep.config.search.objectives.items()
     )
-    broken = html.escape(f" {sweep.broken}." if sweep.broken else "")
-    repeated = f" Points are {html.escape(repeats_text(sweep))}." if sweep.config.search.repeats > 1 else ""
-    return (
-        f"<p>Objectives: {html.escape(objectives)}.{broken} Points are chosen on validation images; test is only"
-        " reported."
-        f" Hypervolume {sweep.hypervolume:.4f}. Hover a point for its trial's coefficients.{repeated}</p>"
-    )
-
-
-def _front_html(sweep: Sweep, front: Sequence[Point]) -> str:
     names = shown_metrics(sweep, always=SHOWN)
     titles = [METRIC_TITLES[name] for name in names]
-    head = ["point", "", "coefficients", *titles, "test reuse", "test accuracy"]
     rows = []
-    for point in front:
+    for point in sweep.front:
         mark = sweep.mark(point)
         cells = [point.label, mark, coefficients_text(point.trial.coefficients)]
         cells += [number_text(point, name) for name in names]
         cells += [number_text(point, name, on_test=True) for name in ("reuse_accuracy", "accuracy")]
         rows.append((cells, bool(mark)))
-    return _table(head, rows)
+    return {
+        "objectives": objectives,
+        "broken": sweep.broken,
+        "hypervolume": f"{sweep.hypervolume:.4f}",
+        "repeats": repeats_text(sweep) if sweep.config.search.repeats > 1 else "",
+        "figure": _plot(objectives_figure(sweep), with_plotly=True),
+        "head": ["point", "", "coefficients", *titles, "test reuse", "test accuracy"],
+        "rows": rows,
+        "example": sweep.front[0].label,
+    }
 
 
-def _how_to_pull(sweep: Sweep, front: Sequence[Point]) -> str:
-    sweep_id = html.escape(sweep.sweep_id)
-    return (
-        f"<p>Pull one: <code>moda pull sweep:{sweep_id}/best --to modules</code>, or any by its name:"
-        f" <code>sweep:{sweep_id}/{html.escape(front[0].label)}</code>.</p>"
-    )
+def _confirmation(confirmation: Confirmation) -> dict[str, Any]:
+    return {
+        "sweep_id": confirmation.sweep.sweep_id,
+        "lines": confirmation_lines(confirmation),
+        "figure": _plot(confirmation_figure(confirmation)),
+        "head": HEAD,
+        "rows": [(cells, bool(cells[0])) for cells in confirmation_rows(confirmation)],
+    }
 
 
-def _trials_html(sweep: Sweep) -> str:
+def _trials(sweep: Sweep) -> dict[str, Any]:
     names = sweep.coefficient_names
     seeds = ["seed"] if sweep.config.search.repeats > 1 else []
     rows = []
@@ -123,13 +125,13 @@ def _trials_html(sweep: Sweep) -> str:
         evaluation = "" if one.evaluation_seconds is None else f"{one.evaluation_seconds:.1f}"
         own = [str(sweep.config.for_trial(one.number, one.coefficients).training.seed) for _ in seeds]
         rows.append(([str(one.number), *values, *own, one.status, seconds, evaluation, one.reason or ""], False))
-    return _table(["trial", *names, *seeds, "status", "training s", "evaluation s", "reason"], rows)
+    return {"head": ["trial", *names, *seeds, "status", "training s", "evaluation s", "reason"], "rows": rows}
 
 
-def _facts(sweep: Sweep) -> str:
+def _facts(sweep: Sweep) -> dict[str, str]:
     training, evaluation = sweep.config.training, sweep.config.evaluation
     repeats = sweep.config.search.repeats
-    facts = {
+    return {
         "model": f"{sweep.config.model.name} {dict(sweep.config.model.options) or ''}",
         "training": f"{training.epochs} epochs, batch {training.batch_size}, learning rate {training.learning_rate:g},"
         f" seed {training.seed}",
@@ -140,14 +142,3 @@ def _facts(sweep: Sweep) -> str:
         f" {sweep.config.search.early_stopping}",
         "repeats": "none" if repeats == 1 else f"{repeats} trainings of each set of coefficients",
     }
-    rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items())
-    return f"<dl>{rows}</dl>"
-
-
-def _table(head: Iterable[str], rows: Iterable[tuple[Sequence[str], bool]]) -> str:
-    top = "".join(f"<th>{html.escape(one)}</th>" for one in head)
-    body = "".join(
-        f"<tr{' class=marked' if marked else ''}>" + "".join(f"<td>{html.escape(one)}</td>" for one in cells) + "</tr>"
-        for cells, marked in rows
-    )
-    return f"<div class='scroll'><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -17,7 +17,7 @@ from rich.text import Text
 from orchestrator.config import Config
 from orchestrator.results import OVER, Sweep
 from orchestrator.tracking import describe_tracking
-from orchestrator.views.terminal import coefficients_text, front_table
+from orchestrator.views.terminal import coefficients_text, front_table, losses_text
 
 LOG_SECONDS = 15.0  # between lines of mere progress in a log
 FRONT_ROWS = 8
@@ -107,7 +107,7 @@ class Progress(Callback):
     ) -> None:
         """An epoch ended."""
         if trial.trial_id in self._running and "epoch" in result:
-            self._running[trial.trial_id].update({key: result[key] for key in ("epoch", "epochs", "loss")})
+            self._running[trial.trial_id].update({key: result[key] for key in ("epoch", "epochs", "loss", "terms")})
         self._show()
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -163,7 +163,7 @@ class Progress(Callback):
     def _view(self) -> Group:
         running = Table("trial", "epoch", "loss", "coefficients", title="running", title_justify="left", box=None)
         for one in self._running.values():
-            loss = f"{one['loss']:.3f}" if "loss" in one else ""
+            loss = losses_text(one["loss"], one["terms"]).removeprefix("loss ") if "loss" in one else ""
             epoch = f"{one['epoch']}/{one['epochs']}" if one["epochs"] else "starting"
             running.add_row(str(one["config"]["number"]), epoch, loss, coefficients_text(one["config"]["coefficients"]))
         head = Text(f"{self._over} of {self._budget} trials, {self._left()}", style="bold")

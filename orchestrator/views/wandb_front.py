@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from orchestrator.config import Choice
+from orchestrator.config import COLUMNS
 from orchestrator.results import Sweep, coefficient_column, coefficient_columns
 from orchestrator.tracker import Link
 from orchestrator.tracking import FINISH_SECONDS, ModuleArtifact, make_tracker
@@ -29,7 +29,7 @@ def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> 
     )
     names = [*sweep.config.search.objectives, "accuracy"]
     coefficients = [coefficient_column(name) for name in sweep.coefficient_names]
-    columns = ["point", "run", *coefficients, *Choice.names(), *names, *(f"test_{name}" for name in names)]
+    columns = ["point", "run", *coefficients, *COLUMNS, *names, *(f"test_{name}" for name in names)]
     tracker.table("front", columns, lambda link: front_rows(sweep, names, link))
     tracker.figure("front_plot", lambda _: objectives_figure(sweep))
     tracker.figure("front_runs", lambda link: runs_figure(sweep, link))

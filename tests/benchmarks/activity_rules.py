@@ -34,6 +34,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.training.data.loading import Data, load_data
 from orchestrator.training.decompose import Trained, prepare
 from orchestrator.training.loop import choose_precision, computing, train
+from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 
 FASHION = ["data=fashion_mnist", "training=fashion_mnist", "data.limit=10000", "data.test_limit=5000"]
@@ -191,7 +192,13 @@ def make(name: str, method: str, seed: int, folder: Path | None) -> tuple[Traine
     else:
         classes, flip = data.num_classes, config.data.flip
         for _ in train(
-            network, data.train, config.training, config.method, num_classes=classes, flip=flip, precision=precision
+            network,
+            data.train,
+            config.training,
+            make_method(config.method),
+            num_classes=classes,
+            flip=flip,
+            precision=precision,
         ):
             pass
         if path:

@@ -16,6 +16,7 @@ from orchestrator.config.config import load_config
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import accuracy, prepare
 from orchestrator.training.loop import train
+from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 
 SEEDS = 5
@@ -32,7 +33,7 @@ def main() -> None:
             config = load_config([f"method={method}", f"training.seed={seed}", "tracking=none"])
             data = load_data(config.data)
             network = make_network(config, data)
-            for _ in train(network, data.train, config.training, config.method, num_classes=10):
+            for _ in train(network, data.train, config.training, make_method(config.method), num_classes=10):
                 pass
             trained = prepare(network, data, config)
             draw = draw_pairs(data.test.labels, PAIRS, num_classes=10)

@@ -26,6 +26,7 @@ from orchestrator.training.batches import Workers
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import grid, measure, prepare
 from orchestrator.training.loop import choose_precision, train
+from orchestrator.training.methods import make_method
 from orchestrator.training.rungs import rungs_of, surface
 from orchestrator.training.trial import make_network
 
@@ -66,7 +67,7 @@ def trained(config, count):
         network = make_network(own, data)
         options = {"num_classes": data.num_classes, "crop": own.data.crop, "flip": own.data.flip}
         name = f"{number:02d}"
-        for epoch in train(network, data.train, own.training, own.method, precision=precision, **options):
+        for epoch in train(network, data.train, own.training, make_method(own.method), precision=precision, **options):
             training += epoch.row["seconds"]
             end = epoch.row["epoch"]
             if end in ends:

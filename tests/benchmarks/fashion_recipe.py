@@ -23,12 +23,13 @@ from orchestrator.config.config import load_config
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import accuracy, choice_masks, prepare
 from orchestrator.training.loop import choose_precision, train
+from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 
 SEEDS = 3
 NETWORKS = {"vgg": ["model=vgg_medium"], "resnet": ["model=resnet18", "model.width=16"]}
 DATA = ["data=fashion_mnist", "training=fashion_mnist", "data.limit=10000", "data.test_limit=5000", "tracking=none"]
-CHOICES = (Choice(tau=0.9, threshold=0.0), Choice(tau=0.9, threshold=0.1), Choice(level=0.1))
+CHOICES = (Choice.activity(0.9, 0.0), Choice.activity(0.9, 0.1), Choice.contribution(0.1))
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def both_trainings(name, seed):
         network = make_network(config, data)
         precision = choose_precision(config.training.precision, torch.device("cpu"))
         epochs = train(
-            network, data.train, config.training, config.method, num_classes=10, precision=precision,
+            network, data.train, config.training, make_method(config.method), num_classes=10, precision=precision,
             crop=config.data.crop, flip=config.data.flip,
         )  # fmt: skip
         started[method] = (network, data, config, epochs, [])

@@ -37,6 +37,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import prepare
 from orchestrator.training.loop import choose_precision, train
+from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 
 CLASSES, KEPT, ROUNDS = 10, 0.2, 9
@@ -72,7 +73,12 @@ def trained_case() -> Case:
     network = make_network(config, data)
     precision = choose_precision(config.training.precision, torch.device("cpu"))
     for _ in train(
-        network, data.train, config.training, config.method, num_classes=data.num_classes, precision=precision
+        network,
+        data.train,
+        config.training,
+        make_method(config.method),
+        num_classes=data.num_classes,
+        precision=precision,
     ):
         pass
     frequencies = prepare(network.eval(), data, config).frequencies

@@ -31,6 +31,7 @@ from orchestrator.modules.pulling import pull
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import prepare
 from orchestrator.training.loop import train
+from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 
 Case = tuple[str, nn.Module, list[Tensor], Tensor]  # title, network, L masks of (C, N_l), images
@@ -42,7 +43,12 @@ def trained() -> Case:
     data = load_data(config.data)
     network = make_network(config, data)
     for _ in train(
-        network, data.train, config.training, config.method, num_classes=data.num_classes, precision=torch.float32
+        network,
+        data.train,
+        config.training,
+        make_method(config.method),
+        num_classes=data.num_classes,
+        precision=torch.float32,
     ):
         pass
     masks = keep_masks(prepare(network.eval(), data, config).frequencies, 0.9, threshold=0.3)

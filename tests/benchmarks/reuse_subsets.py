@@ -32,6 +32,7 @@ from orchestrator.config.config import load_config
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import choice_masks, prepare
 from orchestrator.training.loop import train
+from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 
 FASHION = [
@@ -51,10 +52,10 @@ def main() -> None:
     config = load_config([*(FASHION if on_fashion else []), "method=moda", "training.epochs=4", "tracking=none"])
     data = load_data(config.data)
     network = make_network(config, data)
-    for _ in train(network, data.train, config.training, config.method, num_classes=10):
+    for _ in train(network, data.train, config.training, make_method(config.method), num_classes=10):
         pass
     trained = prepare(network, data, config)
-    masks = choice_masks(trained, Choice(level=0.1), config.evaluation)
+    masks = choice_masks(trained, Choice.contribution(0.1), config.evaluation)
     graph, state = channel_graph(network, trained.layers, data.test[torch.zeros(1, dtype=torch.long)])
     print(f"module size {sizes_and_overlaps(graph, masks).module_size:.3f}")
 

@@ -23,9 +23,10 @@ from orchestrator.training.batches import Workers
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import measure, prepare
 from orchestrator.training.loop import train
+from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 
-WORLDS, SEEDS, CHOICE = (1, 2, 4), range(6), Choice(tau=0.9, threshold=0.0)
+WORLDS, SEEDS, CHOICE = (1, 2, 4), range(6), Choice.activity(0.9, 0.0)
 METRICS = ("accuracy", "module_size", "reuse_accuracy")
 
 
@@ -42,7 +43,9 @@ def run(rank: int, world: int, folder: str, epochs: int) -> None:
         data = load_data(config.data)
         network = make_network(config, data)
         options = {"crop": config.data.crop, "flip": config.data.flip, "workers": workers}
-        for _ in train(network, data.train, config.training, config.method, num_classes=data.num_classes, **options):
+        for _ in train(
+            network, data.train, config.training, make_method(config.method), num_classes=data.num_classes, **options
+        ):
             pass
         trained = prepare(network, data, config, workers=workers)
         if rank == 0:

@@ -11,7 +11,7 @@ DIED = "its process died (it crashed, was killed for want of memory, or lost its
 REASONS = {EXITED: DIED, MEMORY: "MemoryError: no memory for the gradient", KILLED: DIED}
 
 
-def sweep(storage, *faults, max_failures):
+def sweep(storage, shared_ray, *faults, max_failures):
     """A sweep of one trial a fault: what it printed, how the trials stand, and all events."""
     done = run_moda(
         "sweep",
@@ -23,20 +23,22 @@ def sweep(storage, *faults, max_failures):
         f"search.baselines=[{','.join(f'{{fault: {fault}}}' for fault in faults)}]",
         "sweep.name=faulty",
         f"sweep.trials={len(faults)}",
+        "sweep.concurrency=2",
         "training.epochs=2",
         f"training.max_failures={max_failures}",
         "evaluation.taus=[0.5,0.9]",
         "evaluation.levels=[0.1]",
         "tracking=none",
         storage=storage,
+        **shared_ray,
     )
     store = DeltaStore(str(storage))
     return done, read_sweep(store, "faulty"), store.read("trials", "faulty").to_pylist()
 
 
-def test_the_others_go_on_and_the_sweep_says_what_failed(tmp_path):
+def test_the_others_go_on_and_the_sweep_says_what_failed(shared_ray, tmp_path):
     faults = (WHOLE, EXITED, MEMORY, NOT_A_NUMBER, KILLED)
-    done, found, _ = sweep(tmp_path, *faults, max_failures=0)
+    done, found, _ = sweep(tmp_path, shared_ray, *faults, max_failures=0)
     assert done.returncode == 0, done.stderr + done.stdout
     assert [one.status for one in found.trials] == ["finished", "failed", "failed", "diverged", "failed"]
     assert {point.trial.number for point in found.front} == {WHOLE}
@@ -51,15 +53,15 @@ def test_the_others_go_on_and_the_sweep_says_what_failed(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_failed_trial_is_tried_again_now_and_by_the_next_sweep(tmp_path):
-    done, found, events = sweep(tmp_path, EXITED, MEMORY, max_failures=1)
+def test_a_failed_trial_is_tried_again_now_and_by_the_next_sweep(shared_ray, tmp_path):
+    done, found, events = sweep(tmp_path, shared_ray, EXITED, MEMORY, max_failures=1)
     assert done.returncode == 1, done.stderr + done.stdout  # nothing finished
     assert "0 of 2 trials finished" in done.stdout
     assert [(one.status, one.attempt) for one in found.trials] == [("failed", 2), ("failed", 2)]
     failed = {(row["number"], row["attempt"]) for row in events if row["event"] == "failed"}
     assert failed == {(0, 2), (1, 1), (1, 2)}  # a process that died cannot say so: it is said for it, after the last
 
-    done, found, _ = sweep(tmp_path, EXITED, MEMORY, max_failures=0)
+    done, found, _ = sweep(tmp_path, shared_ray, EXITED, MEMORY, max_failures=0)
     assert done.returncode == 1, done.stderr + done.stdout
     assert "2 resumed" in done.stdout
     assert [(one.status, one.attempt) for one in found.trials] == [("failed", 3), ("failed", 3)]

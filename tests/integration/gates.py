@@ -1,6 +1,7 @@
 """Trainings that stop at a gate, so that a test kills or interrupts them where it means to, on any machine."""
 
 import itertools
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -33,7 +34,7 @@ class Gated(nn.Sequential):
 
         def wait(gradient: Tensor) -> None:
             if next(count) == passes:
-                _wait_at(Path(gate))
+                wait_at(Path(gate))
 
         self[0].weight.register_hook(wait)
 
@@ -72,6 +73,11 @@ class Gate:
         wait_until(lambda: arrival.exists() or process.poll() is not None, "a training at the gate")
         return arrival.exists()
 
+    @property
+    def processes(self) -> list[int]:
+        """The processes whose trainings have come here."""
+        return [int(file.name.removeprefix("process-")) for file in self._folder.glob("process-*")]
+
     def let_one_pass(self) -> None:
         """The training that waits goes on; the next one waits again."""
         (self._folder / f"open-{self._passed}").touch()
@@ -82,7 +88,9 @@ class Gate:
         (self._folder / "open").touch()
 
 
-def _wait_at(folder: Path) -> None:
+def wait_at(folder: Path) -> None:
+    """Say that a training has arrived at the gate of a folder, and wait until it is open."""
+    (folder / f"process-{os.getpid()}").touch()
     for number in itertools.count():
         try:
             (folder / f"arrived-{number}").touch(exist_ok=False)

@@ -29,7 +29,7 @@ from tests.integration.waiting import PATIENCE, is_alive, kill_processes_of, wai
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-CPUS = 8  # logical ones: sweeps of tests that run at the same time do not wait for each other
+CPUS = 3  # logical ones: enough for a trial beside one of two workers; for each that is free Ray starts a process
 CONNECTION = "connection.json"
 
 

@@ -2,6 +2,7 @@
 
 ``call_moda`` runs a command in the test's process: for what looks, publishes or is refused. ``run_moda`` is a process
 of its own: for sweeps (on ``shared_ray``, see ray_head.py), for what is about the process, and once for each command.
+``sweep_in_process`` leaves in a storage what a sweep does, for tests of what comes after it.
 ``start_at_gate`` does not wait for its end, but for the point of a training at which a test kills it (gates.py).
 """
 
@@ -19,8 +20,15 @@ from typing import TextIO
 from unittest import mock
 
 import pytest
+import torch
 
 from orchestrator.cli.command_line import main
+from orchestrator.config.config import load_config
+from orchestrator.results import Sweep, claim_sweep, utc_now
+from orchestrator.runs.proposals import Proposals
+from orchestrator.storage import DeltaStore
+from orchestrator.training import Trial, fingerprints, measure_on_test, run_trial
+from orchestrator.training.data import load_data
 from tests.integration.gates import Gate
 from tests.integration.once import once
 from tests.integration.waiting import PATIENCE, WANDB_PATIENCE
@@ -94,6 +102,32 @@ def call_moda(*arguments: str, storage: Path | str, **environment: str) -> Done:
             code = int(ended.code or 0)
     printed, errors = (stream.buffer.getvalue().decode() for stream in streams)  # type: ignore[attr-defined]
     return Done(arguments, code, printed, errors)
+
+
+def sweep_in_process(*overrides: str, storage: Path | str) -> Sweep:
+    """Train a sweep's trials here, one after another, and measure its front on test; no Ray, and no W&B."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a trial of one CPU
+    config = load_config([*overrides, f"storage={storage}"])
+    data, store = load_data(config.data), DeltaStore(config.storage)
+    prints = fingerprints(config, data)
+    sweep_id = claim_sweep(store, config, prefix=config.data.name.replace("_", "-"), now=utc_now(), fingerprints=prints)
+    proposals = Proposals(config, sweep_id, store, prints)
+
+    def trial_of(number: int, coefficients: Mapping[str, float | str]) -> Trial:
+        own = config.for_trial(number, coefficients)
+        return Trial(sweep_id, number, dict(coefficients), own, config.storage)
+
+    for _ in range(proposals.missing):
+        number, coefficients = proposals.next()
+        run_trial(trial_of(number, coefficients), data, report=lambda _: None)
+        proposals.over(number, coefficients, died=False)
+    front = proposals.sweep().front
+    for state in proposals.sweep().trials:
+        if choices := [point.choice for point in front if point.trial.number == state.number]:
+            measure_on_test(trial_of(state.number, state.coefficients), data, choices)
+    torch.set_num_threads(threads)
+    return proposals.sweep()
 
 
 @contextlib.contextmanager

@@ -30,22 +30,21 @@ def pip(*arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module", params=["linked", pytest.param("installed", marks=pytest.mark.slow)])
 def environment(request, tmp_path_factory):
-    """A virtual environment with this package, as it is packed, and the example.
+    """A virtual environment with ``moda-core``, as it is packed, and the example.
 
     What they need is installed like anywhere, or, which takes seconds, linked from the environment of the tests.
     """
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     wheels = folder / "wheels"
-    for project in (ROOT, ROOT / "docs" / "examples" / "serve"):
-        copy = folder / project.name  # building writes beside the sources
-        ignored = shutil.ignore_patterns(".*", "demo-results", "wandb", "tests", "*.egg-info", "build")
-        shutil.copytree(project, copy, ignore=ignored)
-        pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, copy)
+    for part in ("moda_core", "packages", "docs/examples/serve"):  # building writes beside the sources
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("*.egg-info", "build"))
+    for project in ("packages/moda-core", "docs/examples/serve"):
+        pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, folder / project)
     if request.param == "linked":
         site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
         (site / "tests.pth").write_text(sysconfig.get_path("purelib"))
-    more = ["--no-deps"] if request.param == "linked" else ["-c", ROOT / "constraints.txt"]
+    more = ["--no-deps", "--no-compile"] if request.param == "linked" else ["-c", ROOT / "constraints.txt"]
     pip("--python", folder / "bin" / "python", "install", *more, *wheels.glob("*.whl"))
     return folder
 

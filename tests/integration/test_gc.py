@@ -19,7 +19,7 @@ from orchestrator.results.records import read_sweep, utc_now
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.storage.files import Files
 from orchestrator.storage.schema import TABLES
-from tests.integration.sweeps import run_moda
+from tests.integration.sweeps import run_moda, sweep_in_process
 
 # Two choices a training, and trials that do not depend on each other. Trial 2 is dominated, and so is point 0/0.1.
 CHOICES = ("evaluation.taus=[0.9]", "evaluation.thresholds=[0.1]", "evaluation.levels=[0.1]")
@@ -42,11 +42,10 @@ UNKNOWN = {"trials/other-0000/weights.safetensors"}
 
 
 @pytest.fixture(scope="module")
-def swept(shared_ray, tmp_path_factory):
+def swept(tmp_path_factory):
     """A finished sweep, three of its sets, and what crashes and other people left."""
     folder = tmp_path_factory.mktemp("swept")
-    done = run_moda("sweep", *ASKED, "sweep.trials=4", "sweep.concurrency=2", storage=folder / "storage", **shared_ray)
-    assert done.returncode == 0, done.stderr + done.stdout
+    sweep_in_process(*ASKED, "sweep.trials=4", storage=folder / "storage")
     for number, name in enumerate((ON, OFF, LOST)):
         to = str(folder / f"set-{number}")
         assert main(["pull", f"sweep:tiny/{name}", "--to", to, f"storage={folder}/storage"]) == 0
@@ -170,6 +169,7 @@ def test_after_it_the_front_is_shown_and_pulled_and_the_rest_says_why_not(storag
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_after_it_the_sweep_goes_on(storage, shared_ray, capsys):
     """By another objective a point of the trial that is gone is on the front: it cannot be measured, which is said."""
     assert moda(capsys, "gc", "--delete", f"storage={storage}")[0] == 0

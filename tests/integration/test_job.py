@@ -56,6 +56,7 @@ def submit(cluster, *command):
     return submitted[0]
 
 
+@pytest.mark.slow
 def test_a_submitted_sweep_is_the_same_sweep(cluster, tmp_path):
     sweep = ["python", "-m", "orchestrator", "sweep", "experiment=digits", "sweep.trials=2", "training.epochs=1"]
     sweep += ["sweep.name=submitted", "tracking=none"]

@@ -9,6 +9,7 @@ from moda_core.measuring.metrics import sizes_and_overlaps
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import accuracy, prepare
 from orchestrator.training.loop import train
+from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 
 
@@ -16,7 +17,7 @@ def test_default_moda_on_digits(configured):
     config = configured()
     data = load_data(config.data)
     network = make_network(config, data)
-    for _ in train(network, data.train, config.training, config.method, num_classes=10):
+    for _ in train(network, data.train, config.training, make_method(config.method), num_classes=10):
         pass
     trained = prepare(network, data, config)
     assert accuracy(network, data.test) >= 0.98

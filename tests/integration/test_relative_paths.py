@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 
 from moda_core import build_model
@@ -29,6 +30,7 @@ def write_images(path, labels):
     pq.write_table(pa.table({"image": images, "label": labels}), path)
 
 
+@pytest.mark.slow
 def test_relative_paths_and_a_changed_table(tmp_path, monkeypatch):
     monkeypatch.delenv("MODA_DATA_DIR", raising=False)
 

@@ -15,7 +15,7 @@ SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one
 def recorded(tmp_path_factory):
     """A storage with one training, and points of it on test."""
     storage = tmp_path_factory.mktemp("storage")
-    done = run_moda("train", *SMALL, storage=storage)
+    done = call_moda("train", *SMALL, storage=storage)
     assert done.returncode == 0, done.stderr
     return storage
 

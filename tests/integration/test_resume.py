@@ -15,7 +15,7 @@ from orchestrator.training.loop import read_checkpoint
 from orchestrator.training.trial import Trial, run_trial
 from tests.integration.gates import Gate
 from tests.integration.sweeps import run_moda, start_at_gate
-from tests.integration.waiting import PATIENCE, command_line, descendants, kill
+from tests.integration.waiting import PATIENCE, command_line, descendants, kill, wait_for_the_end_of
 
 EPOCHS, BEFORE = 6, 3  # of each training, and how many of them are done when it is killed
 
@@ -38,6 +38,7 @@ def sweep_of(gate, trials=3):
     )
 
 
+@pytest.mark.slow
 def test_interrupting_says_how_to_go_on(gate, tmp_path):
     process = start_at_gate(gate, *sweep_of(gate), storage=tmp_path)
     process.send_signal(signal.SIGINT)
@@ -46,6 +47,7 @@ def test_interrupting_says_how_to_go_on(gate, tmp_path):
     assert "the same command goes on from here" in errors
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_goes_on(gate, tmp_path):
     """What the out-of-memory killer does to a trial."""
     process = start_at_gate(gate, *sweep_of(gate, trials=1), storage=tmp_path)
@@ -65,12 +67,16 @@ def test_a_killed_worker_is_replaced_and_goes_on(gate, tmp_path):
     assert DeltaStore(str(tmp_path)).read("epochs", "killed").num_rows == EPOCHS
 
 
-def test_kill_9_and_the_same_command_again(gate, tmp_path):
+@pytest.mark.parametrize("cluster", ["shared", pytest.param("of its own", marks=pytest.mark.slow)])
+def test_kill_9_and_the_same_command_again(gate, shared_ray, tmp_path, cluster):
+    """On a Ray that goes on without the sweep, and on one that the sweep has started and that ends with it."""
+    environment = shared_ray if cluster == "shared" else {}
     store = DeltaStore(str(tmp_path))
-    process = start_at_gate(gate, *sweep_of(gate), storage=tmp_path)
+    process = start_at_gate(gate, *sweep_of(gate), storage=tmp_path, **environment)
     gate.let_one_pass()
     assert gate.is_reached_by(process)
-    kill(process)  # its workers notice, and end
+    kill(process)
+    wait_for_the_end_of(gate.processes)  # the workers notice, and end
     assert [state.status for state in trial_states(store.read("trials", "killed"))] == ["finished", "started"]
     checkpoint = (tmp_path / "trials" / "killed-0001" / "checkpoint.pt").read_bytes()
     before = read_checkpoint(checkpoint, torch.device("cpu")).rows
@@ -78,7 +84,7 @@ def test_kill_9_and_the_same_command_again(gate, tmp_path):
     first = store.read("trials", "killed").to_pylist()
 
     gate.open()
-    done = run_moda(*sweep_of(gate), storage=tmp_path)
+    done = run_moda(*sweep_of(gate), storage=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert "1 read from the tables, 1 resumed" in done.stdout
     sweep = read_sweep(store, "killed")

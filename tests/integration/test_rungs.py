@@ -1,5 +1,6 @@
 """Early stopping with real processes: the workers of a trial agree, and a sweep says who was stopped."""
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -51,7 +52,6 @@ def test_all_workers_do_as_the_first_one_decides(tmp_path):
     best = {"sweep_id": "s", "rung": 2, "fraction": 0.333333, "epoch": 3, "level": 0.1, "module_size": 0.001}
     rows = [{**best, "trial_id": f"s-{n}", "reuse_accuracy": 1.0 - n / 1000} for n in range(3)]
     DeltaStore(str(tmp_path)).append("rungs", rows)
-    mp.set_forkserver_preload([__name__])
     mp.start_processes(worker, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
     expected = [epoch != 3 for epoch in range(1, 10)]
     assert [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)] == [expected] * 2
@@ -64,6 +64,7 @@ def test_all_workers_do_as_the_first_one_decides(tmp_path):
     assert surfaces(tmp_path) == surfaces(tmp_path / "alone")  # all images were counted, by two as by one
 
 
+@pytest.mark.slow
 def test_a_sweep_stops_trials_and_says_so(shared_ray, tmp_path):
     name = ("sweep.name=halved", "sweep.trials=6", "sweep.concurrency=1")
     done = run_moda("sweep", *OVERRIDES, *name, storage=tmp_path, **shared_ray)

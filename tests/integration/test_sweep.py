@@ -15,7 +15,7 @@ from orchestrator.results.records import read_sweep
 from orchestrator.search import make_searcher
 from orchestrator.search.problem import History, Problem
 from orchestrator.storage.delta import DeltaStore
-from tests.integration.sweeps import TINY, call_moda, run_moda
+from tests.integration.sweeps import TINY, call_moda, run_moda, sweep_in_process
 
 
 @pytest.fixture(scope="module")
@@ -195,19 +195,29 @@ def test_where_a_report_or_a_set_cannot_be_written(swept, tmp_path):
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+DIVERGING = ("experiment=digits", "sweep.trials=1", "training.learning_rate=1e20", "tracking=none")
+
+
+@pytest.mark.slow
 def test_a_sweep_whose_trials_all_diverge_says_so_and_fails(shared_ray, tmp_path):
-    overrides = ("experiment=digits", "sweep.trials=1", "training.learning_rate=1e20", "tracking=none")
-    done = run_moda("sweep", *overrides, storage=tmp_path, **shared_ray)
+    done = run_moda("sweep", *DIVERGING, storage=tmp_path, **shared_ray)
     assert done.returncode == 1
     assert "trial 0 diverged: the loss is nan after epoch" in done.stdout
-    again = call_moda("sweep", *overrides, storage=tmp_path)
+
+
+def test_a_sweep_whose_trials_have_all_diverged_fails_again(tmp_path):
+    sweep = sweep_in_process(*DIVERGING, storage=tmp_path)
+    assert [trial.status for trial in sweep.trials] == ["diverged"]
+    again = call_moda("sweep", *DIVERGING, storage=tmp_path)
     assert again.returncode == 1
     assert "nothing to train" in again.stdout
+    assert f"moda sweep: sweep {sweep.sweep_id!r} has no points yet" in again.stderr
     train = call_moda("train", "training.learning_rate=1e20", "tracking=none", storage=tmp_path)
     assert train.returncode == 2
     assert "the training diverged: the loss is nan" in train.stderr
 
 
+@pytest.mark.slow
 def test_a_larger_budget_goes_on_where_the_smaller_ended(own_swept, shared_ray):
     done = run_moda("sweep", *TINY, "sweep.trials=5", "tracking=none", storage=own_swept[0], **shared_ray)
     assert done.returncode == 0, done.stderr

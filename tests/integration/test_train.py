@@ -15,7 +15,7 @@ SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one
 
 
 def test_train_then_decompose_its_weights_elsewhere(tmp_path):
-    done = run_moda("train", *SMALL, storage=tmp_path)
+    done = call_moda("train", *SMALL, storage=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "validation" in done.stdout
     assert "on test: accuracy" in done.stdout
@@ -68,17 +68,17 @@ def test_standard_training_on_another_model(tmp_path):
     assert "knee" in done.stdout
 
 
-def test_a_sweep_over_ones_own_network(shared_ray, tmp_path):
+def test_a_sweep_over_ones_own_network(shared_ray, tmp_path, monkeypatch):
     """Its module is in a folder that only PYTHONPATH names; Ray's workers import it too."""
     (tmp_path / "nets_of_mine.py").write_text(OWN)
     overrides = ("model=own", "model.name=nets_of_mine:net", "search.space.width={low: 2, high: 5, integer: true}")
     more = ("search.baselines=[]", "sweep.trials=1", "training.epochs=1", "data.limit=200", "tracking=none")
-    environment = {"PYTHONPATH": str(tmp_path)}
     sweep = ("sweep", *overrides, *more, "sweep.name=own")
-    done = run_moda(*sweep, storage=tmp_path / "storage", **environment, **shared_ray)
+    done = run_moda(*sweep, storage=tmp_path / "storage", PYTHONPATH=str(tmp_path), **shared_ray)
     assert done.returncode == 0, done.stderr
     assert read_sweep(DeltaStore(str(tmp_path / "storage")), "own").trials[0].coefficients["width"] in range(2, 6)
-    done = run_moda("pull", "own", "--to", str(tmp_path / "modules"), storage=tmp_path / "storage", **environment)
+    monkeypatch.syspath_prepend(tmp_path)
+    done = call_moda("pull", "own", "--to", str(tmp_path / "modules"), storage=tmp_path / "storage")
     assert done.returncode == 0, done.stderr
     assert load_modules(tmp_path / "modules", classes=["3", "8"])(torch.zeros(2, 1, 8, 8)).shape == (2, 2)
 

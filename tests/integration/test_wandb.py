@@ -77,6 +77,7 @@ def test_a_training_is_a_run(server, tmp_path):
     assert run.exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_goes_on_in_its_run(server, gate, tmp_path):
     """Each epoch is there once, those that the first process trained and did not upload as well."""
     server.take_rows(2)  # of the three that are trained when it is killed

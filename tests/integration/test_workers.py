@@ -133,9 +133,8 @@ def alone():
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory):
-    """What each worker of each world found. Workers are forked from a process that has imported this module once."""
+    """What each worker of each world found."""
     folder = tmp_path_factory.mktemp("worlds")
-    mp.set_forkserver_preload([__name__])
     for world in WORLDS:
         mp.start_processes(worker, args=(world, str(folder)), nprocs=world, start_method="forkserver")
     return {

@@ -110,8 +110,8 @@ class WandbServer:
 
     @property
     def impatient(self) -> dict[str, str]:
-        """The same, but when its run ends the client waits for the server no longer than it does for users."""
-        return {name: value for name, value in self.environment.items() if name != "WANDB_FINISH_TIMEOUT"}
+        """The same, but when its run ends the client waits for the server for a few seconds only."""
+        return {**self.environment, "WANDB_FINISH_TIMEOUT": "3"}
 
     def __enter__(self) -> "WandbServer":
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moda_core import build_model, save_modules, unit_layers
+from moda_core import Decomposition, Scales, build_model, save_modules, unit_layers
 
 CLASSES = ["ant", "bee", "cat", "dog", "eel"]
 
@@ -67,6 +67,15 @@ def random_masks(widths, classes, seed, density=0.4):
     for mask in masks:
         mask[:, 0] |= ~mask.any(1)  # as the floor does
     return masks
+
+
+def random_decomposition(widths, classes, seed, density=0.4):
+    """Random masks with scales, of some classes from no observation, and a bias."""
+    generator = torch.Generator().manual_seed(seed)
+    counts_C = torch.randint(4, (classes,), generator=generator)
+    sums = [torch.randn(classes, n, generator=generator, dtype=torch.float64) * counts_C[:, None] for n in widths]
+    bias_C = torch.randn(classes, generator=generator, dtype=torch.float64)
+    return Decomposition(random_masks(widths, classes, seed, density), Scales(tuple(sums), counts_C), bias_C)
 
 
 @pytest.fixture

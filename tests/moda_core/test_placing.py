@@ -10,13 +10,13 @@ import pytest
 from moda_core.placing import new_folder, place_new_file, write_whole
 
 WRITERS = 4
-CONTEXT = multiprocessing.get_context("spawn")
+PROCESSES = multiprocessing.get_context("forkserver")
 
 
 def outcomes(work, folder):
     """What each of several processes says, which meet at a barrier before they put their work in its place."""
-    barrier, answers = CONTEXT.Barrier(WRITERS), CONTEXT.Queue()
-    processes = [CONTEXT.Process(target=work, args=(folder, name, barrier, answers)) for name in "abcd"]
+    barrier, answers = PROCESSES.Barrier(WRITERS), PROCESSES.Queue()
+    processes = [PROCESSES.Process(target=work, args=(folder, name, barrier, answers)) for name in "abcd"]
     for process in processes:
         process.start()
     found = [answers.get() for _ in processes]
@@ -66,7 +66,7 @@ def write_and_be_killed(folder):
 
 
 def test_a_killed_writer_leaves_a_hidden_part_and_nothing_else(tmp_path):
-    process = CONTEXT.Process(target=write_and_be_killed, args=(tmp_path / "set",))
+    process = PROCESSES.Process(target=write_and_be_killed, args=(tmp_path / "set",))
     process.start()
     process.join()
     (left,) = os.listdir(tmp_path)

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from orchestrator.config import DataConfig
@@ -188,6 +186,9 @@ def _normalisation(config: DataConfig, images: Array) -> tuple[tuple[float, ...]
 
 
 def _digits(config: DataConfig) -> Loaded:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     images, labels = load_digits(return_X_y=True)
     images = np.rint(images.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
     parts = train_test_split(images, labels.astype(np.int64), test_size=397, stratify=labels, random_state=0)

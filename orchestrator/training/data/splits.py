@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import train_test_split
 
 from orchestrator.errors import ConfigError, listed, shown
 
@@ -56,6 +55,8 @@ def limit_images(split: Split, limit: int | None, seed: int, key: str, names: Se
         dropped = [order[np.argmax(labels[order] == label)] for label in largest]
         chosen = np.setdiff1d(np.arange(len(labels)), dropped)
     else:
+        from sklearn.model_selection import train_test_split
+
         try:
             chosen, _ = train_test_split(np.arange(len(labels)), train_size=limit, stratify=labels, random_state=seed)
         except ValueError as error:
@@ -82,6 +83,8 @@ def hold_out(
     Raises:
         ConfigError: too few images, or a class with one.
     """
+    from sklearn.model_selection import train_test_split
+
     images, labels = split
     try:
         kept, held = train_test_split(np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed)

@@ -26,8 +26,8 @@ def scaled(network, layers, layer, unit, factor):
     keep = [torch.ones(n, dtype=torch.bool) for n in layers.widths]
     masked = mask_network(network, layers, keep, [0, 1, 2])
     mask = masked.get_submodule(f"moda.mask_{layer}")
-    mask.keep_N = torch.ones(layers.widths[layer], dtype=torch.float64)
-    mask.keep_N[unit] = factor
+    mask.factor_N = torch.ones(layers.widths[layer], dtype=torch.float64)
+    mask.factor_N[unit] = factor
     return masked(IMAGES).detach()
 
 

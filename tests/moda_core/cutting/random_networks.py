@@ -6,6 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from moda_core import unit_sites
+from moda_core.units.dimensions import channel_dimensions
+from moda_core.units.tracing import trace_with_shapes
 from tests.moda_core.conftest import randomise
 
 ACTIVATIONS = [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.GELU, lambda: nn.GELU("tanh")]
@@ -201,3 +204,15 @@ class RandomNetwork(nn.Module):
 
 def random_network(seed, **options):
     return randomise(RandomNetwork(seed, **options), seed)
+
+
+def random_sites(network, images, seed, share=0.4):
+    """Some of the calls that give channels in dimension 1, activations and others; always the last layer but one."""
+    chance = random.Random(seed)
+    graph = trace_with_shapes(network, images)
+    dimensions = channel_dimensions(graph, dict(network.named_modules()))
+    calls = [node for node in graph.nodes if node.op.startswith("call_") and dimensions.get(node) == 1]
+    tensors = [node for node in calls if isinstance(node.meta["value"], torch.Tensor)]
+    # Pixels that were expanded are one number each, and cutting refuses to take them apart.
+    wanted = {node.name for node in tensors if node.target != "expand_as" and chance.random() < share} | {"hidden"}
+    return unit_sites(network, images, lambda node, module: node.name in wanted)

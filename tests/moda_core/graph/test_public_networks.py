@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import fx
 
-from moda_core import largest_difference, mask_network, merge_masks, unit_layers
+from moda_core import Decomposition, largest_difference, mask_network, merge_masks, unit_layers
 from moda_core.cutting.extract import cut_graph
 from moda_core.cutting.slices import slice_state
 from moda_core.graph.reading import channel_graph
@@ -33,7 +33,8 @@ def test_what_public_files_write_is_cut_to_the_masked_numbers(name):
         keep, union = merge_masks(masks, classes), held_union(graph, masks)
         masked = mask_network(network, layers, keep, classes)
         cut = cut_graph(graph, state, keep, classes)
-        published = ModuleSet({"class_names": NAMES}, graph, masks, union, slice_state(graph, state, union))
+        tensors = slice_state(graph, state, union)
+        published = ModuleSet({"class_names": NAMES}, graph, Decomposition(masks), union, tensors)
         part = published.slice(["cat", "ant"]).compose()
         for count in (1, 2, 5):
             assert largest_difference(masked, cut, IMAGES[:count]) < 1e-9

@@ -71,7 +71,7 @@ def test_mistakes_leave_nothing_behind(module_and_masked, tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="is there already"):
         export_modules(module, folder / "there.pt2")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"needs onnxruntime.*moda-orchestrator\[export\]"):
+    with pytest.raises(ValueError, match=r"needs onnxruntime.*moda-core\[export\]"):
         export_modules(module, folder / "module.onnx")
     assert [one.name for one in folder.iterdir()] == ["there.pt2"]
     assert (folder / "there.pt2").read_bytes() == b"mine"

@@ -27,7 +27,7 @@ def sweep_of(*coefficients, test=None, **search):
     points = [
         Point(
             trial,
-            Choice(level=0.1),
+            Choice.contribution(0.1),
             {"reuse_accuracy": 0.5 + trial.number / 10, "module_size": 0.1 + trial.number / 10, "brand_new": 7.0},
             test if trial.number else None,
         )

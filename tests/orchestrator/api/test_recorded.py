@@ -58,7 +58,7 @@ def test_points_have_what_their_row_has(sweep):
     assert all(row[name] == value for name, value in best.metrics.items())
     assert all(row[f"test_{name}"] == value for name, value in best.test.items())
     assert best.coefficients == {"alpha": 0.0, "beta": 0.0, "gamma": 0.0}
-    assert (best.choice.tau, best.choice.threshold, best.choice.level) == (0.9, 0.1, None)
+    assert (best.choice.rule, best.choice.values) == ("activity", {"tau": 0.9, "threshold": 0.1})
     assert sweep.point("0/0.3").role is None
     with pytest.raises(moda.UserError, match=r"9/0\.3: no such point; use best, knee"):
         sweep.point("9/0.3")

@@ -4,27 +4,58 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.config.choice import Choice
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, Choice
 
 NUMBERS = st.floats(0, 2)
-CHOICES = st.builds(Choice, tau=NUMBERS, threshold=NUMBERS) | st.builds(Choice, level=NUMBERS)
+OWN = "somebody.rules:Share"
+BUILT_IN = st.builds(Choice.activity, NUMBERS, NUMBERS) | st.builds(Choice.contribution, NUMBERS)
+CHOICES = BUILT_IN | st.builds(lambda share: Choice(OWN, (("share", share),)), NUMBERS)
 
 
 def test_how_it_reads():
-    assert str(Choice(0.9, 0.1)) == "tau 0.9, threshold 0.1"
-    assert str(Choice(level=0.1)) == "level 0.1"
-    assert Choice(level=0.1).columns == {"tau": None, "threshold": None, "level": 0.1}
+    assert str(Choice.activity(0.9, 0.1)) == "tau 0.9, threshold 0.1"
+    assert str(Choice.contribution(0.1)) == "level 0.1"
+    assert str(Choice(OWN, (("share", 0.25), ("power", 2.0)))) == "Share share 0.25, power 2"
 
 
-@pytest.mark.parametrize("given", [(), (0.9,), (None, 0.1), (0.9, 0.1, 0.1), (0.9, None, 0.1)])
-def test_it_is_one_way_or_the_other(given):
-    with pytest.raises(ValueError, match="give tau and threshold, or level"):
-        Choice(*given)
+def test_its_columns():
+    assert Choice.contribution(0.1).columns == {
+        "rule": "contribution",
+        "rule_parameters": '{"level": 0.1}',
+        "tau": None,
+        "threshold": None,
+        "level": 0.1,
+    }
+    own = Choice(OWN, (("tau", 0.25),))  # a parameter of its own, whatever its name
+    assert own.columns == {
+        "rule": OWN,
+        "rule_parameters": '{"tau": 0.25}',
+        "tau": None,
+        "threshold": None,
+        "level": None,
+    }
+    assert (own.free, own.prefix) == ({"Share.tau": 0.25}, ("Share",))
+    assert Choice.activity(0.9, 0.1).free == {"tau": 0.9, "threshold": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("rule", "names", "wanted"),
+    [
+        (ACTIVITY, ("tau",), "tau and threshold"),
+        (ACTIVITY, ("threshold", "tau"), "tau and threshold"),
+        (CONTRIBUTION, ("tau",), "level"),
+        (OWN, (), "at least one parameter"),
+    ],
+)
+def test_a_rule_has_its_own_parameters(rule, names, wanted):
+    with pytest.raises(ValueError, match=f"must give {wanted}"):
+        Choice(rule, tuple((name, 0.5) for name in names))
 
 
 @given(st.lists(CHOICES, unique=True))
-def test_any_two_have_different_places_and_levels_come_last(choices):
-    ordered = sorted(choices, key=lambda one: one.place)
-    assert len({one.place for one in choices}) == len(choices)
-    assert [one.level is not None for one in ordered] == sorted(one.level is not None for one in ordered)
-    assert all(Choice(**one.columns) == one for one in choices)
+def test_any_two_have_different_places_and_a_row_says_which_it_is(choices):
+    ordered = sorted(choices, key=lambda choice: choice.place)
+    assert len({choice.place for choice in choices}) == len(choices)
+    rules = [choice.rule for choice in ordered]
+    assert rules == sorted(rules, key=[ACTIVITY, CONTRIBUTION, OWN].index)
+    assert all(Choice.of_row(choice.columns) == choice for choice in choices)

@@ -25,6 +25,7 @@ SHIPPED = sorted(SWEEPS.rglob("*.yaml"))
 NEEDS = {  # what a choice cannot know
     "data/table": ["data.path=x.parquet"],
     "model/own": ["model.name=my_package.nets:TinyNet"],
+    "method/own": ["method.name=my_package.methods:Mine"],
 }
 
 
@@ -185,7 +186,7 @@ def test_coefficients_go_where_they_belong():
     config = load_config(["search.space.learning_rate={low: 0.01, high: 0.1}"])
     check_space(config)
     changed = config.with_coefficients({"alpha": 2.0, "learning_rate": 0.02, "hidden": [8]})
-    assert changed.method.alpha == 2.0
+    assert changed.method.coefficients["alpha"] == 2.0
     assert changed.training.learning_rate == 0.02
     assert changed.model.options["hidden"] == [8]
     assert dataclasses.replace(changed, method=config.method, training=config.training, model=config.model) == config
@@ -209,7 +210,7 @@ def test_a_baseline_may_set_a_whole_number_that_is_not_searched():
     config = load_config(["model=mobilenet_v1", "search.baselines=[{width: 16, alpha: 1}]"])
     own = config.with_coefficients(config.search.baselines[0])
     assert (own.model.options["width"], type(own.model.options["width"])) == (16, int)
-    assert own.method.alpha == 1.0
+    assert own.method.coefficients["alpha"] == 1.0
 
 
 def test_a_recorded_configuration_is_overridden_key_by_key():

@@ -174,7 +174,7 @@ def test_a_confirmation_keeps_its_name_when_its_table_moves(images, on_table, st
     claim(store, config, printed(config))
     parent = read_sweep(store, "mine")
     state = TrialState("mine-0000", 0, {"alpha": 1.0}, "finished", 1, None, None, None)
-    points = [Point(state, Choice(0.9, 0.0, None), {}, None)]
+    points = [Point(state, Choice.activity(0.9, 0.0), {}, None)]
     places = ([], [f"data.path={tmp_path}/b.parquet"])
     here, moved = (confirming(parent, points, Request(overrides=place)) for place in places)
     assert here.sweep.name == moved.sweep.name

@@ -279,13 +279,18 @@ def test_whatever_lies_there_nothing_that_stays_goes(data):
     ]
     values = st.integers(0, 3).map(lambda one: one / 4)
     points = [
-        Point(one, Choice(level=level), {"reuse_accuracy": data.draw(values), "module_size": data.draw(values)}, None)
+        Point(
+            one,
+            Choice.contribution(level),
+            {"reuse_accuracy": data.draw(values), "module_size": data.draw(values)},
+            None,
+        )
         for one in trials
         if one.status == "finished"
         for level in (0.1, 0.2)
     ]
     kept = Retention(Sweep("s", repeating(repeats), trials, points))
-    names = [name for one in points for name in a_set(f"{one.trial.trial_id}-level{one.choice.level}")]
+    names = [name for one in points for name in a_set(f"{one.trial.trial_id}-level{one.choice.values['level']}")]
     names += [name for one in trials for name in trained(one.trial_id, "checkpoint.pt")]
     files = [
         StoredFile(name, 1, data.draw(st.sampled_from((OLD, YOUNG)))) for name in names if data.draw(st.booleans())
@@ -302,7 +307,7 @@ def test_whatever_lies_there_nothing_that_stays_goes(data):
     whole = {one.name.removesuffix(f"/{MANIFEST}") for one in files if one.base == MANIFEST}
     for one in kept.sweep.front:
         for single in one.singles:
-            folder = f"modules/{single.trial.trial_id}-level{single.choice.level}"
+            folder = f"modules/{single.trial.trial_id}-level{single.choice.values['level']}"
             assert folder not in whole or not [name for name in gone if name.startswith(f"{folder}/")]
 
 

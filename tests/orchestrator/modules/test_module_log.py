@@ -28,7 +28,7 @@ def manifest(**more):
 
 
 def row(text, at=NOW):
-    return published_row("s", "s-0000", Choice(level=0.1), "s-0000-level0.1", text, at)
+    return published_row("s", "s-0000", Choice.contribution(0.1), "s-0000-level0.1", text, at)
 
 
 def test_a_row_says_what_the_manifest_says():
@@ -36,6 +36,8 @@ def test_a_row_says_what_the_manifest_says():
     assert row(text) == {
         "sweep_id": "s",
         "trial_id": "s-0000",
+        "rule": "contribution",
+        "rule_parameters": '{"level": 0.1}',
         "tau": None,
         "threshold": None,
         "level": 0.1,

@@ -91,7 +91,7 @@ def pull_beside(arguments, barrier, answers):
 
 
 def test_of_two_pulls_into_one_folder_one_wins_and_the_other_is_told(module_set, tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     barrier, answers = context.Barrier(2), context.Queue()
     to = str(tmp_path / "new" / "set")
     commands = [["pull", str(module_set), f"--to={to}", *more] for more in ([], ["--classes", "dog", "bee"])]

@@ -27,7 +27,7 @@ from orchestrator.views.terminal import front_table
 from tests.orchestrator.results.test_records import event, point
 
 NAMES = ("reuse_accuracy", "module_size")
-LEVEL = Choice(level=0.1)
+LEVEL = Choice.contribution(0.1)
 VALUES = st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=12)
 
 
@@ -64,7 +64,7 @@ def test_the_trial_is_the_one_nearest_to_the_mean_and_of_two_the_first():
 
 
 def test_choices_stay_apart_and_test_counts_once_all_seeds_have_it():
-    other = Choice(tau=0.5, threshold=0.0)
+    other = Choice.activity(0.5, 0.0)
     tested = [single(0, 0.9, 0.1, test={"accuracy": 0.8}), single(1, 0.9, 0.1, test={"accuracy": 0.9})]
     half = [single(0, 0.9, 0.2, other, test={"accuracy": 0.8}), single(1, 0.9, 0.2, other)]
     whole, part = mean_points([*tested, *half, single(2, 0.9, 0.1)], 2, NAMES)
@@ -76,7 +76,7 @@ def test_choices_stay_apart_and_test_counts_once_all_seeds_have_it():
 def test_seeds_follow_from_the_number_and_once_is_as_before(configured):
     config = configured("search.repeats=3", "training.seed=7")
     assert [config.for_trial(number, {"alpha": 2.0}).training.seed for number in range(5)] == [7, 8, 9, 7, 8]
-    assert config.for_trial(4, {"alpha": 2.0}).method.alpha == 2.0
+    assert config.for_trial(4, {"alpha": 2.0}).method.coefficients["alpha"] == 2.0
     assert "repeats" not in identity(load_config([]))
     assert identity(load_config(["search.repeats=1"])) == identity(load_config([]))
     assert identity(config) != identity(configured("training.seed=7"))

@@ -2,7 +2,6 @@
 
 import logging
 
-import gpytorch
 import moocore
 import numpy as np
 import pyarrow as pa
@@ -57,7 +56,7 @@ def dense(one, x_TD):
     cross = torch.kron(coefficients(x_TD, one.x_ND), B)
     posterior = cross @ torch.linalg.solve(noisy, y)
     covariance = torch.kron(coefficients(x_TD, x_TD), B) - cross @ torch.linalg.solve(noisy, cross.T)
-    loss = -gpytorch.distributions.MultivariateNormal(torch.zeros_like(y), noisy).log_prob(y)
+    loss = -torch.distributions.MultivariateNormal(torch.zeros_like(y), noisy).log_prob(y)
     return posterior.reshape(len(x_TD), -1) * deviation + mean, covariance * deviation**2, loss
 
 

@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +29,8 @@ def event(number, event="proposed", attempt=0):
     }
 
 
-def _write(make, root, folder, worker):
+def _write(make, root, folder, worker, environment):
+    os.environ.update(environment)
     store = make(root)
     for number in range(5):
         own = 100 * worker + 10 + number
@@ -175,8 +177,9 @@ class StoreContract:
 
         Whose row it is that stays, all saw the same one after their own append.
         """
-        context = multiprocessing.get_context("spawn")
-        workers = [context.Process(target=_write, args=(self.make, root, str(tmp_path), worker)) for worker in range(4)]
+        given = [(self.make, root, str(tmp_path), worker, dict(os.environ)) for worker in range(4)]
+        context = multiprocessing.get_context("forkserver")
+        workers = [context.Process(target=_write, args=arguments) for arguments in given]
         for worker in workers:
             worker.start()
         for worker in workers:

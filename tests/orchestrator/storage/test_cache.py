@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import threading
 
 import pytest
@@ -131,21 +132,34 @@ def test_several_at_once_stay_within_the_limit(tmp_path):
 @pytest.mark.parametrize(
     ("environment", "folder", "limit"),
     [
-        ({"HOME": "/home/me", "MODA_CACHE_DIR": "/fast/cache", "MODA_CACHE_GIB": "0.5"}, "/fast/cache", 2**29),
-        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/moda", 5 * 2**30),
+        ({"XDG_CACHE_HOME": "/xdg", "MODA_CACHE_DIR": "/fast/cache", "MODA_CACHE_GIB": "0.5"}, "/fast/cache", 2**29),
+        ({"MODA_CACHE_DIR": "~/fast"}, "/home/me/fast", 5 * 2**30),
+        ({"XDG_CACHE_HOME": "/xdg", "MODA_CACHE_DIR": ""}, "/xdg/moda", 5 * 2**30),
+        pytest.param(
+            {},
+            "/home/me/.cache/moda",
+            5 * 2**30,
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="other systems keep caches elsewhere"),
+        ),
     ],
 )
-def test_the_environment_says_where_and_how_much(environment, folder, limit):
-    cache = make_cache(environment)
+def test_the_environment_says_where_and_how_much(monkeypatch, environment, folder, limit):
+    for name in ("XDG_CACHE_HOME", "MODA_CACHE_DIR", "MODA_CACHE_GIB"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/me", **environment}.items():
+        monkeypatch.setenv(name, value)
+    cache = make_cache()
     assert (str(cache.folder), cache.limit) == (folder, limit)
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "nan", "inf", ""])
-def test_a_limit_that_is_no_size_is_refused(text):
+def test_a_limit_that_is_no_size_is_refused(monkeypatch, text):
+    monkeypatch.setenv("MODA_CACHE_GIB", text)
     with pytest.raises(ConfigError, match=f"MODA_CACHE_GIB={text}: must be a number of GiB"):
-        make_cache({"MODA_CACHE_GIB": text})
+        make_cache()
 
 
-def test_the_home_of_somebody_unknown_is_refused():
+def test_the_home_of_somebody_unknown_is_refused(monkeypatch):
+    monkeypatch.setenv("MODA_CACHE_DIR", "~nobody-here/x")
     with pytest.raises(ConfigError, match="MODA_CACHE_DIR=~nobody-here/x: there is no such home"):
-        make_cache({"MODA_CACHE_DIR": "~nobody-here/x"})
+        make_cache()

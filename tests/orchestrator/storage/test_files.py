@@ -173,6 +173,29 @@ def test_an_object_store_ends_with_one_writers_files(s3, tmp_path, monkeypatch, 
 
 
 def test_a_file_that_somebody_else_deletes_is_gone(tmp_path, monkeypatch):
-    files = Files(str(tmp_path))
-    monkeypatch.setattr(Files, "exists", lambda *_: True)  # it had looked before
-    files.delete("a")
+    """Between the look whether it is there and its removal."""
+    files, exists = Files(str(tmp_path)), Files.exists
+    for name in ("a", "b"):
+        files.write(name, b"1")
+
+    def found_and_then_deleted(self, name):
+        is_there = exists(self, name)
+        (tmp_path / name).unlink()
+        return is_there
+
+    with monkeypatch.context() as raced:
+        raced.setattr(Files, "exists", found_and_then_deleted)
+        files.delete("a")
+    assert [file.name for file in files.under("")] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("storage", "whole"),
+    [("s3:/bucket/moda", "s3://bucket/moda"), ("gs:/x", "gs://x"), ("file:/data/moda", "file:///data/moda")],
+)
+def test_a_uri_with_one_slash_is_no_folder_in_the_working_folder(tmp_path, monkeypatch, storage, whole):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as refused:
+        Files(storage).check_writable()
+    assert str(refused.value) == f"storage={storage!r} has one slash where a URI has two; write {whole}"
+    assert list(tmp_path.iterdir()) == []

@@ -11,11 +11,13 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from orchestrator.errors import ConfigError
+from orchestrator.storage.delta import DeltaStore
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.dry_run import distinct
-from orchestrator.training.trial import check_trainable
+from orchestrator.training.trial import Trial, check_trainable, run_trial
 
 HERE = "tests.orchestrator.training.test_dry_run"
+SHORT = ("training.epochs=1", "evaluation.taus=[0.9]", "evaluation.thresholds=[0.0]", "evaluation.levels=[0.1]")
 
 
 class Net(nn.Module):
@@ -262,6 +264,7 @@ def trying(configured):
     def check(kind, *overrides):
         config = configured("data.limit=200", "model=own", f"model.name={HERE}:{kind.__name__}", *overrides)
         check_trainable(config, load_data(config.data))
+        return config
 
     return check
 
@@ -270,8 +273,14 @@ def trying(configured):
     ("kind", "precision"),
     [(kind, precision) for kind in TAKEN for precision in ("float32", "bfloat16") if (kind, precision) != IN_HALF],
 )
-def test_networks_that_are_taken(trying, kind, precision):
-    trying(kind, f"training.precision={precision}")
+def test_networks_that_are_taken_finish_their_trials(trying, one_thread, kind, precision):
+    config = trying(kind, f"training.precision={precision}", *SHORT)
+    run_trial(Trial("s", 0, {}, config, config.storage), load_data(config.data), report=lambda _: None)
+    store = DeltaStore(config.storage)
+    assert sorted(store.read("trials")["event"].to_pylist()) == ["finished", "started"]
+    points = sorted(store.read("points").to_pylist(), key=lambda row: row["level"] or 0)
+    assert [(row["tau"], row["level"]) for row in points] == [(0.9, None), (None, 0.1)]
+    assert all(0 < row["module_size"] <= 1 and 0 <= row["reuse_accuracy"] <= 1 for row in points)
     trying(kind, f"training.precision={precision}", "method=standard", "training.optimizer=adamw")
 
 

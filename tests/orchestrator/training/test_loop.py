@@ -13,7 +13,8 @@ from moda_core.methods.standard import Standard
 from orchestrator.errors import ConfigError
 from orchestrator.training.batches import Steps, Workers, augmented, samples_each
 from orchestrator.training.data.loading import load_data
-from orchestrator.training.loop import Diverged, _trained, read_checkpoint, train
+from orchestrator.training.loop import Diverged, read_checkpoint, train
+from orchestrator.training.preparing import _trained
 
 
 @pytest.fixture
@@ -158,14 +159,14 @@ def test_sync_batch_norm_is_in_the_traced_copy_alone(small, method):
     kinds = [[type(module) for module in network.modules()] for network in networks]
     assert kinds[0] == kinds[1]
 
-    converted = _trained(networks[1], data.train, method, sync_batch_norm=True)
+    converted = _trained(networks[1], data.train, method, sync_batch_norm=True).model
     changed = [module for module in converted.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     assert {type(module) for module in changed} == {nn.SyncBatchNorm}
     ours = {id(one) for one in (*networks[1].parameters(), *networks[1].buffers())}
     assert {id(one) for module in changed for one in (*module.parameters(), *module.buffers())} <= ours
     images = data.test[torch.arange(5)]
     output = converted.eval()(images)
-    assert torch.equal(output[0] if method.watches_units else output, networks[1].eval()(images))
+    assert torch.equal(output if method == Standard() else output[0], networks[1].eval()(images))
     other = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(networks[1]))
     assert unit_layers(other, images).layers == unit_layers(networks[1], images).layers
 

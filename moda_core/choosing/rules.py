@@ -1,0 +1,299 @@
+"""Rules: ways to choose which units a class keeps of a trained network (docs/method.md, "Rules").
+
+A rule names its sites, counts once over the training images, and then chooses at any values of its parameters. This
+file loads no torch: what there is to choose is known before anything runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+    from torch import Tensor, nn
+
+    from moda_core.choosing.contributions import Contributions
+    from moda_core.choosing.decomposition import Decomposition
+    from moda_core.choosing.frequency import Frequencies
+    from moda_core.units import UnitLayers
+
+    Batches = Iterable[tuple[Tensor, Tensor]]
+
+DEFAULT_FLOOR = 0.005
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a rule, chosen after training at no cost.
+
+    Attributes:
+        name: an identifier: of the column, the option and the key.
+        title: for axes and sliders.
+        low: the smallest value.
+        high: the largest value; infinity itself is never allowed.
+        excludes_low: whether values must lie above ``low``.
+        larger_is_smaller: whether a larger value means smaller modules.
+        grid: the values that are tried unless a configuration says otherwise, ascending.
+    """
+
+    name: str
+    title: str
+    low: float
+    high: float = math.inf
+    excludes_low: bool = False
+    larger_is_smaller: bool = True
+    grid: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or not self.name.isascii():
+            raise ValueError(f"parameter name {self.name!r} must be an ASCII identifier")
+        if not self.low < self.high:
+            raise ValueError(f"parameter {self.name}: low={self.low} must lie below high={self.high}")
+        for value in self.grid:
+            self.check(value)
+
+    def check(self, value: float) -> None:
+        """Refuse a value out of range.
+
+        Raises:
+            ValueError: the name, the value and the range.
+        """
+        is_above = value > self.low if self.excludes_low else value >= self.low
+        if not (is_above and value <= self.high and math.isfinite(value)):
+            raise ValueError(f"{self.name}={value} must {self.range_text}")
+
+    @property
+    def range_text(self) -> str:
+        """The range as messages say it: "lie in (0, 1]", "be a finite number of at least 0"."""
+        if math.isinf(self.high):
+            return f"be a finite number {'above' if self.excludes_low else 'of at least'} {self.low:g}"
+        return f"lie in {'(' if self.excludes_low else '['}{self.low:g}, {self.high:g}]"
+
+
+class Rule(Protocol):
+    """A way to choose units. A rule of your own is any object with these attributes and methods.
+
+    Attributes:
+        name: of the rule, an identifier.
+        parameters: what is chosen after training; at least one.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]: ...
+
+    def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
+        """Where the units are: :func:`moda_core.unit_layers`, or :func:`moda_core.unit_sites` for any calls.
+
+        Args:
+            network: the network, trained or not.
+            example_input: one batch, for the shapes; its values do not matter.
+        """
+        ...
+
+    def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
+        """Refuse, before training, what :meth:`count` or :meth:`choose` would refuse.
+
+        Args:
+            sites: from :meth:`sites`.
+            grid: for each parameter, by name, the values that will be chosen from.
+
+        Raises:
+            ValueError: what does not fit, and what to choose instead.
+        """
+        ...
+
+    def count(
+        self,
+        network: nn.Module,
+        sites: UnitLayers,
+        batches: Batches,
+        *,
+        num_classes: int,
+        grid: Mapping[str, Sequence[float]],
+        group: dist.ProcessGroup | None = None,
+    ) -> dict[str, Tensor]:
+        """Everything that choosing needs, and no sample: what is kept of the training images.
+
+        Args:
+            network: the trained network, in eval mode.
+            sites: from :meth:`sites`.
+            batches: (images, labels) on the network's device; a list or a loader, which can be read several times.
+            num_classes: C.
+            grid: for each parameter, by name, the values that will be chosen from.
+            group: the workers that the batches are shared out to; None for one worker. Each gives its own share (which
+                may hold no batch); all return the counts of all batches.
+
+        Returns:
+            Tensors by name, on the CPU, in types that safetensors keeps.
+        """
+        ...
+
+    def choose(
+        self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
+    ) -> Decomposition:
+        """What each class keeps at these values of the parameters.
+
+        Args:
+            counts: from :meth:`count`.
+            parameters: a value of the grid for each parameter, by name.
+            floor: the smallest share of a site that a class may keep, in [0, 1); a rule may have a floor of its own.
+
+        Raises:
+            ValueError: parameters that are missing, unknown, out of range or not counted.
+        """
+        ...
+
+
+def check_parameters(rule: Rule, parameters: Mapping[str, float]) -> None:
+    """Refuse values that are not exactly one for each parameter of a rule, within its range.
+
+    Raises:
+        ValueError: the parameter, its value and the range.
+    """
+    wanted = [parameter.name for parameter in rule.parameters]
+    if set(parameters) != set(wanted):
+        raise ValueError(f"the rule {rule.name!r} takes {', '.join(wanted)}, not {', '.join(parameters) or 'nothing'}")
+    for parameter in rule.parameters:
+        parameter.check(parameters[parameter.name])
+
+
+class ActivityRule:
+    """The published rule: a class keeps the units that are active on at least tau of its images."""
+
+    name: ClassVar[str] = "activity"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("tau", "tau", 0.0, 1.0, excludes_low=True, grid=(0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)),
+        Parameter("threshold", "threshold", 0.0, grid=(0.0, 0.1, 0.2, 0.3)),
+    )
+
+    def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
+        """Every call of an activation: :func:`moda_core.unit_layers`."""
+        from moda_core.units import unit_layers
+
+        return unit_layers(network, example_input)
+
+    def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
+        """Refuse threshold 0 where an activation has no exact zeros."""
+        from moda_core.choosing.frequency import check_thresholds
+
+        check_thresholds(sites, grid["threshold"])
+
+    def count(
+        self,
+        network: nn.Module,
+        sites: UnitLayers,
+        batches: Batches,
+        *,
+        num_classes: int,
+        grid: Mapping[str, Sequence[float]],
+        group: dist.ProcessGroup | None = None,
+    ) -> dict[str, Tensor]:
+        """:func:`moda_core.count_frequencies` at every threshold of the grid."""
+        from moda_core.choosing.frequency import count_frequencies
+
+        thresholds = grid["threshold"]
+        return self.pack(
+            count_frequencies(network, sites, batches, num_classes=num_classes, thresholds=thresholds, group=group)
+        )
+
+    def choose(
+        self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
+    ) -> Decomposition:
+        """:func:`moda_core.keep_masks`."""
+        from moda_core.choosing.decomposition import Decomposition
+        from moda_core.choosing.masks import floored, keep_masks
+
+        check_parameters(self, parameters)
+        frequencies = self.unpack(counts)
+        tau, threshold = parameters["tau"], parameters["threshold"]
+        acted = floored(frequencies, tau, threshold=threshold, floor=floor)
+        masks = keep_masks(frequencies, tau, threshold=threshold, floor=floor)
+        return Decomposition(masks, floored=sum(int(acted_C.sum()) for acted_C in acted))
+
+    @staticmethod
+    def pack(frequencies: Frequencies) -> dict[str, Tensor]:
+        """Frequencies as tensors by name."""
+        import torch
+
+        return {
+            "counts": frequencies.counts_TCN,
+            "sizes": frequencies.class_sizes_C,
+            "means": frequencies.means_N,
+            "thresholds": torch.tensor(frequencies.thresholds, dtype=torch.float64),
+            "widths": torch.tensor(frequencies.widths, dtype=torch.int64),
+        }
+
+    @staticmethod
+    def unpack(counts: Mapping[str, Tensor]) -> Frequencies:
+        """What :meth:`pack` was given."""
+        from moda_core.choosing.frequency import Frequencies
+
+        thresholds, widths = tuple(counts["thresholds"].tolist()), tuple(counts["widths"].tolist())
+        return Frequencies(thresholds, counts["counts"], counts["sizes"], counts["means"], widths)
+
+
+class ContributionRule:
+    """A class keeps the units whose mean contribution to its logit reaches a level."""
+
+    name: ClassVar[str] = "contribution"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("level", "level", 0.0, grid=(0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)),
+    )
+
+    def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
+        """Every call of an activation: :func:`moda_core.unit_layers`."""
+        from moda_core.units import unit_layers
+
+        return unit_layers(network, example_input)
+
+    def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
+        """Nothing to refuse: any activation will do."""
+
+    def count(
+        self,
+        network: nn.Module,
+        sites: UnitLayers,
+        batches: Batches,
+        *,
+        num_classes: int,
+        grid: Mapping[str, Sequence[float]],
+        group: dist.ProcessGroup | None = None,
+    ) -> dict[str, Tensor]:
+        """:func:`moda_core.count_contributions`, which serve every level."""
+        from moda_core.choosing.contributions import count_contributions
+
+        return self.pack(count_contributions(network, sites, batches, num_classes=num_classes, group=group))
+
+    def choose(
+        self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
+    ) -> Decomposition:
+        """:func:`moda_core.contribution_masks`; the floor is one unit of each site, whatever ``floor`` says."""
+        from moda_core.choosing.contributions import contribution_masks
+        from moda_core.choosing.decomposition import Decomposition
+
+        check_parameters(self, parameters)
+        return Decomposition(contribution_masks(self.unpack(counts), parameters["level"]))
+
+    @staticmethod
+    def pack(contributions: Contributions) -> dict[str, Tensor]:
+        """Contributions as tensors by name."""
+        import torch
+
+        return {"means": contributions.means_CN, "widths": torch.tensor(contributions.widths, dtype=torch.int64)}
+
+    @staticmethod
+    def unpack(counts: Mapping[str, Tensor]) -> Contributions:
+        """What :meth:`pack` was given."""
+        from moda_core.choosing.contributions import Contributions
+
+        return Contributions(counts["means"], tuple(counts["widths"].tolist()))
+
+
+ACTIVITY, CONTRIBUTION = ActivityRule(), ContributionRule()
+RULES: dict[str, Rule] = {rule.name: rule for rule in (ACTIVITY, CONTRIBUTION)}

@@ -1,0 +1,178 @@
+"""What a training method is, and what training hands to it and gets back from it.
+
+A method says what is shown the batches, what the loss is, and what happens after training. Training knows nothing of a
+method but this protocol, so a method of one's own is a class in a file of one's own (docs/method.md, "A method of your
+own").
+
+Shapes: B samples of a worker's part of a batch, C classes, ch x H x W an image.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+    from torch import Tensor, nn
+
+RULES = ("activity", "contribution")
+
+
+class Prepared(NamedTuple):
+    """What a method makes of a network for its training.
+
+    Attributes:
+        model: what is shown the batches, and whose output :meth:`Method.objective` takes. It shares every parameter
+            and buffer with the network, and holds ``parts``.
+        parts: what is the method's own, such as mask generators; None for nothing. Its parameters are trained with the
+            network's and its state is in checkpoints; it is saved beside the weights and made again by
+            :meth:`Method.prepare`.
+    """
+
+    model: "nn.Module"
+    parts: "nn.Module | None" = None
+
+
+class Objective(NamedTuple):
+    """The loss of a batch. Means over workers are the global batch's: of every value, and of the loss's gradient.
+
+    Attributes:
+        loss: a scalar, the whole of it.
+        cross_entropy: a scalar, of the logits.
+        terms: a scalar for each of :attr:`Method.terms`, before its coefficient.
+        logits: (B, C).
+    """
+
+    loss: "Tensor"
+    cross_entropy: "Tensor"
+    terms: "Mapping[str, Tensor]"
+    logits: "Tensor"
+
+
+class Workers(Protocol):
+    """Who shares the batches."""
+
+    @property
+    def rank(self) -> int:
+        """Of this worker, from 0."""
+        ...
+
+    @property
+    def world(self) -> int:
+        """How many workers there are."""
+        ...
+
+    @property
+    def group(self) -> "dist.ProcessGroup | None":
+        """All of them; None for one worker."""
+        ...
+
+
+class Images(Protocol):
+    """The training images on the network's device, normalised and not augmented."""
+
+    @property
+    def labels(self) -> "Tensor":
+        """Class ids, one an image."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: "Tensor") -> "Tensor":
+        """A batch (B, ch, H, W) of the images with these numbers."""
+        ...
+
+    def batches(self, *, rank: int = 0, world: int = 1) -> "Iterable[tuple[Tensor, Tensor]]":
+        """Images and labels in order; of ``world`` workers each gets every ``world``-th batch."""
+        ...
+
+
+class StepCheckpoint(Protocol):
+    """Where a step after training keeps how far it is."""
+
+    @property
+    def state(self) -> Any:
+        """What was saved last, in this attempt or an earlier one; None before that."""
+        ...
+
+    def save(self, state: Any) -> None:
+        """Keep a state: tensors and plain values, in lists and dictionaries. Called on every worker with the same."""
+        ...
+
+
+class Method(Protocol):
+    """A way to train networks for modules: a frozen dataclass of its coefficients.
+
+    A class of one's own derives from this one, and has what is said here unless it says otherwise.
+
+    Attributes:
+        terms: names of its loss terms beside the cross-entropy, in the order in which they are shown.
+        rules: the ways to choose units that its trained network offers, of :data:`RULES`.
+        needs_training: whether epochs are part of it. A method without them takes a trained network
+            (``training.init_from``) and does all in :meth:`after`.
+        space: its default search space: by key what ``search.space`` says of it. A method that is shipped has it in
+            ``sweeps/method/<name>.yaml``.
+        baselines: what such a sweep trains first, as ``search.baselines``.
+    """
+
+    terms: ClassVar[tuple[str, ...]] = ()
+    rules: ClassVar[tuple[str, ...]] = RULES
+    needs_training: ClassVar[bool] = True
+    space: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    baselines: ClassVar[Sequence[Mapping[str, Any]]] = ()
+
+    def prepare(self, network: "nn.Module", example: "Tensor") -> Prepared:
+        """Make what is shown the batches of a training; also when the parts of a trained network are read again.
+
+        Random draws follow from the training's seed. The network itself, which is what is saved, counted and cut, must
+        not be changed: what takes the place of a call of it is put into a traced copy of its graph
+        (:func:`moda_core.watch_units`, :func:`moda_core.units.rewrite_units`).
+
+        Args:
+            network: as the configuration builds it.
+            example: two images as the network sees them.
+        """
+        return Prepared(network)
+
+    def objective(self, output: Any, labels: "Tensor", *, num_classes: int, size: int, workers: Workers) -> Objective:
+        """The loss of a batch, of which this worker has a part that may be empty.
+
+        :func:`moda_core.methods.cross_entropy` and :func:`moda_core.methods.added_up` do what several workers need.
+
+        Args:
+            output: what :attr:`Prepared.model` gives for this worker's images; a worker without any gets rows of none.
+            labels: (B,) class ids.
+            num_classes: C.
+            size: images of the global batch.
+            workers: who shares it.
+        """
+        ...
+
+    def after(
+        self,
+        network: "nn.Module",
+        parts: "nn.Module | None",
+        images: Images,
+        *,
+        num_classes: int,
+        workers: Workers,
+        checkpoint: StepCheckpoint,
+    ) -> None:
+        """A step after the last epoch, before anything is counted; it may change the network and the parts.
+
+        Every worker calls it, and afterwards all must have the same network. A trial that is killed in it comes here
+        again with the network as the last epoch left it, and goes on from ``checkpoint.state``.
+
+        Args:
+            network: trained, in eval mode.
+            parts: as :meth:`prepare` gave them, trained.
+            images: the training images.
+            num_classes: C.
+            workers: who is here.
+            checkpoint: how far an earlier attempt came.
+        """
+        return
+
+
+def has_step_after(method: Method) -> bool:
+    """Whether a method does anything after training."""
+    return getattr(type(method), "after", None) is not Method.after

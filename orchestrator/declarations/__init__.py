@@ -1,0 +1,5 @@
+"""What exists, as data: the metrics and how they are shown. May import `errors`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

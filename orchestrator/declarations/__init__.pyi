@@ -1,0 +1,3 @@
+from .metrics import COUNT, METRICS, OBJECTIVES, Metric
+
+__all__ = ["COUNT", "METRICS", "OBJECTIVES", "Metric"]

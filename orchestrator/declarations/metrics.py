@@ -1,0 +1,138 @@
+"""The metrics of a point. A metric is declared here once: its column, its title and unit, its direction, its axis.
+
+Tables take their columns from these declarations, the configuration what may be an objective, views how they show it.
+"""
+
+import math
+from dataclasses import dataclass
+
+SHARE, COUNT, AMOUNT = "share", "count", "amount"  # within [0, 1]; a whole number of at least 0; a number of at least 0
+NUMBER = "number"  # any finite number
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a point.
+
+    Attributes:
+        name: in tables, objectives and constraints.
+        title: for people, such as ``module size``.
+        what: its meaning, for the documentation of the tables.
+        kind: which numbers it takes: ``share``, ``count``, ``amount`` or ``number``.
+        direction: ``max`` or ``min`` where more or less is better, so that it can be an objective; else empty.
+        short: the head of a column in the terminal, without the per cent sign.
+        unit: of an axis, such as ``share of the full model's parameters``; empty where the title says it.
+        is_logarithmic: whether its axis is: from a hundredth to the whole, and never 0.
+        reference: the worst value that counts for a hypervolume, where the configuration states none.
+        since: the schema version that brought its column.
+    """
+
+    name: str
+    title: str
+    what: str = ""
+    kind: str = SHARE
+    direction: str = ""
+    short: str = ""
+    unit: str = ""
+    is_logarithmic: bool = False
+    reference: float | None = None
+    since: int = 1
+
+    @property
+    def is_percentage(self) -> bool:
+        """Whether tables show it in per cent."""
+        return self.kind == SHARE
+
+    @property
+    def head(self) -> str:
+        """The head of its column in the terminal: ``size %``."""
+        return f"{self.short or self.title} %" if self.is_percentage else self.short or self.title
+
+    @property
+    def axis(self) -> str:
+        """The title of its axis, with the unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def cell(self, value: float, spread: float | None = None) -> str:
+        """A value as a cell of a table in the terminal shows it, with its deviation or standard error."""
+        if not self.is_percentage:
+            return f"{value:.4g}" + (f"±{spread:.2g}" if spread is not None else "")
+        return f"{100 * value:.1f}" + (f"±{100 * spread:.1f}" if spread is not None else "")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest number that it takes; infinite where there is none."""
+        if self.kind == SHARE:
+            return 0.0, 1.0
+        return (-math.inf if self.kind == NUMBER else 0.0), math.inf
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "accuracy", "of the full model, share of images", direction="max", short="acc"),
+        Metric(
+            "reuse_accuracy",
+            "reuse accuracy",
+            "of composed modules, over class subsets; share of images",
+            direction="max",
+            short="reuse",
+        ),
+        Metric("reuse_accuracy_error", "standard error of reuse accuracy", "its standard error", AMOUNT),
+        Metric(
+            "reuse_baseline",
+            "reuse accuracy of the whole network",
+            "the whole network with restricted logits, on the same draw",
+        ),
+        Metric("reuse_subsets", "subsets", "class subsets drawn", COUNT),
+        Metric("reuse_images", "images", "images drawn", COUNT),
+        Metric(
+            "module_size",
+            "module size",
+            "parameters of a module / full model, mean over classes",
+            direction="min",
+            short="size",
+            unit="share of the full model's parameters",
+            is_logarithmic=True,
+        ),
+        Metric(
+            "module_overlap",
+            "overlap",
+            "parameters that both of two classes keep / full model, mean over pairs",
+            direction="min",
+        ),
+        Metric(
+            "overlap_jaccard",
+            "overlap (Jaccard)",
+            "the same, over the parameters that either keeps",
+            direction="min",
+            short="Jaccard",
+        ),
+        Metric(
+            "kernel_retention",
+            "kernel retention",
+            "kept convolution kernels / all, mean over classes",
+            direction="min",
+            short="kernels",
+            since=2,
+        ),
+        Metric(
+            "flops",
+            "FLOPs of a module",
+            "operations for one image, module / full model, mean over classes",
+            direction="min",
+            short="FLOPs",
+            is_logarithmic=True,
+            since=2,
+        ),
+        Metric(
+            "coupling",
+            "coupling",
+            "Jaccard index of two classes' unit masks, mean over pairs",
+            direction="min",
+            since=2,
+        ),
+        Metric("floored", "floored", "(class, layer) pairs where the floor acted", COUNT),
+    )
+}
+OBJECTIVES = tuple(sorted(name for name, metric in METRICS.items() if metric.direction))

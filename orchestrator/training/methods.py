@@ -1,0 +1,97 @@
+"""Which training method a configuration names: one that is shipped, or a user's own by import path.
+
+Only what trains imports a user's own: a command that looks at a sweep has its name and coefficients from the record.
+"""
+
+import dataclasses
+import inspect
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+from moda_core.methods import METHODS, RULES, Method
+from orchestrator.config import Config, MethodConfig, as_plain, build, parse_config, to_plain
+from orchestrator.errors import ConfigError, listed
+from orchestrator.storage import TABLES, TERM_COLUMNS
+from orchestrator.training.importing import import_named
+
+NEEDED = ("prepare", "objective", "after")
+RESERVED = ("name", "source")  # what a method's section of the configuration and of the identity holds besides
+
+
+def make_method(config: MethodConfig) -> Method:
+    """The method with its coefficients.
+
+    Raises:
+        ConfigError: a path that cannot be imported, what is no method, or coefficients that it does not take.
+    """
+    kind = METHODS[config.name] if not config.is_own else _own_class(config.name)
+    return cast(Method, build(kind, config.coefficients, "method"))
+
+
+def with_method_defaults(config: Config) -> Config:
+    """The configuration with what a method of one's own says by default: coefficients, and the space where none is
+    stated. A configuration that is complete stays as it is.
+
+    Raises:
+        ConfigError: as :func:`make_method`; or epochs of a method that has none.
+    """
+    method = make_method(config.method)
+    kind = type(method)
+    if not method.needs_training and config.training.epochs > 0:
+        raise ConfigError(
+            f"training.epochs={config.training.epochs}: method.name={config.method.name} takes a trained network; set"
+            " training.epochs=0 and training.init_from=..."
+        )
+    if not config.method.is_own:
+        return config
+    complete = to_plain(config)
+    complete["method"] = {"name": config.method.name, **as_plain(method)}
+    if not config.search.space:
+        complete["search"]["space"] = {key: dict(dimension) for key, dimension in kind.space.items()}
+        complete["search"]["baselines"] = [*config.search.baselines] or [dict(one) for one in kind.baselines]
+    if "contribution" not in kind.rules:
+        complete["evaluation"]["levels"] = []
+    return parse_config(complete)
+
+
+def method_source(name: str) -> str:
+    """The sha256 of the file that a method of one's own is written in.
+
+    Raises:
+        ConfigError: no such method, or one without a file.
+    """
+    module = inspect.getmodule(_own_class(name))
+    file = getattr(module, "__file__", None)
+    if file is None:
+        raise ConfigError(f"method.name={name!r} has no source file; write it in a module of its own")
+    return sha256(Path(file).read_bytes()).hexdigest()
+
+
+def _own_class(path: str) -> type[Method]:
+    """The class of an import path, if it is a method."""
+    kind: Any = import_named("method.name", path)
+    here = f"method.name={path!r}"
+    if not inspect.isclass(kind) or not hasattr(kind, "__dataclass_fields__"):
+        raise ConfigError(f"{here} is no dataclass; a method is a frozen dataclass of its coefficients")
+    if missing := [name for name in (*NEEDED, *Method.__annotations__) if not hasattr(kind, name)]:
+        raise ConfigError(f"{here} has no {missing[0]}; derive it from moda_core.methods.Method")
+    if taken := [field.name for field in dataclasses.fields(kind) if field.name in RESERVED]:
+        raise ConfigError(f"{here}: a coefficient must not be called {taken[0]}")
+    _check_terms(here, kind.terms)
+    if unknown := sorted(set(kind.rules) - set(RULES)):
+        raise ConfigError(f"{here}: rules names {listed(unknown)}; known: {', '.join(RULES)}")
+    if "activity" not in kind.rules:
+        raise ConfigError(f"{here}: rules={listed(kind.rules)} must name activity, by which every trial is decomposed")
+    return cast(type[Method], kind)
+
+
+def _check_terms(here: str, terms: tuple[str, ...]) -> None:
+    """Refuse names of terms that stand for something else beside them."""
+    columns = [name for name in TABLES["epochs"].columns if name not in TERM_COLUMNS]
+    for name in terms:
+        if not name.isidentifier() or name in columns or list(terms).count(name) > 1:
+            raise ConfigError(
+                f"{here}: terms names {name!r}; use different names of letters, digits and _, and none of"
+                f" {', '.join(columns)}"
+            )

@@ -1,0 +1,67 @@
+"""What a command, or a trial's worker, does not import. Each is asked in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.older_storage import unpack_older_storage
+
+HEAVY = {"torch", "torchvision", "ray", "wandb", "sklearn", "scipy", "plotly", "botorch", "optuna"}
+LOADED = "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
+COMMAND = f"""
+import json, sys
+from orchestrator.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as ending:
+    code = ending.code
+{LOADED}
+sys.exit(code)
+"""
+WORKER = f"""
+import json, sys
+from orchestrator.runs.tracked import run_tracked
+from orchestrator.training import Trial, measure_on_test
+from orchestrator.training.data import Data
+{LOADED}
+"""
+
+
+def run(code, *arguments):
+    """What a process printed, and the top-level packages that it had loaded at its end."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["--help"], "moda sweep experiment=digits"),
+        (["front", "first"], "best 1/0.9/0.1"),
+        (["front", "own"], "the front of own"),
+        (["query", "first", "select count(*) as rows_there from points"], "37"),
+    ],
+    ids=["help", "front", "front of an own network", "query"],
+)
+def test_a_command_that_looks_loads_nothing_that_computes(tmp_path, monkeypatch, arguments, printed):
+    unpack_older_storage(tmp_path, monkeypatch)
+    output, loaded = run(COMMAND, *arguments)
+    assert printed in output
+    assert "orchestrator" in loaded
+    assert loaded & {*HEAVY, "asset_net"} == set()  # the network of the sweep `own` is in a file of that name
+
+
+def test_a_report_loads_plotly_and_nothing_that_trains(tmp_path, monkeypatch):
+    unpack_older_storage(tmp_path, monkeypatch)
+    output, loaded = run(COMMAND, "report", "first", "--to", "page.html")
+    assert "page.html" in output
+    assert loaded & HEAVY == {"plotly", "scipy"}  # scipy has the rank correlation of its confirmation
+
+
+def test_a_worker_loads_what_a_training_needs():
+    _, loaded = run(WORKER)
+    assert "torch" in loaded
+    assert loaded & (HEAVY | {"duckdb", "hydra"}) == {"torch"}

@@ -1,0 +1,133 @@
+"""The report's words and tables, for a sweep that is made by hand."""
+
+import dataclasses
+import html
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from orchestrator.results.points import TrialState
+from orchestrator.views.page import render_report
+from tests.orchestrator.results.test_sweep import CONFIG, TRIALS, made_sweep
+from tests.orchestrator.views.test_terminal import FRONT
+
+
+class Tables(HTMLParser):
+    """The cells of a page's tables: a list of rows each, heads first."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self._text = [], None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "table":
+            self.found.append([])
+        elif tag == "tr":
+            self.found[-1].append([])
+        elif tag in ("td", "th"):
+            self._text = ""
+
+    def handle_data(self, data):
+        if self._text is not None:
+            self._text += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.found[-1][-1].append(self._text)
+            self._text = None
+
+
+@pytest.fixture(scope="module")
+def page():
+    return render_report(made_sweep(FRONT))
+
+
+def test_the_front_s_table_has_a_row_for_each_point(page):
+    (front, _) = Tables(page).found
+    assert front == [
+        [
+            *("point", "", "coefficients", "reuse accuracy", "module size", "overlap", "accuracy"),
+            *("test reuse", "test accuracy"),
+        ],
+        ["1/0.1", "", "alpha 2", "0.8000 ± 0.0200", "0.1000", "0.1250", "0.9700", "", ""],
+        ["0/0.9/0", "knee", "alpha 1", "0.9000 ± 0.0100", "0.5000", "0.1250", "0.9700", "", ""],
+        ["0/0.5/0", "best", "alpha 1", "0.9500 ± 0.0120", "0.7500", "0.1250", "0.9700", "0.8500 ± 0.0040", "0.9600"],
+    ]
+    assert page.count("<tr class=marked>") == 2
+
+
+def test_the_trials_table_says_how_they_stand(page):
+    (_, trials) = Tables(page).found
+    assert trials[0] == ["trial", "alpha", "status", "training s", "evaluation s", "reason"]
+    assert trials[1:] == [[str(t.number), f"{1 + t.number}", t.status, "2.0", "0.5", ""] for t in TRIALS]
+
+
+def test_the_words_around_them(page):
+    assert "<h1>Sweep s</h1>" in page
+    assert (
+        "<p class='sub'>vgg on digits, method moda, 2 of 6 trials finished, 1 stopped early, 12 s of training,"
+        " 3 points</p>" in page
+    )
+    strips = (0.95 - 0.5) * 0.25 + (0.9 - 0.5) * 0.25 + (0.8 - 0.5) * 0.4
+    assert (
+        "Objectives: reuse accuracy (more is better), module size (less is better). Points are chosen on validation"
+        f" images; test is only reported. Hypervolume {strips:.4f}." in " ".join(page.split())
+    )
+    assert "<code>moda pull sweep:s/best --to modules</code>" in page
+    assert "<code>sweep:s/1/0.1</code>" in page
+    assert re.findall(r"<h2>(.*?)</h2>", page) == [
+        *(
+            "The front",
+            "Its points",
+            "Reuse accuracy over tau",
+            "Module size over tau",
+            "Reuse accuracy over the level",
+        ),
+        *("Module size over the level", "Trials", "Configuration"),
+    ]
+
+
+def test_the_configuration_is_listed(page):
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    training = CONFIG.training
+    assert facts["training"] == (
+        f"{training.epochs} epochs, batch {training.batch_size}, learning rate {training.learning_rate:g}, seed 0"
+    )
+    assert facts["taus"] == "0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99"
+    assert facts["levels"] == "0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1"
+    assert facts["search"] == "curve, seed 0, early stopping none"
+    assert facts["repeats"] == "none"
+
+
+def test_repeats_show_each_training_s_seed_and_what_a_mean_is():
+    pair = [dataclasses.replace(FRONT[0], trial=trial) for trial in TRIALS[:2]]
+    page = render_report(made_sweep(pair, trials=TRIALS[:2], repeats=2))
+    (front, trials) = Tables(page).found
+    assert [row[3] for row in front[1:]] == ["0.9500 ± 0.0000"]
+    assert [row[2] for row in trials] == ["seed", "0", "1"]
+    assert "Points are mean ± standard deviation over the 2 seeds of a set of coefficients;" in page
+    assert "<dd>2 trainings of each set of coefficients</dd>" in page
+
+
+def test_without_levels_there_are_no_curves_over_them():
+    sweep = made_sweep(FRONT[:2])
+    evaluation = dataclasses.replace(sweep.config.evaluation, levels=())
+    page = render_report(dataclasses.replace(sweep, config=dataclasses.replace(sweep.config, evaluation=evaluation)))
+    assert "over tau" in page
+    assert "over the level" not in page
+    assert "<dt>levels</dt><dd>none</dd>" in page
+
+
+def test_what_others_wrote_is_text_and_no_html():
+    trial = TrialState("s-0", 0, {"optimizer": "<b>adamw</b>"}, "failed", 1, "<script>alert(1)</script>", None, None)
+    page = render_report(made_sweep([], trials=[trial]))
+    assert "<p>sweep 's' has no points yet; let a trial finish first</p>" in html.unescape(page)
+    (trials,) = Tables(page).found
+    assert trials == [
+        ["trial", "optimizer", "status", "training s", "evaluation s", "reason"],
+        ["0", "<b>adamw</b>", "failed", "", "", "<script>alert(1)</script>"],
+    ]
+    assert "<script" not in page
+    assert "<b>" not in page

@@ -1,0 +1,24 @@
+"""A metric that nobody edited the packages for: how many units of the first layer a class keeps on average."""
+
+from typing import ClassVar
+
+from orchestrator.declarations import Metric
+from orchestrator.training import Measured
+
+
+class FirstUnits:
+    """Units of the first unit layer that a class keeps, mean over classes."""
+
+    declaration: ClassVar[Metric] = Metric(
+        "first_units",
+        "first layer",
+        kind="amount",
+        direction="min",
+        short="first",
+        unit="units",
+        reference=64.0,
+    )
+
+    def measure(self, point: Measured) -> float:
+        """The mean of the first mask's sums over classes."""
+        return float(point.masks[0].sum(1).double().mean())
