@@ -63,8 +63,8 @@ def test_a_confirmation_that_is_done_is_read(older, console, points):
 
 
 def test_what_cannot_be_asked_for_is_refused_before_anything_is_trained(older, console):
-    with pytest.raises(moda.UserError, match=r"unknown key trainig \(did you mean training\?\)"):
-        moda.train(trainig={"epochs": 3}, console=console)
+    with pytest.raises(moda.UserError, match=r"unknown key train \(did you mean training\?\)"):
+        moda.train(train={"epochs": 3}, console=console)
     with pytest.raises(moda.UserError, match="points='best' is one text; give a list"):
         moda.confirm("first", points="best", console=console)
     with pytest.raises(moda.UserError, match=r"method\.name=standard: confirming trains the sweep's own coefficients"):
