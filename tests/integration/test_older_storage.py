@@ -116,3 +116,10 @@ def test_a_training_that_was_killed_then_goes_on(older, capfd):
 def test_a_trial_is_trained_again_and_compared(older, capfd):
     assert main(["rerun", "first/1"]) in (0, 1)  # another processor may round differently
     assert "first-0001: 3 rows of epochs and 8 rows of points compared" in capfd.readouterr().out
+
+
+def test_a_training_without_terms_is_as_it_was_when_these_were_recorded_as_zeros(older, capfd):
+    rows = DeltaStore(str(Path("storage").absolute())).read("epochs", "train-7b67a1ee").to_pylist()
+    assert {(row["affinity"], row["dispersion"], row["compactness"]) for row in rows} == {(0.0, 0.0, 0.0)}
+    assert main(["rerun", "train-7b67a1ee/0"]) in (0, 1)  # as above
+    assert "affinity" not in capfd.readouterr().out
