@@ -41,7 +41,7 @@ def test_cut_equals_masked_and_the_sizes_are_those_of_what_was_cut(seed, steps, 
     check_laws(network, layers, Decomposition(random_masks(layers.widths, CLASSES, seed, density)), classes)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(**CASES)
 def test_the_laws_hold_for_sites_anywhere_with_scales_and_bias(seed, steps, density, classes):
     network = random_network(seed, steps=steps, classes=CLASSES)
