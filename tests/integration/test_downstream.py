@@ -45,7 +45,7 @@ def environment(request, tmp_path_factory):
         site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
         (site / "tests.pth").write_text(sysconfig.get_path("purelib"))
     more = ["--no-deps", "--no-compile"] if request.param == "linked" else ["-c", ROOT / "constraints.txt"]
-    pip("--python", folder / "bin" / "python", "install", *more, *wheels.glob("*.whl"))
+    pip("--python", folder / "bin" / "python", "install", "--ignore-installed", *more, *wheels.glob("*.whl"))
     return folder
 
 
