@@ -11,11 +11,11 @@ from orchestrator.training.decompose import prepare
 from orchestrator.training.trial import Trial, load_trained
 from tests.integration.sweeps import call_moda, run_moda
 
-SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one")
+FAST = ("data.limit=400", "tracking=none", "evaluation.taus=[0.5,0.9]", "evaluation.levels=[0.1]")
 
 
 def test_train_then_decompose_its_weights_elsewhere(tmp_path):
-    done = call_moda("train", *SMALL, storage=tmp_path)
+    done = call_moda("train", *FAST, "training.epochs=2", "sweep.name=one", storage=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "validation" in done.stdout
     assert "on test: accuracy" in done.stdout
@@ -25,25 +25,23 @@ def test_train_then_decompose_its_weights_elsewhere(tmp_path):
     weights = tmp_path / "elsewhere.pt"
     state = safetensors.torch.load_file(tmp_path / "trials" / "one-0000" / "weights.safetensors")
     torch.save({"state_dict": state}, weights)
-    done = run_moda("decompose", str(weights), *SMALL[1:3], "sweep.name=two", storage=tmp_path)
+    done = run_moda("decompose", str(weights), *FAST, "sweep.name=two", storage=tmp_path)
     assert done.returncode == 0, done.stderr
     found = read_sweep(DeltaStore(str(tmp_path)), "two")
     assert [point.metrics for point in found.points] == [point.metrics for point in trained.points]
 
-    done = call_moda(
-        "train", *SMALL[:3], f"training.init_from={weights}", "training.learning_rate=1e-9", storage=tmp_path
-    )
+    again = ("training.epochs=2", f"training.init_from={weights}", "training.learning_rate=1e-9")
+    done = call_moda("train", *FAST, *again, storage=tmp_path)
     assert done.returncode == 0, done.stderr
 
-    done = call_moda("decompose", str(weights), "model.widths=[8,M,8]", *SMALL[1:3], storage=tmp_path)
+    done = call_moda("decompose", str(weights), "model.widths=[8,M,8]", *FAST, storage=tmp_path)
     assert done.returncode == 2
     assert "is another network" in done.stderr
 
 
 def test_two_workers_run_the_same_loop(shared_ray, tmp_path):
-    done = run_moda(
-        "train", *SMALL[:1], *SMALL[2:], "training.num_workers=2", storage=tmp_path, **shared_ray
-    )  # three batches to count
+    asked = ("training.epochs=2", "training.num_workers=2", "sweep.name=one", *FAST[1:])  # three batches to count
+    done = run_moda("train", *asked, storage=tmp_path, **shared_ray)
     assert done.returncode == 0, done.stderr
     store = DeltaStore(str(tmp_path))
     rows = sorted(store.read("epochs", "one").to_pylist(), key=lambda row: row["epoch"])
@@ -62,8 +60,8 @@ def test_two_workers_run_the_same_loop(shared_ray, tmp_path):
 
 
 def test_standard_training_on_another_model(tmp_path):
-    overrides = ("method=standard", "model=resnet18", "model.width=4", "training.epochs=1", "tracking=none")
-    done = call_moda("train", *overrides, storage=tmp_path)
+    overrides = ("method=standard", "model=resnet18", "model.width=4", "training.epochs=1")
+    done = call_moda("train", *FAST, *overrides, storage=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "knee" in done.stdout
 
