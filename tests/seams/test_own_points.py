@@ -66,7 +66,7 @@ def test_such_a_point_is_published_sliced_and_exported(storage, tmp_path):
     whole, sliced = (load_modules(tmp_path / name, ["3", "7"]) for name in ("set", "two"))
     expected, found = whole(whole.preprocess(images)), sliced(sliced.preprocess(images))
     torch.testing.assert_close(found, expected)
-    export_modules(tmp_path / "set", tmp_path / "two.onnx", ["3", "7"])
+    export_modules(whole, tmp_path / "two.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "two.onnx"))
     (exported,) = session.run(None, {session.get_inputs()[0].name: whole.preprocess(images).numpy()})
     np.testing.assert_allclose(exported, expected.detach().numpy(), rtol=1e-3, atol=1e-4)
