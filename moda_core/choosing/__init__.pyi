@@ -1,8 +1,9 @@
+from .class_ids import check_class_ids
 from .contributions import Contributions, contribution_masks, count_contributions
 from .decomposition import Decomposition, Masks, MergedUnits, Scales, as_decomposition, merged_units
 from .frequency import Frequencies, active_units, check_thresholds, count_frequencies
 from .masked import Select, check_keep, mask_network, row_masked_graph
-from .masks import check_class_ids, floored, keep_masks, merge_masks
+from .masks import floored, keep_masks, merge_masks
 from .rule_protocol import Parameter, Rule, check_parameters, check_rule
 from .rules import ACTIVITY, CONTRIBUTION, RULES, ActivityRule, ContributionRule
 

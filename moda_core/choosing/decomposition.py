@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moda_core.choosing.masks import check_class_ids
+from moda_core.choosing.class_ids import check_class_ids
 
 LARGEST_SCALE = 1e6  # of a mean scale and of a bias, so that float32 computes with them
 

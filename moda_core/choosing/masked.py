@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from moda_core.choosing.class_ids import check_class_ids
 from moda_core.choosing.decomposition import Masks, merged_units
-from moda_core.choosing.masks import check_class_ids
 from moda_core.modes import device_of
 from moda_core.units import UnitLayers, along, rewrite_units
 

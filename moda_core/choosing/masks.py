@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from moda_core.choosing.class_ids import check_class_ids
 from moda_core.choosing.frequency import Frequencies
 from moda_core.choosing.rule_protocol import DEFAULT_FLOOR
 
@@ -50,17 +51,6 @@ def merge_masks(masks: Sequence[Tensor], class_ids: Sequence[int]) -> list[Tenso
     """
     check_class_ids(class_ids, masks[0].shape[0])
     return [mask_CN[list(class_ids)].any(0) for mask_CN in masks]
-
-
-def check_class_ids(class_ids: Sequence[int], num_classes: int) -> None:
-    """Refuse an empty list, a repeated id, or one outside 0 .. num_classes - 1."""
-    if not class_ids:
-        raise ValueError("class_ids is empty; name at least one class")
-    wrong = [class_id for class_id in class_ids if not 0 <= class_id < num_classes]
-    if wrong:
-        raise ValueError(f"class_ids holds {wrong}; the network has classes 0 to {num_classes - 1}")
-    if len(set(class_ids)) != len(class_ids):
-        raise ValueError(f"class_ids={list(class_ids)} names a class twice")
 
 
 def _checked_rates(frequencies: Frequencies, tau: float, threshold: float, floor: float) -> list[Tensor]:

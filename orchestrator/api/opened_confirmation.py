@@ -1,18 +1,14 @@
 """A confirmation as Python and notebooks have it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from orchestrator.api.columns import coefficient_names, confirmed_table
 from orchestrator.api.html import shown_html
-from orchestrator.api.opened_point import OpenPoint
+from orchestrator.api.opened_point import Opened, OpenPoint
 from orchestrator.errors import ConfigError
 from orchestrator.results import Confirmation
-
-if TYPE_CHECKING:
-    from orchestrator.api.opened import OpenSweep
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,7 +21,7 @@ class OpenConfirmation:
     """
 
     recorded: Confirmation
-    parent: "OpenSweep"
+    parent: Opened
 
     @property
     def sweep_id(self) -> str:
@@ -64,7 +60,7 @@ class OpenConfirmation:
         return f"<OpenConfirmation {self.sweep_id!r}: {'; '.join(self._lines)}>"
 
     def _repr_html_(self) -> str:
-        table, shown = self.points(), self.parent.config.search.objectives
+        table, shown = self.points(), self.parent.recorded.config.search.objectives
         prefixes = ("", "confirmed_", "confirmed_test_")
         names = ["point", *coefficient_names(table), *(f"{prefix}{name}" for name in shown for prefix in prefixes)]
         return shown_html(f"Confirmation {self.sweep_id}", self._lines, table.select(names))

@@ -2,18 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from orchestrator.api.asking import PathText
 from orchestrator.api.html import shown_html
 from orchestrator.config import Choice
-from orchestrator.results import Point
+from orchestrator.results import Point, Sweep
 
 if TYPE_CHECKING:
-    from orchestrator.api.opened import OpenSweep
     from orchestrator.modules import Pulled
+
+
+class Opened(Protocol):
+    """The opened sweep that a point or a confirmation belongs to: :class:`orchestrator.OpenSweep`."""
+
+    @property
+    def recorded(self) -> Sweep:
+        """What the tables hold of it."""
+        ...
+
+    def pull(self, point: "OpenPoint", to: PathText, *, classes: Sequence[str] | None = None) -> "Pulled":
+        """Bring the module set of a point to a new folder."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,7 +37,7 @@ class OpenPoint:
         recorded: what the tables hold of it.
     """
 
-    sweep: "OpenSweep"
+    sweep: Opened
     recorded: Point
 
     @property
@@ -63,7 +75,7 @@ class OpenPoint:
         return self.sweep.pull(self, to, classes=classes)
 
     def __repr__(self) -> str:
-        shown = list(self.sweep.config.search.objectives)
+        shown = list(self.sweep.recorded.config.search.objectives)
         texts = [", ".join(f"{name} {self.metrics[name]:.4f}" for name in shown if name in self.metrics)]
         if self.test is not None:
             texts.append("on test " + ", ".join(f"{name} {self.test[name]:.4f}" for name in shown if name in self.test))
@@ -81,4 +93,4 @@ class OpenPoint:
     @property
     def _title(self) -> str:
         role = f", {self.role}" if self.role else ""
-        return f"{self.label} of {self.sweep.sweep_id!r}{role}"
+        return f"{self.label} of {self.sweep.recorded.sweep_id!r}{role}"
