@@ -14,25 +14,34 @@ from moda_core.sets import MANIFEST
 from orchestrator.modules.model_card import CARD
 from orchestrator.modules.module_log import PUBLISHED, Row, last_events, published_row, removed_row
 from orchestrator.modules.retention import Retention
-from orchestrator.storage import Files, ResultStore, StoredFile
-from orchestrator.training import (
+from orchestrator.storage import (
     AFTER_CHECKPOINT,
     CHECKPOINT,
     CONTRIBUTIONS,
     FREQUENCIES,
     METHOD_PARTS,
-    OWN_COUNTS,
+    MODULES,
+    TRIALS,
     WEIGHTS,
+    Files,
+    ResultStore,
+    StoredFile,
+    folder_of,
+    is_counts_file,
+    is_set_of,
+    set_file,
+    set_folder,
+    trial_folder,
 )
 
-SETS, TRIALS, CHECKPOINTS, PARTS = (
+SETS, TRAINED, CHECKPOINTS, PARTS = (
     "module sets of points that are not on the front",
     "weights and counts of trials without a point there",
     "checkpoints of trials that are over",
     "files of interrupted writes",
 )
 # In the order in which they go: without the first a trial is gone.
-TRAINED = (WEIGHTS, METHOD_PARTS, FREQUENCIES, CONTRIBUTIONS)
+TRAINED_FILES = (WEIGHTS, METHOD_PARTS, FREQUENCIES, CONTRIBUTIONS)
 PUBLISHED_FILES = (MANIFEST, WEIGHTS, CARD)  # whatever else is in a set's folder was put there by somebody else
 PART_FOLDER = re.compile(r"\.moda-\w+\.part")  # as moda_core.placing calls it
 PART_FILE = re.compile(r"\.moda-\w+\.part|.+\.\d+\.part")  # the latter: of older versions
@@ -96,18 +105,19 @@ def collect(
     sets = {name: each for each in retentions for name in each.sets}
     found = Garbage([], {}, [], {})
     whole = set()
-    for folder, grouped in groupby(sorted(files, key=lambda one: _top(one.name)), key=lambda one: _top(one.name)):
-        kind, _, name = folder.partition("/")
+    ordered = sorted(files, key=lambda file: folder_of(file.name))
+    for (kind, name), grouped in groupby(ordered, key=lambda file: folder_of(file.name)):
+        folder = f"{kind}/{name}"
         mine = list(grouped)
-        if kind == "modules" and name in sets:
+        if kind == MODULES and name in sets:
             if any(one.name == f"{folder}/{MANIFEST}" for one in mine):
                 whole.add(name)
             found.removals.extend(_of_set(sets[name], name, mine, log.get(name), now))
-        elif kind == "modules" and PART_FOLDER.fullmatch(name):  # its name does not say whose set it was to be
+        elif kind == MODULES and PART_FOLDER.fullmatch(name):  # its name does not say whose set it was to be
             found.removals.extend(_stale_parts("", folder, mine, now))
-        elif kind == "trials" and name in trials:
+        elif kind == TRIALS and name in trials:
             found.removals.extend(_of_trial(trials[name], name, mine, now))
-        elif not _is_known(name, known_trials, exactly=kind == "trials"):
+        elif not (name in known_trials if kind == TRIALS else is_set_of(name, known_trials)):
             found.unknown[folder] = mine
     told = {name for name, last in log.items() if last["event"] == PUBLISHED}
     found.unrecorded.update({name: sets[name] for name in sorted(whole - told)})
@@ -121,7 +131,7 @@ def survey(store: ResultStore, files: Files, retentions: Sequence[Retention], no
     asked = {one.sweep.sweep_id for one in retentions}
     rows = store.read("modules")
     log = {name: row for name, row in last_events(rows).items() if row["sweep_id"] in asked}
-    listed = [*files.under("modules"), *files.under("trials")]
+    listed = [*files.under(MODULES), *files.under(TRIALS)]
     return collect(retentions, log, listed, set(store.read("trials")["trial_id"].to_pylist()), now)
 
 
@@ -138,12 +148,12 @@ def remove(garbage: Garbage, store: ResultStore, files: Files, now: Callable[[],
             files.delete(file.name)
         files.drop_folder(one.folder)
     log = last_events(store.read("modules"))
-    names = [one.folder.removeprefix("modules/") for one in garbage.removals if one.what == SETS]
+    names = [folder_of(one.folder)[1] for one in garbage.removals if one.what == SETS]
     store.append("modules", [removed_row(row, now()) for row in (*garbage.gone, *(log[name] for name in names))])
 
 
 def _of_set(kept: Retention, name: str, files: Sequence[StoredFile], last: Row | None, now: datetime) -> list[Removal]:
-    sweep_id, folder = kept.sweep.sweep_id, f"modules/{name}"
+    sweep_id, folder = kept.sweep.sweep_id, set_folder(name)
     own = [file for file in files if file.folder == folder and (file.base in PUBLISHED_FILES or _is_part(file))]
     is_whole = any(file.base == MANIFEST for file in own)
     if is_whole and name not in kept.kept_sets:
@@ -165,33 +175,22 @@ def _stale_parts(sweep_id: str, folder: str, files: Sequence[StoredFile], now: d
 def _of_trial(kept: Retention, trial_id: str, files: Sequence[StoredFile], now: datetime) -> list[Removal]:
     if trial_id not in kept.over:
         return []
-    by_name = {file.base: file for file in files if file.folder == f"trials/{trial_id}"}
-    own = [name for name in by_name if name.startswith(OWN_COUNTS)]
+    by_name = {file.base: file for file in files if file.folder == trial_folder(trial_id)}
+    own = [name for name in by_name if is_counts_file(name)]
     names = {
-        TRIALS: () if trial_id in kept.kept_trials else (*TRAINED, *sorted(own)),
+        TRAINED: () if trial_id in kept.kept_trials else (*TRAINED_FILES, *sorted(own)),
         CHECKPOINTS: (CHECKPOINT, AFTER_CHECKPOINT),
         PARTS: tuple(name for name, file in by_name.items() if _is_part(file) and now - file.modified > GRACE),
     }
     chosen = {what: tuple(by_name[name] for name in some if name in by_name) for what, some in names.items()}
-    folder = f"trials/{trial_id}"
+    folder = trial_folder(trial_id)
     return [Removal(what, kept.sweep.sweep_id, folder, some) for what, some in chosen.items() if some]
 
 
 def _published(kept: Retention, name: str, files: Files, now: datetime) -> Row:
-    point, manifest = kept.sets[name], files.read(f"modules/{name}/{MANIFEST}")
+    point, manifest = kept.sets[name], files.read(set_file(name, MANIFEST))
     return published_row(kept.sweep.sweep_id, point.trial.trial_id, point.choice, name, manifest, now)
-
-
-def _top(name: str) -> str:
-    """A set's or a trial's folder; of a file beside them its own name."""
-    return "/".join(name.split("/")[:2])
 
 
 def _is_part(file: StoredFile) -> bool:
     return PART_FILE.fullmatch(file.base) is not None
-
-
-def _is_known(name: str, trials: set[str], *, exactly: bool) -> bool:
-    """Whether a folder is a known trial's, or a module set's of one: its name goes on with a hyphen and the choice."""
-    ends = [index for index, letter in enumerate(name) if letter == "-"]
-    return name in trials if exactly else any(name[:end] in trials for end in ends)

@@ -22,7 +22,7 @@ from orchestrator.errors import StorageError
 from orchestrator.modules.model_card import CARD, model_card
 from orchestrator.modules.module_log import is_recorded, published_row
 from orchestrator.results import Point, Sweep, package_versions, utc_now
-from orchestrator.storage import DeltaStore, Files
+from orchestrator.storage import DeltaStore, Files, set_file, set_folder, set_name
 from orchestrator.training import Trial, check_unchanged, choose, load_trained
 from orchestrator.training.data import data_here, load_data
 
@@ -32,8 +32,8 @@ CHECK_IMAGES = 256
 
 def published(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> str:
     """The name of a point's module set in the storage, after making it if nobody did. As :func:`publish`."""
-    name, files = set_name(sweep, point), Files(root)
-    if not files.exists(f"modules/{name}/{MANIFEST}"):
+    name, files = name_of(point), Files(root)
+    if not files.exists(set_file(name, MANIFEST)):
         publish(sweep, point, root, data_root=data_root)
         return name
     try:
@@ -46,8 +46,8 @@ def published(sweep: Sweep, point: Point, root: str, *, data_root: str | None = 
 def record_published(sweep: Sweep, point: Point, files: Files) -> None:
     """Say in the table that a point's set was published, unless that is its last word: after every publishing, and
     where one was interrupted before this or went before there was such a table."""
-    name, store = set_name(sweep, point), DeltaStore(files.root)
-    manifest = files.read(f"modules/{name}/{MANIFEST}")
+    name, store = name_of(point), DeltaStore(files.root)
+    manifest = files.read(set_file(name, MANIFEST))
     if not is_recorded(store.read("modules", sweep.sweep_id), name, manifest):
         row = published_row(sweep.sweep_id, point.trial.trial_id, point.choice, name, manifest, utc_now())
         store.append("modules", [row])
@@ -96,7 +96,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         "versions": package_versions(),
     }
     card = model_card(sweep, point, data.class_names, data.preprocessing()["shape"])
-    name = set_name(sweep, point)
+    name = name_of(point)
     with tempfile.TemporaryDirectory(prefix="moda-publish-") as scratch:
         save_modules(
             Path(scratch),
@@ -110,11 +110,11 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
             documents={CARD: card.encode()},
         )
         written = {file.name: file.read_bytes() for file in Path(scratch).iterdir()}
-    files.write_folder(f"modules/{name}", written, last=MANIFEST)  # of publishers at once one writes it
+    files.write_folder(set_folder(name), written, last=MANIFEST)  # of publishers at once one writes it
     record_published(sweep, point, files)
 
 
-def set_name(sweep: Sweep, point: Point) -> str:
-    """The module set's name in the storage."""
+def name_of(point: Point) -> str:
+    """The name of a point's module set in the storage."""
     chosen = (f"{name}{value:.12g}" for name, value in point.choice.values.items())
-    return "-".join([point.trial.trial_id, *point.choice.prefix, *chosen])
+    return set_name(point.trial.trial_id, [*point.choice.prefix, *chosen])

@@ -17,7 +17,7 @@ from orchestrator.modules.model_card import CARD, sliced_card
 from orchestrator.modules.publishing import published
 from orchestrator.modules.references import Folder, SweepPoint, parse_reference
 from orchestrator.results import Point, Sweep, read_sweep
-from orchestrator.storage import Cache, DeltaStore, Files, check_path, make_cache, resolve_root
+from orchestrator.storage import Cache, DeltaStore, Files, check_path, make_cache, resolve_root, set_folder
 
 
 class Source(Protocol):
@@ -145,7 +145,7 @@ def pull_point(
     if files.local is not None and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(files.local)):
         raise ConfigError(f"--to {to} lies inside the storage {files.local}; choose a folder elsewhere")
     name = published(sweep, point, root, data_root=data_root)
-    return place(folder, FolderSource(files, f"modules/{name}/"), f"{sweep.sweep_id}/{point.label}", classes)
+    return place(folder, FolderSource(files, f"{set_folder(name)}/"), f"{sweep.sweep_id}/{point.label}", classes)
 
 
 def free_folder(to: str) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from orchestrator.errors import ConfigError
-from orchestrator.modules.publishing import set_name
+from orchestrator.modules.publishing import name_of
 from orchestrator.results import Confirmation, Point, Sweep, confirmations, read_sweep
 from orchestrator.storage import ResultStore
 from orchestrator.tracking import point_alias
@@ -39,12 +39,12 @@ class Retention:
     @cached_property
     def sets(self) -> dict[str, Point]:
         """Every module set that the sweep can have, by its name in the storage, and its point."""
-        return {set_name(self.sweep, point): point for point in self.sweep.points}
+        return {name_of(point): point for point in self.sweep.points}
 
     @cached_property
     def kept_sets(self) -> set[str]:
         """Names of the module sets that stay: with repeats those of all single trainings of a point."""
-        return {set_name(self.sweep, one) for point in self.points for one in point.singles}
+        return {name_of(one) for point in self.points for one in point.singles}
 
     @cached_property
     def over(self) -> set[str]:

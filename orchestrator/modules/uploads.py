@@ -7,7 +7,7 @@ from moda_core.sets import MANIFEST, parse_manifest
 from orchestrator.errors import MISTAKES
 from orchestrator.modules.publishing import published
 from orchestrator.results import Point, Sweep
-from orchestrator.storage import DeltaStore, Files
+from orchestrator.storage import DeltaStore, Files, set_file, set_folder
 from orchestrator.tracking import ModuleArtifact, point_alias
 
 LOG = logging.getLogger("moda")
@@ -29,8 +29,8 @@ def module_artifacts(sweep: Sweep, root: str) -> list[ModuleArtifact]:
 
 def _module_artifact(sweep: Sweep, point: Point, roles: Sequence[str], root: str) -> ModuleArtifact:
     files, name = Files(root), published(sweep, point, root)
-    text = files.read(f"modules/{name}/{MANIFEST}")
-    sets = {file: files.read(f"modules/{name}/{file}") for file in parse_manifest(text)["files"]}
-    folder = files.local and files.local / "modules" / name
+    text = files.read(set_file(name, MANIFEST))
+    sets = {file: files.read(set_file(name, file)) for file in parse_manifest(text)["files"]}
+    folder = files.local and files.local / set_folder(name)
     storage = DeltaStore(files.root).storage_id(make=True)
     return ModuleArtifact(sweep.sweep_id, point_alias(point), tuple(roles), {**sets, MANIFEST: text}, folder, storage)

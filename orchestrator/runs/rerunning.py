@@ -18,10 +18,8 @@ from orchestrator.config import FINGERPRINTS, Choice, TrackingConfig, override_c
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, package_versions, read_sweep
 from orchestrator.runs.train import run_alone
-from orchestrator.storage import TERM_COLUMNS, DeltaStore, Files
+from orchestrator.storage import METHOD_PARTS, TERM_COLUMNS, WEIGHTS, DeltaStore, Files
 from orchestrator.training import (
-    METHOD_PARTS,
-    WEIGHTS,
     Trial,
     check_trainable,
     check_unchanged,

@@ -24,9 +24,8 @@ from orchestrator.runs.cluster import concurrent_trials, connected
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.tracked import run_tracked
 from orchestrator.search import SpaceExhausted
-from orchestrator.storage import DeltaStore, Files, usable_root
+from orchestrator.storage import WEIGHTS, DeltaStore, Files, trial_file, usable_root
 from orchestrator.training import (
-    WEIGHTS,
     Trial,
     check_trainable,
     check_unchanged,
@@ -34,7 +33,6 @@ from orchestrator.training import (
     fingerprints,
     loaded_lines,
     measure_on_test,
-    trial_file,
     with_method_defaults,
     with_own_metrics,
     with_own_rules,

@@ -1,4 +1,3 @@
-from .after import AFTER_CHECKPOINT
 from .batches import Workers
 from .decompose import choose
 from .dry_run import distinct
@@ -9,12 +8,6 @@ from .methods import make_method, with_method_defaults
 from .own_metrics import Measured, OwnMetric, with_own_metrics
 from .own_rules import with_own_rules
 from .trial import (
-    CHECKPOINT,
-    CONTRIBUTIONS,
-    FREQUENCIES,
-    METHOD_PARTS,
-    OWN_COUNTS,
-    WEIGHTS,
     Report,
     Trial,
     check_trainable,
@@ -22,17 +15,9 @@ from .trial import (
     load_trained,
     measure_on_test,
     run_trial,
-    trial_file,
 )
 
 __all__ = [
-    "AFTER_CHECKPOINT",
-    "CHECKPOINT",
-    "CONTRIBUTIONS",
-    "FREQUENCIES",
-    "METHOD_PARTS",
-    "OWN_COUNTS",
-    "WEIGHTS",
     "Measured",
     "OwnMetric",
     "Report",
@@ -50,7 +35,6 @@ __all__ = [
     "make_method",
     "measure_on_test",
     "run_trial",
-    "trial_file",
     "with_method_defaults",
     "with_own_metrics",
     "with_own_rules",

@@ -13,8 +13,6 @@ from orchestrator.storage import Files
 from orchestrator.training.batches import Workers
 from orchestrator.training.data import ImageSet
 
-AFTER_CHECKPOINT = "after.pt"
-
 
 def take_step_after(
     method: Method,

@@ -21,9 +21,21 @@ from moda_core.methods import Method, has_step_after
 from orchestrator.config import COLUMNS, Choice, Config, short_name, to_plain
 from orchestrator.errors import MISTAKES, ConfigError
 from orchestrator.results import trial_event, trial_states, utc_now
-from orchestrator.storage import TABLES, DeltaStore, Files
+from orchestrator.storage import (
+    AFTER_CHECKPOINT,
+    CHECKPOINT,
+    CONTRIBUTIONS,
+    FREQUENCIES,
+    METHOD_PARTS,
+    TABLES,
+    WEIGHTS,
+    DeltaStore,
+    Files,
+    counts_file,
+    trial_file,
+)
 from orchestrator.tracker import NoTracker, Tracker
-from orchestrator.training.after import AFTER_CHECKPOINT, take_step_after
+from orchestrator.training.after import take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.count_files import (
     dump_contributions,
@@ -53,10 +65,6 @@ SHOWN_COLUMNS = (  # of the points that a run shows
     "module_overlap",
     "accuracy",
 )
-WEIGHTS, FREQUENCIES, CONTRIBUTIONS = "weights.safetensors", "frequencies.safetensors", "contributions.safetensors"
-OWN_COUNTS = "counts-"  # how the names of files begin that hold the counts of a user's own rules
-METHOD_PARTS = "method.safetensors"  # what a method has of its own beside the weights, if anything
-CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -85,16 +93,6 @@ class Trial:
     def file(self, name: str) -> str:
         """The name of one of its files in the storage."""
         return trial_file(self.trial_id, name)
-
-
-def counts_file(rule: str) -> str:
-    """The name of the file with the counts of a user's own rule."""
-    return f"{OWN_COUNTS}{short_name(rule)}.safetensors"
-
-
-def trial_file(trial_id: str, name: str) -> str:
-    """The name of one of a trial's files in the storage."""
-    return f"trials/{trial_id}/{name}"
 
 
 def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.Module:
@@ -272,7 +270,10 @@ def load_trained(trial: Trial, data: Data) -> Trained:
     network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
     read_weights(files.read(trial.file(WEIGHTS)), network)
     frequencies = read_frequencies(files.read(trial.file(FREQUENCIES)))
-    own = {path: read_counts(files.read(trial.file(counts_file(path)))) for path in trial.config.evaluation.rules}
+    own = {
+        path: read_counts(files.read(trial.file(counts_file(short_name(path)))))
+        for path in trial.config.evaluation.rules
+    }
     found = files.exists(trial.file(CONTRIBUTIONS))
     contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if found else None
     parts = functools.cache(lambda: _load_parts(trial, network, data, files))
@@ -325,7 +326,7 @@ def _finish(
     if trained.contributions is not None:
         files.write(trial.file(CONTRIBUTIONS), dump_contributions(trained.contributions))
     for path, counted in trained.own.items():
-        files.write(trial.file(counts_file(path)), dump_counts(counted.counts))
+        files.write(trial.file(counts_file(short_name(path))), dump_counts(counted.counts))
     evaluation = trial.config.evaluation
     points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
     store.append("epochs", epochs)

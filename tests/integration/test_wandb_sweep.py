@@ -17,7 +17,7 @@ import wandb
 from moda_core import load_modules
 from moda_core.sets.manifest import MANIFEST, WEIGHTS
 from orchestrator.modules.model_card import CARD
-from orchestrator.modules.publishing import set_name
+from orchestrator.modules.publishing import name_of
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.tracking.artifacts import point_alias
@@ -158,7 +158,7 @@ def test_best_and_knee_are_artifacts_of_the_sweep_s_run(server, storage, sweep):
         point, one = sweep.find(role), found[role]
         assert (one.collection, one.made_by) == ("tiny", "tiny")
         assert "pareto-" + point.label.replace("/", "-") in one.aliases
-        folder = storage / "modules" / set_name(sweep, point)
+        folder = storage / "modules" / name_of(point)
         assert sorted(one.files) == [MANIFEST, CARD, WEIGHTS]
         for name in one.files:
             assert server.blobs[one.file_path(name)] == (folder / name).read_bytes()
@@ -195,13 +195,13 @@ def test_an_offline_run_is_synced_with_its_artifacts_also_from_another_place(sto
             assert len(server.runs["tiny"].table("front")) == len(sweep.front)
             for role in ("best", "knee"):
                 one = server.artifacts.named(None, "moda", f"tiny:{role}")
-                weights = storage / "modules" / set_name(sweep, sweep.find(role)) / WEIGHTS
+                weights = storage / "modules" / name_of(sweep.find(role)) / WEIGHTS
                 assert server.blobs[one.file_path(WEIGHTS)] == weights.read_bytes()
 
 
 @pytest.mark.slow
 def test_a_set_of_an_object_store_is_staged(storage, sweep, tmp_path):
-    folder = storage / "modules" / set_name(sweep, sweep.find("best"))
+    folder = storage / "modules" / name_of(sweep.find("best"))
     python(FROM_OBJECT_STORE, folder, tmp_path, WANDB_DATA_DIR=str(tmp_path / "data"), WANDB_SILENT="true")
     with WandbServer() as server:
         sync(tmp_path, server)
@@ -222,7 +222,7 @@ def test_pull_by_alias_brings_the_same_bytes(server, storage, sweep, tmp_path):
     done = run_moda("pull", reference, "--to", str(to), storage=tmp_path / "none", **server.environment)
     assert done.returncode == 0, done.stderr
     assert f"{to}: {reference}, 10 classes" in done.stdout
-    folder = storage / "modules" / set_name(sweep, sweep.find("best"))
+    folder = storage / "modules" / name_of(sweep.find("best"))
     assert sorted(file.name for file in to.iterdir()) == [MANIFEST, CARD, WEIGHTS]
     assert all((to / name).read_bytes() == (folder / name).read_bytes() for name in (MANIFEST, CARD, WEIGHTS))
     assert load_modules(to, classes=["3", "8"]).class_names == ["3", "8"]
@@ -362,7 +362,7 @@ def test_versions_of_points_that_left_the_front_are_deleted(server, storage, swe
     assert "and 1 artifact versions in W&B" in done.stdout
     assert found == {*before, kept.id}
     assert server.artifacts.named(None, "moda", "tiny:best").id in found
-    assert not (copy / "modules" / set_name(sweep, off)).exists()
+    assert not (copy / "modules" / name_of(off)).exists()
 
 
 def test_versions_of_another_storage_stay(server, storage, sweep, tmp_path):
@@ -380,7 +380,7 @@ def test_versions_of_another_storage_stay(server, storage, sweep, tmp_path):
         del version.metadata["storage"]
     store = DeltaStore(str(mine))
     earlier = points[2]
-    row = {"sweep_id": "tiny", "trial_id": earlier.trial.trial_id, "name": set_name(sweep, earlier), "time": NOW}
+    row = {"sweep_id": "tiny", "trial_id": earlier.trial.trial_id, "name": name_of(earlier), "time": NOW}
     store.append("modules", [{**row, "event": "published", "manifest_sha256": versions[2].metadata["manifest_sha256"]}])
     done = call_online("gc", "tiny", "--delete", storage=mine, **server.environment)
     assert done.returncode == 0, done.stderr

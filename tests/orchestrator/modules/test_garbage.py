@@ -11,7 +11,7 @@ from moda_core.sets.manifest import MANIFEST
 from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.modules.garbage import CHECKPOINTS, PARTS, SETS, TRIALS, collect, remove, survey
+from orchestrator.modules.garbage import CHECKPOINTS, PARTS, SETS, TRAINED, collect, remove, survey
 from orchestrator.modules.retention import Retention, retentions
 from orchestrator.modules.stale_artifacts import is_stale
 from orchestrator.results.points import Point, TrialState
@@ -87,7 +87,7 @@ def test_what_the_front_asks_for_stays(store, sweep):
     goes = {
         **dict.fromkeys(a_set("s-0-tau0.99-threshold0"), SETS),
         **dict.fromkeys(a_set("s-1-tau0.5-threshold0"), SETS),
-        **dict.fromkeys(trained("s-1"), TRIALS),
+        **dict.fromkeys(trained("s-1"), TRAINED),
         **dict.fromkeys((f"trials/s-{number}/checkpoint.pt" for number in (0, 1, 2, 4)), CHECKPOINTS),
     }
     garbage = look(store, listing([*stays, *goes], OLD))
@@ -99,7 +99,7 @@ def test_what_the_front_asks_for_stays(store, sweep):
 def test_a_set_goes_from_its_manifest_on_and_a_trial_from_its_weights_on(store, sweep):
     garbage = look(store, listing([*a_set("s-1-tau0.5-threshold0"), *trained("s-1")]))
     first = {one.what: one.files[0].base for one in garbage.removals}
-    assert first == {SETS: MANIFEST, TRIALS: "weights.safetensors"}
+    assert first == {SETS: MANIFEST, TRAINED: "weights.safetensors"}
 
 
 def test_what_was_interrupted_goes_after_an_hour(store, sweep):

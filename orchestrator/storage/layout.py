@@ -1,0 +1,62 @@
+"""Where files lie in a storage: their names are built and read here and nowhere else.
+
+trials/<trial id>/weights.safetensors ...    what a trial keeps besides rows
+modules/<set name>/manifest.json ...         published module sets
+"""
+
+from collections.abc import Collection, Iterable
+
+TRIALS, MODULES = "trials", "modules"
+
+# Of a trial.
+WEIGHTS, FREQUENCIES, CONTRIBUTIONS = "weights.safetensors", "frequencies.safetensors", "contributions.safetensors"
+METHOD_PARTS = "method.safetensors"  # what a method has of its own beside the weights, if anything
+CHECKPOINT, AFTER_CHECKPOINT = "checkpoint.pt", "after.pt"  # in training, and in a method's step after it
+_OWN_COUNTS = "counts-"
+
+
+def trial_file(trial_id: str, name: str) -> str:
+    """One of a trial's files, from the root on."""
+    return f"{trial_folder(trial_id)}/{name}"
+
+
+def trial_folder(trial_id: str) -> str:
+    """A trial's folder, from the root on."""
+    return f"{TRIALS}/{trial_id}"
+
+
+def counts_file(rule: str) -> str:
+    """The file, in a trial's folder, with the counts of a user's own rule, by the rule's short name."""
+    return f"{_OWN_COUNTS}{rule}.safetensors"
+
+
+def is_counts_file(name: str) -> bool:
+    """Whether a file in a trial's folder holds the counts of a user's own rule."""
+    return name.startswith(_OWN_COUNTS)
+
+
+def set_name(trial_id: str, choice: Iterable[str]) -> str:
+    """A module set's name: its trial, and the words of its choice, such as ``tau0.9``."""
+    return "-".join([trial_id, *choice])
+
+
+def set_folder(name: str) -> str:
+    """A module set's folder, from the root on."""
+    return f"{MODULES}/{name}"
+
+
+def set_file(name: str, file: str) -> str:
+    """One of a module set's files, from the root on."""
+    return f"{set_folder(name)}/{file}"
+
+
+def folder_of(name: str) -> tuple[str, str]:
+    """What a file belongs to: ``trials`` or ``modules``, and the trial or the set; of a file beside them its name."""
+    kind, _, rest = name.partition("/")
+    return kind, rest.partition("/")[0]
+
+
+def is_set_of(name: str, trial_ids: Collection[str]) -> bool:
+    """Whether a module set's name is of one of some trials: it goes on with a hyphen and the choice."""
+    ends = [index for index, letter in enumerate(name) if letter == "-"]
+    return any(name[:end] in trial_ids for end in ends)
