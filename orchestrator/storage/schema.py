@@ -146,7 +146,7 @@ def _metric(metric: Metric) -> Column:
 
 # Of a point, and of a point at a rung.
 METRIC_COLUMNS = {name: _metric(metric) for name, metric in METRICS.items()}
-_OWN = Column(pa.map_(_TEXT, _FLOAT), "a user's own metrics, by name", since=5)
+_OWN = Column(_NUMBERS, "a user's own metrics, by name", low=-FINITE, since=5)
 
 
 def _since(version: int, columns: Mapping[str, Column]) -> dict[str, Column]:
