@@ -38,6 +38,8 @@ from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.loop import batch_losses, choose_precision, computing
 from orchestrator.training.methods import make_method
+from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
+from orchestrator.training.own_rules import try_own_rules
 from orchestrator.training.preparing import prepare_method, prepare_training
 from orchestrator.training.weights import dump_weights, read_weights
 
@@ -273,6 +275,8 @@ def _measure_and_publish(network: nn.Module, few: ImageSet, config: Config, data
             count_contributions(network, layers, batches, num_classes=classes)
         for wanted in (None, masks):
             estimate_reuse(network, layers, wanted, images_B, draw)
+        try_own_rules(network, batches, config.evaluation, num_classes=classes)
+        measure_own(make_metrics(list(config.evaluation.metrics)), Measured(network, layers, masks, few))
     sizes_and_overlaps(graph, masks)
     with _scratch() as scratch:
         folder = scratch / "set"

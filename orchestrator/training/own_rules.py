@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from moda_core import NetworkError, UnitLayers
+from moda_core import NetworkError, UnitLayers, mask_network
 from moda_core.choosing import Decomposition, Rule
 from moda_core.graph import ChannelGraph, channel_graph
 from orchestrator.config import Choice, Config, EvaluationConfig, parse_config, short_name, to_plain
 from orchestrator.errors import ConfigError, listed
 from orchestrator.training.batches import Workers
+from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.data import Data
-from orchestrator.training.importing import import_named
+from orchestrator.training.importing import error_text, import_named
 
 NEEDED = ("name", "parameters", "sites", "check", "count", "choose")
 
@@ -100,6 +101,25 @@ def count_own_rules(
             counts = rule.count(network, sites, batches, num_classes=data.num_classes, grid=grid, group=workers.group)
         found[path] = CountedRule(rule, sites, graph, counts)
     return found
+
+
+def try_own_rules(network: nn.Module, batches: Batches, config: EvaluationConfig, *, num_classes: int) -> None:
+    """Count by every rule of a user's own on a few images, write and read the counts, and mask by what it chooses.
+
+    Raises:
+        ConfigError: whatever fails in a rule, which would fail after a training.
+    """
+    images_B = batches[0][0]
+    for path, grid in config.rules.items():
+        rule = _make_rule(path)
+        try:
+            sites = rule.sites(network, images_B)
+            counts = rule.count(network, sites, batches, num_classes=num_classes, grid=grid)
+            first = {name: values[0] for name, values in grid.items()}
+            units = rule.choose(read_counts(dump_counts(counts)), first, floor=config.floor)
+            mask_network(network, sites, units, [0])(images_B)
+        except Exception as error:  # of somebody else's code
+            raise ConfigError(f"evaluation.rules: {path}, tried on a few images: {error_text(error)}") from error
 
 
 def _make_rule(path: str) -> Rule:

@@ -89,6 +89,10 @@ def test_the_same_sweep_goes_on_and_other_values_are_another(storage, shared_ray
         (f"evaluation.rules=[{{name: {RULE}, share: [2.0]}}]", "share=2.0 must lie in"),
         (f"evaluation.metrics=[{RULE}]", "is no metric: a class with declaration=Metric"),
         ("evaluation.metrics=[3]", "is no import path"),
+        (
+            "evaluation.metrics=[tests.seams.toy_metric:Undefined]",
+            "first_units of Undefined gave nan; it",
+        ),
     ],
 )
 def test_what_is_neither_is_refused_in_one_line(tmp_path, override, message):
