@@ -130,7 +130,7 @@ def test_a_fault_of_ours_with_sets_is_called_one(storage, monkeypatch, capfd, er
         (["pull", "a/b:c", "--to", "x"], "names no module set"),
         (["export", "nowhere", "--to", "x.onnx"], "no module set"),
         (["export", "code", "--to", "x.txt"], "the ending must be one of"),
-        (["export", "code", "--to", "nowhere/x.pt2"], "is no folder that can be written to"),
+        (["export", "code", "--to", "nowhere/x.pt2"], "is not a folder that can be written to"),
         (["replace", "nowhere", "code", "--class", "3"], "no module set"),
         (["replace", "nowhere", "code", "--class", "3", "--epochs", "0"], "--epochs 0"),
     ],

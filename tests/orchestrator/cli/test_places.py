@@ -1,4 +1,4 @@
-"""Where commands write: a URI is no path on this machine, and nothing is made in the working folder for it."""
+"""Where commands write: a URI is not a path on this machine, and nothing is made in the working folder for it."""
 
 import pytest
 

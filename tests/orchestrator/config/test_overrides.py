@@ -143,15 +143,15 @@ def test_a_class_whose_name_holds_an_equals_sign_is_a_class(tmp_path, capsys):
     assert main([*pull, "--classes", "a=b", "c", "storage=/x"]) == 2
     assert "storage=/x: only pulling a sweep's point takes overrides" in capsys.readouterr().err
     assert main([*pull, "--classes", "a=b", "c"]) == 2
-    assert "is no folder here" in capsys.readouterr().err
+    assert "is not a folder here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dash", ["\N{EN DASH}", "\N{EM DASH}", "-\N{EN DASH}"])
-def test_a_dash_of_a_document_is_named(dash, capsys):
+def test_a_typographic_dash_is_named(dash, capsys):
     with pytest.raises(SystemExit) as refused:
         main(["pull", "sweep:mine/best", f"{dash}classes", "x"])
     assert refused.value.code == 2
-    assert "begins with a dash of a document, not with the keyboard's; type --classes" in capsys.readouterr().err
+    assert "begins with a typographic dash; type --classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
