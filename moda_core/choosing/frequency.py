@@ -96,7 +96,7 @@ def count_frequencies(
 
 
 def check_thresholds(layers: UnitLayers, thresholds: Sequence[float]) -> None:
-    """Refuse thresholds that are no numbers of at least 0, and 0 where an activation has no exact zeros."""
+    """Refuse thresholds that are not numbers of at least 0, and 0 where an activation has no exact zeros."""
     if not thresholds or not all(0 <= threshold < float("inf") for threshold in thresholds):
         raise ValueError(f"thresholds={list(thresholds)} must be one or more finite numbers of at least 0")
     without = [layer for layer in layers if not layer.activation.exact_zeros]

@@ -163,7 +163,7 @@ def check_parameters(rule: Rule, parameters: Mapping[str, float]) -> None:
 
 
 def check_rule(rule: object) -> None:
-    """Refuse what is no rule: an object that lacks a part of :class:`Rule`.
+    """Refuse what is not a rule: an object that lacks a part of :class:`Rule`.
 
     Raises:
         ValueError: which part, and what it must be.

@@ -194,7 +194,7 @@ def _frozen(network: nn.Module, images: Tensor, logits: int, name: str) -> Tenso
     if tuple(found.shape) != (len(images), logits):
         raise NetworkError(f"{name} gives logits of shape {tuple(found.shape)}; expected ({len(images)}, {logits})")
     if not bool(found.isfinite().all()):
-        raise NetworkError(f"{name} gives logits that are no finite numbers; take another network")
+        raise NetworkError(f"{name} gives logits that are not finite numbers; take another network")
     return found
 
 

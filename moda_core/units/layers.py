@@ -106,10 +106,10 @@ def unit_sites(
         example_input: one batch, for the shapes; its values do not matter.
         is_site: asked for each call (a node of the traced graph, and the module that it calls, None for a function or a
             method); says whether the channels of its output are units. As in :func:`unit_layers`, a call with no
-            weights after it makes logits and is no site, whatever ``is_site`` says.
+            weights after it makes logits and is not a site, whatever ``is_site`` says.
 
     Raises:
-        NetworkError: as :func:`unit_layers`; no call that is wanted, or one whose output is no tensor with channels; a
+        NetworkError: as :func:`unit_layers`; no call that is wanted; a call whose output is not a tensor with channels; a
             call that works in place on what others read.
     """
     graph = trace_with_shapes(network, example_input)
@@ -264,12 +264,12 @@ def _call_site(node: fx.Node, called: str) -> str:
 def _unit_dimension(node: fx.Node, name: str, dimension: int | None) -> int:
     """The dimension of a layer's units, -1 for the last one but of flat features."""
     if not isinstance(node.meta["value"], Tensor):
-        raise NetworkError(f"{name!r} gives no single tensor, so it has no units; choose a call that gives one")
+        raise NetworkError(f"{name!r} does not give a single tensor, so it has no units; choose a call that gives one")
     shape = tuple(node.meta["value"].shape)
     if dimension is None or dimension == 0:
         raise NetworkError(
-            f"the units of {name!r} lie in no single dimension of its {shape}: channels were put together or taken"
-            " apart; call the activation before that"
+            f"the units of {name!r} do not lie in a single dimension of its {shape}: channels were put together or"
+            " taken apart; call the activation before that"
         )
     return -1 if len(shape) > 2 and dimension == len(shape) - 1 else dimension
 

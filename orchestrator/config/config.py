@@ -72,7 +72,10 @@ class Config:
                 options[key] = int(value) if _means_whole(self.search.space.get(key), usual, value) else value
             else:
                 known = [*method, *_field_names(self.training), *own]
-                raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
+                raise ConfigError(
+                    f"unknown key search.space.{key}; known keys of method, training and model:"
+                    f" {', '.join(sorted(known))}"
+                )
         return dataclasses.replace(
             self,
             method=MethodConfig(self.method.name, method),
@@ -252,7 +255,7 @@ def _model(value: Any) -> ModelConfig:
     check_model_name(name)
     known = model_options(name)
     if known is not None and (unknown := sorted(set(options) - set(known))):
-        raise ConfigError(f"model.{unknown[0]} is no key of {name}; known: {', '.join(sorted(known)) or 'none'}")
+        raise ConfigError(f"unknown key model.{unknown[0]} of {name}; known: {', '.join(sorted(known)) or 'none'}")
     return ModelConfig(name, options)
 
 
@@ -268,7 +271,7 @@ def _evaluation(value: Any) -> dict[str, Any]:
         for path in typed(f"evaluation.{key}", section.get(key) or {}, dict):
             if not (isinstance(path, str) and IMPORT_PATH.fullmatch(path)):
                 raise ConfigError(
-                    f"evaluation.{key}: {path!r} is no import path; name a class of your own as package.module:Name"
+                    f"evaluation.{key}: {path!r} is not an import path; name a class of your own as package.module:Name"
                 )
         section[key] = section.get(key) or {}
     return section

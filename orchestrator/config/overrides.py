@@ -48,7 +48,7 @@ SPACED_NUMBER = re.compile(r"(?<![\w.\-/])[+-]?\d+(?:_\d+)+(?![\w\-/])")  # 1_00
 
 
 def is_override(word: str) -> bool:
-    """Whether a word of the command line sets a key that there is, and is no name that happens to hold ``=``."""
+    """Whether a word of the command line sets a key that there is, and is not a name that happens to hold ``=``."""
     key, equals, _ = word.lstrip("+~").partition("=")
     section, dot, _ = key.partition(".")
     return bool(equals) and section in DECLARED and bool(dot) != (section in ("storage", "experiment"))
@@ -156,7 +156,7 @@ def _quoted(text: str) -> str:
 
 
 def _quoted_list(text: str) -> str:
-    """A list with its elements quoted; what is no list, or holds lists or mappings, stays for the error it makes."""
+    """A list with its elements quoted; what is not a list, or holds lists or mappings, stays for the error it makes."""
     if not (text.startswith("[") and text.endswith("]")):
         return _quoted(text)
     elements, position, inside = [], 0, text[1:-1]

@@ -258,10 +258,10 @@ class Dimension:
         return self.choices is not None and isinstance(self.choices[0], str)
 
     def check(self, key: str) -> None:
-        """Refuse what is no dimension.
+        """Refuse what is not a dimension.
 
         Raises:
-            ConfigError: ends that are missing or the wrong way round, or choices that are no choice.
+            ConfigError: ends that are missing or the wrong way round, or fewer than two different choices.
         """
         if self.choices is not None:
             _check(
@@ -333,7 +333,7 @@ class SearchConfig:
             ) from error
 
     def check_metrics(self, own: Mapping[str, Metric]) -> None:
-        """Refuse objectives and constraints on what is no metric, and objectives without a reference value.
+        """Refuse objectives and constraints on what is not a metric, and objectives without a reference value.
 
         Args:
             own: a user's own metrics, by name.

@@ -24,7 +24,7 @@ def override_words(sections: Mapping[str, Any]) -> list[str]:
         The choices first, then the keys: ``["model=vgg16", "training.epochs=3"]``.
 
     Raises:
-        ConfigError: a key that is no text, or a value that a configuration cannot hold.
+        ConfigError: a key that is not text, or a value that a configuration cannot hold.
     """
     if wrong := [name for name, value in sections.items() if not isinstance(value, str | Mapping)]:
         name, value = wrong[0], shown(sections[wrong[0]])

@@ -112,7 +112,7 @@ def pull(
     if isinstance(found, Folder):
         folder, files = free_folder(to), Files(found.root)
         if files.local is not None and not files.local.is_dir():
-            raise ConfigError(f"{reference} is no folder here; a sweep's point is sweep:<id>/<point>")
+            raise ConfigError(f"{reference} is not a folder here; a sweep's point is sweep:<id>/<point>")
         return place(folder, FolderSource(files), reference, classes)
     from orchestrator.tracking import ArtifactSource
 

@@ -64,7 +64,7 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
     Raises:
         ConfigError: data that is not the sets'.
         ModuleSetError: sets that cannot be read.
-        NetworkError: sets whose logits are no finite numbers.
+        NetworkError: sets whose logits are not finite numbers.
     """
     manifests = {folder: read_manifest(folder) for folder in (request.weak, request.strong)}
     for folder, manifest in manifests.items():

@@ -104,7 +104,7 @@ def make_cache() -> Cache:
     """The cache that the environment asks for.
 
     Raises:
-        ConfigError: a size that is no number, or the home of somebody unknown.
+        ConfigError: a size that is not a number, or the home of somebody unknown.
     """
     text = os.environ.get("MODA_CACHE_GIB", DEFAULT_GIB)
     try:

@@ -124,7 +124,7 @@ class ArtifactSource:
 
     Raises:
         ConfigError: no key, no such artifact, or a W&B that does not answer.
-        ModuleSetError: an artifact that is no module set.
+        ModuleSetError: an artifact that is not a module set.
     """
 
     is_far = True
@@ -175,7 +175,7 @@ def _sizes(reference: str, entries: Mapping[str, Any]) -> dict[str, int]:
     sizes = {}
     for name, entry in entries.items():
         if not FILE_NAME.fullmatch(name) or entry.path != name:
-            raise ModuleSetError(f"{reference}: {name!r:.100} is no file name that a module set may have")
+            raise ModuleSetError(f"{reference}: {name!r:.100} is not a file name that a module set may have")
         largest = LARGEST_MANIFEST if name == MANIFEST else LARGEST_WEIGHTS
         if entry.ref is not None or not isinstance(entry.size, int) or not 0 <= entry.size <= largest:
             raise ModuleSetError(f"{reference}: {name!r:.100} is a reference, or larger than {largest} bytes")

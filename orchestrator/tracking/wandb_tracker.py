@@ -174,7 +174,7 @@ def make_tracker(
 
 
 def _seconds(name: str, default: float) -> float:
-    """A variable of W&B's own, else ours. What is no number W&B refuses itself, when the run starts."""
+    """A variable of W&B's own, else ours. What is not a number W&B refuses itself, when the run starts."""
     with contextlib.suppress(ValueError):
         return float(os.environ.get(name, ""))
     return default

@@ -28,7 +28,7 @@ from orchestrator.training.preparing import prepare_training
 
 
 class Diverged(RuntimeError):
-    """The loss is no number any more."""
+    """The loss is not a number any more."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def with_own_metrics(config: Config) -> Config:
     none. A configuration without own metrics, or that is complete, stays as it is.
 
     Raises:
-        ConfigError: a path that cannot be imported, what is no metric, or a name that stands for something else.
+        ConfigError: a path that cannot be imported, what is not a metric, or a name that stands for something else.
     """
     paths = list(config.evaluation.metrics)
     if not paths:
@@ -86,7 +86,7 @@ def measure_own(metrics: dict[str, OwnMetric], point: Measured) -> dict[str, flo
     """The values of own metrics for a point.
 
     Raises:
-        ConfigError: a value that is no number within the metric's bounds.
+        ConfigError: a value that is not a number within the metric's bounds.
     """
     values = {}
     for name, metric in metrics.items():
@@ -107,7 +107,8 @@ def _own_class(path: str) -> type[OwnMetric]:
     declaration = getattr(kind, "declaration", None)
     if not isinstance(declaration, Metric) or not callable(getattr(kind, "measure", None)):
         raise ConfigError(
-            f"{here} is no metric: a class with declaration=Metric(...) (orchestrator.declarations) and measure(point)"
+            f"{here} is not a metric: a class with declaration=Metric(...) (orchestrator.declarations) and"
+            " measure(point)"
         )
     if not declaration.name.isidentifier() or declaration.name in TAKEN:
         raise ConfigError(f"{here}: the name {declaration.name!r} stands for something else; take another word")

@@ -48,7 +48,7 @@ def with_own_rules(config: Config) -> Config:
     without own rules, or that is complete, stays as it is.
 
     Raises:
-        ConfigError: a path that cannot be imported, what is no rule, or values that it does not take.
+        ConfigError: a path that cannot be imported, what is not a rule, or values that it does not take.
     """
     grids = config.evaluation.rules
     if not grids:

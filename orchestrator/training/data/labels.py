@@ -71,12 +71,14 @@ def check_class_names(names: Sequence[object], key: str) -> None:
     """Refuse what cannot name classes.
 
     Raises:
-        ConfigError: what is no text, empty or too long, and a name given twice, if only in two Unicode spellings.
+        ConfigError: what is not text, empty or too long, and a name given twice, if only in two Unicode spellings.
     """
     spellings: dict[str, str] = {}
     for name in names:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "\0" in name:
-            raise ConfigError(f"{key}: {shown(name)} is no class name; use 1 to {LONGEST_NAME} characters without NUL")
+            raise ConfigError(
+                f"{key}: {shown(name)} is not a class name; use 1 to {LONGEST_NAME} characters without NUL"
+            )
         spelling = unicodedata.normalize("NFC", name)
         if spellings.get(spelling) == name:
             raise ConfigError(f"{key} names the class {shown(name)} twice; give each class a name of its own")

@@ -16,7 +16,7 @@ def find_table_files(path: str, root: str | None, key: str) -> list[Path]:
 
     Args:
         path: a file, a folder or a pattern, relative to ``root`` or the working folder. What exists under that very
-            name is no pattern, whatever brackets are in it.
+            name is not a pattern, whatever brackets are in it.
         root: ``data.root``.
         key: ``data.path`` or ``data.test_path``, for the error.
 

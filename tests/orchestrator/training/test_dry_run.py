@@ -96,7 +96,7 @@ class Normed(Net):
 
 
 class NonPersistent(Net):
-    """What is no part of its state is the same whenever it is built."""
+    """What is not a part of its state is the same whenever it is built."""
 
     def __init__(self, in_channels, image_size, num_classes):
         super().__init__(in_channels, image_size, num_classes)
