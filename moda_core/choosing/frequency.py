@@ -25,7 +25,7 @@ DEFAULT_THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 @dataclass(frozen=True)
 class Frequencies:
-    """Exact counts of active samples. Everything a mask at any tau needs, and no sample.
+    """Exact counts of active samples: everything that a mask at any tau needs, without the samples.
 
     Attributes:
         thresholds: the grid, ascending.
@@ -120,7 +120,7 @@ def check_sizes(sizes_C: Tensor) -> None:
 
 
 def active_units(units_BN: Tensor, means_N: Tensor, threshold: float) -> Tensor:
-    """Which units are active on which samples: boolean (B, N)."""
+    """Return which units are active on which samples: boolean (B, N)."""
     return units_BN > (threshold * means_N).to(units_BN.dtype)
 
 

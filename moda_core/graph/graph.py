@@ -16,7 +16,7 @@ WINDOWED = frozenset({"conv2d", "max_pool2d", "avg_pool2d"})
 
 @dataclass(frozen=True)
 class ChannelGraph:
-    """A network as operations on channels. The first node is the input, the last one gives the logits.
+    """A network as operations on channels. The first node is the input, and the last one returns the logits.
 
     Attributes:
         nodes: in order of execution.

@@ -29,7 +29,7 @@ NEEDED = "pip install 'moda-core[export]'"
 
 
 def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
-    """Write a composed module to a file; the ending says which kind.
+    """Write a composed module to a file; the ending of its name selects the format.
 
     Args:
         module: from :func:`load_modules`.
@@ -73,7 +73,7 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
 
 
 def check_export_path(path: str | os.PathLike[str]) -> Path:
-    """Refuse a file that :func:`export_modules` cannot write.
+    """Refuse a file name that :func:`export_modules` cannot write.
 
     Raises:
         ValueError: another ending, a file that is there, a folder that is not or cannot be written, or a package that

@@ -26,7 +26,7 @@ SMALLEST_STD = 1 / LARGEST_NUMBER
 
 
 def parse_manifest(text: bytes) -> dict[str, Any]:
-    """Read a manifest's bytes and check its form."""
+    """Parse a manifest's bytes and check its form."""
     if len(text) > LARGEST_MANIFEST:
         raise ModuleSetError(f"{MANIFEST} has {len(text)} bytes; a manifest has at most {LARGEST_MANIFEST}")
     try:
@@ -160,7 +160,7 @@ def check_preprocessing(recipe: Any) -> None:
 
 
 def check_manifest_size(where: object, size: int | None) -> None:
-    """Refuse a place without a manifest (its size is None), and one too large to be read."""
+    """Refuse a place without a manifest (its size is None), and a manifest that is too large to be read."""
     if size is None:
         raise ModuleSetError(f"{where} holds no module set: there is no {MANIFEST} in it")
     if size > LARGEST_MANIFEST:
@@ -168,7 +168,7 @@ def check_manifest_size(where: object, size: int | None) -> None:
 
 
 def check_size(where: object, name: str, size: int | None, manifest: Mapping[str, Any]) -> None:
-    """Refuse, before it is read, a file that is not there (its size is None) or has not the manifest's size."""
+    """Refuse a file unread: one that does not exist (its size is None), or whose size is not the manifest's."""
     if size is None:
         raise ModuleSetError(f"{where} lacks the file {name}")
     if size != manifest["files"][name]["bytes"]:

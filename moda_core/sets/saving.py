@@ -94,7 +94,8 @@ def slice_modules(
     *,
     documents: Mapping[str, bytes] | None = None,
 ) -> Saved:
-    """Write some classes of the module set in the folder ``source`` as a set of their own: smaller, the same logits.
+    """Write some classes of the module set in the folder ``source`` as a smaller set of their own, with the same
+    logits.
 
     Args:
         source: the folder of a module set.
@@ -145,7 +146,7 @@ class _Packed:
                     write_whole(part / name, data)
         except FileExistsError as error:
             raise ModuleSetError(
-                f"{folder} was taken by somebody else in the meantime; choose another folder"
+                f"{folder} was created by another process in the meantime; choose another folder"
             ) from error
         return sum(map(len, self.files.values())) + len(text)
 

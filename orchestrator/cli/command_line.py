@@ -27,7 +27,7 @@ class _Output(Console):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command of the command line.
 
     Returns:
         The exit code. 0: the command succeeded; 1: no trial of a sweep finished, W&B failed, or a rerun gave different

@@ -14,7 +14,7 @@ KEY = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
 
 
 def override_words(sections: Mapping[str, Any]) -> list[str]:
-    """Nested mappings as ``key=value``.
+    """Return nested mappings as ``key=value``.
 
     Args:
         sections: by section: text chooses a file of the group (``model="vgg16"``), a mapping sets its keys, nested ones
@@ -35,7 +35,7 @@ def override_words(sections: Mapping[str, Any]) -> list[str]:
 
 
 def text_word(key: str, text: str) -> str:
-    """An override of a text, whatever its characters are."""
+    """Return the override that sets a key to a text, whatever its characters are."""
     return f"{key}={_quoted(text)}"
 
 

@@ -14,7 +14,7 @@ OTHER_NUMBER = re.compile(r"[-+]?(0[0-7_]+|0x[0-9a-f_]+|0b[01_]+|\d[\d_]*(:[0-5]
 
 
 def check_chosen_file(override: str) -> None:
-    """Refuse a file that a ``group=choice`` names and that holds such text; what names no file is left to Hydra.
+    """Refuse a file that a ``group=choice`` names and that holds such text; what matches no file is left to Hydra.
 
     Raises:
         ConfigError: what is to be quoted, and where.

@@ -29,7 +29,7 @@ API_SECONDS = 30
 
 @dataclass(frozen=True)
 class ModuleArtifact:
-    """A published module set on its way to W&B.
+    """A published module set to be uploaded to W&B.
 
     Attributes:
         collection: the sweep's id, at most 128 characters.
@@ -99,7 +99,7 @@ class ModuleArtifact:
 
 
 def point_alias(point: Point) -> str:
-    """The alias that a point's set has for itself: ``pareto-3-0.9-0.1``."""
+    """Return the alias of a point's module set, such as ``pareto-3-0.9-0.1``."""
     return "pareto-" + point.label.replace("/", "-")
 
 
@@ -117,7 +117,7 @@ def metadata(text: bytes, sha256: str, storage: str | None = None) -> dict[str, 
 
 
 class ArtifactSource:
-    """An artifact of W&B. In a process with an active online run, that run used it.
+    """A W&B artifact. In a process with an active online run, the artifact is recorded as used by that run.
 
     Args:
         reference: ``entity/project/collection:alias``.
@@ -134,7 +134,7 @@ class ArtifactSource:
 
         run = wandb.run
         if run is None and not has_key():
-            raise ConfigError(f"{reference}: there is no W&B key; run `wandb login` or set WANDB_API_KEY")
+            raise ConfigError(f"{reference}: no W&B API key is set; run `wandb login` or set WANDB_API_KEY")
         if run is None:
             quieten()
         self._reference = reference
@@ -188,10 +188,10 @@ def _ask(reference: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except Exception as error:  # a service of somebody else's, which raises what it likes
-        raise ConfigError(f"{reference}: W&B did not give it ({one_line(error)})") from error
+        raise ConfigError(f"{reference}: it cannot be downloaded from W&B ({one_line(error)})") from error
 
 
 def one_line(error: Exception) -> str:
-    """What somebody else's error says, on one line of bounded length."""
+    """Return the message of another library's error on one line of bounded length."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text:.300}"

@@ -18,7 +18,7 @@ RESERVED = ("name", "source")  # what a method's section of the configuration an
 
 
 def make_method(config: MethodConfig) -> Method:
-    """The method with its coefficients.
+    """Make the method with its coefficients.
 
     Raises:
         ConfigError: a path that cannot be imported, what is not a method, or coefficients that it does not take.
@@ -28,8 +28,8 @@ def make_method(config: MethodConfig) -> Method:
 
 
 def with_method_defaults(config: Config) -> Config:
-    """The configuration with what a method of one's own says by default: coefficients, and the space where none is
-    stated. A configuration that is complete stays as it is.
+    """Fill in the defaults of a user's own method: its coefficients, and its search space if none is set. A complete
+    configuration is returned unchanged.
 
     Raises:
         ConfigError: as :func:`make_method`; or epochs of a method that has none.

@@ -272,7 +272,7 @@ def test_in_a_bucket_too(bucket, tmp_path, capsys):
     [
         (["other"], "sweep 'other' is not in the storage; it holds ['tiny']"),
         (["tiny", "search.objectives.flops=min"], "this command takes storage= only"),
-        (["storage=/nowhere/at/all"], "the storage holds no sweeps; name the right one with storage=..."),
+        (["storage=/nowhere/at/all"], "the storage holds no sweeps; set storage=... to the right one"),
     ],
 )
 def test_mistakes_are_said(swept, capsys, arguments, said):

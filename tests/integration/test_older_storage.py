@@ -72,7 +72,7 @@ def test_every_command_that_looks_shows_it(older, capfd):
 
 def test_the_same_sweep_and_its_confirmation_are_not_trained_again(older, capfd):
     assert main(["sweep", *SMALL, "sweep.name=first", "sweep.trials=5", "sweep.concurrency=1"]) == 0
-    assert "all 5 trials are in the tables already; nothing to train" in capfd.readouterr().out
+    assert "all 5 trials are already in the tables; nothing to train" in capfd.readouterr().out
     assert main(["confirm", "first", "--points", "best", "knee", "--seeds", "2", "tracking=none"]) == 0
     printed = capfd.readouterr().out
     assert "sweep first-confirm-24ff396f" in printed

@@ -51,7 +51,7 @@ def test_what_differs_is_said(recorded, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["one"], "name it by its id, like mine-0003"),
+        (["one"], "give its id, such as mine-0003"),
         (["one/7"], "trial 'one/7' is not in the tables; of one these finished: 0"),
         (["two-0000"], "sweep 'two' is not in the storage; it holds ['one']"),
         (["one/0", "training.epochs=3"], "training.epochs=3: this command takes storage=, data.root=, data.path=, "),

@@ -324,7 +324,7 @@ def test_what_cannot_be_pulled_is_one_line(server, storage, tmp_path):
     for name, key, reason in (
         ("somebody/moda/wrong:best", server.environment, "another sha256"),
         ("somebody/moda/tiny:nothing", server.environment, "'tiny:nothing' not found"),
-        ("somebody/moda/tiny:best", {"NETRC": str(tmp_path / "none"), "WANDB_API_KEY": ""}, "no W&B key"),
+        ("somebody/moda/tiny:best", {"NETRC": str(tmp_path / "none"), "WANDB_API_KEY": ""}, "no W&B API key"),
     ):
         done = call_online("pull", name, "--to", str(tmp_path / "x"), storage=tmp_path, **key)
         assert done.returncode == 2

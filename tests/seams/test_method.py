@@ -211,7 +211,7 @@ def test_a_changed_method_under_an_old_name_is_refused(configured, tmp_path, mon
     (row,) = store.read("sweeps", "mine").to_pylist()
     method = json.loads(row["identity"])["method"]
     assert (method["name"], method["strength"], len(method["source"])) == ("edited_method:Mine", 1.0, 64)
-    with pytest.raises(ConfigError, match=r"method.source is .* the file of edited_method:Mine is another than when"):
+    with pytest.raises(ConfigError, match=r"method.source is .* the file of edited_method:Mine has changed since"):
         claimed(text + "\n\ndef helper():\n    return 1\n")
     with pytest.raises(ConfigError, match=r"method.strength is 1.0, not 2.0"):
         claimed(text.replace("1.0", "2.0"))

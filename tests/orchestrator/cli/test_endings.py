@@ -127,7 +127,7 @@ def test_a_fault_of_ours_with_sets_is_called_one(storage, monkeypatch, capfd, er
         (["pull", "sweep:first/best", "--classes", "fox", "--to", "x"], "no class 'fox'"),
         (["pull", "sweep:first/best", "--to", "storage"], "is not empty"),
         (["pull", "./code", "--to", "x"], "no module set"),
-        (["pull", "a/b:c", "--to", "x"], "names no module set"),
+        (["pull", "a/b:c", "--to", "x"], "does not name a module set"),
         (["export", "nowhere", "--to", "x.onnx"], "no module set"),
         (["export", "code", "--to", "x.txt"], "the ending must be one of"),
         (["export", "code", "--to", "nowhere/x.pt2"], "is not a folder that can be written to"),

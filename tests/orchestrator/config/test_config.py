@@ -77,7 +77,7 @@ WRONG = {
     "evaluation.levels=[0.1,0.1]": "evaluation.levels.*different numbers",
     "evaluation.levels=[inf]": "finite",
     "search.space.alpha.low=0": "search.space.alpha.low=0.0: must be above 0 on a logarithmic scale",
-    "search.space.epochs={low: 1, high: 3}": "search.space.epochs is for whole numbers: add integer: true",
+    "search.space.epochs={low: 1, high: 3}": "search.space.epochs takes whole numbers: add integer: true",
     "search.space.epochs={low: 1.5, high: 3, integer: true}": "between whole numbers",
     "search.baselines=[{epochs: 2.5}]": "search.space.epochs=2.5 must be of type int",
     "search.baselines=[{alpha: -1}]": "method.alpha=-1.0 must be a finite number of at least 0",
@@ -116,7 +116,7 @@ WRONG = {
     "sweep.trials=0": "sweep.trials=0",
     "sweep.name=../x": "sweep.name='../x'",
     "training.num_workers=64": "lower training.num_workers|every worker needs two samples",
-    "training.sync_batch_norm=true": "training.sync_batch_norm=true is for several workers; set training.num_workers",
+    "training.sync_batch_norm=true": "training.sync_batch_norm=true needs several workers; set training.num_workers",
     "tracking.name=mlflow": "known: none, wandb",
     "a b": "a b",
 }

@@ -103,7 +103,7 @@ def test_of_two_pulls_into_one_folder_one_wins_and_the_other_is_told(module_set,
         process.join()
     assert [code for _, code, _ in found] == [0, 2]
     winner, loser = found
-    assert loser[2] == f"moda pull: --to {to} was taken by somebody else in the meantime; choose a new folder\n"
+    assert loser[2] == f"moda pull: --to {to} was created by another process in the meantime; choose a new folder\n"
     assert load_modules(to).class_names == (winner[0][1:] or NAMES)
     assert os.listdir(tmp_path / "new") == ["set"]
     if not winner[0]:
@@ -248,9 +248,9 @@ def test_hostile_sets_in_an_object_store_are_refused_and_not_cached(module_set, 
         (["{set}", "search.constraints=[]"], "search.constraints=[]: only pulling a sweep's point takes overrides"),
         (["mine/best"], "mine/best is not a folder here; a sweep's point is sweep:<id>/<point>"),
         (["."], ". holds no module set: there is no manifest.json in it"),
-        (["project/mine:best"], "'project/mine:best' names no module set; it is one of"),
+        (["project/mine:best"], "'project/mine:best' does not name a module set; the valid forms are"),
         (["mine", "storage={empty}"], "sweep 'mine' is not in the storage"),
-        (["s3//bucket/x:y:z"], "names no module set"),
+        (["s3//bucket/x:y:z"], "does not name a module set"),
         (["nosuch://bucket/x"], "cannot be used"),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_data_set_that_was_saved_whole(tmp_path):
     splits = tmp_path / "splits"
     write(table(), splits / "train" / "data-00000-of-00001.arrow", "stream")
     (splits / "dataset_dict.json").write_text('{"splits": ["train"]}')
-    assert "holds a data set with its splits; name the folder of one" in refusal(splits)
+    assert "holds a data set with several splits; give the folder of one" in refusal(splits)
 
 
 @pytest.mark.parametrize("folder", ["data[1]", "[a-c]", "plain", "ümläut (2), x=1"])
@@ -169,7 +169,7 @@ def test_what_is_no_table_is_refused_with_what_to_do(tmp_path):
         message = refusal(tmp_path / name)
         assert "is not a Parquet or Arrow table" in message
         assert "docs/data.md" in message
-    assert "names no file" in refusal(tmp_path / "nowhere")
+    assert "matches no file" in refusal(tmp_path / "nowhere")
     for uri in ("s3://bucket/train.parquet", "hf://datasets/cifar100", "https://example.org/x.parquet"):
         assert "copy it here" in refusal(uri, root=str(tmp_path))
     assert "is not a Parquet or Arrow table" in refusal("/dev/zero")
