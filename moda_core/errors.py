@@ -22,7 +22,7 @@ class ModuleSetError(ValueError):
 
 
 class GraphError(NetworkError):
-    """Nodes that are no channel graph, or one that asks for too much; of a module set it becomes its error."""
+    """Nodes that are not a channel graph, or one that asks for too much; of a module set it becomes its error."""
 
 
 def listed(names: Collection[object]) -> str:

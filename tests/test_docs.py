@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from moda_core import open_modules
-from orchestrator.cli.command_line import _parser, main
+from orchestrator.cli.command_line import main, parse_arguments
+from orchestrator.cli.command_table import COMMANDS, DETAILS
 from orchestrator.config.config import check_space, load_config
 from orchestrator.training.data import torchvision_models
 
@@ -24,7 +25,10 @@ YAML = sorted((ROOT / "sweeps").rglob("*.yaml"))
 
 
 def commands():
-    """Every `moda ...` line of the pages' shell blocks and of the shipped files' first comments."""
+    """Every `moda ...` line of the help texts, the pages' shell blocks and the shipped files' first comments."""
+    for name, details in [("moda", DETAILS), *((command.name, command.details) for command in COMMANDS.values())]:
+        for line in re.findall(r"^  moda (.*)", details, re.M):
+            yield f"help of {name}", line
     for page in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S):
             for line in block.splitlines():
@@ -40,9 +44,8 @@ def commands():
 def test_commands_parse_and_compose(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     arguments = shlex.split(command, comments=True)
-    options, more = _parser().parse_known_args(arguments)
-    assert not [one for one in more if "=" not in one]
-    overrides = [one.replace("=weights.safetensors", "=null") for one in [*options.overrides, *more]]
+    options = parse_arguments(arguments)
+    overrides = [override.replace("=weights.safetensors", "=null") for override in options.overrides]
     config = load_config(overrides)
     if options.command == "sweep" and not config.method.is_own:  # its class says what is searched
         check_space(config)

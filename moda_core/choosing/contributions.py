@@ -27,7 +27,7 @@ BATCH = 128  # at most so many images pass at once: the backward pass needs ever
 
 @dataclass(frozen=True)
 class Contributions:
-    """Mean contributions.
+    """Mean contributions of units to the classes' logits.
 
     Attributes:
         means_CN: float64, of each unit to its class's logit, over the class's samples; the layers side by side.
@@ -46,7 +46,7 @@ def count_contributions(
     num_classes: int,
     group: dist.ProcessGroup | None = None,
 ) -> Contributions:
-    """Mean contribution of every unit to every class's logit over the class's samples.
+    """Compute the mean contribution of every unit to every class's logit over the class's samples.
 
     Args:
         network: the trained network, in eval mode.
@@ -83,7 +83,7 @@ def count_contributions(
 
 
 def contribution_masks(contributions: Contributions, level: float) -> list[Tensor]:
-    """The units that each class keeps: mean contribution of at least ``level``, and the largest one of each layer.
+    """Keep for each class the units whose mean contribution is at least ``level``, and the largest one of each layer.
 
     Args:
         contributions: from :func:`count_contributions`.

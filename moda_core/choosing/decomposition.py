@@ -18,7 +18,7 @@ LARGEST_SCALE = 1e6  # of a mean scale and of a bias, so that float32 computes w
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """By how much the units of each class are multiplied, as sums and counts that add up over classes.
+    """The factors on the units of each class, stored as sums and counts, which can be added over classes.
 
     The scale of a unit in the module of T is (sum over T of its sums) / (sum over T of the counts), and 1 where the
     counts are 0.
@@ -72,7 +72,7 @@ class Scales:
 
 @dataclass(frozen=True, eq=False)
 class MergedUnits:
-    """What the module of some target classes is made of.
+    """The units and scales that make up the module of some target classes.
 
     Attributes:
         keep: L boolean tensors of (N_l,), the units it keeps.
@@ -87,7 +87,7 @@ class MergedUnits:
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
-    """What a rule decided for every class. A class's module multiplies each site's output by ``keep`` and the scale.
+    """The decision of a rule for every class. A class's module multiplies each site's output by ``keep`` and the scale.
 
     Attributes:
         keep: L boolean tensors of (C, N_l), the units that each class keeps.
@@ -165,12 +165,12 @@ Masks = Sequence[Tensor] | Decomposition
 
 
 def as_decomposition(masks: Masks) -> Decomposition:
-    """Plain masks as a decomposition without scales and bias; a decomposition as it is."""
+    """Return plain masks as a decomposition without scales and bias, and a decomposition unchanged."""
     return masks if isinstance(masks, Decomposition) else Decomposition(list(masks))
 
 
 def merged_units(keep: Masks, class_ids: Sequence[int]) -> MergedUnits:
-    """What a module is made of, of masks (N_l,) that are merged already, or of a decomposition."""
+    """Return what a module is made of, from masks (N_l,) that are already merged or from a decomposition."""
     return keep.merge(class_ids) if isinstance(keep, Decomposition) else MergedUnits(keep)
 
 

@@ -25,7 +25,7 @@ DEFAULT_THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 @dataclass(frozen=True)
 class Frequencies:
-    """Exact counts of active samples. Everything a mask at any tau needs, and no sample.
+    """Exact counts of active samples: everything that a mask at any tau needs, without the samples.
 
     Attributes:
         thresholds: the grid, ascending.
@@ -96,7 +96,7 @@ def count_frequencies(
 
 
 def check_thresholds(layers: UnitLayers, thresholds: Sequence[float]) -> None:
-    """Refuse thresholds that are no numbers of at least 0, and 0 where an activation has no exact zeros."""
+    """Refuse thresholds that are not numbers of at least 0, and 0 where an activation has no exact zeros."""
     if not thresholds or not all(0 <= threshold < float("inf") for threshold in thresholds):
         raise ValueError(f"thresholds={list(thresholds)} must be one or more finite numbers of at least 0")
     without = [layer for layer in layers if not layer.activation.exact_zeros]
@@ -120,7 +120,7 @@ def check_sizes(sizes_C: Tensor) -> None:
 
 
 def active_units(units_BN: Tensor, means_N: Tensor, threshold: float) -> Tensor:
-    """Which units are active on which samples: boolean (B, N)."""
+    """Return which units are active on which samples: boolean (B, N)."""
     return units_BN > (threshold * means_N).to(units_BN.dtype)
 
 

@@ -20,7 +20,8 @@ from moda_core.units import UnitLayers, along, rewrite_units
 
 
 def mask_network(network: nn.Module, layers: UnitLayers, keep: Masks, class_ids: Sequence[int]) -> fx.GraphModule:
-    """The definition of a module: every unit layer's output times its mask, logits restricted to ``class_ids``.
+    """Build the network that defines a module: every unit layer's output times its mask, logits restricted to
+    ``class_ids``.
 
     With a decomposition, kept units are also multiplied by their scales and the classes' bias is added to the logits.
     Parameters are shared with ``network``. Logits come in the order of ``class_ids``.
@@ -59,7 +60,7 @@ def mask_network(network: nn.Module, layers: UnitLayers, keep: Masks, class_ids:
 
 
 def row_masked_graph(layers: UnitLayers) -> fx.Graph:
-    """The network with one more input a unit layer: a factor for every row and unit."""
+    """Build the network with one more input per unit layer: a factor for every row and unit."""
 
     def mask(graph: fx.Graph, node: fx.Node, layer: int) -> fx.Node:
         factor = next(one for one in graph.nodes if one.op == "placeholder" and one.target == f"extra_{layer}")
@@ -86,7 +87,7 @@ class UnitMask(nn.Module):
 
 
 class Select(nn.Module):
-    """Takes channels (or logits) by index."""
+    """A layer that selects channels (or logits) by index."""
 
     def __init__(self, index: Tensor) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class SelectLogits(Select):
 
 
 def check_keep(keep: Sequence[Tensor], widths: Sequence[int], names: Sequence[str]) -> None:
-    """Refuse masks that do not fit the layers, or keep nothing of one.
+    """Refuse masks that do not fit the layers, or that keep no unit of one.
 
     Raises:
         ValueError: such masks.

@@ -16,7 +16,7 @@ from moda_core.choosing.rule_protocol import DEFAULT_FLOOR
 def keep_masks(
     frequencies: Frequencies, tau: float, *, threshold: float = 0.0, floor: float = DEFAULT_FLOOR
 ) -> list[Tensor]:
-    """The units that each class keeps: those active on at least ``tau`` of its samples (docs/method.md).
+    """Keep for each class the units that are active on at least ``tau`` of its samples (docs/method.md).
 
     A class mask smaller than ``max(1, floor * N_l)`` is replaced by the class's most frequent units, as many as the
     layer's largest class mask has; ties go to the lowest index. Because of it a mask may grow with tau:
@@ -38,13 +38,13 @@ def keep_masks(
 def floored(
     frequencies: Frequencies, tau: float, *, threshold: float = 0.0, floor: float = DEFAULT_FLOOR
 ) -> list[Tensor]:
-    """Where the floor acts: L boolean tensors of (C,)."""
+    """Return where the floor acts: L boolean tensors of (C,)."""
     rates = _checked_rates(frequencies, tau, threshold, floor)
     return [(rate_CN >= tau).sum(1) < _smallest(rate_CN, floor) for rate_CN in rates]
 
 
 def merge_masks(masks: Sequence[Tensor], class_ids: Sequence[int]) -> list[Tensor]:
-    """The union of the class masks: L boolean tensors of (N_l,).
+    """Return the union of the class masks: L boolean tensors of (N_l,).
 
     Raises:
         ValueError: no class, a class twice, or an id out of range.

@@ -26,7 +26,7 @@ METHODS = ("sites", "check", "count", "choose")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a rule, chosen after training at no cost.
+    """One parameter of a rule. It is chosen after training, at no cost.
 
     Attributes:
         name: an identifier: of the column, the option and the key.
@@ -73,7 +73,7 @@ class Parameter:
 
 
 class Rule(Protocol):
-    """A way to choose units. A rule of your own is any object with these attributes and methods.
+    """A way to choose units. Any object with these attributes and methods is a rule, so you can write your own.
 
     Attributes:
         name: of the rule, an identifier.
@@ -150,7 +150,7 @@ class Rule(Protocol):
 
 
 def check_parameters(rule: Rule, parameters: Mapping[str, float]) -> None:
-    """Refuse values that are not exactly one for each parameter of a rule, within its range.
+    """Refuse values that are not exactly one value for each parameter of a rule, within its range.
 
     Raises:
         ValueError: the parameter, its value and the range.
@@ -163,7 +163,7 @@ def check_parameters(rule: Rule, parameters: Mapping[str, float]) -> None:
 
 
 def check_rule(rule: object) -> None:
-    """Refuse what is no rule: an object that lacks a part of :class:`Rule`.
+    """Refuse an object that is not a rule because it lacks a part of :class:`Rule`.
 
     Raises:
         ValueError: which part, and what it must be.

@@ -98,7 +98,7 @@ class ActivityRule:
 
 
 class ContributionRule:
-    """A class keeps the units whose mean contribution to its logit reaches a level."""
+    """The rule by which a class keeps the units whose mean contribution to its logit reaches a level."""
 
     name: ClassVar[str] = "contribution"
     parameters: ClassVar[tuple[Parameter, ...]] = (

@@ -12,7 +12,8 @@ from moda_core.units import UnitLayers
 def compose(
     network: nn.Module, layers: UnitLayers, masks: Masks, class_ids: Sequence[int], example_input: Tensor
 ) -> fx.GraphModule:
-    """The module of ``class_ids``: the network cut to the union of their masks, logits in the order given.
+    """Build the module of ``class_ids``: the network cut to the union of their masks, with the logits in the order
+    given.
 
     Args:
         network: the trained network.

@@ -21,7 +21,8 @@ LARGEST_DIFFERENCE = 1e-4  # between cut and masked logits in float32, relative 
 def cut_network(
     network: nn.Module, layers: UnitLayers, keep: Masks, class_ids: Sequence[int], example_input: Tensor
 ) -> fx.GraphModule:
-    """The numbers of :func:`mask_network` (eval mode) from physically smaller layers; weights are copied.
+    """Build a network of physically smaller layers that computes what :func:`mask_network` computes in eval mode.
+    Weights are copied.
 
     Arguments are those of :func:`mask_network`; ``example_input`` is one batch, for the shapes.
 
@@ -41,7 +42,7 @@ def cut_graph(
     *,
     held: Held | None = None,
 ) -> fx.GraphModule:
-    """Cut a channel graph whose ``state`` holds what ``held`` says (constants not folded; None: everything)."""
+    """Cut a channel graph whose ``state`` holds what ``held`` describes (constants not folded; None: everything)."""
     check_class_ids(class_ids, graph.output.channels)
     outputs_C = torch.zeros(graph.output.channels, dtype=torch.bool)
     outputs_C[list(class_ids)] = True
@@ -51,7 +52,9 @@ def cut_graph(
 
 
 def largest_difference(masked: nn.Module, cut: nn.Module, images: Tensor) -> float:
-    """The largest difference of logits of ``images``, as a share of the largest ``masked`` one; both in eval mode."""
+    """Return the largest difference between the logits of ``images``, as a share of the largest ``masked`` one. Both
+    networks run in eval mode.
+    """
     with evaluating(masked), evaluating(cut):
         expected, found = masked(images), cut(images)
     if expected.shape != found.shape:
@@ -60,6 +63,6 @@ def largest_difference(masked: nn.Module, cut: nn.Module, images: Tensor) -> flo
 
 
 def relative_difference(expected: Tensor, found: Tensor) -> float:
-    """max |expected - found| / max |expected|."""
+    """Return max |expected - found| / max |expected|."""
     scale = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)
     return float((expected - found).abs().max() / scale)

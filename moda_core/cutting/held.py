@@ -25,7 +25,7 @@ LARGEST_VISITED_CHANNELS = 2**27
 
 @dataclass(frozen=True)
 class Held:
-    """What a network holds of every node, for K masks (K, ch) or for one of them (ch,).
+    """The channels that a network holds of every node, for K masks (K, ch) or for one of them (ch,).
 
     Attributes:
         channels: node name -> which of its output channels.
@@ -52,7 +52,8 @@ class Held:
 
 
 def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor, *, fold: bool = True) -> Held:
-    """What every node has to hold under K masks at once: the images whole, a flattened channel with all its features.
+    """Return the channels that every node must hold under K masks at once: images whole, a flattened channel with all
+    its features.
 
     Args:
         graph: the network.

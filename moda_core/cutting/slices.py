@@ -12,8 +12,9 @@ from moda_core.graph import ChannelGraph, Node
 def slice_state(
     graph: ChannelGraph, state: Mapping[str, Tensor], want: Held, have: Held | None = None
 ) -> dict[str, Tensor]:
-    """The tensors of a ``state`` that holds what ``have`` does (None: everything), cut to what ``want`` holds over all
-    calls of a layer."""
+    """Slice the tensors of a ``state`` that holds what ``have`` describes (None: everything) to what ``want`` holds
+    over all calls of a layer.
+    """
     return {
         f"{name}.{tensor}": tensor_of(graph, state, graph.by_name[name], tensor, want, have).contiguous()
         for name in graph.calls
@@ -36,7 +37,7 @@ def tensor_of(
 
 
 def stored_shape(graph: ChannelGraph, node: Node, name: str, have: Held) -> tuple[int, ...]:
-    """The shape that a tensor of ``node`` has in a state that holds what ``have`` does."""
+    """Return the shape that a tensor of ``node`` has in a state that holds what ``have`` describes."""
     held, reads = held_by(graph, node, have)
     match node.tensors()[name]:
         case "oi":

@@ -16,7 +16,7 @@ WINDOWED = frozenset({"conv2d", "max_pool2d", "avg_pool2d"})
 
 @dataclass(frozen=True)
 class ChannelGraph:
-    """A network as operations on channels. The first node is the input, the last one gives the logits.
+    """A network as operations on channels. The first node is the input, and the last one returns the logits.
 
     Attributes:
         nodes: in order of execution.
@@ -28,7 +28,7 @@ class ChannelGraph:
 
     def __post_init__(self) -> None:
         if not self.nodes or not self.widths:
-            raise GraphError(f"a graph of {len(self.nodes)} nodes and {len(self.widths)} unit layers is no network")
+            raise GraphError(f"a graph of {len(self.nodes)} nodes and {len(self.widths)} unit layers is not a network")
         if sum(node.channels for node in self.nodes) > LARGEST_CHANNELS:
             raise GraphError(f"the nodes have more than {LARGEST_CHANNELS} channels together")
         read = sum(len(node.inputs) * node.channels for node in self.nodes)

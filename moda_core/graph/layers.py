@@ -130,7 +130,7 @@ def describe_function(
 
 
 def build_module(node: Node, tensors: Mapping[str, Tensor], *, inputs: int, outputs: int) -> nn.Module:
-    """A layer that does what ``node`` does, from ``inputs`` to ``outputs`` channels, holding ``tensors``.
+    """Build the layer for ``node``, from ``inputs`` to ``outputs`` channels, with the weights in ``tensors``.
 
     ``node`` is any operation of one input but ``select`` and a grouped convolution.
     """
@@ -223,7 +223,9 @@ class Shift(_PerChannel):
 
 
 def per_channel(op: str, numbers_C: Tensor, size: tuple[int, ...]) -> nn.Module:
-    """A "scale" or "shift" by one number per channel, which does not train; ``size`` is what follows the channels."""
+    """Build a "scale" or "shift" by one number per channel, which does not train; ``size`` is the shape after the
+    channels.
+    """
     node = Node("numbers", op, ("channels",), len(numbers_C), size, {"trains": False})
     return build_module(node, dict.fromkeys(node.tensors(), numbers_C), inputs=len(numbers_C), outputs=len(numbers_C))
 

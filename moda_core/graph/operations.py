@@ -33,8 +33,16 @@ POINTWISE = frozenset(
 )
 UNIT_LAYERS = frozenset({*ACTIVATIONS, "identity"})
 
-# Attribute kinds: "pair" two whole numbers, "sides" two of at least 1, "whole" one, "wholes" any number of them,
-# "number" finite, "positive" one of at least 0, "share" one of 0 to 1, "flag" true or false.
+KIND_TEXTS = {
+    "flag": "true or false",
+    "number": "a finite number",
+    "pair": "two whole numbers",
+    "positive": "a number of at least 0",
+    "share": "a number from 0 to 1",
+    "sides": "two whole numbers of at least 1",
+    "whole": "a whole number",
+    "wholes": "a list of whole numbers",
+}
 POOL = {"kernel_size": "sides", "stride": "sides", "padding": "pair", "ceil_mode": "flag"}
 ATTRIBUTES: dict[str, dict[str, str]] = {
     "input": {},
@@ -114,7 +122,7 @@ class Node:
     def __post_init__(self) -> None:
         name = self.name
         if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or len(name) > LONGEST_NAME:
-            raise GraphError(f"node name {name!r:.200} is no ASCII identifier of at most {LONGEST_NAME} characters")
+            raise GraphError(f"node name {name!r:.200} is not an ASCII identifier of at most {LONGEST_NAME} characters")
         if not isinstance(self.op, str) or self.op not in ATTRIBUTES:
             raise GraphError(f"node {self.name!r:.60}: operation {self.op!r:.60} is not one of {sorted(ATTRIBUTES)}")
         expected = ATTRIBUTES[self.op]
@@ -122,12 +130,12 @@ class Node:
             raise GraphError(f"node {self.name!r}: {self.op} takes {sorted(expected)}, not {self.attributes!r:.200}")
         for key, kind in expected.items():
             if not _is_kind(self.attributes[key], kind):
-                raise GraphError(f"node {self.name!r}: {key}={self.attributes[key]!r:.200} is no {kind}")
+                raise GraphError(f"node {self.name!r}: {key}={self.attributes[key]!r:.200} must be {KIND_TEXTS[kind]}")
         count = len(self.inputs)
         if count == 0 if self.op == "concat" else count != INPUTS.get(self.op, 1):
             raise GraphError(f"node {self.name!r}: {self.op} does not take {count} inputs")
         if not _is_kind(self.channels, "whole") or self.channels < 1:
-            raise GraphError(f"node {self.name!r}: channels={self.channels!r:.60} is no positive whole number")
+            raise GraphError(f"node {self.name!r}: channels={self.channels!r:.60} is not a positive whole number")
         if (
             len(self.size) > 4
             or not _is_kind(list(self.size), "wholes")
@@ -135,11 +143,13 @@ class Node:
         ):
             raise GraphError(f"node {self.name!r}: size={self.size!r:.200} has not 1 to {LARGEST_PIXELS} pixels")
         if self.shares is not None and not isinstance(self.shares, str):
-            raise GraphError(f"node {self.name!r}: shares={self.shares!r:.200} is no name")
+            raise GraphError(f"node {self.name!r}: shares={self.shares!r:.200} is not a name")
         if self.unit_layer is not None and not _is_kind(self.unit_layer, "whole"):
-            raise GraphError(f"node {self.name!r}: unit_layer={self.unit_layer!r:.200} is no whole number")
+            raise GraphError(f"node {self.name!r}: unit_layer={self.unit_layer!r:.200} is not a whole number")
         if self.unit_layer is not None and self.op not in UNIT_LAYERS:
-            raise GraphError(f"node {self.name!r}: {self.op} is no activation and no identity, so no unit layer")
+            raise GraphError(
+                f"node {self.name!r}: {self.op} is neither an activation nor an identity, so it cannot be a unit layer"
+            )
         if self.op in ("conv2d", "group_norm") and (self.groups < 1 or self.channels % self.groups):
             raise GraphError(f"node {self.name!r}: {self.channels} channels do not split into {self.groups} groups")
 

@@ -12,7 +12,8 @@ from moda_core.units import UnitLayers, holds_tensor, is_movement, refuse_in_pla
 def channel_graph(
     network: nn.Module, layers: UnitLayers, example_input: Tensor
 ) -> tuple[ChannelGraph, dict[str, Tensor]]:
-    """The network's channel graph and its tensors, named ``node.tensor`` (the network's own: nothing is copied).
+    """Return the network's channel graph and its tensors, named ``node.tensor``. They are the network's own; nothing is
+    copied.
 
     Raises:
         NetworkError: an operation that the allow-list does not know, by node and name.

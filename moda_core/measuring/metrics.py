@@ -47,7 +47,7 @@ class ModuleMetrics:
 
 
 def module_metrics(network: nn.Module, layers: UnitLayers, masks: Masks, example_input: Tensor) -> ModuleMetrics:
-    """Size and overlap of the one-class modules that ``masks`` (L boolean (C, N_l)) cut out of ``network``.
+    """Measure size and overlap of the one-class modules that ``masks`` (L boolean (C, N_l)) cut out of ``network``.
 
     Scales and bias of a decomposition change no size.
     """
@@ -56,7 +56,7 @@ def module_metrics(network: nn.Module, layers: UnitLayers, masks: Masks, example
 
 
 def sizes_and_overlaps(graph: ChannelGraph, masks: Masks) -> ModuleMetrics:
-    """As :func:`module_metrics`, from a channel graph made before."""
+    """Measure as :func:`module_metrics` does, from a channel graph that was made before."""
     keep = as_decomposition(masks).keep
     classes = graph.output.channels
     held = held_channels(graph, keep, torch.eye(classes, dtype=torch.bool))
@@ -87,7 +87,7 @@ def cohesion(
     *,
     threshold: float = 0.0,
 ) -> float:
-    """How alike the samples of a class are in the units they activate (MwT's definition).
+    """Measure how similar the samples of a class are in the units that they activate (MwT's definition).
 
     Mean over classes of the mean Jaccard index over pairs of the class's samples, of the units active on a sample that
     the class keeps. It needs every sample's active units: one byte a sample and unit, and a matrix product a class.

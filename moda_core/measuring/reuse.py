@@ -28,7 +28,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ReuseDraw:
-    """Which images are tested in which composed modules.
+    """A draw that says which images are tested in which composed modules.
 
     Attributes:
         subsets_SC: boolean, the classes of each subset.
@@ -50,7 +50,7 @@ class ReuseDraw:
 
 @dataclass(frozen=True)
 class ReuseAccuracy:
-    """Reuse accuracy.
+    """The reuse accuracy of composed modules.
 
     Attributes:
         mean: over subset sizes of the mean over that size's subsets.
@@ -65,13 +65,13 @@ class ReuseAccuracy:
 
 
 def all_subsets(num_classes: int, sizes: Sequence[int] | None = None) -> list[tuple[int, ...]]:
-    """Every class subset of the given sizes; default 2 to all of them (10 classes: 1,013 subsets)."""
+    """Return every class subset of the given sizes; by default 2 to all of them (10 classes: 1,013 subsets)."""
     wanted = range(2, num_classes + 1) if sizes is None else sizes
     return [subset for size in wanted for subset in itertools.combinations(range(num_classes), size)]
 
 
 def draw_subsets(num_classes: int, per_size: int, *, seed: int) -> list[tuple[int, ...]]:
-    """A seeded draw of ``per_size`` different subsets of each size from 2 to all; fewer where there are not so many."""
+    """Draw ``per_size`` different subsets of each size from 2 to all, by a seed; fewer if there are not so many."""
     if per_size < 1:
         raise ValueError(f"subsets a size = {per_size} must be at least 1")
     generator = torch.Generator().manual_seed(seed)
@@ -137,7 +137,7 @@ def reuse_accuracy(
     *,
     subsets: Sequence[Sequence[int]],
 ) -> ReuseAccuracy:
-    """Reuse accuracy of the composed modules of ``subsets`` over all their images in ``batches``.
+    """Measure the reuse accuracy of the composed modules of ``subsets`` over all their images in ``batches``.
 
     Arguments are those of :func:`estimate_reuse`; ``batches`` gives (images, labels).
     """
@@ -159,7 +159,7 @@ def estimate_reuse(
     *,
     batch_size: int = 512,
 ) -> ReuseAccuracy:
-    """Reuse accuracy of composed modules over a draw of (image, subset) pairs, by masking.
+    """Estimate the reuse accuracy of composed modules over a draw of (image, subset) pairs, by masking.
 
     Args:
         network: the trained network.
@@ -192,7 +192,8 @@ def estimate_reuse(
 def reuse_by_composing(
     compose: Callable[[Sequence[int]], nn.Module], images: Images, draw: ReuseDraw, *, batch_size: int = 512
 ) -> ReuseAccuracy:
-    """Reuse accuracy over a draw, each subset by its own composed network; :func:`estimate_reuse` gets it by masking.
+    """Measure reuse accuracy over a draw by composing a network for each subset; :func:`estimate_reuse` does it by
+    masking.
 
     Args:
         compose: gives the network of some class ids, its logits in their order: cut in memory, or loaded from a set.

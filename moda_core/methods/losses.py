@@ -19,7 +19,7 @@ EPSILON = 1e-12  # floor of a unit vector's norm, so that a sample with no activ
 
 
 class ModularLosses(NamedTuple):
-    """The three terms, each a scalar, before their coefficients."""
+    """The three modular losses, each a scalar, before their coefficients."""
 
     affinity: Tensor
     dispersion: Tensor
@@ -29,7 +29,7 @@ class ModularLosses(NamedTuple):
 def modular_losses(
     units: Sequence[Tensor], labels: Tensor, *, num_classes: int, group: dist.ProcessGroup | None = None
 ) -> ModularLosses:
-    """The three modular losses of a batch.
+    """Compute the three modular losses of a batch.
 
     Args:
         units: L tensors of (B, N_l), one value per unit and sample, in float32 or wider.

@@ -18,7 +18,7 @@ RULES = ("activity", "contribution")
 
 
 class Prepared(NamedTuple):
-    """What a method makes of a network for its training.
+    """What a method makes of a network before its training.
 
     Attributes:
         model: what is shown the batches, and whose output :meth:`Method.objective` takes. It shares every parameter
@@ -33,7 +33,8 @@ class Prepared(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """The loss of a batch. Means over workers are the global batch's: of every value, and of the loss's gradient.
+    """The loss of a batch. The mean over workers is that of the global batch, for every value and for the loss's
+    gradient.
 
     Attributes:
         loss: a scalar, the whole of it.
@@ -49,7 +50,7 @@ class Objective(NamedTuple):
 
 
 class Workers(Protocol):
-    """Who shares the batches."""
+    """The workers that share the batches of a training."""
 
     @property
     def rank(self) -> int:
@@ -87,7 +88,7 @@ class Images(Protocol):
 
 
 class StepCheckpoint(Protocol):
-    """Where a step after training keeps how far it is."""
+    """A checkpoint of a step after training, which stores how far it is."""
 
     @property
     def state(self) -> Any:
@@ -174,5 +175,5 @@ class Method(Protocol):
 
 
 def has_step_after(method: Method) -> bool:
-    """Whether a method does anything after training."""
+    """Return whether a method has a step after training."""
     return getattr(type(method), "after", None) is not Method.after

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moda(Method):
-    """The three coefficients; the defaults are the published ones. With all three at 0 it is standard training."""
+    """The MODA method. The defaults of its three coefficients are the published ones; with all three at 0 it is
+    standard training.
+    """
 
     terms: ClassVar[tuple[str, ...]] = ("affinity", "dispersion", "compactness")
 

@@ -13,7 +13,8 @@ from moda_core.methods.method import Workers
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, size: int, workers: Workers) -> Tensor:
-    """A worker's part of the cross-entropy, in float32 or wider: the mean over workers is the global batch's.
+    """Compute a worker's part of the cross-entropy, in float32 or wider. The mean over workers is the cross-entropy of
+    the global batch.
 
     Args:
         logits: (B, C) of this worker's samples, of which there may be none.
@@ -26,10 +27,10 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, size: int, workers: Workers
 
 
 def added_up(term: Tensor, workers: Workers) -> Tensor:
-    """A term of the whole batch that every worker knows, and to whose gradient each adds its own samples' part.
+    """Return a term of the whole batch with a gradient that DDP averages to the exact one.
 
-    The term itself, with a gradient that DDP averages to the exact one. :func:`~moda_core.methods.modular_losses` with
-    the workers' group gives such terms.
+    Every worker knows the term itself, and contributes the gradient of its own samples.
+    :func:`~moda_core.methods.modular_losses` with the workers' group returns such terms.
     """
     if workers.world == 1:
         return term

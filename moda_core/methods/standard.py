@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standard(Method):
-    """Cross-entropy alone: no coefficients, no terms, and the network itself is shown the batches."""
+    """Standard training: cross-entropy alone, without coefficients or terms, on the network itself."""
 
     def objective(self, output: Any, labels: "Tensor", *, num_classes: int, size: int, workers: Workers) -> Objective:
         """The cross-entropy."""

@@ -1,13 +1,13 @@
 """``width``, the one size that all networks by name share: the channels of the first stage, everything else follows.
 
 At its default a network has the published channels (VGG16 and ResNets 64, MobileNet-v1 32, LeNet-5 6). Every other
-layer keeps its published ratio to the first one; where that is no whole number (LeNet-5's second convolution alone) it
-is rounded to the nearest.
+layer keeps its published ratio to the first one, rounded to the nearest whole number (which concerns the second
+convolution of LeNet-5 alone).
 """
 
 
 def check_width(width: int) -> None:
-    """Refuse what is no width.
+    """Refuse what is not a width.
 
     Raises:
         ValueError: anything but a whole number of at least 1.

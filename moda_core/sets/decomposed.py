@@ -61,11 +61,12 @@ def read_decomposition(
     """The decomposition in a set's tensors, checked.
 
     Raises:
-        ModuleSetError: tensors of other types or shapes, or numbers that are no scales and no bias.
+        ModuleSetError: tensors of other types or shapes, or numbers that are neither scales nor a bias.
     """
     if manifest["schema_version"] == SCHEMA_VERSION and (others := _other_sites(graph)):
         raise ModuleSetError(
-            f"{MANIFEST}: node {others[0]!r} is no activation, so no unit layer in schema_version {SCHEMA_VERSION}"
+            f"{MANIFEST}: node {others[0]!r} is not an activation, so it is not a unit layer in"
+            f" schema_version {SCHEMA_VERSION}"
         )
     for name, (dtype, shape) in expected_tensors(manifest, graph).items():
         if tensors[name].dtype != dtype or tuple(tensors[name].shape) != shape:
@@ -81,5 +82,5 @@ def read_decomposition(
 
 
 def _other_sites(graph: ChannelGraph) -> list[str]:
-    """The unit layers of a graph that are no activations."""
+    """The unit layers of a graph that are not activations."""
     return [node.name for node in graph.nodes if node.unit_layer is not None and node.op == "identity"]

@@ -29,7 +29,7 @@ NEEDED = "pip install 'moda-core[export]'"
 
 
 def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
-    """Write a composed module to a file; the ending says which kind.
+    """Write a composed module to a file; the ending of its name selects the format.
 
     Args:
         module: from :func:`load_modules`.
@@ -39,7 +39,7 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
         The largest difference between the file's logits and the module's on random images, as a share of the largest.
 
     Raises:
-        ModuleSetError: a module whose logits are no finite numbers, or a file that somebody else put there in the
+        ModuleSetError: a module whose logits are not finite numbers, or a file that somebody else put there in the
             meantime; it stays.
         ValueError: as :func:`check_export_path`, or logits that differ by more than 1e-4.
     """
@@ -60,7 +60,7 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
         with torch.no_grad():
             difference = max(relative_difference(module(images), run(images)) for images in batches)
         if not math.isfinite(difference):
-            raise ModuleSetError("the module gives logits that are no finite numbers; it is not exported")
+            raise ModuleSetError("the module gives logits that are not finite numbers; it is not exported")
         if difference > LARGEST_DIFFERENCE:
             raise ValueError(
                 f"{file}: its logits differ from the module's by {difference:.2e} of the largest; not kept"
@@ -73,7 +73,7 @@ def export_modules(module: Modules, path: str | os.PathLike[str]) -> float:
 
 
 def check_export_path(path: str | os.PathLike[str]) -> Path:
-    """Refuse a file that :func:`export_modules` cannot write.
+    """Refuse a file name that :func:`export_modules` cannot write.
 
     Raises:
         ValueError: another ending, a file that is there, a folder that is not or cannot be written, or a package that
@@ -86,7 +86,7 @@ def check_export_path(path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"{file} is there already; choose another name")
     folder = file.absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"{file}: {folder} is no folder that can be written to")
+        raise ValueError(f"{file}: {folder} is not a folder that can be written to")
     needed = ("onnx", "onnxscript", "onnxruntime") if file.suffix == ".onnx" else ()
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise ValueError(f"{file}: writing ONNX needs {', '.join(missing)}: {NEEDED}")

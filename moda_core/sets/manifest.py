@@ -15,7 +15,7 @@ from moda_core.graph import LARGEST_NUMBER, ChannelGraph, Node
 from moda_core.sets.layout import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, SHA256, WEIGHTS
 
 SCHEMA_VERSION = 2  # of sets with masks at activations alone
-DECOMPOSED_VERSION = 3  # of sets with scales, a bias, or sites that are no activations
+DECOMPOSED_VERSION = 3  # of sets with scales, a bias, or sites that are not activations
 LARGEST_NODES = 5000  # an EfficientNetV2-L has 1,500
 LARGEST_SIDE = 65_536
 LARGEST_CLASSES = 65_536  # ImageNet-21k has 21,841
@@ -26,13 +26,13 @@ SMALLEST_STD = 1 / LARGEST_NUMBER
 
 
 def parse_manifest(text: bytes) -> dict[str, Any]:
-    """Read a manifest's bytes and check its form."""
+    """Parse a manifest's bytes and check its form."""
     if len(text) > LARGEST_MANIFEST:
         raise ModuleSetError(f"{MANIFEST} has {len(text)} bytes; a manifest has at most {LARGEST_MANIFEST}")
     try:
         manifest = strict_json(text)
     except ValueError as error:
-        raise ModuleSetError(f"{MANIFEST} is no JSON: {shortened(str(error), 200)}") from error
+        raise ModuleSetError(f"{MANIFEST} is not JSON: {shortened(str(error), 200)}") from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if not isinstance(manifest, dict) or not _is_whole(version) or version not in (SCHEMA_VERSION, DECOMPOSED_VERSION):
         raise ModuleSetError(
@@ -44,10 +44,10 @@ def parse_manifest(text: bytes) -> dict[str, Any]:
     _check_class_names(manifest.get("class_names"))
     _check_files(manifest.get("files"))
     if not isinstance(manifest.get("about", {}), dict):
-        raise ModuleSetError(f"{MANIFEST}: about is no object")
+        raise ModuleSetError(f"{MANIFEST}: about is not an object")
     difference = manifest.get("cut_masked_difference")
     if not isinstance(difference, float) or not 0 <= difference <= 1:
-        raise ModuleSetError(f"{MANIFEST}: cut_masked_difference={difference!r:.200} is no measured difference")
+        raise ModuleSetError(f"{MANIFEST}: cut_masked_difference={difference!r:.200} is not a measured difference")
     try:
         check_preprocessing(manifest.get("preprocessing"))
     except ValueError as error:
@@ -86,19 +86,19 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text:.40} is no finite number")
+        raise ValueError(f"{text:.40} is not a finite number")
     return number
 
 
 def _check_class_names(names: Any) -> None:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ModuleSetError(f"{MANIFEST}: class_names is no list of names")
+        raise ModuleSetError(f"{MANIFEST}: class_names is not a list of names")
     if len(names) > LARGEST_CLASSES:
         raise ModuleSetError(f"{MANIFEST}: class_names holds {len(names)} names; at most {LARGEST_CLASSES} are read")
     for name in names:
         if len(name) > LONGEST_CLASS or not _is_text(name):
             raise ModuleSetError(
-                f"{MANIFEST}: class_names holds {name!r:.100}, which is no text of at most {LONGEST_CLASS} characters"
+                f"{MANIFEST}: class_names holds {name!r:.100}, which is not text of at most {LONGEST_CLASS} characters"
             )
     if len(set(names)) != len(names):
         raise ModuleSetError(f"{MANIFEST}: class_names holds a name twice")
@@ -116,7 +116,7 @@ def _check_files(files: Any) -> None:
         raise ModuleSetError(f"{MANIFEST}: files names {len(files)} files; at most {LARGEST_FILES} are read")
     for name, entry in files.items():
         if not FILE_NAME.fullmatch(name) or name == MANIFEST:
-            raise ModuleSetError(f"{MANIFEST}: {name!r:.100} is no file name that a module set may have")
+            raise ModuleSetError(f"{MANIFEST}: {name!r:.100} is not a file name that a module set may have")
         if not isinstance(entry, dict) or not _is_whole(entry.get("bytes")):
             raise ModuleSetError(f"{MANIFEST}: files[{name!r}] has no size")
         sha256 = entry.get("sha256")
@@ -160,7 +160,7 @@ def check_preprocessing(recipe: Any) -> None:
 
 
 def check_manifest_size(where: object, size: int | None) -> None:
-    """Refuse a place without a manifest (its size is None), and one too large to be read."""
+    """Refuse a place without a manifest (its size is None), and a manifest that is too large to be read."""
     if size is None:
         raise ModuleSetError(f"{where} holds no module set: there is no {MANIFEST} in it")
     if size > LARGEST_MANIFEST:
@@ -168,7 +168,7 @@ def check_manifest_size(where: object, size: int | None) -> None:
 
 
 def check_size(where: object, name: str, size: int | None, manifest: Mapping[str, Any]) -> None:
-    """Refuse, before it is read, a file that is not there (its size is None) or has not the manifest's size."""
+    """Refuse a file unread: one that does not exist (its size is None), or whose size is not the manifest's."""
     if size is None:
         raise ModuleSetError(f"{where} lacks the file {name}")
     if size != manifest["files"][name]["bytes"]:
@@ -192,7 +192,7 @@ def node_to_json(node: Node) -> dict[str, Any]:
 def graph_from_json(value: Any) -> ChannelGraph:
     """The graph of a manifest; refused if it is malformed or holds an operation that is not allow-listed."""
     if not isinstance(value, dict) or not isinstance(value.get("nodes"), list):
-        raise ModuleSetError(f"{MANIFEST}: graph is no list of nodes")
+        raise ModuleSetError(f"{MANIFEST}: graph is not a list of nodes")
     if not 0 < len(value["nodes"]) <= LARGEST_NODES:
         raise ModuleSetError(f"{MANIFEST}: the graph has {len(value['nodes'])} nodes; 1 to {LARGEST_NODES} are allowed")
     widths = value.get("widths")
@@ -208,7 +208,7 @@ def _node_from_json(value: Any) -> Node:
     required = {"name", "op", "inputs", "channels", "size"}
     known = required | {"attributes", "unit_layer", "shares"}
     if not isinstance(value, dict) or not required <= set(value) <= known:
-        raise GraphError(f"the graph is malformed: {value!r:.200} is no node")
+        raise GraphError(f"the graph is malformed: {value!r:.200} is not a node")
     inputs, size = value["inputs"], value["size"]
     if not isinstance(inputs, list) or not all(isinstance(name, str) for name in inputs) or not isinstance(size, list):
         raise GraphError(f"the graph is malformed: node {value['name']!r:.100} has no lists of inputs and sizes")

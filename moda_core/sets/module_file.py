@@ -27,7 +27,7 @@ from moda_core.sets.tensor_file import read_tensors
 
 
 class Modules(nn.Module):
-    """A composed module, as loaded from disk: images in, one logit a class out.
+    """A composed module, as loaded from disk: it takes images and returns one logit per class.
 
     Attributes:
         class_names: the classes, in the order of the logits.
@@ -60,7 +60,7 @@ class Modules(nn.Module):
 
 
 def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Modules:
-    """The composed module of ``classes`` from a module set on disk, in eval mode on the CPU.
+    """Load the composed module of ``classes`` from a module set on disk, in eval mode on the CPU.
 
     Args:
         path: the folder.
@@ -73,7 +73,8 @@ def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = N
 
 
 def open_modules(path: str | os.PathLike[str]) -> "ModuleSet":
-    """The module set on disk, read and checked once; ``.compose(classes)`` gives any subset of its classes.
+    """Open a module set on disk: it is read and checked once, and ``.compose(classes)`` returns any subset of its
+    classes.
 
     Raises:
         ModuleSetError: as :func:`load_modules`. Also for several sets: classes together need weights that no class
@@ -89,7 +90,7 @@ def open_modules(path: str | os.PathLike[str]) -> "ModuleSet":
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest of the module set in the folder ``path``, checked for form."""
+    """Read the manifest of the module set in the folder ``path`` and check its form."""
     file = Path(path) / MANIFEST
     check_manifest_size(path, _size(file))
     return parse_manifest(_read(file))
@@ -118,7 +119,7 @@ def _read(file: Path) -> bytes:
 
 @dataclass(frozen=True)
 class ModuleSet:
-    """A set read and checked once, from which any subset of classes is composed.
+    """A module set that is read and checked once, and from which any subset of classes can be composed.
 
     Attributes:
         manifest: what the set's manifest says; ``class_names`` in it.

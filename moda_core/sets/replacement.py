@@ -26,7 +26,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 class RawImages(nn.Module):
-    """A loaded module on uint8 images (B, ch, H, W): two module sets may differ in how images are normalised."""
+    """A loaded module on uint8 images (B, ch, H, W), because two module sets may normalise images differently."""
 
     def __init__(self, modules: Modules) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class RawImages(nn.Module):
 
 
 class ReplacedClass(nn.Module):
-    """A frozen network with one logit exchanged, and a linear layer on top: images in, N logits out.
+    """A frozen network with one logit exchanged and a linear layer on top: it takes images and returns N logits.
 
     Attributes:
         weak: gives N logits; shared, always run in eval mode and without gradients.
@@ -75,7 +75,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """Accuracy of the replaced class, and the mean of the other classes' accuracies."""
+    """The accuracy of the replaced class, and the mean accuracy of the other classes."""
 
     target: float
     others: float
@@ -83,7 +83,7 @@ class ClassAccuracy:
 
 @dataclass(frozen=True)
 class ReplacementAccuracy:
-    """What replacing a class changed.
+    """The accuracies before and after a class was replaced, and those of the control.
 
     Attributes:
         target_images: images of the replaced class.
@@ -155,7 +155,7 @@ def replace_class(
 
 
 def replacement_accuracy(replacement: Replacement, batches: Batches) -> ReplacementAccuracy:
-    """Accuracy of the weak network, with the class replaced, and of the control.
+    """Measure the accuracy of the weak network, of the one with the class replaced, and of the control.
 
     Args:
         replacement: from :func:`replace_class`.
@@ -194,7 +194,7 @@ def _frozen(network: nn.Module, images: Tensor, logits: int, name: str) -> Tenso
     if tuple(found.shape) != (len(images), logits):
         raise NetworkError(f"{name} gives logits of shape {tuple(found.shape)}; expected ({len(images)}, {logits})")
     if not bool(found.isfinite().all()):
-        raise NetworkError(f"{name} gives logits that are no finite numbers; take another network")
+        raise NetworkError(f"{name} gives logits that are not finite numbers; take another network")
     return found
 
 

@@ -62,7 +62,7 @@ def save_modules(
 
     Raises:
         ModuleSetError: the folder is taken.
-        NetworkError: a network that cannot be cut, or whose logits are no finite numbers.
+        NetworkError: a network that cannot be cut, or whose logits are not finite numbers.
         ValueError: names that are not C different ones, or a set whose logits differ from the masked network's by more
             than 1e-4 of the largest. Whatever is raised, nothing is published then.
     """
@@ -94,7 +94,8 @@ def slice_modules(
     *,
     documents: Mapping[str, bytes] | None = None,
 ) -> Saved:
-    """Write some classes of the module set in the folder ``source`` as a set of their own: smaller, the same logits.
+    """Write some classes of the module set in the folder ``source`` as a smaller set of their own, with the same
+    logits.
 
     Args:
         source: the folder of a module set.
@@ -103,7 +104,7 @@ def slice_modules(
         documents: other files to keep beside the weights, by name; None: those of the set.
 
     Raises:
-        ModuleSetError: as :func:`moda_core.load_modules`, and a set whose logits are no finite numbers.
+        ModuleSetError: as :func:`moda_core.load_modules`, and a set whose logits are not finite numbers.
         ValueError: as :func:`save_modules`.
     """
     folder, whole = _free(path), open_modules(source)
@@ -118,7 +119,7 @@ def slice_modules(
     written = packed.read().compose()
     difference = largest_difference(whole.compose(classes), written, images.to(dtype))
     if not math.isfinite(difference):
-        raise ModuleSetError(f"{source} gives logits that are no finite numbers; it cannot be sliced")
+        raise ModuleSetError(f"{source} gives logits that are not finite numbers; it cannot be sliced")
     if difference > LARGEST_DIFFERENCE:
         raise ValueError(f"{source}: the slice's logits differ from the set's by {difference:.2e} of the largest")
     return Saved(part.manifest["cut_masked_difference"], packed.write(folder))
@@ -145,7 +146,7 @@ class _Packed:
                     write_whole(part / name, data)
         except FileExistsError as error:
             raise ModuleSetError(
-                f"{folder} was taken by somebody else in the meantime; choose another folder"
+                f"{folder} was created by another process in the meantime; choose another folder"
             ) from error
         return sum(map(len, self.files.values())) + len(text)
 
@@ -158,7 +159,7 @@ def _pack(
     documents: Mapping[str, bytes],
 ) -> _Packed:
     if wrong := [name for name in documents if not FILE_NAME.fullmatch(name) or name in (MANIFEST, WEIGHTS)]:
-        raise ValueError(f"documents: {wrong[0]!r:.100} is no name for a file beside {WEIGHTS}; like model_card.md")
+        raise ValueError(f"documents: {wrong[0]!r:.100} is not a name for a file beside {WEIGHTS}; like model_card.md")
     tensors = {f"state.{key}": value.cpu() for key, value in state.items()}
     tensors |= decomposition_tensors(decomposition)
     files = {**documents, WEIGHTS: safetensors.torch.save(tensors)}
@@ -209,7 +210,7 @@ def _prove(
         difference = largest_difference(masked, loaded, images)
         if not math.isfinite(difference):
             raise NetworkError(
-                f"{type(network).__name__} gives logits that are no finite numbers for the classes"
+                f"{type(network).__name__} gives logits that are not finite numbers for the classes"
                 f" {listed(class_ids)}: its training went wrong; nothing is published"
             )
         if difference > LARGEST_DIFFERENCE:

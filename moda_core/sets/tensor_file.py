@@ -33,13 +33,13 @@ def read_tensors(data: bytes, expected: Collection[str]) -> dict[str, Tensor]:
     """
     start = 8 + int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 8 <= start <= min(len(data), 8 + LARGEST_HEADER):
-        raise ModuleSetError(f"{WEIGHTS} is no safetensors file: its header does not fit it")
+        raise ModuleSetError(f"{WEIGHTS} is not a safetensors file: its header does not fit it")
     try:
         header = strict_json(data[8:start])
     except ValueError as error:
-        raise ModuleSetError(f"{WEIGHTS} is no safetensors file: {shortened(str(error), 200)}") from error
+        raise ModuleSetError(f"{WEIGHTS} is not a safetensors file: {shortened(str(error), 200)}") from error
     if not isinstance(header, dict):
-        raise ModuleSetError(f"{WEIGHTS} is no safetensors file: its header is no object")
+        raise ModuleSetError(f"{WEIGHTS} is not a safetensors file: its header is not an object")
     if unknown := sorted(set(header) - set(expected)):
         raise ModuleSetError(f"{WEIGHTS} holds what its graph has no use for: {listed(unknown)}")
     if missing := sorted(set(expected) - set(header)):
@@ -65,7 +65,7 @@ def _check_layout(header: dict[str, Any], room: int) -> None:
         if not isinstance(kind, str) or kind not in ITEM_BYTES:
             raise ModuleSetError(f"{WEIGHTS}: {name!r} is of type {kind!r:.60}; a set has {', '.join(ITEM_BYTES)}")
         if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
-            raise ModuleSetError(f"{WEIGHTS}: the entry of {name!r} holds what is no size")
+            raise ModuleSetError(f"{WEIGHTS}: the entry of {name!r} holds a size that is not a number")
         size = math.prod(shape) * ITEM_BYTES[kind]
         if offsets != [end, end + size]:
             raise ModuleSetError(f"{WEIGHTS}: {name!r} does not lie right after the tensor before it")

@@ -36,7 +36,7 @@ ACTIVATIONS = {
     "silu": Activation(nn.SiLU, (F.silu,), exact_zeros=False, signed=True),
     "gelu": Activation(nn.GELU, (F.gelu,), exact_zeros=False, signed=True),
 }
-# What a unit site that is no activation counts as: of any sign, and never exactly zero.
+# What a unit site that is not an activation counts as: of any sign, and never exactly zero.
 PLAIN_CALL = Activation(nn.Identity, (), exact_zeros=False, signed=True)
 KIND_OF_MODULE = {activation.module: kind for kind, activation in ACTIVATIONS.items()}
 KIND_OF_FUNCTION = {function: kind for kind, activation in ACTIVATIONS.items() for function in activation.functions}

@@ -8,7 +8,9 @@ from torch import fx
 
 
 def argument(node: fx.Node, name: str) -> Any:
-    """A named argument of a call, given by position, by name or by default; None where the call has no such."""
+    """Return the named argument of a call, whether it is given by position, by name or by default; None if the call has
+    no such argument.
+    """
     if name in node.kwargs:
         return node.kwargs[name]
     if node.op != "call_function":

@@ -28,7 +28,7 @@ def mark_in_place(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
 
 
 def refuse_in_place(node: fx.Node) -> None:
-    """Refuse a node that overwrites what somebody else reads.
+    """Refuse a node that overwrites what other nodes read.
 
     Raises:
         NetworkError: the node and its readers.

@@ -28,7 +28,7 @@ WEIGHTED_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv3d, torch.matmul, torc
 
 @dataclass(frozen=True)
 class UnitLayer:
-    """One unit layer, or site.
+    """One unit layer, also called a site.
 
     Attributes:
         name: of the call site ("blocks.0.relu#2").
@@ -53,7 +53,7 @@ class UnitLayer:
 
 @dataclass(frozen=True)
 class UnitLayers:
-    """The unit layers of a network in order of execution, with the traced graph that they are call sites of."""
+    """The unit layers of a network in order of execution, with the traced graph that holds them."""
 
     graph: fx.Graph
     layers: tuple[UnitLayer, ...]
@@ -74,7 +74,7 @@ class UnitLayers:
 
 
 def unit_layers(network: nn.Module, example_input: Tensor) -> UnitLayers:
-    """Trace ``network`` and find its unit layers. An activation with no weights after it makes logits and is none.
+    """Trace ``network`` and find its unit layers. An activation without weights after it makes logits and is not one.
 
     Args:
         network: any network that ``torch.fx`` can trace symbolically.
@@ -99,18 +99,18 @@ def unit_layers(network: nn.Module, example_input: Tensor) -> UnitLayers:
 def unit_sites(
     network: nn.Module, example_input: Tensor, is_site: Callable[[fx.Node, nn.Module | None], bool]
 ) -> UnitLayers:
-    """Trace ``network`` and take the calls that a rule wants as its unit layers, activations or not.
+    """Trace ``network`` and take the calls that a rule selects as its unit layers, whether they are activations or not.
 
     Args:
         network: any network that ``torch.fx`` can trace symbolically.
         example_input: one batch, for the shapes; its values do not matter.
         is_site: asked for each call (a node of the traced graph, and the module that it calls, None for a function or a
             method); says whether the channels of its output are units. As in :func:`unit_layers`, a call with no
-            weights after it makes logits and is no site, whatever ``is_site`` says.
+            weights after it makes logits and is not a site, whatever ``is_site`` says.
 
     Raises:
-        NetworkError: as :func:`unit_layers`; no call that is wanted, or one whose output is no tensor with channels; a
-            call that works in place on what others read.
+        NetworkError: as :func:`unit_layers`; no wanted call; a call whose output is not a tensor with channels; a call
+            that works in place on what others read.
     """
     graph = trace_with_shapes(network, example_input)
     modules = dict(network.named_modules())
@@ -151,7 +151,7 @@ def _layers_at(
 
 
 def watch_units(network: nn.Module, layers: UnitLayers) -> fx.GraphModule:
-    """The same network (its parameters are shared) whose call gives ``(logits, units)``.
+    """Return the same network, with shared parameters, whose call returns ``(logits, units)``.
 
     ``units`` is a list of (B, N_l) in float32 or wider: one value per unit and sample.
     """
@@ -192,7 +192,7 @@ def unit_values(activation: Tensor, dimension: int = 1, signed: bool = False) ->
 
 
 def along(factor_BN: Tensor, activation: Tensor, dimension: int) -> Tensor:
-    """A factor for every (row and) unit in the shape and type that multiplies an activation."""
+    """Bring a factor for every (row and) unit into the shape and type that multiplies an activation."""
     shape = [factor_BN.shape[0]] + [1] * (activation.ndim - 1)
     shape[dimension] = factor_BN.shape[1]
     return factor_BN.view(shape).to(activation.dtype)
@@ -231,7 +231,7 @@ class _ChannelMean(torch.autograd.Function):
 def rewrite_units(
     layers: UnitLayers, at_unit: Callable[[fx.Graph, fx.Node, int], fx.Node], *, extra_inputs: int = 0
 ) -> fx.Graph:
-    """A copy of the traced graph in which what ``at_unit(graph, node, layer)`` returns takes a unit layer's place.
+    """Copy the traced graph with every unit layer replaced by what ``at_unit(graph, node, layer)`` returns.
 
     ``extra_inputs`` placeholders named ``extra_0, extra_1 ...`` follow the network's own.
 
@@ -264,12 +264,12 @@ def _call_site(node: fx.Node, called: str) -> str:
 def _unit_dimension(node: fx.Node, name: str, dimension: int | None) -> int:
     """The dimension of a layer's units, -1 for the last one but of flat features."""
     if not isinstance(node.meta["value"], Tensor):
-        raise NetworkError(f"{name!r} gives no single tensor, so it has no units; choose a call that gives one")
+        raise NetworkError(f"{name!r} does not give a single tensor, so it has no units; choose a call that gives one")
     shape = tuple(node.meta["value"].shape)
     if dimension is None or dimension == 0:
         raise NetworkError(
-            f"the units of {name!r} lie in no single dimension of its {shape}: channels were put together or taken"
-            " apart; call the activation before that"
+            f"the units of {name!r} do not lie in a single dimension of its {shape}: channels were put together or"
+            " taken apart; call the activation before that"
         )
     return -1 if len(shape) > 2 and dimension == len(shape) - 1 else dimension
 

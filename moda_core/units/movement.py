@@ -46,7 +46,7 @@ class Movement:
 
 
 def is_movement(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Whether a node only moves numbers of a tensor about."""
+    """Return whether a node only moves the numbers of a tensor to other places."""
     if node.op == "call_module":
         return isinstance(modules[str(node.target)], MOVING_MODULES)
     called = node.op in ("call_function", "call_method") and node.target in MOVING
@@ -54,14 +54,14 @@ def is_movement(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 
 def holds_tensor(value: Any) -> bool:
-    """Whether a node's value is a tensor or has one in it."""
+    """Return whether a node's value is a tensor or contains one."""
     if isinstance(value, tuple | list):
         return any(holds_tensor(one) for one in value)
     return isinstance(value, Tensor)
 
 
 def run_movement(node: fx.Node, modules: dict[str, nn.Module], known: Callable[[fx.Node], Any]) -> Any:
-    """The node's call on what ``known`` gives for its inputs."""
+    """Run the node's call on the values that ``known`` has for its inputs."""
     args, kwargs = map_arg(node.args, known), map_arg(node.kwargs, known)
     if node.op == "call_module":
         return modules[str(node.target)](*args)

@@ -135,7 +135,7 @@ class ShapeTracer(fx.Tracer):
             return super().call_module(m, forward, args, kwargs)
         if any(True for _ in m.parameters()) or any(True for _ in m.buffers()):
             raise NetworkError(
-                f"{type(m).__name__} is no part of the network (made in forward, or kept in a plain list), so its"
+                f"{type(m).__name__} is not a part of the network (made in forward, or kept in a plain list), so its"
                 " weights would neither train nor be saved; make it in __init__, and of a list an nn.ModuleList"
             )
         return forward(*args, **kwargs)

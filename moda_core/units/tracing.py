@@ -32,7 +32,8 @@ FACTORY = re.compile(r"(zeros|ones|full|empty|arange|rand|randn|eye|linspace)\(\
 
 
 def trace_with_shapes(network: nn.Module, example_input: Tensor) -> fx.Graph:
-    """The network's symbolic graph, run once: every node's value (of a tensor its shape) in ``node.meta["value"]``.
+    """Trace the network symbolically and run it once; ``node.meta["value"]`` holds every node's value, or a tensor's
+    shape.
 
     Raises:
         NetworkError: a network that does not take the images, or that cannot be traced: the line and what to write.

@@ -12,7 +12,7 @@ PathText = str | os.PathLike[str]
 
 
 class Sections(TypedDict, total=False):
-    """The sections of a configuration: text chooses a file of the group, a mapping sets keys."""
+    """The sections of a configuration. Text selects a file of the group, and a mapping sets keys."""
 
     experiment: str
     model: Section

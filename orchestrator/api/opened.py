@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OpenSweep:
-    """A sweep as the tables told it when it was opened; open it again to see what came since.
+    """A sweep as its tables were when it was opened. Open it again to see later results.
 
     Attributes:
         recorded: what the tables hold, with trials and points as objects.

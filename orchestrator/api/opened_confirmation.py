@@ -13,7 +13,7 @@ from orchestrator.results import Confirmation
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OpenConfirmation:
-    """Chosen points of a sweep beside what fresh seeds say of them.
+    """Chosen points of a sweep, each with its results from fresh seeds.
 
     Attributes:
         recorded: what the tables hold, with how far the front held (``recorded.held``).

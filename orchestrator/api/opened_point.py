@@ -30,7 +30,7 @@ class Opened(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OpenPoint:
-    """A point of a sweep: a trial, and what was chosen after it.
+    """A point of a sweep: a trial and the choice that was made after training.
 
     Attributes:
         sweep: its sweep.

@@ -28,7 +28,7 @@ _JUDGING_KEYS = [key.split(".") for key in JUDGING]
 def open_sweep(
     sweep_id: str, /, *overrides: str, storage: PathText | None = None, **sections: Unpack[Sections]
 ) -> OpenSweep:
-    """Open a sweep, to look at what it has found and to pull modules.
+    """Open a sweep to look at its results and to pull modules.
 
     Args:
         sweep_id: its name.
@@ -46,7 +46,7 @@ def open_sweep(
 
 
 def sweeps(*, storage: PathText | None = None) -> pa.Table:
-    """What is in a storage: a row for each sweep, the oldest first.
+    """List the sweeps of a storage, one per row, the oldest first.
 
     Args:
         storage: as for :func:`open_sweep`.
@@ -62,7 +62,7 @@ def sweeps(*, storage: PathText | None = None) -> pa.Table:
 
 
 def query(sweep_id: str, sql: str, /, *, storage: PathText | None = None) -> pa.Table:
-    """What a SELECT finds in the tables of a sweep, as ``moda query``.
+    """Run a SELECT on the tables of a sweep, as ``moda query`` does.
 
     Args:
         sweep_id: its name.
@@ -88,7 +88,7 @@ def pull(
     storage: PathText | None = None,
     **sections: Unpack[Sections],
 ) -> "Pulled":
-    """Bring a module set, or some of its classes, to a new folder, as ``moda pull``.
+    """Bring a module set, or some of its classes, to a new folder, as ``moda pull`` does.
 
     Args:
         reference: ``sweep:mine/best`` (or ``knee``, or a point's name), a folder, a URI, or
@@ -114,7 +114,7 @@ def pull(
 
 
 def open_recorded(storage: str, sweep_id: str, words: Sequence[str] = ()) -> OpenSweep:
-    """Open a sweep with overrides that :func:`check_looking` let pass; its configuration is the recorded one.
+    """Open a sweep with its recorded configuration and the overrides that :func:`check_looking` accepted.
 
     Raises:
         ConfigError: no such sweep, a storage that cannot be read, or an override that cannot be right.
@@ -128,7 +128,7 @@ def open_recorded(storage: str, sweep_id: str, words: Sequence[str] = ()) -> Ope
 
 
 def open_store(storage: str) -> DeltaStore:
-    """The tables of a storage.
+    """Open the tables of a storage.
 
     Raises:
         ConfigError: they cannot be read.
@@ -143,7 +143,7 @@ def open_store(storage: str) -> DeltaStore:
 
 
 def check_looking(words: Sequence[str], taken: tuple[str, ...], *, taker: str = "this command") -> None:
-    """Refuse overrides of a recorded sweep that neither judge its points nor begin as one of ``taken``.
+    """Refuse overrides that neither judge the points of a recorded sweep nor begin like one of ``taken``.
 
     Raises:
         ConfigError: the first of them, and what ``taker`` takes.
@@ -154,5 +154,5 @@ def check_looking(words: Sequence[str], taken: tuple[str, ...], *, taker: str = 
 
 
 def is_judging(word: str) -> bool:
-    """Whether an override says what a recorded sweep's points are to be judged by."""
+    """Return whether an override changes how the points of a recorded sweep are judged."""
     return re.split(r"[.=]", word.lstrip("+~"), maxsplit=2)[:2] in _JUDGING_KEYS

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def train(
     *overrides: str, storage: PathText | None = None, console: "Console | None" = None, **sections: Unpack[Sections]
 ) -> OpenSweep:
-    """Train once, or read a training that was done; the same call gives the same sweep.
+    """Train one network, or read a training that has finished. The same call returns the same sweep.
 
     Args:
         overrides: as on the command line, ``"training.epochs=3"``.
@@ -39,7 +39,8 @@ def train(
 def sweep(
     *overrides: str, storage: PathText | None = None, console: "Console | None" = None, **sections: Unpack[Sections]
 ) -> OpenSweep:
-    """Search the coefficients on Ray: a cluster of ``RAY_ADDRESS``, or else this machine. The same call resumes.
+    """Search the coefficients on Ray: on the cluster of ``RAY_ADDRESS``, or else on this machine. The same call again
+    resumes.
 
     Args:
         overrides: as for :func:`train`, like ``storage``, ``console`` and ``sections``.
@@ -64,7 +65,7 @@ def confirm(
     console: "Console | None" = None,
     **sections: Unpack[Sections],
 ) -> OpenConfirmation:
-    """Train the coefficients of chosen points again with fresh seeds. The same call resumes.
+    """Train the coefficients of chosen points again with fresh seeds. The same call again resumes.
 
     Args:
         sweep_id: the sweep's name.

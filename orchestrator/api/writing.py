@@ -9,7 +9,7 @@ from orchestrator.storage import check_path
 
 
 def write_output(to: PathText, data: bytes) -> Path:
-    """Write a file, which is then there whole or as it was; a pipe is written to.
+    """Write a file atomically: it is complete, or as it was before. A pipe is written to directly.
 
     Returns:
         Its absolute path.

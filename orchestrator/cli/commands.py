@@ -1,6 +1,6 @@
-"""What the commands do: each takes the configuration, its options and a console, and gives an exit code or None (0).
+"""The functions of the commands: each takes the configuration, the options and a console.
 
-What takes long to import is imported by the command that needs it.
+They return the exit code, or None for 0. Whatever is slow to import is imported by the command that needs it.
 """
 
 import argparse
@@ -35,10 +35,10 @@ def train(config: Config, options: argparse.Namespace, console: Console) -> None
         _say(
             console,
             f"{name}: {point.choice}; on test: accuracy {point.test['accuracy']:.4f},"
-            f" reuse accuracy {point.test['reuse_accuracy']:.4f} (whole model {point.test['reuse_baseline']:.4f}),"
+            f" reuse accuracy {point.test['reuse_accuracy']:.4f} (whole network {point.test['reuse_baseline']:.4f}),"
             f" module size {point.test['module_size']:.4f}, overlap {point.test['module_overlap']:.4f}",
         )
-    _say(console, f"pull the modules: moda pull sweep:{sweep.sweep_id}/best --to modules")
+    _say(console, f"to pull its modules: moda pull sweep:{sweep.sweep_id}/best --to modules")
 
 
 def decompose(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -55,7 +55,7 @@ def sweep(config: Config, options: argparse.Namespace, console: Console) -> int:
         print(f"moda sweep: {sweep.why_no_front}", file=sys.stderr)
         return 1
     console.print(front_table(sweep, title="the front"))
-    _say(console, f"look at it: moda report {sweep.sweep_id}")
+    _say(console, f"to write the report: moda report {sweep.sweep_id}")
     return 0
 
 
@@ -69,8 +69,8 @@ def front(config: Config, options: argparse.Namespace, console: Console) -> None
     for confirmation in sweep.confirmations:
         _say(
             console,
-            f"confirmed by {confirmation.sweep_id}: {len(confirmation.recorded.told)} points with fresh seeds, best of"
-            f" them {confirmation.best.label}; moda report {sweep.sweep_id} shows it",
+            f"confirmed by {confirmation.sweep_id}: {len(confirmation.recorded.told)} points with fresh seeds, the best"
+            f" is {confirmation.best.label}; moda report {sweep.sweep_id} shows the details",
         )
 
 
@@ -79,15 +79,15 @@ def confirm(config: Config, options: argparse.Namespace, console: Console) -> in
     from orchestrator.views import confirmation_lines, confirmation_table
 
     request = Request(options.points, options.seeds, options.overrides)
-    found = confirm(open_recorded(config.storage, options.sweep).recorded, request, config, console)
-    console.print(confirmation_table(found))
-    _say(console, *confirmation_lines(found))
-    _say(console, f"look at it: moda report {options.sweep}")
-    return 0 if found.told else 1
+    confirmation = confirm(open_recorded(config.storage, options.sweep).recorded, request, config, console)
+    console.print(confirmation_table(confirmation))
+    _say(console, *confirmation_lines(confirmation))
+    _say(console, f"to write the report: moda report {options.sweep}")
+    return 0 if confirmation.told else 1
 
 
 def report(config: Config, options: argparse.Namespace, console: Console) -> None:
-    _say(console, f"report: {_opened(config, options, options.sweep).report(options.to or None)}")
+    _say(console, f"report written to {_opened(config, options, options.sweep).report(options.to or None)}")
 
 
 def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
@@ -107,13 +107,15 @@ def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
 def _say_pulled(pulled: "Pulled", what: str, console: Console) -> None:
     names = pulled.class_names
     facts = [what, f"{len(names)} class{'es' if len(names) > 1 else ''}", f"{pulled.bytes / 1024:.0f} KiB"]
-    facts += [f"{pulled.downloaded / 1024:.0f} KiB of them downloaded"] if pulled.downloaded else []
-    facts += [f"cut and masked logits differ by {pulled.manifest['cut_masked_difference']:.1e} of the largest"]
+    facts += [f"{pulled.downloaded / 1024:.0f} KiB downloaded"] if pulled.downloaded else []
+    facts += [
+        f"its logits differ from the masked network's by {pulled.manifest['cut_masked_difference']:.1e} of the largest"
+    ]
     wanted = ", ".join(map(repr, names[:2]))
     _say(
         console,
         f"{pulled.folder}: {', '.join(facts)}",
-        f"use it: moda_core.load_modules({str(pulled.folder)!r}, classes=[{wanted}])",
+        f"to use it: moda_core.load_modules({str(pulled.folder)!r}, classes=[{wanted}])",
     )
 
 
@@ -121,8 +123,6 @@ def export(config: Config, options: argparse.Namespace, console: Console) -> Non
     from moda_core import export_modules, load_modules
     from moda_core.sets import check_export_path
 
-    if options.overrides:
-        raise ConfigError(f"{options.overrides[0]}: this command takes no overrides")
     check_path(options.to)
     try:
         check_export_path(options.to)
@@ -132,47 +132,41 @@ def export(config: Config, options: argparse.Namespace, console: Console) -> Non
     difference = export_modules(module, options.to)
     _say(
         console,
-        f"{options.to}: preprocessed images in, logits of {', '.join(map(repr, module.class_names))} out;"
-        f" differs from the module by {difference:.1e} of the largest logit",
+        f"{options.to}: takes preprocessed images, returns the logits of {', '.join(map(repr, module.class_names))};"
+        f" they differ from the module's by {difference:.1e} of the largest",
     )
 
 
 def rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.runs import rerun
 
-    allowed = ("storage=", "data.root=", *PLACES, "training.init_from=")
-    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
-        raise ConfigError(f"{wrong[0]}: this command takes {', '.join(allowed)} only; the rest is as recorded")
-    root = Files(config.storage).root  # refuses what is no storage at all
-    moved = [one for one in options.overrides if one.startswith((*PLACES, "training.init_from="))]
-    found = rerun(root, options.trial, console, data_root=_data_root(config, options), moved=moved)
-    counted = " and ".join(f"{count} rows of {table}" for table, count in found.rows.items())
-    weights = "the same weights" if found.same_weights else "other weights"
-    lines = [f"{found.trial_id}: {counted} compared, {len(found.differences)} values differ; {weights}"]
-    lines += found.differences[:SHOWN_DIFFERENCES]
-    if len(found.differences) > SHOWN_DIFFERENCES:
-        lines.append(f"and {len(found.differences) - SHOWN_DIFFERENCES} more")
-    lines += [f"another version: {line}" for line in found.versions]
+    root = Files(config.storage).root  # refuses a path that cannot be a storage
+    moved = [override for override in options.overrides if override.startswith((*PLACES, "training.init_from="))]
+    repeated = rerun(root, options.trial, console, data_root=_data_root(config, options), moved=moved)
+    counted = " and ".join(f"{count} rows of {table}" for table, count in repeated.rows.items())
+    weights = "the weights are the same" if repeated.same_weights else "the weights differ"
+    lines = [f"{repeated.trial_id}: {counted} compared, {len(repeated.differences)} values differ; {weights}"]
+    lines += repeated.differences[:SHOWN_DIFFERENCES]
+    if len(repeated.differences) > SHOWN_DIFFERENCES:
+        lines.append(f"and {len(repeated.differences) - SHOWN_DIFFERENCES} more")
+    lines += [f"package version changed: {line}" for line in repeated.versions]
     _say(console, *lines)
-    return 0 if found.is_same else 1
+    return 0 if repeated.is_same else 1
 
 
 def replace(config: Config, options: argparse.Namespace, console: Console) -> None:
     from orchestrator.modules import Request, replace_from_sets
     from orchestrator.views import replacement_table
 
-    allowed = ("data=", "data.", "training.gpus_per_worker=")
-    if wrong := [one for one in options.overrides if not one.startswith(allowed)]:
-        raise ConfigError(f"{wrong[0]}: this command takes data=, data.key= and training.gpus_per_worker= only")
     request = Request(options.weak, options.strong, options.class_name, epochs=options.epochs, seed=options.seed)
-    found = replace_from_sets(request, config, options.overrides)
+    replacement = replace_from_sets(request, config, options.overrides)
     title = f"class {request.class_name} of {request.weak} from {request.strong}, on test"
-    console.print(replacement_table(found.accuracy, class_name=request.class_name, title=title))
+    console.print(replacement_table(replacement.accuracy, class_name=request.class_name, title=title))
     lines = [
-        "control: the added layer on the weak network's own logits; others: the mean of their accuracies",
-        f"the layer saw {found.training_images} training images of {found.data.name} {request.epochs} times, without"
-        " augmentation",
-        *(f"note: {note}" for note in found.notes),
+        "control: the added layer on the weak network's own logits; others: the mean accuracy of the other classes",
+        f"the layer was trained on {replacement.training_images} images of {replacement.data.name} for {request.epochs}"
+        f" epoch{'s' if request.epochs > 1 else ''}, without augmentation",
+        *(f"note: {note}" for note in replacement.notes),
     ]
     _say(console, *lines)
 
@@ -181,17 +175,15 @@ def query(config: Config, options: argparse.Namespace, console: Console) -> None
     from orchestrator.results import query
     from orchestrator.views import render_rows
 
-    if wrong := [one for one in options.overrides if not one.startswith("storage=")]:
-        raise ConfigError(f"{wrong[0]}: this command takes storage= only; the SQL is one argument, in quotes")
     if options.format == "arrow" and options.to is None and sys.stdout.isatty():
-        raise ConfigError("--format arrow is nothing for a terminal; give --to FILE")
+        raise ConfigError("--format arrow cannot be printed on a terminal; add --to FILE")
     open_store(config.storage)
     data = render_rows(query(config.storage, options.sweep, options.sql), options.format)
     if options.to is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    _say(console, f"rows: {write_output(options.to, data)}")
+    _say(console, f"rows written to {write_output(options.to, data)}")
 
 
 def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
@@ -199,54 +191,55 @@ def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.results import utc_now
     from orchestrator.views import Removable, garbage_table, mebibytes, unknown_lines
 
-    if wrong := [one for one in options.overrides if not one.startswith("storage=")]:
-        raise ConfigError(f"{wrong[0]}: this command takes storage= only; a sweep is judged as it was recorded")
     store, files = open_store(config.storage), Files(config.storage)
     kept = retentions(store, options.sweeps)
-    found = survey(store, files, kept, utc_now())
+    surveyed = survey(store, files, kept, utc_now())
     stale, trouble = stale_versions(kept, store)
-    going: list[Removable] = [*found.removals, *stale]
-    if going:
-        console.print(garbage_table(going))
-    _say(console, *(f"stays whole: {one.sweep.why_no_front}" for one in kept if one.is_whole))
-    _say(console, *unknown_lines(found.unknown))
+    removals: list[Removable] = [*surveyed.removals, *stale]
+    if removals:
+        console.print(garbage_table(removals))
+    _say(console, *(f"nothing is removed: {retention.sweep.why_no_front}" for retention in kept if retention.is_whole))
+    _say(console, *unknown_lines(surveyed.unknown))
     if not options.delete:
-        _say(console, "nothing was removed; --delete does it" if going else "nothing is to be removed")
+        _say(
+            console,
+            "nothing was removed; add --delete to remove these files" if removals else "there is nothing to remove",
+        )
     else:
         try:
-            remove(found, store, files, utc_now)
+            remove(surveyed, store, files, utc_now)
         except OSError as error:
-            raise ConfigError(f"storage={config.storage!r}: {error}; the same command goes on from here") from error
+            raise ConfigError(f"storage={config.storage!r}: {error}; run the same command again to continue") from error
         deleted, refused = delete_versions(stale)
         trouble = trouble or refused
-        counted = sum(one.count for one in found.removals)
-        freed = f"removed {counted} files, {mebibytes(sum(one.bytes for one in found.removals))} MiB"
+        count = sum(removal.count for removal in surveyed.removals)
+        freed = f"removed {count} files, {mebibytes(sum(removal.bytes for removal in surveyed.removals))} MiB"
         _say(console, freed + (f", and {deleted} artifact versions in W&B" if deleted else ""))
-        compacted = sum(store.compact(table, one) for table in TABLES for one in options.sweeps or [None])
-        _say(console, f"the tables: {compacted} small files put together; every row is there")
+        compacted = sum(store.compact(table, sweep) for table in TABLES for sweep in options.sweeps or [None])
+        _say(console, f"merged {compacted} small files of the tables; no row was removed")
     if trouble:
         print(f"moda gc: {trouble}", file=sys.stderr)
     return 1 if trouble else 0
 
 
 def _say(console: Console, *lines: str) -> None:
-    """Lines as they are: not folded, nothing in them is markup."""
+    """Print lines as they are, neither folded nor read as markup."""
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _data_root(config: Config, options: argparse.Namespace) -> str | None:
-    """Where the data lies here, where that was said: None for where it was recorded."""
-    return config.data.root if any(one.startswith("data.root=") for one in options.overrides) else None
+    """The ``data.root`` that was typed, or None: the data is where the sweep recorded it."""
+    return config.data.root if any(word.startswith("data.root=") for word in options.overrides) else None
 
 
 def _opened(config: Config, options: argparse.Namespace, sweep_id: str) -> OpenSweep:
-    """The sweep of a command that only looks; its configuration is the recorded one."""
+    """The sweep of a command that only reads, with its recorded configuration."""
     places = ("data.root=", *PLACES) if options.command == "pull" else ()
     check_looking(options.overrides, ("storage=", *places))
     return open_recorded(config.storage, sweep_id, options.overrides)
 
 
 def is_view(override: str, command: str) -> bool:
-    """Whether an override of a command that only looks says what a recorded sweep is to be judged by."""
+    """Whether an override of a command that only reads changes how the points of a recorded sweep are judged."""
     return command in LOOKING and is_judging(override)

@@ -1,4 +1,4 @@
-"""How a command ends that did not work: one line on what was wrong, and an exit code that says whose fault it was."""
+"""How a failed command ends: one line that says what went wrong, and an exit code that says whose fault it was."""
 
 import errno
 import io
@@ -21,11 +21,14 @@ LONGEST_REASON = 250
 
 
 def end(error: Exception, command: str) -> int:
-    """Say on one line of stderr what went wrong, with ``MODA_DEBUG=1`` after the traceback; returns the exit code.
+    """Print on one line of stderr what went wrong, after the traceback if ``MODA_DEBUG=1``.
 
     Args:
-        error: a mistake of the user, memory or a disk that is used up, or else a bug of this package.
-        command: that raised it.
+        error: a mistake of the user, memory or a disk that is full, or else a bug of this package.
+        command: the name of the command that raised it.
+
+    Returns:
+        The exit code.
     """
     if isinstance(error, MISTAKES):
         _say(command, str(error))
@@ -41,12 +44,12 @@ def end(error: Exception, command: str) -> int:
 
 
 def is_unread() -> bool:
-    """Whether nobody reads stdout any more, as after ``| head``; it is then led nowhere, so that the exit is quiet."""
+    """Whether stdout was closed, as by ``| head``. It is then led to the null device, so that the exit is quiet."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), select.POLLOUT)
         is_gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-    except io.UnsupportedOperation:  # no real file
+    except io.UnsupportedOperation:  # stdout is not a real file
         return False
     if is_gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -58,7 +61,7 @@ def _say(command: str, text: str) -> None:
 
 
 def _used_up(error: Exception) -> str | None:
-    """What the machine has no more of, if that is what went wrong."""
+    """Which resource of the machine is exhausted, if that is what went wrong."""
     text = str(error)
     if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or NO_SPACE.search(text):
         return "the disk is full"
@@ -68,7 +71,7 @@ def _used_up(error: Exception) -> str | None:
 
 
 def _place(error: Exception) -> str:
-    """Where it was raised: in this package, or what it called."""
+    """The last line of this package in the traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGES)]
     ours = [frame for frame in ours if "site-packages" not in Path(frame.filename).relative_to(PACKAGES).parts]

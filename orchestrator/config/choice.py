@@ -83,10 +83,12 @@ class Choice:
 
 
 def short_name(rule: str) -> str:
-    """A rule's name without the module of an import path."""
+    """Return a rule's name without the module of an import path."""
     return rule.rpartition(":")[2]
 
 
 def free_name(rule: str, parameter: str) -> str:
-    """The name of a rule's parameter among all free parameters: of a user's own rule with the rule's."""
+    """Return the name of a rule's parameter among all free parameters; for a user's own rule it includes the rule's
+    name.
+    """
     return parameter if rule in PARAMETERS else f"{short_name(rule)}.{parameter}"

@@ -35,7 +35,7 @@ from orchestrator.search import Coefficients
 
 @dataclass(frozen=True)
 class Config:
-    """Everything a command needs."""
+    """The configuration of a command, checked."""
 
     model: ModelConfig
     data: DataConfig
@@ -72,7 +72,10 @@ class Config:
                 options[key] = int(value) if _means_whole(self.search.space.get(key), usual, value) else value
             else:
                 known = [*method, *_field_names(self.training), *own]
-                raise ConfigError(f"search.space.{key} is no key of method, training or model; known: {sorted(known)}")
+                raise ConfigError(
+                    f"unknown key search.space.{key}; known keys of method, training and model:"
+                    f" {', '.join(sorted(known))}"
+                )
         return dataclasses.replace(
             self,
             method=MethodConfig(self.method.name, method),
@@ -105,7 +108,8 @@ def load_config(overrides: Sequence[str]) -> Config:
 
 
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
-    """The resolved configuration as plain data. Relative paths are resolved here, where they are typed.
+    """Compose the configuration and return it as plain data. Relative paths are made absolute here, where they are
+    typed.
 
     Raises:
         ConfigError: an override that cannot be read or applied.
@@ -133,7 +137,7 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
-    """A recorded configuration with ``key=value``, ``+key=value`` or ``~key`` on top; a mapping is merged.
+    """Apply ``key=value``, ``+key=value`` or ``~key`` to a recorded configuration; a mapping is merged.
 
     Paths are those of this machine: a relative one is looked for as in a new configuration.
 
@@ -163,18 +167,18 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
 
 
 def render_config(plain: Mapping[str, Any]) -> str:
-    """YAML text of plain data."""
+    """Render plain data as YAML."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(dict(plain)))
 
 
 def parse_config(plain: Mapping[str, Any]) -> Config:
-    """Check plain data and make the dataclasses of it."""
+    """Check plain data and build the configuration from it."""
     sections = {one.name for one in dataclasses.fields(Config)}
     if unknown := sorted(set(plain) - sections - {"experiment"}):
         close = meant(unknown[0], [*sections, *known_keys()])
-        raise ConfigError(f"unknown key {unknown[0]}{close}; known at the top: {', '.join(sorted(sections))}")
+        raise ConfigError(f"unknown key {unknown[0]}{close}; top-level keys: {', '.join(sorted(sections))}")
     if absent := sorted(sections - set(plain)):
         raise ConfigError(f"keys {absent} are missing")
     search = dict(typed("search", plain["search"], dict))
@@ -202,7 +206,7 @@ def check_space(config: Config) -> None:
     hints = typing.get_type_hints(TrainingConfig)
     for key, one in config.search.space.items():
         if hints.get(key) is int and not one.integer and one.choices is None:
-            raise ConfigError(f"search.space.{key} is for whole numbers: add integer: true")
+            raise ConfigError(f"search.space.{key} takes whole numbers: add integer: true")
     for coefficients in corners(dataclasses.replace(config.search, baselines=())):
         config.with_coefficients(coefficients)
     for baseline in config.search.baselines:
@@ -216,7 +220,9 @@ def check_space(config: Config) -> None:
 
 
 def corners(search: SearchConfig) -> list[Coefficients]:
-    """The lowest and the highest coefficients of the space, the other choices one at a time, and the baselines."""
+    """Return the corners of the search space: all lowest and all highest coefficients, the other choices one at a time,
+    and the baselines.
+    """
     lows = {key: one.ends[0] for key, one in search.space.items()}
     highs = {key: one.ends[1] for key, one in search.space.items()}
     others = [{**lows, key: value} for key, one in search.space.items() for value in (one.choices or ())[1:-1]]
@@ -224,7 +230,7 @@ def corners(search: SearchConfig) -> list[Coefficients]:
 
 
 def to_plain(config: Config) -> dict[str, Any]:
-    """The configuration as plain data that :func:`parse_config` reads back."""
+    """Return the configuration as plain data that :func:`parse_config` can read."""
     plain: dict[str, Any] = as_plain(config)
     plain["model"] = {"name": config.model.name, **plain["model"]["options"]}
     plain["method"] = {"name": config.method.name, **plain["method"]["coefficients"]}
@@ -252,7 +258,7 @@ def _model(value: Any) -> ModelConfig:
     check_model_name(name)
     known = model_options(name)
     if known is not None and (unknown := sorted(set(options) - set(known))):
-        raise ConfigError(f"model.{unknown[0]} is no key of {name}; known: {', '.join(sorted(known)) or 'none'}")
+        raise ConfigError(f"unknown key model.{unknown[0]} of {name}; known: {', '.join(sorted(known)) or 'none'}")
     return ModelConfig(name, options)
 
 
@@ -268,7 +274,7 @@ def _evaluation(value: Any) -> dict[str, Any]:
         for path in typed(f"evaluation.{key}", section.get(key) or {}, dict):
             if not (isinstance(path, str) and IMPORT_PATH.fullmatch(path)):
                 raise ConfigError(
-                    f"evaluation.{key}: {path!r} is no import path; name a class of your own as package.module:Name"
+                    f"evaluation.{key}: {path!r} is not an import path; name a class of your own as package.module:Name"
                 )
         section[key] = section.get(key) or {}
     return section
@@ -308,7 +314,7 @@ def _resolve_paths(plain: Any) -> None:
 
 
 def path_here(key: str, value: Any) -> Any:
-    """The value of a key that is typed beside a recorded configuration: a relative path as in a new configuration."""
+    """Resolve the value of a key that overrides a recorded configuration: a relative path as in a new configuration."""
     if not isinstance(value, str):
         return value
     if key in ("data.path", "data.test_path"):
@@ -319,7 +325,7 @@ def path_here(key: str, value: Any) -> Any:
 def _path(key: str, value: str, base: str | None = None) -> str:
     """As :func:`absolute`; a URI would become a folder such as ``s3:`` in the working folder."""
     if "://" in value:
-        raise ConfigError(f"{key}={value} is a URI; copy it, and name its path on this machine")
+        raise ConfigError(f"{key}={value} is a URI; copy the file to this machine and give its path")
     return absolute(value, base)
 
 
@@ -332,8 +338,8 @@ def _one_line(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = " ".join(line for line in lines if not line.startswith(noise))
     if "nterpolation" in line:
-        line += "; for the characters themselves write \\${"
+        line += "; write \\${ for a literal ${"
     if unknown := re.match(r"Could not override '([^']*)'", line):
         line = line.rstrip(".") + meant(unknown[1], known_keys())
-        line += f"; known at the top: {', '.join(one.name for one in dataclasses.fields(Config))}"
+        line += f"; top-level keys: {', '.join(one.name for one in dataclasses.fields(Config))}"
     return line

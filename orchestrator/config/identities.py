@@ -33,17 +33,17 @@ FINGERPRINTS = {
 }
 PLACES = ("path", "test_path")  # where a table lies: no part of what it is where its content is known
 CHANGED = {
-    "data.content": "the images or labels at {path} are others than when the sweep began",
-    "data.test_content": "the test images or labels at {test_path} are others than when the sweep began",
-    "method.source": "the file of {method} is another than when the sweep began",
-    "metrics.source": "a file of evaluation.metrics is another than when the sweep began",
-    "rules.source": "a file of evaluation.rules is another than when the sweep began",
-    "network.graph": "{name} computes something else than when the sweep began",
+    "data.content": "the images or labels at {path} have changed since the sweep began",
+    "data.test_content": "the test images or labels at {test_path} have changed since the sweep began",
+    "method.source": "the file of {method} has changed since the sweep began",
+    "metrics.source": "a file of evaluation.metrics has changed since the sweep began",
+    "rules.source": "a file of evaluation.rules has changed since the sweep began",
+    "network.graph": "{name} no longer computes what it did when the sweep began",
 }
 
 
 def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[str, Any]:
-    """What makes a sweep the sweep it is: neither budget nor objectives, nor where and how it runs.
+    """Return what makes a sweep the sweep it is: neither its budget and objectives, nor where and how it runs.
 
     Early stopping is budget: which trials are trained to the end, not what a training gives.
 
@@ -86,7 +86,7 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
 
 
 def weights_fingerprint(config: Config) -> dict[str, str]:
-    """``training.init_from`` by content: the same weights may lie elsewhere tomorrow; empty where there are none.
+    """Return the hash of the file ``training.init_from``, which may be elsewhere tomorrow; empty if none is set.
 
     Raises:
         ConfigError: the file cannot be read.
@@ -102,7 +102,7 @@ def weights_fingerprint(config: Config) -> dict[str, str]:
 
 
 def recorded_fingerprints(identity: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """The fingerprints in a recorded identity; sweeps from before there were any record those of their weights only."""
+    """Return the fingerprints in a recorded identity. Older sweeps record those of their weights only."""
     found = {
         section: {key: part[key] for key in keys if part.get(key) is not None}
         for section, keys in FINGERPRINTS.items()
@@ -112,12 +112,14 @@ def recorded_fingerprints(identity: Mapping[str, Any]) -> dict[str, dict[str, st
 
 
 def comparable(prints: Fingerprints, others: Fingerprints) -> Fingerprints:
-    """Those of the sections that both sides have fingerprints of; others are compared as before there were any."""
+    """Return the fingerprints of the sections that both sides have. The other sections are compared without
+    fingerprints, as older versions did.
+    """
     return {section: prints[section] for section in prints if section in others or section == "training"}
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:
-    """Eight hex digits of the canonical JSON."""
+    """Return eight hex digits of the hash of the canonical JSON."""
     text = json.dumps(identity, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -129,7 +131,7 @@ def difference(
     ignoring: Collection[str] = (),
     config: Config | None = None,
 ) -> str:
-    """What differs between two nested mappings, as people read it; nothing where they are equal.
+    """Describe how two nested mappings differ; empty if they are equal.
 
     Args:
         theirs: what is recorded.

@@ -12,7 +12,7 @@ GIVEN = ("in_channels", "image_size", "num_classes")  # by the data
 
 
 def check_model_name(name: Any) -> None:
-    """Refuse what cannot name a network; nothing is imported yet.
+    """Refuse a value that cannot name a network. Nothing is imported.
 
     Raises:
         ConfigError: neither a known name nor one of the two forms.
@@ -25,7 +25,7 @@ def check_model_name(name: Any) -> None:
 
 
 def is_own_model(name: str) -> bool:
-    """Whether a name is the import path of a user's own network."""
+    """Return whether a name is the import path of a user's own network."""
     return name not in MODEL_OPTIONS and not name.startswith(TORCHVISION)
 
 

@@ -48,7 +48,7 @@ SPACED_NUMBER = re.compile(r"(?<![\w.\-/])[+-]?\d+(?:_\d+)+(?![\w\-/])")  # 1_00
 
 
 def is_override(word: str) -> bool:
-    """Whether a word of the command line sets a key that there is, and is no name that happens to hold ``=``."""
+    """Return whether a word of the command line sets an existing key, rather than being a name that contains ``=``."""
     key, equals, _ = word.lstrip("+~").partition("=")
     section, dot, _ = key.partition(".")
     return bool(equals) and section in DECLARED and bool(dot) != (section in ("storage", "experiment"))
@@ -79,7 +79,7 @@ def as_hydra(override: str) -> str:
         return override
     if str in kinds:
         if not value:
-            raise ConfigError(f"{override} is empty; name something" + (", or null for none" if len(kinds) > 1 else ""))
+            raise ConfigError(f"{override} is empty; give a value" + (", or null for none" if len(kinds) > 1 else ""))
         return f"{signed}={_quoted(value)}"
     if holds_text(signed.lstrip("+")):
         return f"{signed}={_quoted_list(value)}"
@@ -125,7 +125,7 @@ def known_keys() -> list[str]:
 
 
 def absolute(path: str, base: str | None = None) -> str:
-    """A path that means the same in every working folder: from ``base``, or from this process's folder, on."""
+    """Make a path absolute, relative to ``base`` or else to the working folder."""
     return str(Path(os.path.expanduser(base or "")).absolute() / os.path.expanduser(path))
 
 
@@ -141,11 +141,11 @@ def _read(override: str) -> Override:
         found = OverridesParser.create().parse_override(typed)
     except (HydraException, ValueError) as error:  # a number of thousands of digits, say
         raise ConfigError(
-            f"{override!r:.300} cannot be read as key=value; text with special characters goes in quotes within the"
-            f" shell's: {key:.80}=\"'...'\""
+            f"{override!r:.300} cannot be read as key=value; put text with special characters in quotes inside"
+            f" the shell's quotes: {key:.80}=\"'...'\""
         ) from error
     if found.is_sweep_override():
-        raise ConfigError(f"{override:.300}: one value is needed; a list is written [1,2], text with commas in quotes")
+        raise ConfigError(f"{override:.300}: give one value; write a list as [1,2], and text with commas in quotes")
     return found
 
 
@@ -156,7 +156,7 @@ def _quoted(text: str) -> str:
 
 
 def _quoted_list(text: str) -> str:
-    """A list with its elements quoted; what is no list, or holds lists or mappings, stays for the error it makes."""
+    """A list with its elements quoted; what is not a list, or holds lists or mappings, stays for the error it makes."""
     if not (text.startswith("[") and text.endswith("]")):
         return _quoted(text)
     elements, position, inside = [], 0, text[1:-1]

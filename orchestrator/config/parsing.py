@@ -12,7 +12,7 @@ from orchestrator.errors import ConfigError, shown
 
 
 def build(kind: Any, value: Any, path: str) -> Any:
-    """A dataclass from a mapping; unknown keys, missing keys and wrong types are named."""
+    """Build a dataclass from a mapping, and name unknown keys, missing keys and wrong types."""
     value = typed(path, value, dict)
     hints = typing.get_type_hints(kind)
     fields = {one.name: one for one in dataclasses.fields(kind)}

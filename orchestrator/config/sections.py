@@ -37,7 +37,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class MethodConfig:
-    """Which training method, with its coefficients by name.
+    """The training method, with its coefficients by name.
 
     One of your own is its import path; its class is not imported here. Where a command trains, what it leaves to the
     class's defaults is filled in first (:func:`orchestrator.training.methods.with_method_defaults`), so that what is
@@ -69,7 +69,7 @@ class MethodConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they are split. See ``sweeps/data``."""
+    """The images and how they are split. See ``sweeps/data``."""
 
     name: str
     root: str | None = None
@@ -104,7 +104,7 @@ class DataConfig:
         _check("data.limit", self.limit, self.limit is None or self.limit > 0, "a positive number, or null for all")
         _check("data.test_limit", self.test_limit, self.test_limit is None or self.test_limit > 0, "positive, or null")
         _check("data.validation_fraction", self.validation_fraction, 0 < self.validation_fraction < 1, "within (0, 1)")
-        _check("data.crop", self.crop, self.crop >= 0, "the padding of the random crop, 0 for none")
+        _check("data.crop", self.crop, self.crop >= 0, "at least 0: the padding of the random crop")
         fits = self.resize is None or 0 < self.resize <= LARGEST_SIDE
         _check("data.resize", self.resize, fits, f"1 to {LARGEST_SIDE}, or null")
         one_of("data.background", self.background, BACKGROUNDS)
@@ -118,7 +118,7 @@ class DataConfig:
             absent = "data.mean" if self.mean is None else "data.std"
             raise ConfigError(f"{absent}=null: data.mean and data.std go together; set both, or neither")
         if self.mean is not None and self.std is not None:
-            each = "one number per channel, of images scaled to [0, 1]; divide by 255 what is of 0 to 255"
+            each = "one number per channel, of images scaled to [0, 1]; divide values from 0 to 255 by 255"
             right = len(self.mean) > 0 and all(0 <= value <= 1 for value in self.mean)
             _check("data.mean", list(self.mean), right, f"within [0, 1], {each}")
             right = len(self.std) > 0 and all(0 < value <= 1 for value in self.std)
@@ -127,8 +127,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained: SGD with Nesterov momentum, or AdamW (which has no use for ``momentum``); the learning
-    rate falls to 0 as a cosine. See ``sweeps/training``."""
+    """How a network is trained: SGD with Nesterov momentum, or AdamW (which ignores ``momentum``), with a cosine
+    schedule of the learning rate down to 0. See ``sweeps/training``.
+    """
 
     epochs: int
     batch_size: int
@@ -164,19 +165,19 @@ class TrainingConfig:
             _check(f"training.{name}", value, value >= 0, "at least 0")
         if self.sync_batch_norm and self.num_workers == 1:
             raise ConfigError(
-                "training.sync_batch_norm=true is for several workers; set training.num_workers to 2 or more, or"
+                "training.sync_batch_norm=true needs several workers; set training.num_workers to 2 or more, or"
                 " training.sync_batch_norm=false"
             )
         if self.sync_batch_norm and self.gpus_per_worker == 0:
             raise ConfigError(
-                "training.sync_batch_norm=true: SyncBatchNorm exists on GPUs only; set training.sync_batch_norm=false"
+                "training.sync_batch_norm=true: SyncBatchNorm runs on GPUs only; set training.sync_batch_norm=false"
                 " or training.gpus_per_worker=1"
             )
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The free choices (every tau and threshold, every level), and how reuse accuracy is estimated for them.
+    """The choices after training (every tau and threshold, every level), and how reuse accuracy is estimated for them.
 
     Attributes:
         rules: a user's own rules by import path, each with the values of its parameters; none until
@@ -258,10 +259,10 @@ class Dimension:
         return self.choices is not None and isinstance(self.choices[0], str)
 
     def check(self, key: str) -> None:
-        """Refuse what is no dimension.
+        """Refuse what is not a dimension.
 
         Raises:
-            ConfigError: ends that are missing or the wrong way round, or choices that are no choice.
+            ConfigError: ends that are missing or the wrong way round, or fewer than two different choices.
         """
         if self.choices is not None:
             _check(
@@ -277,7 +278,7 @@ class Dimension:
             rest = {"low": self.low, "high": self.high, "log": self.log or None, "integer": self.integer or None}
             given = {name: value for name, value in rest.items() if value is not None}
             drop = " ".join(f"~{key}.{name}" for name in given)
-            _check(key, given, not given, f"choices alone; leave the rest out ({drop} where it is shipped)")
+            _check(key, given, not given, f"choices alone; remove the other keys ({drop} if a shipped file sets them)")
             return
         if self.low is None or self.high is None:
             raise ConfigError(f"{key}: low={self.low} high={self.high}; give both, or choices")
@@ -291,7 +292,7 @@ class Dimension:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Which searcher proposes, in which space, to which ends. See ``sweeps/search``."""
+    """The searcher, its search space and its objectives. See ``sweeps/search``."""
 
     name: str
     space: Mapping[str, Dimension]
@@ -333,7 +334,7 @@ class SearchConfig:
             ) from error
 
     def check_metrics(self, own: Mapping[str, Metric]) -> None:
-        """Refuse objectives and constraints on what is no metric, and objectives without a reference value.
+        """Refuse objectives and constraints on what is not a metric, and objectives without a reference value.
 
         Args:
             own: a user's own metrics, by name.
@@ -345,7 +346,7 @@ class SearchConfig:
         for metric in self.objectives:
             one_of("search.objectives", metric, known)
         missing = sorted(set(self.objectives) - set(self.reference))
-        _check("search.reference", dict(self.reference), not missing, f"a value for {missing} too")
+        _check("search.reference", dict(self.reference), not missing, f"complete; add a value for {missing}")
         for text in self.constraints:
             one_of(f"search.constraints: {text!r}: metric", Constraint.parse(text).metric, known)
 
@@ -369,14 +370,14 @@ class SweepConfig:
         if self.name is not None and not SWEEP_NAME.fullmatch(self.name):
             like = re.sub(r"[^a-z0-9_-]+", "-", self.name.lower()).strip("_-")[:64]
             raise ConfigError(
-                f"sweep.name={self.name!r:.200}: quoted or not, use 1 to 64 of a-z 0-9 _ -, a letter or digit first"
-                + (f", such as {like}" if like else "")
+                f"sweep.name={self.name!r:.200}: quoted or not, use 1 to 64 of the characters a-z 0-9 _ -,"
+                " beginning with a letter or digit" + (f", such as {like}" if like else "")
             )
 
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where results are shown besides the tables."""
+    """The tracker that shows results besides the tables."""
 
     name: str = "wandb"
     project: str = "moda"

@@ -14,7 +14,7 @@ KEY = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
 
 
 def override_words(sections: Mapping[str, Any]) -> list[str]:
-    """Nested mappings as ``key=value``.
+    """Return nested mappings as ``key=value``.
 
     Args:
         sections: by section: text chooses a file of the group (``model="vgg16"``), a mapping sets its keys, nested ones
@@ -24,7 +24,7 @@ def override_words(sections: Mapping[str, Any]) -> list[str]:
         The choices first, then the keys: ``["model=vgg16", "training.epochs=3"]``.
 
     Raises:
-        ConfigError: a key that is no text, or a value that a configuration cannot hold.
+        ConfigError: a key that is not text, or a value that a configuration cannot hold.
     """
     if wrong := [name for name, value in sections.items() if not isinstance(value, str | Mapping)]:
         name, value = wrong[0], shown(sections[wrong[0]])
@@ -35,7 +35,7 @@ def override_words(sections: Mapping[str, Any]) -> list[str]:
 
 
 def text_word(key: str, text: str) -> str:
-    """An override of a text, whatever its characters are."""
+    """Return the override that sets a key to a text, whatever its characters are."""
     return f"{key}={_quoted(text)}"
 
 

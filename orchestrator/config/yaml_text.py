@@ -14,7 +14,7 @@ OTHER_NUMBER = re.compile(r"[-+]?(0[0-7_]+|0x[0-9a-f_]+|0b[01_]+|\d[\d_]*(:[0-5]
 
 
 def check_chosen_file(override: str) -> None:
-    """Refuse a file that a ``group=choice`` names and that holds such text; what names no file is left to Hydra.
+    """Refuse a file that a ``group=choice`` names and that holds such text; what matches no file is left to Hydra.
 
     Raises:
         ConfigError: what is to be quoted, and where.
@@ -34,13 +34,13 @@ def check_yaml_text(text: str, group: str, where: str) -> None:
         where: the file, as an error names it.
 
     Raises:
-        ConfigError: what is to be quoted, and where; or a file that is no YAML.
+        ConfigError: what is to be quoted, and where; or a file that is not YAML.
     """
     start = "" if "@package _global_" in text else group
     try:
         document = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is no YAML: {' '.join(str(error).split()):.200}") from error
+        raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split()):.200}") from error
     for key, node in _scalars(document, start):
         if node.style is None and OTHER_NUMBER.fullmatch(node.value) and holds_text(key):
             raise ConfigError(f"{where}: {key} is {node.value}, which YAML reads as another number; put it in quotes")

@@ -126,8 +126,9 @@ def collect(
 
 
 def survey(store: ResultStore, files: Files, retentions: Sequence[Retention], now: datetime) -> Garbage:
-    """Find what is to go from a storage. The tables are read before the files are listed: what a trial or a publisher
-    writes in the meantime is then newer than what is judged, and stays."""
+    """Find what can be removed from a storage. The tables are read before the files are listed, so that what a trial or
+    a publisher writes meanwhile is newer than the judgement, and stays.
+    """
     asked = {one.sweep.sweep_id for one in retentions}
     rows = store.read("modules")
     log = {name: row for name, row in last_events(rows).items() if row["sweep_id"] in asked}
@@ -136,7 +137,7 @@ def survey(store: ResultStore, files: Files, retentions: Sequence[Retention], no
 
 
 def remove(garbage: Garbage, store: ResultStore, files: Files, now: Callable[[], datetime]) -> None:
-    """Remove what was found, and say so in the table ``modules``.
+    """Remove what a survey found, and record it in the table ``modules``.
 
     Raises:
         OSError: a file that cannot be removed; those before it are gone, and the same again goes on.

@@ -89,7 +89,7 @@ def pull(
     storage: str | None = None,
     data_root: str | None = None,
 ) -> Pulled:
-    """Bring the module set that a reference names to the folder ``to``.
+    """Bring the module set of a reference to the folder ``to``.
 
     Args:
         reference: ``sweep:<id>/<point>``, a folder, a URI, or ``entity/project/collection:alias`` of W&B. In a process
@@ -112,7 +112,7 @@ def pull(
     if isinstance(found, Folder):
         folder, files = free_folder(to), Files(found.root)
         if files.local is not None and not files.local.is_dir():
-            raise ConfigError(f"{reference} is no folder here; a sweep's point is sweep:<id>/<point>")
+            raise ConfigError(f"{reference} is not a folder here; a sweep's point is sweep:<id>/<point>")
         return place(folder, FolderSource(files), reference, classes)
     from orchestrator.tracking import ArtifactSource
 
@@ -129,7 +129,7 @@ def pull_point(
     classes: Sequence[str] | None = None,
     data_root: str | None = None,
 ) -> Pulled:
-    """Bring a point's module set to the folder ``to``, publishing it first if nobody did.
+    """Bring a point's module set to the folder ``to``; publish it first if that has not been done.
 
     Args:
         sweep: the sweep.
@@ -209,7 +209,7 @@ def _placed(folder: Path) -> Iterator[Path]:
         if is_filled:  # of what is written to it, and not of the place
             raise
         if isinstance(error, FileExistsError):
-            text = f"--to {folder} was taken by somebody else in the meantime; choose a new folder"
+            text = f"--to {folder} was created by another process in the meantime; choose a new folder"
             raise ConfigError(text) from error
         raise ConfigError(f"--to {folder} cannot be made: {error.strerror}; choose another folder") from error
 

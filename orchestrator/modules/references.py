@@ -17,7 +17,7 @@ FORMS = """\
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """A point of a sweep: ``best``, ``knee`` or a point's label."""
+    """A reference to a point of a sweep: ``best``, ``knee`` or a point's label."""
 
     sweep_id: str
     point: str = "best"
@@ -41,7 +41,7 @@ Reference = SweepPoint | Folder | Artifact
 
 
 def parse_reference(text: str) -> Reference:
-    """What a reference names, by its form alone: a word is a sweep, a path has a slash.
+    """Parse a reference to a module set by its form alone: a word is a sweep, a path has a slash.
 
     Raises:
         ConfigError: none of the forms; the message shows one of each.
@@ -57,4 +57,4 @@ def parse_reference(text: str) -> Reference:
     if ("/" in text and ":" not in text) or text in (".", "..", "~"):
         return Folder(text)
     examples = ", ".join(line.split()[0] for line in FORMS.splitlines())
-    raise ConfigError(f"{text!r:.200} names no module set; it is one of {examples} (moda pull --help)")
+    raise ConfigError(f"{text!r:.200} does not name a module set; the valid forms are {examples} (moda pull --help)")

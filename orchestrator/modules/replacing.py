@@ -20,7 +20,7 @@ OTHER_DATA = ("data=", "data.path=", "data.test_path=", "data.image_column=", "d
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be replaced.
+    """A class to be replaced, and how.
 
     Attributes:
         weak: the folder of the module set whose class is replaced, all its classes composed.
@@ -54,7 +54,7 @@ class Replaced:
 
 
 def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]) -> Replaced:
-    """Train on the training split, measure on the test split.
+    """Replace a class: train on the training split and measure on the test split.
 
     Args:
         request: what is to be replaced.
@@ -64,7 +64,7 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
     Raises:
         ConfigError: data that is not the sets'.
         ModuleSetError: sets that cannot be read.
-        NetworkError: sets whose logits are no finite numbers.
+        NetworkError: sets whose logits are not finite numbers.
     """
     manifests = {folder: read_manifest(folder) for folder in (request.weak, request.strong)}
     for folder, manifest in manifests.items():
@@ -119,14 +119,14 @@ def _chosen_data(config: Config, overrides: Sequence[str], weak: str, manifest: 
         return config.data
     recorded = _recorded(manifest, "config")
     if recorded is None:
-        raise ConfigError(f"{weak} does not record which data it was trained on; name it, data=...")
+        raise ConfigError(f"{weak} does not record which data it was trained on; set data=...")
     keys = [one.partition("=")[0].split(".")[1] for one in overrides if one.startswith("data.")]
     given = {key: path_here(f"data.{key}", getattr(config.data, key)) for key in keys}
     try:
         plain = to_plain(config) | {"data": {**recorded, "download": False, **given}}
         data = parse_config(plain).data
     except ConfigError as error:
-        raise ConfigError(f"{weak} records data that cannot be read: {error}; name it, data=...") from error
+        raise ConfigError(f"{weak} records data that cannot be read: {error}; set data=...") from error
     return data if "root" in given else data_here(data, None)
 
 

@@ -70,14 +70,14 @@ class Retention:
 
 
 def retentions(store: ResultStore, names: Sequence[str] = ()) -> list[Retention]:
-    """What stays of sweeps, by name; of all that the storage holds where none is named.
+    """Return what must stay of the named sweeps, or of all sweeps of the storage if none is named.
 
     Raises:
         ConfigError: a sweep that is not there, or a storage that holds none.
     """
     known = sorted(store.read("sweeps")["sweep_id"].to_pylist())
     if not known:
-        raise ConfigError("the storage holds no sweeps; name the right one with storage=...")
+        raise ConfigError("the storage holds no sweeps; set storage=... to the right one")
     sweeps = [read_sweep(store, name) for name in dict.fromkeys(names or known)]
     return [Retention(one, _told(store, one, known)) for one in sweeps]
 

@@ -66,7 +66,7 @@ def is_ours(metadata: Mapping[str, Any], storage: str | None, manifests: Contain
 
 
 def stale_versions(retentions: Iterable[Retention], store: DeltaStore) -> tuple[list[StaleVersion], str | None]:
-    """The versions of sweeps' collections that are of points that do not stay; none where no key is there.
+    """Return the artifact versions of points that do not stay; none if no API key is set.
 
     Args:
         retentions: what stays of the sweeps.
@@ -100,7 +100,7 @@ def stale_versions(retentions: Iterable[Retention], store: DeltaStore) -> tuple[
 
 
 def delete_versions(versions: Iterable[StaleVersion]) -> tuple[int, str | None]:
-    """Delete versions, with their aliases.
+    """Delete artifact versions together with their aliases.
 
     Returns:
         How many, and what is to be said of a W&B that does not do it.

@@ -14,7 +14,7 @@ LOG = logging.getLogger("moda")
 
 
 def module_artifacts(sweep: Sweep, root: str) -> list[ModuleArtifact]:
-    """The sets of best and knee, published; one that cannot be is said and left out."""
+    """Publish the module sets of best and knee. A set that cannot be published is reported and left out."""
     found = []
     for label, roles in sweep.roles.items():
         point = sweep.find(label)

@@ -46,7 +46,9 @@ class Held:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Points of ``parent`` beside what ``sweep``, which trained their coefficients again with fresh seeds, says."""
+    """Points of ``parent`` together with the results of ``sweep``, which trained their coefficients again with fresh
+    seeds.
+    """
 
     parent: Sweep
     sweep: Sweep
@@ -131,12 +133,14 @@ def compare(
 
 
 def without_seed(coefficients: Mapping[str, Any]) -> dict[str, Any]:
-    """A set of coefficients as it is trained again: a seed that was searched is luck."""
+    """Return coefficients without their training seed: a seed that was searched is luck, so a confirmation does not
+    keep it.
+    """
     return {name: value for name, value in coefficients.items() if name != "seed"}
 
 
 def confirmations(store: ResultStore, parent: Sweep) -> list[Confirmation]:
-    """The confirmations of a sweep that have something to tell, the oldest first."""
+    """Return the confirmations of a sweep that have results, the oldest first."""
     rows = sorted(store.read("sweeps").to_pylist(), key=lambda row: row["created"])
     mine = [row for row in rows if json.loads(row["config"])["sweep"].get("confirms") == parent.sweep_id]
     found = [Confirmation(parent, read_sweep(store, row["sweep_id"])) for row in mine]

@@ -9,7 +9,7 @@ Course = list[dict[str, float]]  # an epoch each: its number, the loss, the cros
 
 
 def read_courses(store: ResultStore, sweep_id: str) -> dict[str, Course]:
-    """The courses of a sweep's trainings that ended in good order, by trial id."""
+    """Read the losses over the epochs of a sweep's finished trainings, by trial id."""
     courses: dict[str, Course] = {}
     for row in sorted(store.read("epochs", sweep_id).to_pylist(), key=lambda row: int(row["epoch"])):
         courses.setdefault(row["trial_id"], []).append(_losses(row))

@@ -14,7 +14,7 @@ POINT_NAME = "trial/tau/threshold or trial/level"  # how Point.label reads
 
 @dataclass(frozen=True)
 class TrialState:
-    """A trial as its events tell it; ``status`` is the last event."""
+    """The state of a trial according to its events; ``status`` is the last event."""
 
     trial_id: str
     number: int
@@ -33,7 +33,8 @@ class TrialState:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a sweep: a trial and what was chosen after it; ``test`` where it was measured on test.
+    """A point of a sweep: a trial and the choice made after training. ``test`` is None if it was not measured on the
+    test images.
 
     With ``search.repeats`` the metrics are means over the points ``over``, one of each seed, and the trial is the one
     nearest to them.

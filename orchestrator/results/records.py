@@ -43,7 +43,7 @@ CODECS = ("jpg", "jpg_2000", "libtiff", "webp", "zlib")
 
 
 def name_sweep(store: ResultStore, config: Config, *, prefix: str, fingerprints: Fingerprints | None = None) -> str:
-    """The sweep's id: its name, or the prefix and a hash of what makes it different.
+    """Return the sweep's id: its name, or the prefix and a hash of its identity.
 
     Args:
         store: the tables.
@@ -61,14 +61,16 @@ def name_sweep(store: ResultStore, config: Config, *, prefix: str, fingerprints:
         recorded = recorded_fingerprints(theirs)
         asked = identity(config, comparable(prints, recorded))
         if changed := difference(theirs, asked, ignoring=_not_given(recorded, prints), config=config):
-            raise ConfigError(f"sweep.name={sweep_id!r} is another sweep: {changed}; use another sweep.name")
+            raise ConfigError(
+                f"sweep.name={sweep_id!r} already names a different sweep: {changed}; choose another name"
+            )
     return sweep_id
 
 
 def claim_sweep(
     store: ResultStore, config: Config, *, prefix: str, now: datetime, fingerprints: Fingerprints | None = None
 ) -> str:
-    """Name the sweep and record it with what makes it different; of two at once the first one has the name.
+    """Name the sweep and record its identity. If two do it at once, the first one gets the name.
 
     Args:
         store: the tables.
@@ -92,7 +94,7 @@ def claim_sweep(
 
 
 def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
-    """Everything about a sweep.
+    """Read a sweep with its trials and points.
 
     Raises:
         ConfigError: no such sweep; the message names those there are.
@@ -114,7 +116,7 @@ def recorded_config(store: ResultStore, sweep_id: str) -> Config:
 
 
 def trial_states(events: pa.Table) -> list[TrialState]:
-    """The trials of an event log, by number."""
+    """Return the trials of an event log, by number."""
     last: dict[str, dict[str, Any]] = {}
 
     def rank(row: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
@@ -140,7 +142,7 @@ def trial_states(events: pa.Table) -> list[TrialState]:
 
 
 def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
-    """What a searcher may know: all trials, and the validation points of finished ones.
+    """Return what a searcher may know: all trials, and the validation points of the finished ones.
 
     Coefficients are under :func:`coefficient_column`.
 
@@ -176,17 +178,19 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
 
 
 def coefficient_column(name: str) -> str:
-    """The column of a coefficient beside a trial's state and its points: its name, unless another one is called so."""
+    """Return the column of a coefficient beside a trial's state and its points: its name, unless another column has
+    that name.
+    """
     return f"coefficient {name}" if name in HISTORY_COLUMNS else name
 
 
 def coefficient_columns(names: Iterable[str], coefficients: Mapping[str, Any]) -> Coefficients:
-    """Coefficients by their columns, None where one is missing."""
+    """Return coefficients by their columns, with None for a missing one."""
     return {coefficient_column(name): coefficients.get(name) for name in names}
 
 
 def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: datetime, **more: Any) -> dict[str, Any]:
-    """A row of the event log; ``trial`` has trial_id, number and coefficients."""
+    """Build a row of the event log; ``trial`` has trial_id, number and coefficients."""
     return {
         "sweep_id": sweep_id,
         "trial_id": trial.trial_id,
@@ -200,7 +204,7 @@ def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: dat
 
 
 def package_versions() -> dict[str, str]:
-    """Of the packages that results depend on, and of what Pillow decodes images with."""
+    """Return the versions of the packages that results depend on, and of the decoders that Pillow uses."""
     from PIL import features
 
     codecs = {f"pillow-{name}": features.version(name) for name in CODECS if features.check(name)}
@@ -208,12 +212,12 @@ def package_versions() -> dict[str, str]:
 
 
 def utc_now() -> datetime:
-    """The time that rows are stamped with."""
+    """Return the time that rows are stamped with."""
     return datetime.now(UTC)
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no NaN."""
+    """Return JSON with sorted keys and without NaN."""
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
@@ -266,7 +270,7 @@ def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def as_column(values: Sequence[Any]) -> Sequence[Any]:
-    """Of one type: what baselines set beside the space may be text in one and a number in another."""
+    """Convert values to one type: outside the space, one baseline may have text and another a number."""
     as_text = any(isinstance(value, str) for value in values)
     return [value if value is None else str(value) for value in values] if as_text else values
 

@@ -44,7 +44,7 @@ FRONT = pa.schema(
 
 
 def query(root: str, sweep_id: str, sql: str) -> pa.Table:
-    """What a SELECT finds in the tables of a sweep.
+    """Run a SELECT on the tables of a sweep.
 
     Args:
         root: the storage.
@@ -72,7 +72,7 @@ def query(root: str, sweep_id: str, sql: str) -> pa.Table:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in ASKING:
                 kinds = ", ".join(one.type.name for one in statements) or "nothing"
-                raise ConfigError(f"a question is one SELECT; this is {kinds}")
+                raise ConfigError(f"a query is one SELECT; this is {kinds}")
             return _interruptible(connection, sql)
         except duckdb.Error as error:
             raise ConfigError(_one_line(error)) from error

@@ -17,7 +17,7 @@ ROLES = ("best", "knee")
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as the tables tell it; ``fingerprints`` of what it was made of, as they are recorded."""
+    """A sweep as its tables record it; ``fingerprints`` are those of its data, method, weights and own code."""
 
     sweep_id: str
     config: Config
@@ -56,7 +56,7 @@ class Sweep:
         for text in self.config.search.constraints:
             asked = Constraint.parse(text)
             count = sum(not asked.met(_metric(point, asked.metric)) for point in self.candidates)
-            found.append(f"{count} of {len(self.candidates)} points break {text}")
+            found.append(f"{count} of {len(self.candidates)} points violate {text}")
         return ", ".join(found)
 
     @property
@@ -148,7 +148,7 @@ class Sweep:
 
 
 def by_label(find: Callable[[str], Point]) -> dict[str, list[str]]:
-    """The labels of the points that are best and knee, each with what it is."""
+    """Return the labels of the points that are best and knee, each with its roles."""
     found: dict[str, list[str]] = {}
     for role in ROLES:
         found.setdefault(find(role).label, []).append(role)
@@ -157,5 +157,5 @@ def by_label(find: Callable[[str], Point]) -> dict[str, list[str]]:
 
 def _metric(point: Point, name: str) -> float:
     if name not in point.metrics:
-        raise ConfigError(f"point {point.label} was measured before there was a metric {name}; choose another metric")
+        raise ConfigError(f"point {point.label} was measured before the metric {name} existed; choose another metric")
     return point.metrics[name]

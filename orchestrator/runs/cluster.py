@@ -29,8 +29,8 @@ def concurrent_trials(config: Config) -> int:
     fits = min((math.floor(has.get(kind, 0.0) / amount) for kind, amount in needs.items() if amount > 0), default=1)
     if fits < 1:
         raise ConfigError(
-            f"one trial needs {canonical(needs)}, the cluster has CPU {has.get('CPU', 0):g}, GPU {has.get('GPU', 0):g};"
-            " lower training.num_workers, cpus_per_worker or gpus_per_worker"
+            f"one trial needs {canonical(needs)}, but the cluster has CPU {has.get('CPU', 0):g},"
+            f" GPU {has.get('GPU', 0):g}; lower training.num_workers, cpus_per_worker or gpus_per_worker"
         )
     return min(fits, config.sweep.concurrency or fits)
 

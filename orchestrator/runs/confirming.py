@@ -41,7 +41,7 @@ FIXED = (
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be confirmed.
+    """The points to confirm, and how.
 
     Attributes:
         points: ``front``, ``best``, ``knee`` or labels of points.
@@ -62,7 +62,7 @@ class Request:
 
 
 def confirm(parent: Sweep, request: Request, config: Config, console: Console) -> Confirmation:
-    """Train what is missing of a confirmation, and read it.
+    """Train the missing trials of a confirmation, and read it.
 
     Args:
         parent: the sweep whose points are confirmed.
@@ -111,7 +111,7 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
     """
     if not parent.config.search.space:
         raise ConfigError(
-            f"sweep {parent.sweep_id!r} is one training and searched nothing; train it again with moda train"
+            f"sweep {parent.sweep_id!r} is a single training, not a search; train it again with moda train"
             " training.seed=..., or sweep with search.repeats"
         )
     own = [one for one in request.overrides if not one.startswith(("tracking", "storage"))]
@@ -122,7 +122,7 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
         seed = (seed + FRESH) % SEEDS
     elif used - request.seeds < seed < used + parent.config.search.repeats:
         raise ConfigError(
-            f"training.seed={seed}: the sweep used seeds from {used} on; take fresh ones, or leave it out"
+            f"training.seed={seed}: the sweep used seeds from {used} on; use other seeds, or leave it out"
         )
     sets = {json.dumps(one, sort_keys=True): one for one in (without_seed(p.trial.coefficients) for p in points)}
     search = dataclasses.replace(

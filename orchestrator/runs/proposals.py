@@ -42,7 +42,7 @@ class Proposals:
     def __post_init__(self) -> None:
         search = self.config.search
         self.problem = Problem(
-            # Sorted: the order in which a space is written down is no part of a sweep's identity.
+            # Sorted: the order in which a space is written down is not a part of a sweep's identity.
             space={coefficient_column(key): dimension.stated for key, dimension in sorted(search.space.items())},
             free=_free(self.config.evaluation),
             objectives=search.objectives,

@@ -110,7 +110,7 @@ def _recorded(root: str, name: str, moved: Sequence[str]) -> tuple[Sweep, Trial]
     """A sweep and its trial as recorded, to be trained in the precision that it was trained in and to its end."""
     named = TRIAL.fullmatch(name)
     if named is None:
-        raise ConfigError(f"trial {name!r}: name it by its id, like mine-0003, or as mine/3")
+        raise ConfigError(f"trial {name!r}: give its id, such as mine-0003, or mine/3")
     store = DeltaStore(root)
     sweep = read_sweep(store, named["sweep"])
     sweep = dataclasses.replace(sweep, config=override_config(sweep.config, moved))

@@ -47,7 +47,7 @@ def front_of(sweep: Sweep) -> list[Point]:
 
 
 def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep], list[Point]] = front_of) -> Sweep:
-    """Run, or go on with, a sweep; returns it as the tables tell it.
+    """Run a sweep, or resume it, and return it as its tables record it.
 
     Args:
         config: of the sweep.

@@ -27,7 +27,8 @@ from orchestrator.views import losses_text
 
 
 def train_one(config: Config, console: Console) -> Sweep:
-    """Train once (or read a training that was done), measure its best point on test; a sweep of one trial.
+    """Train once (or read a training that has finished) and measure its best point on the test images. Returns a sweep
+    of one trial.
 
     Raises:
         ConfigError: anything that cannot work, before training starts; or a training that diverged.

@@ -75,7 +75,8 @@ def ranking(
 
 
 def rungs(epochs: int, reduction: int, first: float) -> tuple[int, ...]:
-    """After how many epochs a trial of ``epochs`` epochs is judged: at first, first x reduction, ... of its training.
+    """Return after how many epochs a trial of ``epochs`` epochs is judged: at first, first x reduction, ... of its
+    training.
 
     Rungs are fractions, rounded up to whole epochs: every trial has as many, whatever its length, and a trial is
     compared at its rung k with the others at theirs. In a training of few epochs rungs may fall on the same epoch or on

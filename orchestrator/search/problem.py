@@ -53,7 +53,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Problem:
-    """A search problem.
+    """A search problem: space, objectives and constraints.
 
     Attributes:
         space: a dimension a coefficient: ``{"low": 0.01, "high": 10.0, "log": True, "integer": False}``, or
@@ -139,7 +139,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class History:
-    """What is known, as Arrow tables.
+    """The trials and points that a searcher knows, as Arrow tables.
 
     Attributes:
         trials: trial_id, number, status, reason, and a column for each coefficient. Numbers below 0 are of trials of
@@ -157,7 +157,7 @@ class History:
 
 
 class Searcher(Protocol):
-    """Proposes trials. Without state of its own: the same arguments give the same coefficients."""
+    """A searcher proposes trials. It has no state: the same arguments give the same coefficients."""
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
         """The coefficients of trial ``number`` (from 0), given what finished and what is under way; never those of a

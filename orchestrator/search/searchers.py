@@ -15,7 +15,7 @@ SEARCHERS = {
 
 
 def make_searcher(name: str, problem: Problem) -> Searcher:
-    """The searcher called ``name`` for a problem.
+    """Make the searcher called ``name`` for a problem.
 
     Raises:
         ValueError: an unknown name.

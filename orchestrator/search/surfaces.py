@@ -1,7 +1,7 @@
 """The history as arrays: whole surfaces of trials that lie in the space, and all points there are.
 
 Shapes: N trials with a whole surface in the space, G free choices, V metrics that count (the objectives, then those of
-constraints that are no objectives), D dimensions, P points.
+constraints that are not objectives), D dimensions, P points.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Surfaces:
 
 
 def metrics(problem: Problem) -> list[str]:
-    """The objectives, then the metrics of constraints that are no objectives."""
+    """The objectives, then the metrics of constraints that are not objectives."""
     constrained = [Constraint.parse(text).metric for text in problem.constraints]
     return list(dict.fromkeys([*problem.objectives, *constrained]))
 

@@ -50,7 +50,7 @@ def first_untrained(problem: Problem, units: Iterable[Sequence[float]], trained:
 
 
 def exhausted_text(problem: Problem) -> str:
-    """That the space is exhausted, for people."""
+    """Return the message that the search space is exhausted."""
     if problem.size < math.inf:
         return f"all {problem.size:.0f} sets of coefficients of the space are trained"
     return "all sets of coefficients of the space are trained: its dimensions are too narrow for more"

@@ -30,7 +30,7 @@ GRACE = 3600.0  # seconds; a write that began longer ago will not end any more
 
 
 class Cache:
-    """Bytes by their sha256, in files of a folder.
+    """A cache of bytes by their sha256, as files of a folder.
 
     Args:
         folder: holds the cache's own folder, which is made when something is kept.
@@ -101,10 +101,10 @@ class Cache:
 
 
 def make_cache() -> Cache:
-    """The cache that the environment asks for.
+    """Make the cache that the environment variables describe.
 
     Raises:
-        ConfigError: a size that is no number, or the home of somebody unknown.
+        ConfigError: a size that is not a number, or the home of somebody unknown.
     """
     text = os.environ.get("MODA_CACHE_GIB", DEFAULT_GIB)
     try:

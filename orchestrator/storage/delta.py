@@ -23,7 +23,8 @@ Result = TypeVar("Result")
 
 
 class DeltaStore:
-    """Delta tables under ``<root>/tables``, one partition a sweep, append-only, with a CHECK constraint a range.
+    """Delta tables under ``<root>/tables``: append-only, one partition per sweep, with a CHECK constraint for every
+    range.
 
     Args:
         root: a folder or a URI, as :class:`orchestrator.storage.files.Files` takes it.

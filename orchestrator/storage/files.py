@@ -26,7 +26,7 @@ ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file as a listing has it: its name from the root on, its size, and when it was written."""
+    """A file as a listing returns it: its name relative to the root, its size, and when it was written."""
 
     name: str
     bytes: int
@@ -44,7 +44,7 @@ class StoredFile:
 
 
 class Files:
-    """Files by relative name under a root.
+    """Files under a root, by relative name.
 
     Args:
         root: a folder (``~`` is expanded, missing ones are made) or a URI that pyarrow knows.
@@ -185,7 +185,7 @@ def _clear_half(folder: Path, names: Collection[str], last: str) -> None:
 
 
 def check_path(to: str) -> None:
-    """Refuse a URI where a path is needed: it would become a folder such as ``s3:`` in the working folder.
+    """Refuse a URI where a path is needed; it would become a folder such as ``s3:`` in the working folder.
 
     Raises:
         ConfigError: what ``--to`` names is a URI.
@@ -195,7 +195,7 @@ def check_path(to: str) -> None:
 
 
 def usable_root(storage: str) -> str:
-    """The resolved root, after something was written to it.
+    """Resolve the root and check that it can be written to.
 
     Raises:
         ConfigError: as :func:`resolve_root`, and a root that cannot be written to.
@@ -206,7 +206,7 @@ def usable_root(storage: str) -> str:
 
 
 def resolve_root(storage: str) -> str:
-    """The absolute folder or the URI that ``storage`` means.
+    """Return the absolute folder or the URI of ``storage``.
 
     Raises:
         ConfigError: a relative folder inside a submitted job, whose working folder is a copy that is thrown away; a

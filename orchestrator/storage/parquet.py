@@ -27,7 +27,7 @@ class ParquetStore:
         root: a folder.
 
     Raises:
-        ValueError: a root that is no folder.
+        ValueError: a root that is not a folder.
     """
 
     def __init__(self, root: str) -> None:

@@ -26,7 +26,7 @@ class Column:
     Attributes:
         kind: the Arrow type.
         what: the meaning, for people.
-        low: the smallest number that it, or each value of a map, may hold; None for what is no number.
+        low: the smallest number that it, or each value of a map, may hold; None for what is not a number.
         high: the largest one, of a column of floats.
         better: ``up`` or ``down`` for a metric that has a good direction.
         since: the schema version that brought it.
@@ -41,7 +41,7 @@ class Column:
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """Smallest and largest number, up to rounding; None for what is no number."""
+        """Smallest and largest number, up to rounding; None for what is not a number."""
         if self.low is None:
             return None
         slack = 0 if pa.types.is_integer(self.kind) else ROUNDING
@@ -49,7 +49,7 @@ class Column:
 
     @property
     def range_text(self) -> str:
-        """The numbers that it may hold, for people; nothing for what is no number."""
+        """The numbers that it may hold, for people; nothing for what is not a number."""
         if self.low is None:
             return ""
         if pa.types.is_integer(self.kind):

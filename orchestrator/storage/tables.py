@@ -11,7 +11,7 @@ import pyarrow as pa
 
 
 class ResultStore(Protocol):
-    """Versioned tables by the names in :data:`orchestrator.storage.schema.TABLES`."""
+    """Versioned tables, by the names in :data:`orchestrator.storage.schema.TABLES`."""
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add the rows whose key is not there yet; of several with one key the first.

@@ -29,7 +29,7 @@ API_SECONDS = 30
 
 @dataclass(frozen=True)
 class ModuleArtifact:
-    """A published module set on its way to W&B.
+    """A published module set to be uploaded to W&B.
 
     Attributes:
         collection: the sweep's id, at most 128 characters.
@@ -99,7 +99,7 @@ class ModuleArtifact:
 
 
 def point_alias(point: Point) -> str:
-    """The alias that a point's set has for itself: ``pareto-3-0.9-0.1``."""
+    """Return the alias of a point's module set, such as ``pareto-3-0.9-0.1``."""
     return "pareto-" + point.label.replace("/", "-")
 
 
@@ -117,14 +117,14 @@ def metadata(text: bytes, sha256: str, storage: str | None = None) -> dict[str, 
 
 
 class ArtifactSource:
-    """An artifact of W&B. In a process with an active online run, that run used it.
+    """A W&B artifact. In a process with an active online run, the artifact is recorded as used by that run.
 
     Args:
         reference: ``entity/project/collection:alias``.
 
     Raises:
         ConfigError: no key, no such artifact, or a W&B that does not answer.
-        ModuleSetError: an artifact that is no module set.
+        ModuleSetError: an artifact that is not a module set.
     """
 
     is_far = True
@@ -134,7 +134,7 @@ class ArtifactSource:
 
         run = wandb.run
         if run is None and not has_key():
-            raise ConfigError(f"{reference}: there is no W&B key; run `wandb login` or set WANDB_API_KEY")
+            raise ConfigError(f"{reference}: no W&B API key is set; run `wandb login` or set WANDB_API_KEY")
         if run is None:
             quieten()
         self._reference = reference
@@ -175,7 +175,7 @@ def _sizes(reference: str, entries: Mapping[str, Any]) -> dict[str, int]:
     sizes = {}
     for name, entry in entries.items():
         if not FILE_NAME.fullmatch(name) or entry.path != name:
-            raise ModuleSetError(f"{reference}: {name!r:.100} is no file name that a module set may have")
+            raise ModuleSetError(f"{reference}: {name!r:.100} is not a file name that a module set may have")
         largest = LARGEST_MANIFEST if name == MANIFEST else LARGEST_WEIGHTS
         if entry.ref is not None or not isinstance(entry.size, int) or not 0 <= entry.size <= largest:
             raise ModuleSetError(f"{reference}: {name!r:.100} is a reference, or larger than {largest} bytes")
@@ -188,10 +188,10 @@ def _ask(reference: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except Exception as error:  # a service of somebody else's, which raises what it likes
-        raise ConfigError(f"{reference}: W&B did not give it ({one_line(error)})") from error
+        raise ConfigError(f"{reference}: it cannot be downloaded from W&B ({one_line(error)})") from error
 
 
 def one_line(error: Exception) -> str:
-    """What somebody else's error says, on one line of bounded length."""
+    """Return the message of another library's error on one line of bounded length."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text:.300}"

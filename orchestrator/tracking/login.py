@@ -14,7 +14,8 @@ LOG = logging.getLogger("moda")
 
 
 def quieten() -> None:
-    """Keep this process's client from the terminal, and from telemetry, which holds the exit up if no server answers.
+    """Keep the W&B client of this process from writing to the terminal, and from sending telemetry, which delays the
+    exit if no server answers.
 
     What the environment says goes first.
     """
@@ -39,7 +40,7 @@ def client_settings() -> wandb.Settings:
 
 
 def has_key() -> bool:
-    """Whether the client would log in without asking anybody.
+    """Return whether the client would log in without a prompt.
 
     By a key or an identity token in the environment or its settings, or by a key in the ``.netrc`` that it reads, after
     `wandb login`, for the server that its settings name. A key that it refuses is reported, and is none.

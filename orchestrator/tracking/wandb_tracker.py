@@ -119,8 +119,9 @@ def make_tracker(
     config: Mapping[str, Any],
     finish_seconds: float = FINISH_SECONDS,
 ) -> Tracker:
-    """A tracker for a trial or a sweep; it starts in the background. Where W&B cannot be reached the run is offline,
-    and where it cannot be started at all that is said, and there is none."""
+    """Make a tracker for a trial or a sweep; it starts in the background. If W&B cannot be reached, the run is offline;
+    if it cannot be started at all, that is reported and there is no tracking.
+    """
     if tracking.name == "none":
         return NoTracker()
     import wandb
@@ -174,21 +175,21 @@ def make_tracker(
 
 
 def _seconds(name: str, default: float) -> float:
-    """A variable of W&B's own, else ours. What is no number W&B refuses itself, when the run starts."""
+    """A variable of W&B's own, else ours. What is not a number W&B refuses itself, when the run starts."""
     with contextlib.suppress(ValueError):
         return float(os.environ.get(name, ""))
     return default
 
 
 def describe_tracking(config: Config) -> str:
-    """One line for the start of a sweep."""
+    """Describe the tracking on one line, for the start of a sweep."""
     if config.tracking.name == "none":
         return "none"
     return f"W&B project {config.tracking.project!r}, {tracking_mode()}"
 
 
 def share_mode() -> None:
-    """Tell processes that this one starts in other folders what `wandb offline` said in this one."""
+    """Pass the mode that `wandb offline` set in this folder on to processes that start in other folders."""
     with contextlib.suppress(ValueError):  # which the client will report
         if (mode := client_settings().mode) != "online":
             os.environ.setdefault("WANDB_MODE", mode)
@@ -221,7 +222,7 @@ def _remove_superseded(run: "wandb.Run", root: str) -> None:
 
 
 def tracking_mode() -> str:
-    """How runs are tracked: as ``WANDB_MODE`` or the client's settings say, but offline where no key is there."""
+    """Return the mode of ``WANDB_MODE`` or of the client's settings. Without an API key runs are offline."""
     if mode := os.environ.get("WANDB_MODE"):
         return mode
     try:

@@ -19,7 +19,7 @@ from orchestrator.errors import ConfigError
 
 @dataclass(frozen=True)
 class Workers:
-    """Who shares the batches: this worker's rank among ``world`` of them."""
+    """The workers that share the batches: this worker's rank among ``world`` of them."""
 
     rank: int = 0
     world: int = 1

@@ -141,7 +141,7 @@ def grid(config: EvaluationConfig) -> list[Choice]:
 
 
 def choose(trained: Trained, choice: Choice, config: EvaluationConfig) -> Chosen:
-    """What a choice keeps of a trained network.
+    """Apply a choice to a trained network.
 
     Raises:
         ConfigError: a level or a rule of a user's own for which nothing was counted.
@@ -152,7 +152,7 @@ def choose(trained: Trained, choice: Choice, config: EvaluationConfig) -> Chosen
         return Chosen(trained.layers, trained.graph, Decomposition(masks, floored=_floored(trained, choice, config)))
     counted = trained.own.get(choice.rule)
     if counted is None:
-        raise ConfigError(f"{choice}: {choice.rule} is none of the sweep's evaluation.rules")
+        raise ConfigError(f"{choice}: {choice.rule} is not one of the sweep's evaluation.rules")
     return Chosen(counted.sites, counted.graph, counted.choose(choice, config))
 
 

@@ -71,18 +71,19 @@ def dry_run(network: nn.Module, make: Make, config: Config, data: Data) -> None:
     if parts is not None:
         _check_parts(parts, make(), few, config, method)
     again = make()
-    with _trying(f"{name}: its weights, written and read again"):
+    with _trying(f"{name}: its weights, saved and loaded again"):
         read_weights(dump_weights(network), again)
     _check_same(network, again, images_B, name)
     try:
         _measure_and_publish(again.eval(), few, config, data)
     except (NetworkError, ModuleSetError) as error:
-        raise ConfigError(f"{name}: its modules cannot be made: {error}") from error
+        raise ConfigError(f"{name}: its modules cannot be cut: {error}") from error
 
 
 def distinct(configs: Iterable[Config]) -> list[Config]:
-    """One of all configurations that a dry run cannot tell apart: rates make no difference to it, and neither do
-    coefficients, but for the ones that are 0 and may turn something off."""
+    """Return one configuration of each kind that a dry run can tell apart: rates make no difference to it, and
+    coefficients only if they are 0, which may turn something off.
+    """
     found: dict[str, Config] = {}
     for config in configs:
         training = dataclasses.replace(
@@ -146,18 +147,20 @@ def _check_logits(network: nn.Module, images_B: Tensor, num_classes: int, name: 
     """Refuse logits that depend on anything but the image, and images that are changed."""
     whole_BC = _logits(network, images_B, num_classes, name)
     if not whole_BC.isfinite().all():
-        raise ConfigError(f"{name}: logits of images of this data are NaN or infinite; look at its weights and layers")
+        raise ConfigError(
+            f"{name}: its logits for images of this data are NaN or infinite; check its weights and layers"
+        )
     if not _agree(whole_BC, _logits(network, images_B, num_classes, name)):
         raise ConfigError(
-            f"{name}: the same images have other logits when asked again; in eval mode a network must not draw at"
-            " random (dropout without training=self.training) or keep anything between calls"
+            f"{name}: the same images give different logits when called again; in eval mode a network must not draw at"
+            " random (dropout without training=self.training) or keep state between calls"
         )
     for count in (1, 2):
         part_BC = _logits(network, images_B[:count], num_classes, name)
         if not _agree(whole_BC[:count], part_BC):
             raise ConfigError(
-                f"{name}: logits of an image depend on the others in its batch; in eval mode they must not (batch norm"
-                " without running statistics, a mean over dimension 0)"
+                f"{name}: the logits of an image depend on the others in its batch; in eval mode they must not (batch"
+                " norm without running statistics, a mean over dimension 0)"
             )
 
 
@@ -168,7 +171,7 @@ def _logits(network: nn.Module, images_B: Tensor, num_classes: int, name: str) -
     if tuple(logits_BC.shape) != (count, num_classes):
         raise ConfigError(
             f"{name}: a batch of {count} has logits of {tuple(logits_BC.shape)}, expected ({count}, {num_classes});"
-            " flatten(1) keeps the batch where squeeze() or view(-1) lose it"
+            " flatten(1) keeps the batch dimension, which squeeze() or view(-1) lose"
         )
     if not torch.equal(shown_B, images_B):
         raise ConfigError(
@@ -209,8 +212,8 @@ def _train(
     unused = [key for key, one in model.named_parameters() if one.requires_grad and one.grad is None]
     if unused and training.epochs and config.training.num_workers > 1:
         raise ConfigError(
-            f"training.num_workers={config.training.num_workers}: {unused[0]} of {name} takes no part in the loss,"
-            " and workers wait for its gradient; remove or freeze it (requires_grad_(False)), or use one worker"
+            f"training.num_workers={config.training.num_workers}: {unused[0]} of {name} does not contribute to the"
+            " loss, but workers wait for its gradient; remove or freeze it (requires_grad_(False)), or use one worker"
         )
     if has_step_after(method):
         with _trying(f"method.name={config.method.name}: its step after training"), _scratch() as scratch:
@@ -224,15 +227,15 @@ def _train(
 
 def _check_parts(parts: nn.Module, again: nn.Module, few: ImageSet, config: Config, method: Method) -> None:
     """Refuse parts of a method that are not the same when they are made again and given what was written of them."""
-    where = f"method.name={config.method.name}: its parts, written and read again"
+    where = f"method.name={config.method.name}: its parts, saved and loaded again"
     with _trying(where):
         made = prepare_method(again, few, method).parts
         if made is None:
-            raise ConfigError("prepare() makes none the second time")
+            raise ConfigError("prepare() returns none the second time")
         read_weights(dump_weights(parts), made)
     state = made.state_dict()
     if wrong := [key for key, tensor in parts.state_dict().items() if not torch.equal(tensor, state[key])]:
-        raise ConfigError(f"{where}: {wrong[0]} is not what was written; give it memory of its own")
+        raise ConfigError(f"{where}: {wrong[0]} has changed; give it its own memory")
 
 
 def _precision(config: Config, few: ImageSet) -> torch.dtype:
@@ -244,15 +247,14 @@ def _check_same(network: nn.Module, again: nn.Module, images_B: Tensor, name: st
     state = again.state_dict()
     if wrong := [key for key, tensor in network.state_dict().items() if not torch.equal(tensor, state[key])]:
         raise ConfigError(
-            f"{name}: its weights, written and read again: {wrong[0]} is not what was written; give"
-            " it memory of its own"
+            f"{name}: its weights, saved and loaded again: {wrong[0]} has changed; give it its own memory"
         )
     with evaluating(network), evaluating(again):
         expected_BC, found_BC = network(images_B.clone()), again(images_B.clone())
     if not _agree(expected_BC, found_BC):
         raise ConfigError(
-            f"{name}: built again and given its weights it has other logits; whatever training changes, or building"
-            " draws other than by torch, must be a parameter or a buffer of its state_dict"
+            f"{name}: rebuilt and loaded with its weights it gives different logits; whatever training changes, or its"
+            " constructor draws by other generators than torch's, must be a parameter or a buffer of its state_dict"
         )
 
 

@@ -35,7 +35,7 @@ IN_TRAINING = ("dropout", "identity")  # operations that do something in trainin
 
 
 def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(FINGERPRINTS)) -> Fingerprints:
-    """Of all that a configuration names and that may change under that name.
+    """Return fingerprints of everything that a configuration names and that may change under that name.
 
     Args:
         config: of a sweep that :func:`orchestrator.training.trial.check_trainable` accepts.
@@ -59,7 +59,7 @@ def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(F
 
 
 def check_unchanged(sweep: Sweep, data: Data, sections: Collection[str] = ("data", "network")) -> None:
-    """Refuse data or a network that are others than the sweep recorded; older sweeps recorded nothing.
+    """Refuse data or a network that differ from those the sweep recorded. Older sweeps recorded nothing.
 
     Args:
         sweep: as it is recorded.

@@ -79,11 +79,12 @@ def fit(content: Any, expected: Mapping[str, Tensor], shared: Sequence[Sequence[
     least = sum(not name.endswith(COUNTER) for name in expected) - again
     namings = [naming for found in _mappings(content, least) for naming in _namings(*found, expected, shared)]
     if not namings:
-        raise ConfigError(f"{where} holds no state dict (a mapping from names to tensors)")
+        raise ConfigError(f"{where} does not hold a state dict (a mapping from names to tensors)")
     best = min(namings, key=lambda naming: naming.faults)  # the first of equals
     if best.missing or best.unknown:
         raise ConfigError(
-            f"{where} is another network: {_some('missing', best.missing)}, {_some('unknown', best.unknown)}"
+            f"{where} holds the weights of a different network: {_some('missing', best.missing)},"
+            f" {_some('unknown', best.unknown)}"
         )
     for name in best.misshapen:
         raise ConfigError(

@@ -13,8 +13,9 @@ MOST_IMAGES = 2000  # that are shown to the network: the accuracy is right to ab
 
 
 def loaded_lines(config: Config, data: Data) -> list[str]:
-    """The accuracy of a network with the weights of ``training.init_from``, and how its images are normalised where
-    that follows from this data set alone; nothing without such weights."""
+    """Describe the accuracy of a network with the weights of ``training.init_from``, and how its images are normalised
+    if that follows from this data set alone. Returns nothing without such weights.
+    """
     path = config.training.init_from
     if path is None:
         return []
@@ -27,8 +28,8 @@ def loaded_lines(config: Config, data: Data) -> list[str]:
     if config.data.mean is None:
         mean, std = (_numbers(values) for values in (images.mean, images.std))
         lines.append(
-            f"warning: images are normalised by this data set's own mean={mean} std={std}; where the weights were"
-            " trained with others, set data.mean=[...] data.std=[...] ([0] and [1] for ToTensor() alone)"
+            f"warning: images are normalised with this data set's own mean={mean} std={std}; if the weights"
+            " were trained with others, set data.mean=[...] data.std=[...] ([0] and [1] for ToTensor() alone)"
         )
     return lines
 

@@ -28,7 +28,7 @@ from orchestrator.training.preparing import prepare_training
 
 
 class Diverged(RuntimeError):
-    """The loss is no number any more."""
+    """The loss is not a number any more."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Checkpoint:
 
 
 def choose_device(config: TrainingConfig) -> torch.device:
-    """The GPU when the training asks for one and there is one, else the CPU."""
+    """Return the GPU if the training asks for one and there is one, else the CPU."""
     return torch.device("cuda" if config.gpus_per_worker > 0 and torch.cuda.is_available() else "cpu")
 
 
@@ -111,7 +111,7 @@ def train(
     device = images.labels.device
     if config.sync_batch_norm and workers.world > 1 and device.type == "cpu":
         raise ConfigError(
-            "training.sync_batch_norm=true: SyncBatchNorm exists on GPUs only and this worker sees none; set"
+            "training.sync_batch_norm=true: SyncBatchNorm runs on GPUs only and this worker sees none; set"
             " training.sync_batch_norm=false"
         )
     if prepared is None:

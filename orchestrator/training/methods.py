@@ -18,18 +18,18 @@ RESERVED = ("name", "source")  # what a method's section of the configuration an
 
 
 def make_method(config: MethodConfig) -> Method:
-    """The method with its coefficients.
+    """Make the method with its coefficients.
 
     Raises:
-        ConfigError: a path that cannot be imported, what is no method, or coefficients that it does not take.
+        ConfigError: a path that cannot be imported, what is not a method, or coefficients that it does not take.
     """
     kind = METHODS[config.name] if not config.is_own else _own_class(config.name)
     return cast(Method, build(kind, config.coefficients, "method"))
 
 
 def with_method_defaults(config: Config) -> Config:
-    """The configuration with what a method of one's own says by default: coefficients, and the space where none is
-    stated. A configuration that is complete stays as it is.
+    """Fill in the defaults of a user's own method: its coefficients, and its search space if none is set. A complete
+    configuration is returned unchanged.
 
     Raises:
         ConfigError: as :func:`make_method`; or epochs of a method that has none.
@@ -58,7 +58,7 @@ def _own_class(path: str) -> type[Method]:
     kind: Any = import_named("method.name", path)
     here = f"method.name={path!r}"
     if not inspect.isclass(kind) or not hasattr(kind, "__dataclass_fields__"):
-        raise ConfigError(f"{here} is no dataclass; a method is a frozen dataclass of its coefficients")
+        raise ConfigError(f"{here} is not a dataclass; a method is a frozen dataclass of its coefficients")
     if missing := [name for name in (*NEEDED, *Method.__annotations__) if not hasattr(kind, name)]:
         raise ConfigError(f"{here} has no {missing[0]}; derive it from moda_core.methods.Method")
     if taken := [field.name for field in dataclasses.fields(kind) if field.name in RESERVED]:

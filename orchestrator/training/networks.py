@@ -37,7 +37,7 @@ def make_model(
         num_classes: number of logits.
 
     Raises:
-        ConfigError: an unknown name or option, a path that cannot be imported, what is no network, or a network that
+        ConfigError: an unknown name or option, a path that cannot be imported, what is not a network, or a network that
             does not give (B, num_classes) logits for such images.
     """
     check_model_name(name)
@@ -117,7 +117,9 @@ def _import_builder(name: str) -> Callable[..., Any]:
         raise ConfigError(f"model.name={name!r}: write {TORCHVISION}{attribute} for one of torchvision.models")
     builder: Callable[..., Any] = import_named("model.name", name)
     if not (inspect.isfunction(builder) or (inspect.isclass(builder) and issubclass(builder, nn.Module))):
-        raise ConfigError(f"model.name={name!r} is no subclass of torch.nn.Module and no function that returns one")
+        raise ConfigError(
+            f"model.name={name!r} is neither a subclass of torch.nn.Module nor a function that returns one"
+        )
     if missing := [key for key in GIVEN if key not in inspect.signature(builder).parameters]:
         raise ConfigError(f"model.name={name!r} must take {', '.join(GIVEN)} by name; it does not name {missing}")
     return builder

@@ -40,7 +40,7 @@ class Measured:
 
 
 class OwnMetric(Protocol):
-    """A metric of a user's own: a class without arguments that says what it is, and measures a point."""
+    """A user's own metric: a class that takes no arguments, declares the metric and measures a point."""
 
     declaration: ClassVar[Metric]
 
@@ -50,11 +50,11 @@ class OwnMetric(Protocol):
 
 
 def with_own_metrics(config: Config) -> Config:
-    """The configuration with what its own metrics declare of themselves, and their reference values where it states
-    none. A configuration without own metrics, or that is complete, stays as it is.
+    """Fill in what a user's own metrics declare, and their reference values if none are set. A configuration without
+    own metrics, or a complete one, is returned unchanged.
 
     Raises:
-        ConfigError: a path that cannot be imported, what is no metric, or a name that stands for something else.
+        ConfigError: a path that cannot be imported, what is not a metric, or a name that stands for something else.
     """
     paths = list(config.evaluation.metrics)
     if not paths:
@@ -86,7 +86,7 @@ def measure_own(metrics: dict[str, OwnMetric], point: Measured) -> dict[str, flo
     """The values of own metrics for a point.
 
     Raises:
-        ConfigError: a value that is no number within the metric's bounds.
+        ConfigError: a value that is not a number within the metric's bounds.
     """
     values = {}
     for name, metric in metrics.items():
@@ -107,8 +107,9 @@ def _own_class(path: str) -> type[OwnMetric]:
     declaration = getattr(kind, "declaration", None)
     if not isinstance(declaration, Metric) or not callable(getattr(kind, "measure", None)):
         raise ConfigError(
-            f"{here} is no metric: a class with declaration=Metric(...) (orchestrator.declarations) and measure(point)"
+            f"{here} is not a metric: a class with declaration=Metric(...) (orchestrator.declarations) and"
+            " measure(point)"
         )
     if not declaration.name.isidentifier() or declaration.name in TAKEN:
-        raise ConfigError(f"{here}: the name {declaration.name!r} stands for something else; take another word")
+        raise ConfigError(f"{here}: the name {declaration.name!r} is already in use; choose another")
     return cast(type[OwnMetric], kind)

@@ -45,11 +45,11 @@ class CountedRule:
 
 
 def with_own_rules(config: Config) -> Config:
-    """The configuration with the values of its own rules' parameters, theirs where it states none. A configuration
-    without own rules, or that is complete, stays as it is.
+    """Fill in the values of the parameters of a user's own rules, where none are set. A configuration without own
+    rules, or a complete one, is returned unchanged.
 
     Raises:
-        ConfigError: a path that cannot be imported, what is no rule, or values that it does not take.
+        ConfigError: a path that cannot be imported, what is not a rule, or values that it does not take.
     """
     grids = config.evaluation.rules
     if not grids:

@@ -40,8 +40,8 @@ def prepare_method(network: nn.Module, images: ImageSet, method: Method) -> Prep
         inside = set(prepared.model.parameters())
         if absent := [name for name, one in prepared.parts.named_parameters() if one not in inside]:
             raise ConfigError(
-                f"method {type(method).__name__}: {absent[0]} of its parts is no parameter of the model that prepare()"
-                " gives, so workers would not train it alike; make the parts submodules of the model"
+                f"method {type(method).__name__}: {absent[0]} of its parts is not a parameter of the model that"
+                " prepare() returns, so workers would not train it alike; make the parts submodules of the model"
             )
     return prepared
 

@@ -69,7 +69,7 @@ SHOWN_COLUMNS = (  # of the points that a run shows
 
 @dataclass(frozen=True)
 class Trial:
-    """What is to be trained.
+    """A trial to be trained.
 
     Attributes:
         sweep_id: its sweep.
@@ -115,7 +115,7 @@ def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.M
 
 
 def check_trainable(config: Config, data: Data) -> None:
-    """Refuse what would fail only inside a trial or after it. Global random generators are left as they were.
+    """Refuse what would otherwise fail only inside a trial or after it. Global random generators keep their state.
 
     Raises:
         ConfigError: a model that does not fit the data or that no modules can be cut out of, thresholds that do not
@@ -156,8 +156,8 @@ def run_trial(
     track: Callable[[], Tracker] = NoTracker,
     workers: Workers | None = None,
 ) -> None:
-    """Run a trial to its end. All workers train and count; the first one decomposes, writes, and shows its course to
-    what ``track`` starts.
+    """Run a trial to its end. All workers train and count; the first one decomposes, writes, and reports to the tracker
+    that ``track`` starts.
 
     A trial that is over already is left alone. A loss that diverges, or a configuration that cannot work, is recorded
     and returns normally: training again would only tell the same. So is a trial that a rung stops. Anything else that
@@ -246,7 +246,7 @@ def run_trial(
 
 
 def check_weights(trial: Trial, files: Files) -> None:
-    """Refuse a finished trial whose weights are not in the storage any more.
+    """Refuse a finished trial whose weights are no longer in the storage.
 
     Raises:
         ConfigError: such a trial, with what to do instead.
@@ -260,7 +260,7 @@ def check_weights(trial: Trial, files: Files) -> None:
 
 
 def load_trained(trial: Trial, data: Data) -> Trained:
-    """A finished trial's network and counts, from the storage, on the data's device.
+    """Load a finished trial's network and counts from the storage to the data's device.
 
     Raises:
         ConfigError: as :func:`check_weights`.
@@ -295,7 +295,7 @@ def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> n
 
 
 def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
-    """Write the test rows of some of a finished trial's points."""
+    """Measure some of a finished trial's points on the test images, and write the rows."""
     torch.set_num_threads(trial.config.training.cpus_per_worker)
     data = data.to(choose_device(trial.config.training))
     trained = load_trained(trial, data)

@@ -14,7 +14,7 @@ import torch
 
 from orchestrator.errors import ConfigError
 
-# What reading bytes that are no weights can raise, besides the formats' own errors.
+# What reading bytes that are not weights can raise, besides the formats' own errors.
 UNREADABLE = (
     ArithmeticError,
     AssertionError,
@@ -85,4 +85,4 @@ def _why(error: Exception) -> str:
         return f"is {kind}, which may hold code, so nothing of it is read; {REMEDY}"
     reason = " ".join(text.rpartition("WeightsUnpickler error: ")[2].split())[:REASON_LENGTH] or type(error).__name__
     remedy = f"; {REMEDY}" if isinstance(error, pickle.UnpicklingError) else ""
-    return f"is no safetensors file and no state dict: {reason}{remedy}"
+    return f"is neither a safetensors file nor a state dict: {reason}{remedy}"

@@ -14,7 +14,7 @@ HEAD = ("", "point", "coefficients", "", "the sweep said", "fresh seeds say", "d
 
 
 def confirmation_table(confirmation: Confirmation) -> Table:
-    """One row for each chosen point and objective."""
+    """Build a table with one row for each chosen point and objective."""
     table = Table(title="confirmed", title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
     for index, name in enumerate(HEAD):
         table.add_column(name, justify="left" if index < 4 else "right", no_wrap=index != 2)
@@ -40,7 +40,7 @@ def confirmation_rows(confirmation: Confirmation) -> Iterator[list[str]]:
 
 
 def confirmation_lines(confirmation: Confirmation) -> list[str]:
-    """How far the front held, and which points are best and knee now."""
+    """Describe how far the front held, and which points are best and knee now."""
     training, repeats = confirmation.sweep.config.training, confirmation.sweep.config.search.repeats
     changes = ", ".join(f"{key}={value}" for key, value in confirmation.changes.items())
     single = confirmation.parent.config.search.repeats == 1

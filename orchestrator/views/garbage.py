@@ -12,7 +12,7 @@ SHOWN_UNKNOWN = 10
 
 
 class Removable(Protocol):
-    """Something that can go: what it is, whose, of how many files and bytes."""
+    """Something that can be removed: its kind, its sweep, and its number of files and bytes."""
 
     @property
     def what(self) -> str: ...
@@ -25,7 +25,7 @@ class Removable(Protocol):
 
 
 def garbage_table(found: Sequence[Removable]) -> Table:
-    """A row for each kind of garbage in each sweep, and the total."""
+    """Build a table with a row for each kind of garbage in each sweep, and the total."""
     table = Table()
     for name in ("what", "sweep"):
         table.add_column(name, overflow="fold")
@@ -40,7 +40,7 @@ def garbage_table(found: Sequence[Removable]) -> Table:
 
 
 def unknown_lines(unknown: Mapping[str, Sequence[StoredFile]]) -> list[str]:
-    """What is of no known sweep, a line a folder."""
+    """Describe the files that belong to no known sweep, one line per folder."""
     lines = []
     for folder, files in unknown.items():
         size = mebibytes(sum(one.bytes for one in files))
@@ -50,7 +50,7 @@ def unknown_lines(unknown: Mapping[str, Sequence[StoredFile]]) -> list[str]:
 
 
 def mebibytes(count: int) -> str:
-    """Bytes in MiB, to three digits behind the point."""
+    """Format bytes in MiB, with three decimals."""
     return f"{count / 2**20:.3f}"
 
 

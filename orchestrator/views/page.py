@@ -24,7 +24,7 @@ from orchestrator.views.terminal import (
 def render_report(
     sweep: Sweep, confirmations: Sequence[Confirmation] = (), courses: Mapping[str, Course] | None = None
 ) -> str:
-    """The report of a sweep, with its confirmations and the courses of its trainings, as HTML.
+    """Render the report of a sweep, with its confirmations and the losses of its trainings, as HTML.
 
     It needs no network, and all text is escaped by the template.
     """

@@ -14,7 +14,7 @@ PANEL = 300  # pixels of a panel's height
 
 
 def objectives_figure(sweep: Sweep) -> Any:
-    """The front: :func:`front_figure` for two objectives, :func:`pairs_figure` for more."""
+    """Draw the front: :func:`front_figure` for two objectives, :func:`pairs_figure` for more."""
     return front_figure(sweep) if len(sweep.config.search.objectives) == 2 else pairs_figure(sweep)
 
 

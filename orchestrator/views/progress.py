@@ -24,7 +24,7 @@ FRONT_ROWS = 8
 
 
 class Progress(Callback):
-    """Follows a sweep as a Tune callback.
+    """Shows the progress of a sweep, as a Tune callback.
 
     Args:
         console: where to write.
@@ -62,7 +62,7 @@ class Progress(Callback):
         say(f"hypervolume up to the reference point {reference}", highlight=False)
         say(f"storage {config.storage}   tracking {describe_tracking(config)}", markup=False)
         if over >= self._budget:
-            say(f"all {self._budget} trials are in the tables already; nothing to train")
+            say(f"all {self._budget} trials are already in the tables; nothing to train")
             return
         resumed = sum(not one.is_over for one in sweep.trials)
         told = f", {over} read from the tables" if over else ""
@@ -95,7 +95,7 @@ class Progress(Callback):
             if one.status in ("failed", "diverged"):
                 self._console.print(f"trial {one.number} {one.status}: {one.reason}", markup=False, highlight=False)
         if failed := sweep.count("failed"):
-            self.say(f"the same command tries the {failed} that failed again")
+            self.say(f"run the same command again to retry the {failed} that failed")
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """A trial got its place."""
@@ -141,7 +141,7 @@ class Progress(Callback):
     def _left(self) -> str:
         done = self._over - self._done_before
         if done < 1:
-            return "time left: known after the first trial"
+            return "time left: not known before the first trial ends"
         partial = sum(one["epoch"] / one["epochs"] for one in self._running.values() if one["epochs"])
         rate = (done + partial) / (self._clock() - self._started)
         return f"about {_duration(max(0.0, (self._budget - self._over - partial) / rate))} left"

@@ -14,7 +14,8 @@ from orchestrator.errors import ConfigError
 
 
 def render_rows(rows: pa.Table, form: str) -> bytes:
-    """Rows as a ``table`` to read, ``csv``, ``json`` (a list of objects) or ``arrow`` (the file format of Arrow IPC).
+    """Render rows as a ``table`` to read, ``csv``, ``json`` (a list of objects) or ``arrow`` (the file format of Arrow
+    IPC).
 
     Times are ISO 8601; in JSON a number that is not finite is null.
 

@@ -32,7 +32,7 @@ def value_text(value: Any) -> str:
 
 
 def losses_text(loss: float, terms: Mapping[str, float]) -> str:
-    """``loss 0.532`` and the terms beside the cross-entropy: ``loss 0.532 (affinity 0.104, dispersion 0.212)``."""
+    """Format the loss and its terms: ``loss 0.532``, or ``loss 0.532 (affinity 0.104, dispersion 0.212)``."""
     text = ", ".join(f"{name} {value:.3f}" for name, value in terms.items())
     return f"loss {loss:.3f}" + (f" ({text})" if text else "")
 
@@ -68,7 +68,8 @@ def spread_of(point: Point, name: str, *, on_test: bool = False) -> float | None
 
 
 def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = None) -> Table:
-    """The front, smallest modules first, in per cent: validation metrics, and test metrics where they were measured.
+    """Build the table of the front, smallest modules first, in per cent: validation metrics, and test metrics where
+    they were measured.
 
     ``rows`` shows an evenly spaced part of a longer front.
     """
@@ -94,7 +95,7 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
 
 
 def surface_table(sweep: Sweep, *, title: str) -> Table:
-    """Every choice of a sweep of one trial, in per cent."""
+    """Build the table of every choice of a sweep of one trial, in per cent."""
     declared = sweep.config.metrics
     table = _table(title, ["", "chosen", *(declared[name].head for name in SHOWN), "floored"])
     for point in sweep.points:
@@ -105,7 +106,7 @@ def surface_table(sweep: Sweep, *, title: str) -> Table:
 
 
 def replacement_table(found: ReplacementAccuracy, *, class_name: str, title: str) -> Table:
-    """What replacing a class changed on test, in per cent and points, with the control beside it."""
+    """Build the table of what replacing a class changed on test, in per cent and points, with the control beside it."""
     columns = ["", f"{class_name} acc %", "change", "images", "others acc %", "change", "images"]
     table = _table(escape(title), [escape(one) for one in columns])
     for name, one in (("weak", found.before), ("replaced", found.replaced), ("control", found.control)):

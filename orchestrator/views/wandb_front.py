@@ -17,7 +17,7 @@ UPLOAD_RATE = 1e6  # bytes a second: how slowly module sets may be uploaded befo
 
 
 def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> None:
-    """Show a sweep as its tables tell it, and its published module sets. Nothing that fails here fails the sweep."""
+    """Show a sweep and its published module sets in W&B. A failure here does not fail the sweep."""
     tracker = make_tracker(
         sweep.config.tracking,
         root,

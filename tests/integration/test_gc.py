@@ -106,7 +106,7 @@ def test_looking_changes_nothing(storage, capsys):
     code, out, _ = moda(capsys, "gc", f"storage={storage}")
     assert code == 0
     assert everything(storage) == before
-    assert "nothing was removed; --delete does it" in out
+    assert "nothing was removed; add --delete to remove these files" in out
     assert "of no known sweep, left alone: trials/other-0000 (1 files, 0.000 MiB)" in out
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
     sizes = {name: (storage / name).stat().st_size for name in GOING}
@@ -127,7 +127,7 @@ def test_what_no_front_asks_for_goes_and_the_rows_stay(storage, capsys):
     code, out, _ = moda(capsys, "gc", "tiny", "--delete", f"storage={storage}")
     assert code == 0
     assert f"removed 11 files, {size / 2**20:.3f} MiB" in out
-    assert "small files put together; every row is there" in out
+    assert "small files of the tables; no row was removed" in out
     assert {name: one for name, one in everything(storage).items() if name in stored(files)} == kept
     assert set(kept) >= UNKNOWN
     assert not (storage / "trials" / "tiny-0002").exists()
@@ -246,7 +246,7 @@ def test_a_removal_that_fails_is_one_line(storage, monkeypatch, capsys):
     monkeypatch.setattr(Files, "delete", failing)
     code, _, error = moda(capsys, "gc", "--delete", f"storage={storage}")
     assert code == 2
-    assert error == f"moda gc: storage='{storage}': read-only; the same command goes on from here\n"
+    assert error == f"moda gc: storage='{storage}': read-only; run the same command again to continue\n"
 
 
 def test_in_a_bucket_too(bucket, tmp_path, capsys):
@@ -272,7 +272,7 @@ def test_in_a_bucket_too(bucket, tmp_path, capsys):
     [
         (["other"], "sweep 'other' is not in the storage; it holds ['tiny']"),
         (["tiny", "search.objectives.flops=min"], "this command takes storage= only"),
-        (["storage=/nowhere/at/all"], "the storage holds no sweeps; name the right one with storage=..."),
+        (["storage=/nowhere/at/all"], "the storage holds no sweeps; set storage=... to the right one"),
     ],
 )
 def test_mistakes_are_said(swept, capsys, arguments, said):

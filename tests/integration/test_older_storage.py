@@ -59,7 +59,7 @@ def test_the_front_and_what_was_chosen_are_the_same(older):
 def test_every_command_that_looks_shows_it(older, capfd):
     assert main(["front", "first"]) == 0
     printed = capfd.readouterr().out
-    assert "confirmed by first-confirm-24ff396f: 2 points with fresh seeds, best of them 1/0.9/0.1" in printed
+    assert "confirmed by first-confirm-24ff396f: 2 points with fresh seeds, the best is 1/0.9/0.1" in printed
     assert [line for line in printed.splitlines() if "1/0.9/0.1" in line and "94.6±1.4" in line]
     assert main(["report", "first", "--to", "report.html"]) == 0
     assert "1/0.9/0.1" in Path("report.html").read_text()
@@ -72,7 +72,7 @@ def test_every_command_that_looks_shows_it(older, capfd):
 
 def test_the_same_sweep_and_its_confirmation_are_not_trained_again(older, capfd):
     assert main(["sweep", *SMALL, "sweep.name=first", "sweep.trials=5", "sweep.concurrency=1"]) == 0
-    assert "all 5 trials are in the tables already; nothing to train" in capfd.readouterr().out
+    assert "all 5 trials are already in the tables; nothing to train" in capfd.readouterr().out
     assert main(["confirm", "first", "--points", "best", "knee", "--seeds", "2", "tracking=none"]) == 0
     printed = capfd.readouterr().out
     assert "sweep first-confirm-24ff396f" in printed

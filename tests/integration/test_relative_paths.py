@@ -53,7 +53,7 @@ def test_relative_paths_and_a_changed_table(tmp_path, monkeypatch):
     write_images(tmp_path / "train.parquet", (np.arange(60) + 1) % 3)
     done = moda(*words)
     assert done.returncode == 2, done.stdout
-    assert "sweep.name='relative' is another sweep: data.content is" in done.stderr
+    assert "sweep.name='relative' already names a different sweep: data.content is" in done.stderr
     (tmp_path / "width.txt").write_text("5")
     write_images(tmp_path / "train.parquet", np.arange(60) % 3)
     done = moda(*words[:-3], "sweep.name=relative", "tracking=none")

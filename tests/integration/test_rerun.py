@@ -27,7 +27,7 @@ def test_a_training_repeats_to_the_bit(recorded, name, moda):
     done = moda("rerun", name, storage=recorded)
     assert done.returncode == 0, done.stderr + done.stdout
     assert re.search(r"one-0000: 2 rows of epochs and \d+ rows of points compared, 0 values differ", done.stdout)
-    assert "the same weights" in done.stdout
+    assert "the weights are the same" in done.stdout
     assert {table: DeltaStore(str(recorded)).version(table) for table in before} == before
 
 
@@ -44,7 +44,7 @@ def test_what_differs_is_said(recorded, tmp_path):
     done = call_moda("rerun", "one-0000", storage=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "1 rows of epochs" in done.stdout
-    assert "2 values differ; other weights" in done.stdout
+    assert "2 values differ; the weights differ" in done.stdout
     assert re.search(r"epoch 1: loss \d\.\d+, recorded 7\.5", done.stdout)
     assert "epoch 2: not recorded" in done.stdout
 
@@ -52,7 +52,7 @@ def test_what_differs_is_said(recorded, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["one"], "name it by its id, like mine-0003"),
+        (["one"], "give its id, such as mine-0003"),
         (["one/7"], "trial 'one/7' is not in the tables; of one these finished: 0"),
         (["two-0000"], "sweep 'two' is not in the storage; it holds ['one']"),
         (["one/0", "training.epochs=3"], "training.epochs=3: this command takes storage=, data.root=, data.path=, "),

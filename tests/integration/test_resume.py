@@ -44,7 +44,7 @@ def test_interrupting_says_how_to_go_on(gate, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
-    assert "the same command goes on from here" in errors
+    assert "run the same command again to resume" in errors
 
 
 @pytest.mark.slow

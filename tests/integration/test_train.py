@@ -36,7 +36,7 @@ def test_train_then_decompose_its_weights_elsewhere(tmp_path):
 
     done = call_moda("decompose", str(weights), "model.widths=[8,M,8]", *FAST, storage=tmp_path)
     assert done.returncode == 2
-    assert "is another network" in done.stderr
+    assert "holds the weights of a different network" in done.stderr
 
 
 def test_two_workers_run_the_same_loop(shared_ray, tmp_path):

@@ -298,8 +298,8 @@ HOSTILE = {
     changed: "another sha256",
     truncated: "bytes, the manifest says",
     lying: "bytes, the manifest says",
-    escaping: "'../../evil' is no file name",
-    absolute: "'/etc/evil' is no file name",
+    escaping: "'../../evil' is not a file name",
+    absolute: "'/etc/evil' is not a file name",
     bare: "there is no manifest.json in it",
     stuffed: "'more.bin', which its manifest does not name",
     reference: "is a reference",
@@ -324,7 +324,7 @@ def test_what_cannot_be_pulled_is_one_line(server, storage, tmp_path):
     for name, key, reason in (
         ("somebody/moda/wrong:best", server.environment, "another sha256"),
         ("somebody/moda/tiny:nothing", server.environment, "'tiny:nothing' not found"),
-        ("somebody/moda/tiny:best", {"NETRC": str(tmp_path / "none"), "WANDB_API_KEY": ""}, "no W&B key"),
+        ("somebody/moda/tiny:best", {"NETRC": str(tmp_path / "none"), "WANDB_API_KEY": ""}, "no W&B API key"),
     ):
         done = call_online("pull", name, "--to", str(tmp_path / "x"), storage=tmp_path, **key)
         assert done.returncode == 2

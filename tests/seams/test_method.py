@@ -63,7 +63,7 @@ def test_a_sweep_on_two_workers_killed_in_training_and_after_it_goes_on_and_is_s
     # A trial that was killed twice is the one that was never killed: every row, weights and generators are the same.
     again = run_moda("rerun", "toy/0", storage=storage)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "0 values differ; the same weights" in again.stdout
+    assert "0 values differ; the weights are the same" in again.stdout
 
     trials = read_sweep(store, "toy").trials
     assert [(one.status, one.attempt) for one in trials] == [("finished", 3), ("finished", 1)]
@@ -112,7 +112,7 @@ def test_a_training_shows_its_terms_and_keeps_its_parts(configured, tmp_path):
     assert list(parts) == [f"{layer}.{name}" for layer in range(3) for name in ("weight", "bias")]
     assert all(torch.equal(tensor, stored[name]) for name, tensor in parts.items())
     removed = call_moda("gc", "alone", storage=tmp_path)
-    assert "nothing is to be removed" in removed.stdout
+    assert "there is nothing to remove" in removed.stdout
 
 
 def test_a_method_without_epochs_takes_a_trained_network(tmp_path):
@@ -154,7 +154,7 @@ def test_the_space_that_is_stated_wins_over_the_class_and_its_defaults_are_recor
     [
         ("nowhere.methods:Toy", "nowhere.methods cannot be imported here"),
         (f"{METHODS}:Toi", f"{METHODS} has no Toi; it has Toy"),
-        (f"{METHODS}:NoDataclass", "is no dataclass; a method is a frozen dataclass of its coefficients"),
+        (f"{METHODS}:NoDataclass", "is not a dataclass; a method is a frozen dataclass of its coefficients"),
         (f"{METHODS}:Gate", "has no Gate"),
         (f"{METHODS}:Reserved", "terms names 'seconds'"),
         ("orchestrator.config.sections:DataConfig", "has no prepare; derive it from moda_core.methods.Method"),
@@ -182,7 +182,7 @@ def test_wrong_coefficients_are_refused(configured, override, said):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("Outside", "weight of its parts is no parameter of the model that prepare"),
+        ("Outside", "weight of its parts is not a parameter of the model that prepare"),
         ("Undeclared", r"objective\(\) gives terms \['sparsity'\], and terms declares \[\]"),
     ],
 )
@@ -211,7 +211,7 @@ def test_a_changed_method_under_an_old_name_is_refused(configured, tmp_path, mon
     (row,) = store.read("sweeps", "mine").to_pylist()
     method = json.loads(row["identity"])["method"]
     assert (method["name"], method["strength"], len(method["source"])) == ("edited_method:Mine", 1.0, 64)
-    with pytest.raises(ConfigError, match=r"method.source is .* the file of edited_method:Mine is another than when"):
+    with pytest.raises(ConfigError, match=r"method.source is .* the file of edited_method:Mine has changed since"):
         claimed(text + "\n\ndef helper():\n    return 1\n")
     with pytest.raises(ConfigError, match=r"method.strength is 1.0, not 2.0"):
         claimed(text.replace("1.0", "2.0"))

@@ -87,12 +87,9 @@ def test_the_same_sweep_goes_on_and_other_values_are_another(storage, shared_ray
         ("evaluation.rules=[tests.seams.toy_metric:FirstUnits]", "has no name; a rule has"),
         (f"evaluation.rules=[{{name: {RULE}, power: [1.0]}}]", "has no parameter power; known: share"),
         (f"evaluation.rules=[{{name: {RULE}, share: [2.0]}}]", "share=2.0 must lie in"),
-        (f"evaluation.metrics=[{RULE}]", "is no metric: a class with declaration=Metric"),
-        ("evaluation.metrics=[3]", "is no import path"),
-        (
-            "evaluation.metrics=[tests.seams.toy_metric:Undefined]",
-            "first_units of Undefined gave nan; it",
-        ),
+        (f"evaluation.metrics=[{RULE}]", "is not a metric: a class with declaration=Metric"),
+        ("evaluation.metrics=[3]", "is not an import path"),
+        ("evaluation.metrics=[tests.seams.toy_metric:Undefined]", "first_units of Undefined gave nan; it"),
     ],
 )
 def test_what_is_neither_is_refused_in_one_line(tmp_path, override, message):

@@ -32,7 +32,7 @@ def read_schema(file: Path, key: str) -> pa.Schema:
         else:
             with pa.OSFile(str(file)) as source:
                 schema = _arrow_reader(file, source).schema
-        list(schema.names)  # fails here on names that are no UTF-8
+        list(schema.names)  # fails here on names that are not UTF-8
         return schema
 
 
@@ -60,14 +60,14 @@ def _is_table(file: Path, key: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{key}: {shown(str(file))} is no Parquet or Arrow table: {reason_of(error)}; {MAKE_ONE} of images or of a"
-            " CSV file"
+            f"{key}: {shown(str(file))} is not a Parquet or Arrow table: {reason_of(error)}; {MAKE_ONE} of images or"
+            " of a CSV file"
         ) from error
 
 
 def _beginning(file: Path) -> bytes:
     if not file.is_file():
-        raise OSError("it is no file")
+        raise OSError("it is not a file")
     with open(file, "rb") as source:
         return source.read(4)
 

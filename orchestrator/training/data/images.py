@@ -35,13 +35,13 @@ def decode_image(data: bytes | None, row: int, config: DataConfig, key: str = "d
         key: which table that is.
 
     Raises:
-        ConfigError: bytes that are no image, or one that viewers do not agree on.
+        ConfigError: bytes that are not an image, or one that viewers do not agree on.
     """
     try:
         pixels = _pixels(data or b"", config)
     except Exception as error:  # on bytes that are broken Pillow raises almost anything
         where = f"data.image_column={shown(config.image_column)} of {key}"
-        raise ConfigError(f"{where}: row {row} is no readable image: {_reason(error, data or b'')}") from error
+        raise ConfigError(f"{where}: row {row} is not a readable image: {_reason(error, data or b'')}") from error
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -71,18 +71,20 @@ def check_class_names(names: Sequence[object], key: str) -> None:
     """Refuse what cannot name classes.
 
     Raises:
-        ConfigError: what is no text, empty or too long, and a name given twice, if only in two Unicode spellings.
+        ConfigError: what is not text, empty or too long, and a name given twice, if only in two Unicode spellings.
     """
     spellings: dict[str, str] = {}
     for name in names:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "\0" in name:
-            raise ConfigError(f"{key}: {shown(name)} is no class name; use 1 to {LONGEST_NAME} characters without NUL")
+            raise ConfigError(
+                f"{key}: {shown(name)} is not a class name; use 1 to {LONGEST_NAME} characters without NUL"
+            )
         spelling = unicodedata.normalize("NFC", name)
         if spellings.get(spelling) == name:
             raise ConfigError(f"{key} names the class {shown(name)} twice; give each class a name of its own")
         if spelling in spellings:
             twins = f"{ascii(spellings[spelling])[:60]} and {ascii(name)[:60]}"
-            raise ConfigError(f"{key}: {twins} are one name in two Unicode spellings; normalise them")
+            raise ConfigError(f"{key}: {twins} are the same name in two Unicode forms; normalise them")
         spellings[spelling] = name
 
 
@@ -112,7 +114,7 @@ def classes_of(
         if config.classes is None and (first, last) != (0, len(labels) - 1):
             raise ConfigError(
                 f"{where}: labels run from {first} to {last}, {len(labels)} different ones; expected 0 to"
-                f" {len(labels) - 1}: number them so, or name those to take, data.classes=[{first},{last}]"
+                f" {len(labels) - 1}: renumber them, or choose those to use with data.classes=[{first},{last}]"
             )
         return [str(label) for label in labels], labels
     check_class_names(given, "data.class_names")

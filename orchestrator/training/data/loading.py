@@ -27,7 +27,7 @@ EVALUATION_BATCH = 512
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one size with their labels; indexing gives a normalised float32 batch.
+    """Images of one size with their labels; indexing returns a normalised float32 batch.
 
     Attributes:
         images: (I, ch, H, W) uint8.
@@ -77,9 +77,9 @@ class Batches:
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits, the classes by name, and the size of an image; ``contents`` are hashes of what was read, all of
-    it, as :mod:`orchestrator.training.data.content` gives them: ``content``, and ``test_content`` of a test set of its
-    own."""
+    """The three splits, the class names and the size of an image. ``contents`` are hashes of everything that was read
+    (:mod:`orchestrator.training.data.content`): ``content``, and ``test_content`` if there is a separate test set.
+    """
 
     train: ImageSet
     validation: ImageSet
@@ -115,7 +115,7 @@ class Data:
 
 
 def data_here(config: DataConfig, data_root: str | None) -> DataConfig:
-    """The recorded data set where it lies on this machine: as told, as recorded, or where MODA_DATA_DIR says."""
+    """Return the data set with its root on this machine: as given, as recorded, or as MODA_DATA_DIR says."""
     recorded = config.root
     if data_root is None and recorded is not None and not Path(recorded).expanduser().is_dir():
         data_root = os.environ.get("MODA_DATA_DIR")
@@ -123,7 +123,7 @@ def data_here(config: DataConfig, data_root: str | None) -> DataConfig:
 
 
 def load_data(config: DataConfig) -> Data:
-    """Load and split a data set, and refuse what would fail later.
+    """Load and split a data set, and refuse data that would fail later.
 
     Raises:
         ConfigError: files that are not there, classes that are missing or have no training samples, images that are
@@ -134,7 +134,7 @@ def load_data(config: DataConfig) -> Data:
     if config.classes is not None:
         train, test, names = only_classes(train, test, names, config.classes)
     if len(names) < 2:
-        raise ConfigError(f"data: {shown(names[0])} is the only class; two or more are needed to tell them apart")
+        raise ConfigError(f"data: {shown(names[0])} is the only class; a data set needs two or more")
     train = limit_images(train, config.limit, config.seed, "data.limit", names)
     test = limit_images(test, config.test_limit, config.seed, "data.test_limit", names)
     check_classes(train[1], names, "training")

@@ -16,7 +16,7 @@ def find_table_files(path: str, root: str | None, key: str) -> list[Path]:
 
     Args:
         path: a file, a folder or a pattern, relative to ``root`` or the working folder. What exists under that very
-            name is no pattern, whatever brackets are in it.
+            name is not a pattern, whatever brackets are in it.
         root: ``data.root``.
         key: ``data.path`` or ``data.test_path``, for the error.
 
@@ -24,14 +24,12 @@ def find_table_files(path: str, root: str | None, key: str) -> list[Path]:
         ConfigError: nothing there, nothing that is a table, or a remote place.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
-        raise ConfigError(
-            f"{key}={shown(path)}: tables are read from folders of this machine; copy it here, or mount it"
-        )
+        raise ConfigError(f"{key}={shown(path)}: tables are read from local folders only; copy it here, or mount it")
     full = Path(os.path.expanduser(root or "."), os.path.expanduser(path))
     matches = [full] if os.path.exists(full) else _matches(full)
     if not matches:
         raise ConfigError(
-            f"{key}={shown(path)} names no file ({shown(str(full))}); set MODA_DATA_DIR, data.root or {key}"
+            f"{key}={shown(path)} matches no file ({shown(str(full))}); set MODA_DATA_DIR, data.root or {key}"
         )
     return list(dict.fromkeys(file for match in matches for file in _files_of(match, key)))
 
@@ -47,7 +45,7 @@ def _files_of(path: Path, key: str) -> list[Path]:
         return [path]
     if (path / "dataset_dict.json").is_file():
         raise ConfigError(
-            f"{key}={shown(str(path))} holds a data set with its splits; name the folder of one, such as"
+            f"{key}={shown(str(path))} holds a data set with several splits; give the folder of one, such as"
             f" {shown(str(path / 'train'))}"
         )
     # Where datasets saved a table, "cache-*" are results of its later work on it.

@@ -38,7 +38,7 @@ class EncodedImages:
         """(I, ch, H, W) uint8.
 
         Raises:
-            ConfigError: bytes that are no image, or images of different sizes.
+            ConfigError: bytes that are not an image, or images of different sizes.
         """
         ImageFile.LOAD_TRUNCATED_IMAGES = False  # another package of this process may have allowed halves
         with ThreadPoolExecutor() as pool:
@@ -132,7 +132,7 @@ def _columns(file: Path, config: DataConfig, key: str) -> pa.Table:
             near = difflib.get_close_matches(wanted, schema.names, n=1)
             meant = [f"; did you mean {_override(f'data.{column}', name)}?" for name in (names + near)[:1]]
             raise ConfigError(
-                f"data.{column}={shown(wanted)} is no column of {shown(str(file))}; it has {listed(schema.names)}"
+                f"data.{column}={shown(wanted)} is not a column of {shown(str(file))}; it has {listed(schema.names)}"
                 + "".join(meant)
             )
     return read_columns(file, [config.image_column, config.label_column], key)

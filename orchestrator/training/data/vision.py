@@ -23,7 +23,7 @@ def torchvision_datasets() -> ModuleType:
 
 
 def torchvision_models() -> ModuleType:
-    """``torchvision.models``."""
+    """Import and return ``torchvision.models``."""
     return _imported("torchvision.models")
 
 

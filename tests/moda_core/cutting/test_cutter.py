@@ -132,7 +132,7 @@ def flattened_logits():
 def test_logits_that_no_linear_layer_makes(make, classes):
     network, images = make().double().eval(), torch.randn(6, 1, 4, 4, dtype=torch.float64)
     layers = unit_layers(network, images)
-    assert layers.widths == [8]  # a ReLU of the logits is no unit layer
+    assert layers.widths == [8]  # a ReLU of the logits is not a unit layer
     keep = [torch.tensor([True, False, True, True] * 2)]
     for ids in ([0, 1, 2], [4, 0], list(range(classes))):
         cut = cut_network(network, layers, keep, ids, images)

@@ -64,8 +64,11 @@ REFUSED = {
     "a number of values": (of(lambda n, x: x * x.mean().item()), r"\.item\(\) makes Python numbers"),
     "zeros for a batch": (of(lambda n, x: x + torch.zeros(x.size(0), 8, 1, 1)), r"torch\.zeros.*write x\.new_zeros"),
     "an assignment": (assigned, r"assigns into a tensor; write torch\.cat, torch\.where or F\.pad"),
-    "a layer made in forward": (of(lambda n, x: nn.Conv2d(8, 8, 1)(x)), "Conv2d is no part of the network.*__init__"),
-    "a plain list of layers": (of(lambda n, x: n.plain[0](x)), r"Conv2d is no part of the network.*nn\.ModuleList"),
+    "a layer made in forward": (
+        of(lambda n, x: nn.Conv2d(8, 8, 1)(x)),
+        "Conv2d is not a part of the network.*__init__",
+    ),
+    "a plain list of layers": (of(lambda n, x: n.plain[0](x)), r"Conv2d is not a part of the network.*nn\.ModuleList"),
     "a scripted function": (of(lambda n, x: scripted(x)), "only operations of torch"),
     "dropout as a function": (of(lambda n, x: F.dropout(x, 0.5, n.training)), r"freezes dropout.*nn\.Dropout"),
     "dropout by position": (of(lambda n, x: F.dropout(x, 0.5, False)), r"freezes dropout.*nn\.Dropout"),

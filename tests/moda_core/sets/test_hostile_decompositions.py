@@ -1,4 +1,4 @@
-"""Sets with scales, a bias and sites that are no activations, made to do harm; plain sets stay what they were."""
+"""Sets with scales, a bias and sites that are not activations, made to do harm; plain sets stay what they were."""
 
 import json
 import math
@@ -123,7 +123,7 @@ CHANGES = {
     "units that are a norm": (lambda m: units(m).update(op="batch_norm"), "batch_norm takes"),
     "units that are a pool": (
         lambda m: next(node for node in m["graph"]["nodes"] if node["op"] == "max_pool2d").update(unit_layer=0),
-        "is no activation and no identity",
+        "is neither an activation nor an identity",
     ),
     "two nodes of one layer": (
         lambda m: m["graph"]["nodes"].insert(4, {**units(m), "name": "again", "inputs": [units(m)["name"]]}),
@@ -154,7 +154,7 @@ FORGED = {
     "a bias of another shape": (lambda w: with_tensor(w, "bias", lambda t: t[None]), "bias is not float64 (3,)"),
     "a bias in float32": (lambda w: with_tensor(w, "bias", torch.Tensor.float), "bias is not float64 (3,)"),
     "a mask of another shape": (lambda w: with_tensor(w, "mask.0", lambda t: t[:, :3]), "mask.0 is not bool (3, 4)"),
-    "a scale that is no number": (lambda w: with_value(w, "scale_sums.0", math.nan), "NaN or infinity"),
+    "a scale that is not a number": (lambda w: with_value(w, "scale_sums.0", math.nan), "NaN or infinity"),
     "a count without end": (lambda w: with_value(w, "scale_counts", math.inf), "NaN or infinity"),
     "a bias without end": (lambda w: with_value(w, "bias", -math.inf), "NaN or infinity"),
     "a huge scale": (lambda w: with_value(w, "scale_sums.0", 1e300), "sum / count must lie within"),
@@ -175,7 +175,9 @@ def test_forged_weights_are_refused(whole, manifest, name):
 def test_the_older_version_has_units_at_activations_alone(tmp_path):
     manifest, weights = make_set(tmp_path / "set", after_norm, lambda whole: list(whole.keep))
     manifest["schema_version"] = 2
-    assert "is no activation, so no unit layer in schema_version 2" in refused(json.dumps(manifest).encode(), weights)
+    assert "is not an activation, so it is not a unit layer in schema_version 2" in refused(
+        json.dumps(manifest).encode(), weights
+    )
 
 
 @settings(deadline=None, max_examples=50)

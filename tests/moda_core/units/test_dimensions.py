@@ -85,5 +85,7 @@ def test_the_units_of_an_activation(name):
 def test_units_that_lie_in_no_single_dimension_are_refused(body):
     network = Network(body).double().eval()
     network(IMAGES)
-    with pytest.raises(NetworkError, match=r"'relu' lie in no single dimension of its .*; call the activation before"):
+    with pytest.raises(
+        NetworkError, match=r"'relu' do not lie in a single dimension of its .*; call the activation before"
+    ):
         unit_layers(network, IMAGES)

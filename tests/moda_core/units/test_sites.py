@@ -119,7 +119,9 @@ class Parts(nn.Module):
 
 
 def test_a_call_that_gives_several_tensors_is_refused_by_name():
-    with pytest.raises(NetworkError, match="'chunk' gives no single tensor, so it has no units; choose a call that"):
+    with pytest.raises(
+        NetworkError, match="'chunk' does not give a single tensor, so it has no units; choose a call that"
+    ):
         sites_of(randomise(Parts(), seed=0), "chunk")
 
 

@@ -50,7 +50,7 @@ def test_a_sweep_that_is_done_is_read(older, console):
     sweep = moda.sweep(
         console=console, sweep={"name": "first", "trials": 5, "concurrency": 1}, training={"epochs": 3}, **SECTIONS
     )
-    assert "all 5 trials are in the tables already; nothing to train" in printed(console)
+    assert "all 5 trials are already in the tables; nothing to train" in printed(console)
     assert sweep.best.label == "1/0.9/0.1"
 
 

@@ -1,4 +1,4 @@
-"""Where commands write: a URI is no path on this machine, and nothing is made in the working folder for it."""
+"""Where commands write: a URI is not a path on this machine, and nothing is made in the working folder for it."""
 
 import pytest
 
@@ -34,5 +34,7 @@ def test_a_uri_is_no_place_for_a_file(tmp_path, monkeypatch, capfd, arguments):
 def test_a_uri_is_no_place_of_data_or_weights(tmp_path, monkeypatch, capfd, key):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *SMALL, f"{key}={URI}", f"storage={tmp_path}/storage"]) == 2
-    assert capfd.readouterr().err == (f"moda train: {key}={URI} is a URI; copy it, and name its path on this machine\n")
+    assert capfd.readouterr().err == (
+        f"moda train: {key}={URI} is a URI; copy the file to this machine and give its path\n"
+    )
     assert list(tmp_path.iterdir()) == []

@@ -104,7 +104,9 @@ def test_other_images_under_an_old_name_are_refused(images, other, on_table, sto
     claim(store, config, printed(config))
     assert read_sweep(store, "mine").fingerprints == printed(config)
     pq.write_table(other, path)
-    message = rf"data.content is '\w{{12}}', not '\w{{12}}': the images or labels at {path} are others .* another sweep"
+    message = (
+        rf"data.content is '\w{{12}}', not '\w{{12}}': the images or labels at {path} have changed .* a different sweep"
+    )
     with pytest.raises(ConfigError, match=message) as refused:
         name_sweep(store, config, prefix="table", fingerprints=printed(config))
     assert len(str(refused.value)) < 500

@@ -88,8 +88,8 @@ WRONG = {
     "training.epochs\xa0=3": r"U\+00A0",
     "data.classes=3,5": r"data.classes='3,5' must be a list, as data.classes=\[a,b\]",
     "data.classes=[a,[b]]": "must be of type str",
-    "storage=": "storage= is empty; name something$",
-    "sweep.name=": "sweep.name= is empty; name something, or null for none",
+    "storage=": "storage= is empty; give a value$",
+    "sweep.name=": "sweep.name= is empty; give a value, or null for none",
     "storage=/a/${x}": r"write \\\$\{",
     "training.epoch=3": r"unknown key training.epoch \(did you mean training.epochs\?\); known: ",
     "trainin.epochs=3": r"unknown key trainin \(did you mean training\?\)",
@@ -143,15 +143,15 @@ def test_a_class_whose_name_holds_an_equals_sign_is_a_class(tmp_path, capsys):
     assert main([*pull, "--classes", "a=b", "c", "storage=/x"]) == 2
     assert "storage=/x: only pulling a sweep's point takes overrides" in capsys.readouterr().err
     assert main([*pull, "--classes", "a=b", "c"]) == 2
-    assert "is no folder here" in capsys.readouterr().err
+    assert "is not a folder here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dash", ["\N{EN DASH}", "\N{EM DASH}", "-\N{EN DASH}"])
-def test_a_dash_of_a_document_is_named(dash, capsys):
+def test_a_typographic_dash_is_named(dash, capsys):
     with pytest.raises(SystemExit) as refused:
         main(["pull", "sweep:mine/best", f"{dash}classes", "x"])
     assert refused.value.code == 2
-    assert "begins with a dash of a document, not with the keyboard's; type --classes" in capsys.readouterr().err
+    assert "begins with a typographic dash; type --classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ RIGHT = {
 }
 SEED = "must be a whole number from 0 to 9223372036854775807"
 COUNT = "must be a whole number from 1 to 1000000000"
-IMAGES = "one number per channel, of images scaled to [0, 1]; divide by 255 what is of 0 to 255"
+IMAGES = "one number per channel, of images scaled to [0, 1]; divide values from 0 to 255 by 255"
 SYNC = {"sync_batch_norm": True}
 REFUSED = [
     (DataConfig, {"name": "mnist"}, "data.name='mnist' is not known; known: cifar10, digits, fashion_mnist, table"),
@@ -79,13 +79,13 @@ REFUSED = [
     (
         TrainingConfig,
         SYNC,
-        "training.sync_batch_norm=true is for several workers; set training.num_workers to 2 or more, or"
+        "training.sync_batch_norm=true needs several workers; set training.num_workers to 2 or more, or"
         " training.sync_batch_norm=false",
     ),
     (
         TrainingConfig,
         {**SYNC, "num_workers": 2},
-        "training.sync_batch_norm=true: SyncBatchNorm exists on GPUs only; set training.sync_batch_norm=false or"
+        "training.sync_batch_norm=true: SyncBatchNorm runs on GPUs only; set training.sync_batch_norm=false or"
         " training.gpus_per_worker=1",
     ),
     (EvaluationConfig, {"taus": ()}, "evaluation.taus=[]: must be one or more different numbers"),
@@ -158,9 +158,14 @@ REFUSED = [
     (
         SweepConfig,
         {"name": "My sweep!"},
-        "sweep.name='My sweep!': quoted or not, use 1 to 64 of a-z 0-9 _ -, a letter or digit first, such as my-sweep",
+        "sweep.name='My sweep!': quoted or not, use 1 to 64 of the characters a-z 0-9 _ -,"
+        " beginning with a letter or digit, such as my-sweep",
     ),
-    (SweepConfig, {"name": "é"}, "sweep.name='é': quoted or not, use 1 to 64 of a-z 0-9 _ -, a letter or digit first"),
+    (
+        SweepConfig,
+        {"name": "é"},
+        "sweep.name='é': quoted or not, use 1 to 64 of the characters a-z 0-9 _ -, beginning with a letter or digit",
+    ),
     (TrackingConfig, {"name": "mlflow"}, "tracking.name='mlflow' is not known; known: none, wandb"),
 ]
 SPACE = [

@@ -37,6 +37,6 @@ def test_every_shipped_file_is_right():
 
 
 def test_a_file_that_is_no_yaml_is_one_line():
-    with pytest.raises(ConfigError, match=r"mine.yaml is no YAML: .*line 1") as refused:
+    with pytest.raises(ConfigError, match=r"mine.yaml is not YAML: .*line 1") as refused:
         check_yaml_text("a: [b", "data", "mine.yaml")
     assert len(str(refused.value).splitlines()) == 1

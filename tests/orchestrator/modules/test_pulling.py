@@ -103,7 +103,7 @@ def test_of_two_pulls_into_one_folder_one_wins_and_the_other_is_told(module_set,
         process.join()
     assert [code for _, code, _ in found] == [0, 2]
     winner, loser = found
-    assert loser[2] == f"moda pull: --to {to} was taken by somebody else in the meantime; choose a new folder\n"
+    assert loser[2] == f"moda pull: --to {to} was created by another process in the meantime; choose a new folder\n"
     assert load_modules(to).class_names == (winner[0][1:] or NAMES)
     assert os.listdir(tmp_path / "new") == ["set"]
     if not winner[0]:
@@ -197,10 +197,10 @@ HOSTILE = {
         change(files=lambda manifest: {WEIGHTS: {**manifest["files"][WEIGHTS], "bytes": 10**15}}),
         "a wrong size",
     ),
-    "no JSON": (lambda folder: (folder / MANIFEST).write_bytes(b"\x80\x04pickle"), "is no JSON"),
-    "deep JSON": (lambda folder: (folder / MANIFEST).write_text("[" * 10**6), "is no JSON"),
-    "path above": (elsewhere("../../evil"), "'../../evil' is no file name"),
-    "absolute path": (elsewhere("/etc/evil"), "'/etc/evil' is no file name"),
+    "no JSON": (lambda folder: (folder / MANIFEST).write_bytes(b"\x80\x04pickle"), "is not JSON"),
+    "deep JSON": (lambda folder: (folder / MANIFEST).write_text("[" * 10**6), "is not JSON"),
+    "path above": (elsewhere("../../evil"), "'../../evil' is not a file name"),
+    "absolute path": (elsewhere("/etc/evil"), "'/etc/evil' is not a file name"),
     "path as hash": (
         change(files=lambda manifest: {WEIGHTS: {**manifest["files"][WEIGHTS], "sha256": "../" * 21 + "x"}}),
         "no sha256",
@@ -246,11 +246,11 @@ def test_hostile_sets_in_an_object_store_are_refused_and_not_cached(module_set, 
         (["{set}", "--classes", "cat", "fox"], "has no class 'fox'; it has ['ant', 'bee', 'cat', 'dog']"),
         (["{set}", "--classes", "cat", "cat"], "names a class twice"),
         (["{set}", "search.constraints=[]"], "search.constraints=[]: only pulling a sweep's point takes overrides"),
-        (["mine/best"], "mine/best is no folder here; a sweep's point is sweep:<id>/<point>"),
+        (["mine/best"], "mine/best is not a folder here; a sweep's point is sweep:<id>/<point>"),
         (["."], ". holds no module set: there is no manifest.json in it"),
-        (["project/mine:best"], "'project/mine:best' names no module set; it is one of"),
+        (["project/mine:best"], "'project/mine:best' does not name a module set; the valid forms are"),
         (["mine", "storage={empty}"], "sweep 'mine' is not in the storage"),
-        (["s3//bucket/x:y:z"], "names no module set"),
+        (["s3//bucket/x:y:z"], "does not name a module set"),
         (["nosuch://bucket/x"], "cannot be used"),
     ],
 )

@@ -46,5 +46,5 @@ def test_a_reference_says_what_it_is_by_its_form(text, found):
     ],
 )
 def test_what_is_none_of_the_forms_is_answered_with_them(text):
-    with pytest.raises(ConfigError, match=r"(?s)names no module set.*sweep:mine/best.*team/project/mine:best"):
+    with pytest.raises(ConfigError, match=r"(?s)does not name a module set.*sweep:mine/best.*team/project/mine:best"):
         parse_reference(text)

@@ -79,7 +79,7 @@ def test_the_table_has_every_number_of_images(sets, capsys):
     assert rows["weak"][1] == "40"
     assert rows["weak"][3] == "357"
     assert f"{float(rows['weak'][0]) + float(rows['replaced'][1]):.1f}" == rows["replaced"][0]
-    assert "240 training images of digits 2 times, without augmentation" in out  # a fifth of 300 is held out
+    assert "trained on 240 images of digits for 2 epochs, without augmentation" in out  # a fifth of 300 is held out
     assert "strong does not record its data" in out
     again = run(sets, "weak", "strong", "--class", "3", "--epochs", "2", "--seed", "1", capsys=capsys)
     assert again == (0, out, "")

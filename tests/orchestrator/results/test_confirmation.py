@@ -113,7 +113,7 @@ def test_its_id_follows_from_the_sweep_the_points_and_the_overrides(parent):
         ("data=cifar10", "confirming trains"),
         ("data.name=cifar10", "without data.name"),
         ("evaluation.taus=[0.5]", "evaluation.taus"),
-        ("training.seed=4", "the sweep used seeds from 5 on; take fresh ones"),
+        ("training.seed=4", "the sweep used seeds from 5 on; use other seeds"),
         ("training.epoch=3", "unknown key training.epoch "),
         ("training.epochs=0", "training.epochs=0: must be a whole number"),
         ("model.alpha=3", "every point of 's' has its own, it was searched"),

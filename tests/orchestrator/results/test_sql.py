@@ -150,7 +150,7 @@ def test_sql_that_people_write(root, sql, expected):
             "there is no table 'pionts'; known: sweeps, trials, epochs, points, rungs, modules, front",
         ),
         ("select * from trials where number = 'x'", "Conversion Error"),
-        ("", "a question is one SELECT; this is nothing"),
+        ("", "a query is one SELECT; this is nothing"),
         ("select 1; select 2", "this is SELECT, SELECT"),
         ("create table z as select 1", "this is CREATE"),
         ("insert into trials values (1)", "this is INSERT"),

@@ -70,7 +70,7 @@ def test_whatever_stands_in_the_file(home, text):
     (home / ".netrc").write_bytes(text if isinstance(text, bytes) else text.encode())
     try:
         expected = wbnetrc.read_netrc_auth(host=PUBLIC) is not None
-    except ValueError:  # what is no text, the reader does not expect
+    except ValueError:  # what is not text, the reader does not expect
         expected = False
     assert has_key() == expected
     assert tracking_mode() == ("online" if expected else "offline")

@@ -96,7 +96,7 @@ class Normed(Net):
 
 
 class NonPersistent(Net):
-    """What is no part of its state is the same whenever it is built."""
+    """What is not a part of its state is the same whenever it is built."""
 
     def __init__(self, in_channels, image_size, num_classes):
         super().__init__(in_channels, image_size, num_classes)
@@ -247,14 +247,14 @@ REFUSED = {
     AllFrozen: "training steps of the first batches of 2: RuntimeError: .* does not require grad",
     ChangesImages: "its forward changes the images that it is given",
     Counting: "computes something else than its traced graph",
-    DropsInEval: "have other logits when asked again",
+    DropsInEval: "give different logits when called again",
     MixesImages: "logits of an image depend on the others in its batch",
     ExtraState: "_extra_state of its state is a dict; only tensors can be kept",
-    NumpyBuffer: "built again and given its weights it has other logits",
-    Renaming: "its weights, written and read again: RuntimeError: .*renamed",
-    Infinite: "logits of images of this data are NaN or infinite",
+    NumpyBuffer: "rebuilt and loaded with its weights it gives different logits",
+    Renaming: "its weights, saved and loaded again: RuntimeError: .*renamed",
+    Infinite: "logits for images of this data are NaN or infinite",
     Overflowing: "a training step makes norm.running_var NaN or infinite",
-    ExpandedBuffer: "its weights, written and read again: RuntimeError",
+    ExpandedBuffer: "its weights, saved and loaded again: RuntimeError",
     OneGroupAChannel: r"a batch of 1\).*: Expected more than 1 value",
 }
 
@@ -285,7 +285,7 @@ def test_networks_that_are_taken_finish_their_trials(trying, one_thread, kind, p
 
 
 def test_views_come_apart_in_half_precision_and_are_refused_there(trying):
-    with pytest.raises(ConfigError, match=r"one.weight is not what was written; give it memory of its own"):
+    with pytest.raises(ConfigError, match=r"one.weight has changed; give it its own memory"):
         trying(Views, "training.precision=bfloat16")
 
 
@@ -300,7 +300,7 @@ def test_networks_that_are_refused(trying, kind):
 def test_a_parameter_that_takes_no_part_is_refused_where_workers_wait_for_it(trying):
     trying(Unused, "method=standard")
     trying(Unused, "training.num_workers=2")  # the network that gives its units has the layers that it calls alone
-    with pytest.raises(ConfigError, match=r"training.num_workers=2: spare.weight .* takes no part in the loss"):
+    with pytest.raises(ConfigError, match=r"training.num_workers=2: spare.weight .* does not contribute to the loss"):
         trying(Unused, "method=standard", "training.num_workers=2")
 
 

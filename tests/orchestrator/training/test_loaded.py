@@ -79,4 +79,4 @@ def test_it_is_the_first_thing_that_a_command_tells(configured, weights):
     first, second, *_ = out.getvalue().splitlines()
     accuracy = sweep.points[0].metrics["accuracy"]
     assert first == f"{weights[0]} (state_dict): validation accuracy {accuracy:.4f} as loaded"
-    assert second.startswith("warning: images are normalised by this data set's own")
+    assert second.startswith("warning: images are normalised with this data set's own")

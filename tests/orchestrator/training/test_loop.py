@@ -175,7 +175,7 @@ def test_sync_batch_norm_needs_a_gpu_where_it_runs(small):
     config, data = small
     training = dataclasses.replace(config.training, num_workers=2, gpus_per_worker=1, sync_batch_norm=True)
     config = dataclasses.replace(config, training=training)
-    with pytest.raises(ConfigError, match="SyncBatchNorm exists on GPUs only and this worker sees none"):
+    with pytest.raises(ConfigError, match="SyncBatchNorm runs on GPUs only and this worker sees none"):
         next(run(config, data, make(data), workers=Workers(0, 2)))
 
 

@@ -156,7 +156,7 @@ WRONG = {
     ("no_such_package.nets:TinyNet", ()): "cannot be imported here .*No module named.*PYTHONPATH",
     ("__main__:TinyNet", ()): "workers cannot import __main__",
     (f"{HERE}:TinyNets", ()): "has no TinyNets; it has .*TinyNet",
-    (f"{HERE}:HERE", ()): "is no subclass of torch.nn.Module and no function",
+    (f"{HERE}:HERE", ()): "is neither a subclass of torch.nn.Module nor a function",
     (f"{HERE}:NamesNothing", ()): r"must take in_channels, image_size, num_classes by name.*\['in_channels'",
     (f"{HERE}:no_network", ()): "gives a dict; it must give a torch.nn.Module",
     (f"{HERE}:TinyNet", ("depth",)): "does not take these options: .*'depth'",
@@ -164,8 +164,8 @@ WRONG = {
     (f"{HERE}:Broken", ()): "cannot be built for images of 1 x 8 x 8 .*KeyError: .*of its own",
     (f"{HERE}:TwoOutputs", ()): r"gives a tuple .* it must give logits of \(2, 3\)",
     (f"{HERE}:OneLogitTooMany", ()): r"gives shape \(2, 4\) .* logits of \(2, 3\)",
-    # A recorded configuration may be a stranger's: what is no builder is not called.
-    ("subprocess:Popen", ("args",)): "is no subclass of torch.nn.Module",
+    # A recorded configuration may be a stranger's: what is not a builder is not called.
+    ("subprocess:Popen", ("args",)): "is neither a subclass of torch.nn.Module",
     ("subprocess:run", ("args",)): "must take in_channels",
 }
 

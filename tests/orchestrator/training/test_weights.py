@@ -339,9 +339,9 @@ def write_refused(folder):
     with warnings.catch_warnings(action="ignore"):
         torch.jit.script(nn.Linear(2, 2)).save(folder / "script.pt")
     contents = {
-        "numbered": ({0: torch.zeros(1)}, "holds no state dict"),
-        "of numbers": ({"epoch": 1}, "holds no state dict"),
-        "a tensor": (torch.zeros(1), "holds no state dict"),
+        "numbered": ({0: torch.zeros(1)}, "does not hold a state dict"),
+        "of numbers": ({"epoch": 1}, "does not hold a state dict"),
+        "a tensor": (torch.zeros(1), "does not hold a state dict"),
         "network": (make(), f"holds a moda_core.models.vgg.VGG, {needs_code}"),
         "arguments": ({"args": argparse.Namespace(lr=1), "state_dict": state}, f"argparse.Namespace, {needs_code}"),
         "array": ({"mean": np.zeros(3), "state_dict": state}, f"numpy\\S+, {needs_code}"),
@@ -372,7 +372,7 @@ def write_refused(folder):
         "pointer.safetensors": f"{neither}: it is a pointer of Git LFS",
         "arrays.npz": neither,
         "cut.pt": neither,
-        "list.pt": "holds no state dict",
+        "list.pt": "does not hold a state dict",
         "bomb.pt": "claim to hold 10000001",
         "script.pt": "is a TorchScript archive, which may hold code, so nothing of it is read",
         **{f"random{index}.pt": neither for index in range(4)},
@@ -400,10 +400,10 @@ def test_a_mapping_that_holds_itself_and_deep_ones_end(tmp_path):
     content = {"a": {}}
     for name in map(str, range(200)):
         content["a"][name] = content
-    with pytest.raises(ConfigError, match="holds no state dict"):
+    with pytest.raises(ConfigError, match="does not hold a state dict"):
         load(saved(tmp_path / "round.pt", content), make())
     long_names = {"a." * 20_000 + str(index): torch.zeros(1) for index in range(20)}
-    with pytest.raises(ConfigError, match="is another network") as error:
+    with pytest.raises(ConfigError, match="holds the weights of a different network") as error:
         load(saved(tmp_path / "long.pt", long_names), make())
     assert len(str(error.value).replace(str(tmp_path), "")) < 450
 

@@ -43,7 +43,7 @@ def decoded(data, **more):
 
 def refusal(data, **more):
     with pytest.raises(
-        ConfigError, match=r"data\.image_column='image' of data\.path: row 7 is no readable image: "
+        ConfigError, match=r"data\.image_column='image' of data\.path: row 7 is not a readable image: "
     ) as caught:
         decode_image(data, 7, config(**more))
     assert len(str(caught.value)) <= 500
@@ -203,7 +203,7 @@ def test_another_package_that_allows_halves_changes_nothing(tmp_path, monkeypatc
     half = saved(np.random.default_rng(3).integers(0, 256, (32, 32, 3), dtype=np.uint8), "PNG")[:1500]
     pq.write_table(pa.table({"image": [half], "label": [0]}), tmp_path / "x.parquet")
     images, _ = read_table(str(tmp_path / "x.parquet"), config())
-    with pytest.raises(ConfigError, match="row 0 is no readable image"):
+    with pytest.raises(ConfigError, match="row 0 is not a readable image"):
         images.decode()
 
 

@@ -111,7 +111,7 @@ def test_missing_files_name_the_remedy(configured, tmp_path):
     for name in ("fashion_mnist", "cifar10"):
         with pytest.raises(ConfigError, match=r"not found under data.root=.*data.download=true"):
             load_data(configured(f"data={name}", f"data.root={tmp_path}").data)
-    with pytest.raises(ConfigError, match="names no file"):
+    with pytest.raises(ConfigError, match="matches no file"):
         load_data(configured("data=table", "data.path=nothing-*.parquet").data)
 
 
@@ -148,9 +148,9 @@ def test_bad_tables_are_refused(pixels, table_config):
     other_size = [*images[:-1], encoded(np.zeros((5, 5, 3), np.uint8))]
     wide = [encoded(np.zeros((5, 6, 3), np.uint8) + index) for index in range(60)]
     wrong = [
-        ({**good, "image": [b"junk", *images[1:]]}, "row 0 is no readable image"),
-        ({**good, "image": [None, *images[1:]]}, "row 0 is no readable image"),
-        ({**good, "image": [images[0][:40], *images[1:]]}, "row 0 is no readable image"),
+        ({**good, "image": [b"junk", *images[1:]]}, "row 0 is not a readable image"),
+        ({**good, "image": [None, *images[1:]]}, "row 0 is not a readable image"),
+        ({**good, "image": [images[0][:40], *images[1:]]}, "row 0 is not a readable image"),
         ({**good, "image": other_size}, r"is 5 x 5, .* set data\.resize=9"),
         ({**good, "image": wide}, "not square"),
         ({**good, "image": labels}, "encoded image bytes are needed"),
@@ -159,8 +159,8 @@ def test_bad_tables_are_refused(pixels, table_config):
         ({**good, "label": [one - 1 for one in labels]}, "labels run from -1"),
         ({**good, "label": [7 if index == 0 else 0 for index in range(60)]}, "cannot be held out|no training samples"),
         ({**good, "image": [encoded(pixels[0, :, :, 0].astype(np.uint16) * 200), *images[1:]]}, "more than 8 bits"),
-        ({**good, "image": [BOMB, *images[1:]]}, "row 0 is no readable image|at most 4096"),
-        ({"image": images, "other": labels}, r"data.label_column='label' is no column.*\['image', 'other'\]"),
+        ({**good, "image": [BOMB, *images[1:]]}, "row 0 is not a readable image|at most 4096"),
+        ({"image": images, "other": labels}, r"data.label_column='label' is not a column.*\['image', 'other'\]"),
         ({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}, "has no rows"),
     ]
     for table, message in wrong:
@@ -189,7 +189,7 @@ def test_names_for_labels_that_are_names_are_refused(pixels, table_config):
 
 def test_a_file_that_is_no_table_is_refused(configured, tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"not parquet")
-    with pytest.raises(ConfigError, match="is no Parquet or Arrow table"):
+    with pytest.raises(ConfigError, match="is not a Parquet or Arrow table"):
         load_data(configured("data=table", f"data.path={tmp_path}/x.parquet").data)
 
 
@@ -230,8 +230,8 @@ def test_one_number_or_one_per_channel(pixels, table_config):
     [
         (["data.mean=[0.5]"], "data.std=null: data.mean and data.std go together; set both"),
         (["data.std=[0.5]"], "data.mean=null: data.mean and data.std go together; set both"),
-        (["data.mean=[123.7]", "data.std=[58.4]"], r"data.mean=\[123.7\]: .* divide by 255"),
-        (["data.mean=[0.5]", "data.std=[58.4]"], r"data.std=\[58.4\]: .* divide by 255"),
+        (["data.mean=[123.7]", "data.std=[58.4]"], r"data.mean=\[123.7\]: .* from 0 to 255 by 255"),
+        (["data.mean=[0.5]", "data.std=[58.4]"], r"data.std=\[58.4\]: .* from 0 to 255 by 255"),
         (["data.mean=[0.5]", "data.std=[0]"], r"data.std=\[0.0\]: must be within \(0, 1\]"),
         (["data.mean=[-0.1]", "data.std=[1]"], r"data.mean=\[-0.1\]: must be within \[0, 1\]"),
         (["data.mean=[]", "data.std=[]"], r"data.mean=\[\]: must be"),

@@ -141,7 +141,7 @@ def test_a_data_set_that_was_saved_whole(tmp_path):
     splits = tmp_path / "splits"
     write(table(), splits / "train" / "data-00000-of-00001.arrow", "stream")
     (splits / "dataset_dict.json").write_text('{"splits": ["train"]}')
-    assert "holds a data set with its splits; name the folder of one" in refusal(splits)
+    assert "holds a data set with several splits; give the folder of one" in refusal(splits)
 
 
 @pytest.mark.parametrize("folder", ["data[1]", "[a-c]", "plain", "ümläut (2), x=1"])
@@ -167,12 +167,12 @@ def test_what_is_no_table_is_refused_with_what_to_do(tmp_path):
         assert "is a folder without tables" in refusal(tmp_path / name)
     for name in ("photos/cat/a.png", "photos/*/*.png", "a.csv", "short", "none.parquet"):
         message = refusal(tmp_path / name)
-        assert "is no Parquet or Arrow table" in message
+        assert "is not a Parquet or Arrow table" in message
         assert "docs/data.md" in message
-    assert "names no file" in refusal(tmp_path / "nowhere")
+    assert "matches no file" in refusal(tmp_path / "nowhere")
     for uri in ("s3://bucket/train.parquet", "hf://datasets/cifar100", "https://example.org/x.parquet"):
         assert "copy it here" in refusal(uri, root=str(tmp_path))
-    assert "is no Parquet or Arrow table" in refusal("/dev/zero")
+    assert "is not a Parquet or Arrow table" in refusal("/dev/zero")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "file", "stream"])
@@ -199,7 +199,7 @@ def test_broken_tables_are_refused(tmp_path, kind):
 def test_columns_that_are_not_there_are_guessed(tmp_path):
     path = write(table(label="fine_label", image="img"), tmp_path / "a.parquet")
     message = refusal(path)
-    assert "data.image_column='image' is no column of" in message
+    assert "data.image_column='image' is not a column of" in message
     assert message.endswith("it has ['img', 'fine_label']; did you mean data.image_column=img?")
     assert refusal(path, image_column="img").endswith("did you mean data.label_column=fine_label?")
     for label in ("labels", "coarse_label", "target", "Label", "y"):
@@ -210,7 +210,7 @@ def test_columns_that_are_not_there_are_guessed(tmp_path):
     far = write(table(label="x"), tmp_path / "d.parquet")
     assert "did you mean" not in refusal(far)
     wide = pa.table({"\n" * 300 + str(number): [1] for number in range(1000)})
-    assert "is no column" in refusal(write(wide, tmp_path / "e.parquet"))
+    assert "is not a column" in refusal(write(wide, tmp_path / "e.parquet"))
     long = write(table(image="x" * 10**5, label="y" * 300), tmp_path / "f.parquet")
     assert "did you mean data.image_column='xxx" in refusal(long)
     for kind in ("parquet", "file"):
@@ -239,10 +239,10 @@ def test_images_that_are_paths_or_missing_are_refused_by_row(tmp_path):
     assert "row 5 has no bytes, only the path '/my/\\x1b[31m5.png'" in message
     structs[5] = None
     message = refusal(write(table(pa.array(structs, STRUCT)), tmp_path / "b.parquet"))
-    assert "of data.path: row 5 is no readable image: there are no bytes" in message
+    assert "of data.path: row 5 is not a readable image: there are no bytes" in message
     good = write(table(), tmp_path / "c.parquet")
     message = refusal(good, test_path=str(tmp_path / "b.parquet"))
-    assert "of data.test_path: row 5 is no readable image" in message
+    assert "of data.test_path: row 5 is not a readable image" in message
 
 
 def test_a_folder_of_images_becomes_a_table_as_the_page_says(tmp_path, monkeypatch):

@@ -1,0 +1,271 @@
+"""The commands: what each is called, takes and says of itself."""
+
+from orchestrator.api import PLACES
+from orchestrator.cli import commands
+from orchestrator.cli.parser import Argument, Command
+from orchestrator.modules import FORMS
+from orchestrator.results import POINT_NAME
+
+DESCRIPTION = "Search the coefficients of modular training, look at the Pareto front, and pull the best modules."
+CONFIGURATION = """\
+Overrides set the configuration, in Hydra's syntax: group=choice selects a file of a group (model, data, method, search,
+training, tracking, experiment), and key=value sets a key. Names, paths and classes are taken literally; null,
+${oc.env:NAME} and quotes, key="'...'", mean what they mean in Hydra.
+
+Results are written to storage=... (default: MODA_STORAGE, else ~/moda-results). Data sets are looked for in
+MODA_DATA_DIR.
+
+Examples:
+"""
+STORAGE = "storage=... if it is not the default"
+JUDGING = f"{STORAGE}; search.objectives.METRIC=max|min and search.constraints=[...], by which points are judged"
+DATA_HERE = "data.root=... and data.path=... where the data is on this machine"
+SWEEP = Argument("sweep", help="the sweep's id")
+CFG = Argument("--cfg", action="store_true", help="print the resolved configuration and stop")
+
+TRAIN = Command(
+    name="train",
+    run=commands.train,
+    summary="train one network and show every way to cut it: by tau and threshold, or by level",
+    details=f"""\
+{CONFIGURATION}\
+  moda train
+  moda train method=standard training.epochs=60
+  moda train data=fashion_mnist data.root=/data --cfg
+""",
+    arguments=(CFG,),
+)
+SWEEP_COMMAND = Command(
+    name="sweep",
+    run=commands.sweep,
+    summary="search the coefficients on Ray; run the same command again to resume",
+    details=f"""\
+{CONFIGURATION}\
+  moda sweep experiment=digits sweep.trials=32 storage=s3://bucket/moda
+  moda sweep 'search.space.learning_rate={{low: 0.01, high: 0.2, log: true}}'
+  moda sweep --cfg
+""",
+    arguments=(CFG,),
+)
+DECOMPOSE = Command(
+    name="decompose",
+    run=commands.decompose,
+    summary="cut and measure a network that was trained elsewhere",
+    details=f"""\
+{CONFIGURATION}\
+  moda decompose weights.safetensors model=vgg_small data=digits
+""",
+    arguments=(
+        Argument("checkpoint", help="safetensors or a PyTorch state dict; set its model= and data= as well"),
+        CFG,
+    ),
+)
+CONFIRM = Command(
+    name="confirm",
+    run=commands.confirm,
+    summary="train chosen points again with fresh seeds, or at full size, before you rely on them",
+    details="""\
+The best of many noisy points is partly luck. This command trains the coefficients of the chosen points again, with
+seeds that the sweep did not use (the sweep's seed + 1000 and the following ones), measures the points on the validation
+and test images, and reports how well the front held. Points with the same coefficients share their trainings. Run the
+same command again to resume.
+
+Overrides are applied to the sweep's recorded configuration, so that what was searched on little data and few epochs can
+be trained at full size.
+
+Examples:
+  moda confirm mine
+  moda confirm mine --points best knee --seeds 5
+  moda confirm mine training.epochs=200 data.limit=null
+""",
+    arguments=(
+        SWEEP,
+        Argument(
+            "--points", nargs="+", default=["front"], metavar="POINT", help=f"front (default), best, knee, {POINT_NAME}"
+        ),
+        Argument("--seeds", type=int, default=3, help="fresh trainings for each set of coefficients (default 3)"),
+    ),
+    overrides="keys of training, data or model, see below; storage= and tracking= as for a sweep",
+)
+FRONT = Command(
+    name="front",
+    run=commands.front,
+    summary="show a sweep's Pareto front",
+    details="""\
+Examples:
+  moda front mine
+  moda front mine search.objectives.flops=min 'search.constraints=["accuracy >= 0.98"]'
+""",
+    arguments=(SWEEP,),
+    overrides=JUDGING,
+)
+REPORT = Command(
+    name="report",
+    run=commands.report,
+    summary="write a sweep's report, one self-contained HTML file",
+    details="""\
+Examples:
+  moda report mine
+  moda report mine --to page.html storage=s3://bucket/moda
+""",
+    arguments=(SWEEP, Argument("--to", metavar="FILE", help="the file to write (default <sweep>.html)")),
+    overrides=JUDGING,
+)
+PULL = Command(
+    name="pull",
+    run=commands.pull,
+    summary="bring a module set, or some of its classes, to a local folder",
+    details=f"""\
+REF is one of:
+{FORMS}
+Every file that comes from elsewhere is checked against the set's manifest and cached by its sha256, so that pulling it
+again downloads nothing. The cache is ~/.cache/moda (set MODA_CACHE_DIR to move it) and holds at most 5 GiB (set
+MODA_CACHE_GIB to change that).
+
+Examples:
+  moda pull sweep:mine/best --to modules
+  moda pull sweep:mine/knee --classes cat dog --to pets storage=s3://bucket/moda
+  moda pull team/project/mine:best --classes cat --to cat
+""",
+    arguments=(
+        Argument("reference", metavar="REF", help="what to pull, see below"),
+        Argument("--classes", nargs="+", metavar="NAME", help="the classes to pull (default: all)"),
+        Argument("--to", metavar="DIR", required=True, help="a new folder"),
+    ),
+    overrides=f"for a sweep's point: {JUDGING}; {DATA_HERE}",
+)
+EXPORT = Command(
+    name="export",
+    run=commands.export,
+    summary="write a pulled module set as one file for other runtimes: ONNX, or .pt2 of torch.export",
+    details="""\
+Examples:
+  moda export modules --to digits.onnx
+  moda export modules --classes 3 8 --to three-or-eight.pt2
+""",
+    arguments=(
+        Argument("folder", help="a module set that moda pull made"),
+        Argument("--classes", nargs="+", metavar="NAME", help="the classes, in the order of the logits (default: all)"),
+        Argument("--to", metavar="FILE", required=True, help="a new file that ends in .onnx or .pt2"),
+    ),
+    overrides="this command takes none",
+    accepts=(),
+)
+RERUN = Command(
+    name="rerun",
+    run=commands.rerun,
+    summary="train a finished trial again and compare its rows; the exit code is 1 if they differ",
+    details="""\
+Examples:
+  moda rerun mine-0003
+  moda rerun mine/3 storage=s3://bucket/moda data.root=/data
+""",
+    arguments=(Argument("trial", help="the trial's id, such as mine-0003, or mine/3"),),
+    overrides=f"{STORAGE}; {DATA_HERE}; training.init_from=... where the initial weights are",
+    accepts=("storage=", "data.root=", *PLACES, "training.init_from="),
+    otherwise="everything else is as recorded",
+)
+QUERY = Command(
+    name="query",
+    run=commands.query,
+    summary="query a sweep's tables in SQL",
+    details="""\
+The views are sweeps, trials (the event log), epochs, points, rungs, modules and front; docs/tables.md lists their
+columns. The SQL dialect is DuckDB's. A query sees the rows of this sweep and nothing else.
+
+Examples:
+  moda query mine "select number, event, reason from trials order by number, time"
+  moda query mine "select point, reuse_accuracy, test_reuse_accuracy, module_size from front"
+  moda query mine "from points where split = 'test'" --format csv --to points.csv
+""",
+    arguments=(
+        SWEEP,
+        Argument("sql", metavar="SQL", help="one SELECT statement, in quotes"),
+        Argument("--format", default="table", metavar="FORM", help="table (default), csv, json or arrow"),
+        Argument("--to", metavar="FILE", help="the file to write (default: print to the terminal)"),
+    ),
+    overrides=STORAGE,
+    accepts=("storage=",),
+    otherwise="the SQL is one argument, in quotes",
+)
+GC = Command(
+    name="gc",
+    run=commands.gc,
+    summary="list the files that no front needs any more; --delete removes them",
+    details="""\
+Garbage collection. The front is that of the sweep's recorded objectives and constraints.
+
+What stays: the module sets, weights and counts of the points on the front (with search.repeats, those of all their
+trainings) and of the points of a confirmation; trials that may still continue; files that belong to no known sweep; and
+every row of the tables, so that sweep, front, report, query and confirm work as before.
+
+What is removed: module sets of other points; what trials without a point on the front have left; checkpoints of trials
+that are over; and writes that were interrupted more than an hour ago. A removed point can no longer be pulled, and its
+trial cannot be rerun.
+
+If the sweep is in W&B and an API key is set, the artifact versions of points that left the front are removed as well,
+unless somebody gave them an alias.
+
+Examples:
+  moda gc
+  moda gc mine storage=s3://bucket/moda
+  moda gc mine another --delete
+""",
+    arguments=(
+        Argument("sweeps", nargs="*", metavar="SWEEP", help="ids of sweeps (default: all sweeps of the storage)"),
+        Argument("--delete", action="store_true", help="remove the files; without this option they are only listed"),
+    ),
+    overrides=STORAGE,
+    accepts=("storage=",),
+    otherwise="a sweep is judged as it was recorded",
+)
+REPLACE = Command(
+    name="replace",
+    run=commands.replace,
+    summary="replace the module of a weak class with the module of another set, and measure what that gains",
+    details="""\
+Both sets are folders that moda pull made. The data is the one that the weak set records, unless data=... or
+data.key=... change it.
+
+A linear layer on top of the logits is trained on the training images, without augmentation; the accuracies are those on
+the test images. The control is the same layer on the weak network's own logits: it shows what the layer alone gains.
+
+Examples:
+  moda replace weak strong --class 3
+  moda replace weak strong --class cat data.root=/data
+""",
+    arguments=(
+        Argument("weak", help="the folder of the set whose class is replaced"),
+        Argument("strong", help="the folder of the set that provides the module"),
+        Argument("--class", metavar="NAME", dest="class_name", required=True, help="the class to replace"),
+        Argument("--epochs", type=int, default=5, help="epochs of the added layer (default 5)"),
+        Argument("--seed", type=int, default=0, help="seed of its weights and the order of images (default 0)"),
+    ),
+    overrides="data=... or data.key=..., see below; training.gpus_per_worker=...",
+    accepts=("data=", "data.", "training.gpus_per_worker="),
+)
+COMMANDS = {
+    command.name: command
+    for command in (
+        TRAIN,
+        SWEEP_COMMAND,
+        DECOMPOSE,
+        CONFIRM,
+        FRONT,
+        REPORT,
+        PULL,
+        EXPORT,
+        RERUN,
+        QUERY,
+        GC,
+        REPLACE,
+    )
+}
+DETAILS = f"""\
+{CONFIGURATION}\
+  moda train method=standard training.epochs=60
+  moda sweep experiment=digits sweep.trials=32 storage=s3://bucket/moda
+  moda sweep 'search.space.learning_rate={{low: 0.01, high: 0.2, log: true}}'
+
+moda <command> --help describes a command.
+"""
