@@ -172,7 +172,11 @@ def check_rule(rule: object) -> None:
     name, parameters = getattr(rule, "name", None), getattr(rule, "parameters", None)
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
         raise ValueError(f"{shown}: name={name!r:.60} must be an ASCII identifier")
-    if not isinstance(parameters, tuple) or not all(isinstance(one, Parameter) for one in parameters) or not parameters:
+    if (
+        not isinstance(parameters, tuple)
+        or not all(isinstance(parameter, Parameter) for parameter in parameters)
+        or not parameters
+    ):
         raise ValueError(f"the rule {name!r}: parameters must be a tuple of one moda_core.Parameter or more")
     names = [parameter.name for parameter in parameters]
     if len(set(names)) != len(names):

@@ -88,7 +88,7 @@ def trials_table(sweep: Sweep) -> pa.Table:
 
 
 def confirmed_table(confirmation: Confirmation) -> pa.Table:
-    """A row for each chosen point: what the sweep said, and as ``confirmed_<metric>`` what fresh seeds say.
+    """Return a row for each chosen point, with its results in the sweep and (``confirmed_<metric>``) with fresh seeds.
 
     ``confirmed_test_<metric>`` is on test. All of these are null until all trainings of a point have finished.
     """

@@ -34,7 +34,7 @@ class OpenConfirmation:
 
     @property
     def best(self) -> OpenPoint:
-        """The chosen point that is best by what fresh seeds say, as the sweep has it.
+        """The chosen point that is best by its results with fresh seeds, as the sweep has it.
 
         Raises:
             ConfigError: no point has finished all its trainings.
@@ -43,7 +43,7 @@ class OpenConfirmation:
 
     @property
     def knee(self) -> OpenPoint:
-        """The chosen point that is the knee by what fresh seeds say, as the sweep has it.
+        """The chosen point that is the knee by its results with fresh seeds, as the sweep has it.
 
         Raises:
             ConfigError: as :attr:`best`.

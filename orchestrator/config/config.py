@@ -175,7 +175,7 @@ def render_config(plain: Mapping[str, Any]) -> str:
 
 def parse_config(plain: Mapping[str, Any]) -> Config:
     """Check plain data and build the configuration from it."""
-    sections = {one.name for one in dataclasses.fields(Config)}
+    sections = {field.name for field in dataclasses.fields(Config)}
     if unknown := sorted(set(plain) - sections - {"experiment"}):
         close = meant(unknown[0], [*sections, *known_keys()])
         raise ConfigError(f"unknown key {unknown[0]}{close}; top-level keys: {', '.join(sorted(sections))}")
@@ -226,7 +226,7 @@ def corners(search: SearchConfig) -> list[Coefficients]:
     lows = {key: one.ends[0] for key, one in search.space.items()}
     highs = {key: one.ends[1] for key, one in search.space.items()}
     others = [{**lows, key: value} for key, one in search.space.items() for value in (one.choices or ())[1:-1]]
-    return [lows, highs, *others, *({**lows, **one} for one in search.baselines)]
+    return [lows, highs, *others, *({**lows, **baseline} for baseline in search.baselines)]
 
 
 def to_plain(config: Config) -> dict[str, Any]:
@@ -281,7 +281,7 @@ def _evaluation(value: Any) -> dict[str, Any]:
 
 
 def _field_names(section: Any) -> list[str]:
-    return [one.name for one in dataclasses.fields(section)]
+    return [field.name for field in dataclasses.fields(section)]
 
 
 def _method(value: Any) -> MethodConfig:
@@ -341,5 +341,5 @@ def _one_line(error: BaseException) -> str:
         line += "; write \\${ for a literal ${"
     if unknown := re.match(r"Could not override '([^']*)'", line):
         line = line.rstrip(".") + meant(unknown[1], known_keys())
-        line += f"; top-level keys: {', '.join(one.name for one in dataclasses.fields(Config))}"
+        line += f"; top-level keys: {', '.join(field.name for field in dataclasses.fields(Config))}"
     return line

@@ -271,7 +271,7 @@ class Dimension:
                 len(self.choices) == len(set(self.choices)) > 1,
                 "two or more, all different",
             )
-            kinds = {isinstance(one, str) for one in self.choices}
+            kinds = {isinstance(choice, str) for choice in self.choices}
             _check(f"{key}.choices", list(self.choices), len(kinds) == 1, "all numbers or all text")
             largest = max((abs(choice) for choice in self.choices if isinstance(choice, int)), default=0)
             _check(f"{key}.choices", list(self.choices), largest <= EXACT, "whole numbers of at most 2^53")

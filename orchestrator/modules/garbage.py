@@ -56,7 +56,7 @@ class Removal:
     @property
     def bytes(self) -> int:
         """Of its files."""
-        return sum(one.bytes for one in self.files)
+        return sum(file.bytes for file in self.files)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def collect(
         known_trials: ids of the trials of all sweeps, looked at or not.
         now: the time.
     """
-    trials = {one.trial_id: each for each in retentions for one in each.sweep.trials}
+    trials = {trial.trial_id: each for each in retentions for trial in each.sweep.trials}
     sets = {name: each for each in retentions for name in each.sets}
     found = Garbage([], {}, [], {})
     whole = set()
@@ -119,7 +119,7 @@ def survey(store: ResultStore, files: Files, retentions: Sequence[Retention], no
     """Find what can be removed from a storage. The tables are read before the files are listed, so that what a trial or
     a publisher writes meanwhile is newer than the judgement, and stays.
     """
-    asked = {one.sweep.sweep_id for one in retentions}
+    asked = {retention.sweep.sweep_id for retention in retentions}
     rows = store.read("modules")
     log = {name: row for name, row in last_events(rows).items() if row["sweep_id"] in asked}
     listed = [*files.under("modules"), *files.under("trials")]
@@ -139,7 +139,7 @@ def remove(garbage: Garbage, store: ResultStore, files: Files, now: Callable[[],
             files.delete(file.name)
         files.drop_folder(one.folder)
     log = last_events(store.read("modules"))
-    names = [one.folder.removeprefix("modules/") for one in garbage.removals if one.what == SETS]
+    names = [removal.folder.removeprefix("modules/") for removal in garbage.removals if removal.what == SETS]
     store.append("modules", [removed_row(row, now()) for row in (*garbage.gone, *(log[name] for name in names))])
 
 

@@ -49,7 +49,7 @@ class Retention:
     @cached_property
     def over(self) -> set[str]:
         """Ids of the trials that are over."""
-        return {one.trial_id for one in self.sweep.trials if one.is_over}
+        return {trial.trial_id for trial in self.sweep.trials if trial.is_over}
 
     @cached_property
     def kept_trials(self) -> set[str]:
@@ -59,9 +59,9 @@ class Retention:
         repeats a set's points are made when the last of its trainings has finished.
         """
         mine = {one.trial.trial_id for point in self.points for one in point.singles}
-        over = Counter(self.sweep.set_of(one) for one in self.sweep.trials if one.is_over)
+        over = Counter(self.sweep.set_of(trial) for trial in self.sweep.trials if trial.is_over)
         repeats = self.sweep.config.search.repeats
-        return mine | {one.trial_id for one in self.sweep.trials if over[self.sweep.set_of(one)] < repeats}
+        return mine | {trial.trial_id for trial in self.sweep.trials if over[self.sweep.set_of(trial)] < repeats}
 
     @cached_property
     def aliases(self) -> set[str]:
@@ -79,12 +79,12 @@ def retentions(store: ResultStore, names: Sequence[str] = ()) -> list[Retention]
     if not known:
         raise ConfigError("the storage holds no sweeps; set storage=... to the right one")
     sweeps = [read_sweep(store, name) for name in dict.fromkeys(names or known)]
-    return [Retention(one, _told(store, one, known)) for one in sweeps]
+    return [Retention(sweep, _told(store, sweep, known)) for sweep in sweeps]
 
 
 def _told(store: ResultStore, sweep: Sweep, known: Sequence[str]) -> tuple[Point, ...]:
     """The points of a sweep that take part in a confirmation: as what is confirmed, or as what confirms."""
-    claimed = [claim for one in confirmations(store, sweep) for claim, _ in one.told]
+    claimed = [claim for confirmation in confirmations(store, sweep) for claim, _ in confirmation.told]
     parent = sweep.config.sweep.confirms
     found = Confirmation(read_sweep(store, parent), sweep).told if parent is not None and parent in known else []
     return (*claimed, *(point for _, point in found))

@@ -1,4 +1,4 @@
-"""What fresh seeds say of the points that a sweep chose: the best of many noisy points is partly luck."""
+"""Chosen points of a sweep with fresh seeds, because the best of many noisy points is partly luck."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from orchestrator.storage import ResultStore
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A chosen point, and what fresh seeds say: None where not all of them have finished."""
+    """A chosen point, and its results with fresh seeds: None until all of them have finished."""
 
     claimed: Point
     found: Point | None
@@ -63,12 +63,12 @@ class Confirmation:
             return next((o for o in found if o.choice == claimed.choice and o.trial.coefficients == wanted), None)
 
         claims = [self.parent.find(name) for name in self.sweep.config.sweep.chosen]
-        return [Confirmed(one, again(one)) for one in claims]
+        return [Confirmed(claim, again(claim)) for claim in claims]
 
     @property
     def told(self) -> list[tuple[Point, Point]]:
         """The chosen points that fresh seeds tell about, and what they say."""
-        return [(one.claimed, one.found) for one in self.points if one.found is not None]
+        return [(point.claimed, point.found) for point in self.points if point.found is not None]
 
     @property
     def held(self) -> Held:
@@ -90,7 +90,7 @@ class Confirmation:
         return [search.reference[name] for name in search.objectives]
 
     def name(self, which: str) -> Point:
-        """The chosen point that is ``best`` or ``knee`` by what fresh seeds say on validation, as the parent has it."""
+        """Return the chosen point that is ``best`` or ``knee`` on validation with fresh seeds, as the parent has it."""
         values = self.parent.values([found for _, found in self.told])
         if which == "knee":
             return self.told[pareto.knee(values, self.parent.directions)][0]
@@ -128,7 +128,7 @@ def compare(
         found=pareto.hypervolume(found, directions, reference_M),
         on_front=int(pareto.on_front(found[front], directions).sum()),
         of=int(front.sum()),
-        correlations=[None if np.isnan(one) else one for one in ranks],
+        correlations=[None if np.isnan(rank) else rank for rank in ranks],
     )
 
 

@@ -54,11 +54,11 @@ class Point:
     @property
     def own(self) -> "Point":
         """The point of its trial alone: what a module set of it is."""
-        return next(one for one in self.singles if one.trial.number == self.trial.number)
+        return next(point for point in self.singles if point.trial.number == self.trial.number)
 
     def deviation(self, name: str, *, on_test: bool = False) -> float | None:
         """The standard deviation of a metric over the seeds; None for a single training."""
-        rows = [one.test if on_test else one.metrics for one in self.over]
+        rows = [point.test if on_test else point.metrics for point in self.over]
         return deviation([row[name] for row in rows if row is not None]) if self.over else None
 
     def error(self, name: str) -> float:

@@ -246,7 +246,7 @@ def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
 
 def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
     """Validation points of finished trials, each with its test metrics, in order of trial and choice."""
-    finished = {one.trial_id: one for one in trials if one.status == "finished"}
+    finished = {trial.trial_id: trial for trial in trials if trial.status == "finished"}
     names = ("sweep_id", "trial_id", "rule", "rule_parameters", *COLUMNS, "stage", "split", "own", "schema_version")
     test: dict[tuple[Any, ...], dict[str, float]] = {}
     points = []

@@ -71,7 +71,7 @@ def query(root: str, sweep_id: str, sql: str) -> pa.Table:
         try:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in ASKING:
-                kinds = ", ".join(one.type.name for one in statements) or "nothing"
+                kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
                 raise ConfigError(f"a query is one SELECT; this is {kinds}")
             return _interruptible(connection, sql)
         except duckdb.Error as error:

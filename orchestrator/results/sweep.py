@@ -79,7 +79,7 @@ class Sweep:
     @property
     def coefficient_names(self) -> list[str]:
         """Of all trials; a baseline need not name every dimension of the space."""
-        return list(dict.fromkeys(name for one in self.trials for name in one.coefficients))
+        return list(dict.fromkeys(name for trial in self.trials for name in trial.coefficients))
 
     @property
     def directions(self) -> list[str]:
@@ -88,7 +88,7 @@ class Sweep:
 
     def count(self, status: str) -> int:
         """How many trials stand so."""
-        return sum(one.status == status for one in self.trials)
+        return sum(trial.status == status for trial in self.trials)
 
     @property
     def finished_text(self) -> str:

@@ -75,7 +75,9 @@ def confirm(parent: Sweep, request: Request, config: Config, console: Console) -
     """
     points = chosen_points(parent, request.points)
     asked = confirming(parent, points, request)
-    tracking = config.tracking if any(one.startswith("tracking") for one in request.overrides) else asked.tracking
+    tracking = (
+        config.tracking if any(override.startswith("tracking") for override in request.overrides) else asked.tracking
+    )
     asked = dataclasses.replace(asked, storage=config.storage, tracking=tracking, data=data_here(asked.data, None))
     sets, first = len(asked.search.baselines), asked.training.seed
     console.print(
@@ -114,7 +116,7 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
             f"sweep {parent.sweep_id!r} is a single training, not a search; train it again with moda train"
             " training.seed=..., or sweep with search.repeats"
         )
-    own = [one for one in request.overrides if not one.startswith(("tracking", "storage"))]
+    own = [override for override in request.overrides if not override.startswith(("tracking", "storage"))]
     _check_overrides(parent, own)
     config = override_config(parent.config, own)
     seed, used = config.training.seed, parent.config.training.seed

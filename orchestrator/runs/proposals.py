@@ -145,7 +145,7 @@ class Proposals:
         return [coefficient_columns(space, own) for own in same]
 
     def _states(self) -> dict[str, TrialState]:
-        return {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
+        return {state.trial_id: state for state in trial_states(self.store.read("trials", self.sweep_id))}
 
 
 def _free(config: EvaluationConfig) -> list[Grid]:

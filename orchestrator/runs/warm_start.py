@@ -66,8 +66,8 @@ def earlier_points(
     order = list(dict.fromkeys(point.trial.trial_id for point in points))
     numbers = {trial_id: index - len(order) for index, trial_id in enumerate(order)}
     return [
-        dataclasses.replace(one, trial=dataclasses.replace(one.trial, number=numbers[one.trial.trial_id]))
-        for one in points
+        dataclasses.replace(point, trial=dataclasses.replace(point.trial, number=numbers[point.trial.trial_id]))
+        for point in points
     ]
 
 

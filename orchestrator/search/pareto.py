@@ -127,7 +127,7 @@ def attainment(fronts: Sequence[npt.ArrayLike], directions: Sequence[str], refer
     if len(fronts) == 0:
         raise ValueError("there are no seeds, so there is no attainment surface; give the points of one at least")
     limit = as_limit(reference_M, directions)
-    seeds = [costs[(costs < limit).all(1)] for costs in (as_costs(one, directions) for one in fronts)]
+    seeds = [costs[(costs < limit).all(1)] for costs in (as_costs(front, directions) for front in fronts)]
     places = np.unique(np.concatenate([*(costs[:, 0] for costs in seeds), limit[:1]]))
     places = places[np.isfinite(places)]
     reached = np.sort([_reached(costs, places, limit[1]) for costs in seeds], axis=0)  # (seeds, places), best first
@@ -186,15 +186,15 @@ def as_costs(values_PM: npt.ArrayLike, directions: Sequence[str]) -> Floats:
         ValueError: NaN, an unknown direction, or another number of metrics than directions.
     """
     values = np.asarray(values_PM, dtype=np.float64)
-    if wrong := [one for one in directions if one not in ("max", "min")]:
+    if wrong := [direction for direction in directions if direction not in ("max", "min")]:
         raise ValueError(f"directions {wrong} are not known; known: max, min")
     if values.size == 0:
         return np.empty((0, len(directions)))
     if values.ndim != 2 or values.shape[1] != len(directions):
-        raise ValueError(f"values of shape {values.shape} do not have {len(directions)} metrics a point")
+        raise ValueError(f"values of shape {values.shape} do not have {len(directions)} metrics per point")
     if np.isnan(values).any():
         raise ValueError(f"points {np.flatnonzero(np.isnan(values).any(1)).tolist()} hold NaN; leave them out")
-    costs: Floats = np.where([one == "max" for one in directions], -values, values)
+    costs: Floats = np.where([direction == "max" for direction in directions], -values, values)
     costs[np.abs(costs) > LARGEST] *= np.inf
     costs += 0.0  # no negative zeros
     return costs

@@ -96,7 +96,7 @@ class Problem:
     @property
     def free_names(self) -> list[str]:
         """Of all grids."""
-        return list(dict.fromkeys(name for one in self.grids for name in one))
+        return list(dict.fromkeys(name for grid in self.grids for name in grid))
 
     @property
     def choices(self) -> list[dict[str, float | None]]:

@@ -75,7 +75,7 @@ class Cache:
             self._shrink()
         except OSError as error:
             if not self._is_reported:
-                LOG.warning("%s cannot be written (%s); what is downloaded is not kept", self._own, error.strerror)
+                LOG.warning("%s cannot be written (%s); downloads are not cached", self._own, error.strerror)
             self._is_reported = True
 
     def _shrink(self) -> None:
@@ -117,7 +117,7 @@ def make_cache() -> Cache:
     try:
         return Cache(Path(folder).expanduser(), limit)
     except RuntimeError as error:
-        raise ConfigError(f"MODA_CACHE_DIR={folder}: there is no such home; name a folder") from error
+        raise ConfigError(f"MODA_CACHE_DIR={folder}: that home folder does not exist; give another folder") from error
 
 
 def _remove(file: Path) -> None:

@@ -172,7 +172,7 @@ class DeltaStore:
             raise
         except DeltaError as error:  # rows from before there were ranges; new ones are checked all the same
             self._unconstrained.add(name)
-            log.warning("%s/%s holds rows out of range, so it gets no constraints: %s", self._root, name, error)
+            log.warning("%s/%s has rows out of range and therefore no constraints: %s", self._root, name, error)
 
     @cached_property
     def _files(self) -> tuple[pafs.FileSystem, str]:

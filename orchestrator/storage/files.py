@@ -147,7 +147,7 @@ class Files:
         """All files under a folder, by name; none where there is no such folder."""
         selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=True)
         files = [one for one in self._system.get_file_info(selector) if one.type == pafs.FileType.File]
-        found = [StoredFile(one.path.removeprefix(f"{self._base}/"), one.size, one.mtime) for one in files]
+        found = [StoredFile(file.path.removeprefix(f"{self._base}/"), file.size, file.mtime) for file in files]
         return sorted(found, key=lambda one: one.name)
 
     def drop_folder(self, folder: str) -> None:
@@ -179,7 +179,7 @@ def _clear_half(folder: Path, names: Collection[str], last: str) -> None:
             if file.name in names or file.suffix == ".part":
                 file.unlink()
         if any(aside.iterdir()):
-            LOG.warning("what was in %s and is not of this set is in %s now", folder, aside)
+            LOG.warning("files of %s that do not belong to the set were moved to %s", folder, aside)
         else:
             aside.rmdir()
 
@@ -228,7 +228,7 @@ def resolve_root(storage: str) -> str:
     try:
         path = Path(storage).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"storage={storage!r}: there is no such home; name a folder") from error
+        raise ConfigError(f"storage={storage!r}: that home folder does not exist; give another folder") from error
     if not path.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         raise ConfigError(
             f"storage={storage!r} is relative to a job's temporary folder; give an absolute path or a URI"

@@ -31,8 +31,8 @@ def front_figure(sweep: Sweep) -> Any:
         values = [point.test if on_test and point.test else point.metrics for point in points]
         figure.add_trace(
             go.Scatter(
-                x=[one[horizontal] for one in values],
-                y=[one[vertical] for one in values],
+                x=[value[horizontal] for value in values],
+                y=[value[vertical] for value in values],
                 name=name,
                 text=[hover_text(point, sweep.config.metrics) for point in points],
                 hovertemplate="%{text}<extra></extra>",

@@ -43,8 +43,8 @@ def unknown_lines(unknown: Mapping[str, Sequence[StoredFile]]) -> list[str]:
     """Describe the files that belong to no known sweep, one line per folder."""
     lines = []
     for folder, files in unknown.items():
-        size = mebibytes(sum(one.bytes for one in files))
-        lines.append(f"of no known sweep, left alone: {folder} ({len(files)} files, {size} MiB)")
+        size = mebibytes(sum(file.bytes for file in files))
+        lines.append(f"kept, of no known sweep: {folder} ({len(files)} files, {size} MiB)")
     more = len(lines) - SHOWN_UNKNOWN
     return lines[:SHOWN_UNKNOWN] + ([f"and {more} more of no known sweep"] if more > 0 else [])
 

@@ -52,7 +52,7 @@ class Progress(Callback):
             budget: trials of the sweep, where the space has fewer than ``sweep.trials``.
         """
         self._read, sweep = read, read()
-        over = sum(one.is_over for one in sweep.trials)
+        over = sum(trial.is_over for trial in sweep.trials)
         self._sweep, self._budget, self._done_before = sweep, budget or config.sweep.trials, over
         self._started = self._clock()
         say = self._console.print
@@ -64,7 +64,7 @@ class Progress(Callback):
         if over >= self._budget:
             say(f"all {self._budget} trials are already in the tables; nothing to train")
             return
-        resumed = sum(not one.is_over for one in sweep.trials)
+        resumed = sum(not trial.is_over for trial in sweep.trials)
         told = f", {over} read from the tables" if over else ""
         told += f", {resumed} resumed" if resumed else ""
         asked = config.sweep.trials
@@ -86,7 +86,7 @@ class Progress(Callback):
 
     def end(self, sweep: Sweep) -> None:
         """Sum up."""
-        over = sum(one.is_over for one in sweep.trials)
+        over = sum(trial.is_over for trial in sweep.trials)
         took = f" in {_duration(self._clock() - self._started)}" if over > self._done_before else ""
         self._console.print(
             f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front, hypervolume {sweep.hypervolume:.4f}"
@@ -123,7 +123,7 @@ class Progress(Callback):
         self._sweep = self._read()
         if self._live is None and known is not None:
             number = known["config"]["number"]
-            state = next((one for one in self._sweep.trials if one.number == number), None)
+            state = next((state for state in self._sweep.trials if state.number == number), None)
             if state is not None:
                 took = _duration(self._clock() - known["started"])
                 front = self._sweep.front
@@ -136,7 +136,7 @@ class Progress(Callback):
 
     @property
     def _over(self) -> int:
-        return sum(one.status in (*OVER, "failed") for one in self._sweep.trials)
+        return sum(trial.status in (*OVER, "failed") for trial in self._sweep.trials)
 
     def _left(self) -> str:
         done = self._over - self._done_before

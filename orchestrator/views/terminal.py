@@ -108,7 +108,7 @@ def surface_table(sweep: Sweep, *, title: str) -> Table:
 def replacement_table(found: ReplacementAccuracy, *, class_name: str, title: str) -> Table:
     """Build the table of what replacing a class changed on test, in per cent and points, with the control beside it."""
     columns = ["", f"{class_name} acc %", "change", "images", "others acc %", "change", "images"]
-    table = _table(escape(title), [escape(one) for one in columns])
+    table = _table(escape(title), [escape(column) for column in columns])
     for name, one in (("weak", found.before), ("replaced", found.replaced), ("control", found.control)):
         cells = [name]
         for after, before, images in (

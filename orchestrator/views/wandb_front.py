@@ -25,7 +25,7 @@ def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> 
         sweep_id=sweep.sweep_id,
         job_type="sweep",
         config=dataclasses.asdict(sweep.config.search),
-        finish_seconds=FINISH_SECONDS + sum(one.bytes for one in artifacts) / UPLOAD_RATE,
+        finish_seconds=FINISH_SECONDS + sum(artifact.bytes for artifact in artifacts) / UPLOAD_RATE,
     )
     names = [*sweep.config.search.objectives, "accuracy"]
     coefficients = [coefficient_column(name) for name in sweep.coefficient_names]

@@ -111,7 +111,7 @@ def test_hostile_manifests_are_refused(saved):
     linear, flatten = node("linear"), node("flatten")
     changes = [
         (lambda m: m.update(schema_version=99), "schema_version 99"),
-        (lambda m: m["files"].update({"../../evil": m["files"][WEIGHTS]}), "no file name"),
+        (lambda m: m["files"].update({"../../evil": m["files"][WEIGHTS]}), "is not a file name"),
         (lambda m: m["files"][WEIGHTS].update(bytes=10**15), "wrong size"),
         (lambda m: m["files"][WEIGHTS].update(bytes=17), "bytes, the manifest says 17"),
         (lambda m: m["files"][WEIGHTS].update(sha256="0" * 64), "another sha256"),
@@ -145,8 +145,8 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: m.update(class_names=["a"]), "1 classes"),
         (lambda m: m.update(graph=[]), "no list of nodes"),
         (lambda m: m["graph"].update(widths=[]), "0 unit layers"),
-        (lambda m: m["files"].update({"manifest.json": m["files"][WEIGHTS]}), "no file name"),
-        (lambda m: m["files"].update({"evil\n": m["files"][WEIGHTS]}), "no file name"),
+        (lambda m: m["files"].update({"manifest.json": m["files"][WEIGHTS]}), "is not a file name"),
+        (lambda m: m["files"].update({"evil\n": m["files"][WEIGHTS]}), "is not a file name"),
         (lambda m: linear(m).update(attributes=[]), "linear takes"),
         (lambda m: linear(m).update(name="not a name"), "no ASCII identifier"),
         (lambda m: m["graph"]["nodes"][0].update(channels=10**6), "its graph takes|costs|in common|channels"),
@@ -217,7 +217,7 @@ def test_tampered_weights_are_refused(saved):
         (folder / WEIGHTS).write_bytes(forged)
         entry = {"bytes": len(forged), "sha256": hashlib.sha256(forged).hexdigest()}
         rewrite(folder, lambda m, entry=entry: m["files"].update({WEIGHTS: entry}))
-        with pytest.raises(ValueError, match=r"no safetensors|has not the shape"):
+        with pytest.raises(ValueError, match=r"not a safetensors|has not the shape"):
             load_modules(folder)
     (folder / WEIGHTS).unlink()
     os.symlink("/etc/hostname", folder / WEIGHTS)
