@@ -103,7 +103,8 @@ def test_why_there_is_no_front_and_what_to_do():
     assert strict.front == []
     assert strict.why_no_front == (
         "sweep 's': no point meets search.constraints: 6 of 6 points violate reuse_accuracy >= 0.99,"
-        " 6 of 6 points violate module_size <= 0.1 (reuse_accuracy reaches 0.95, module_size reaches 0.125); loosen them or train more trials"
+        " 6 of 6 points violate module_size <= 0.1 (reuse_accuracy reaches 0.95, module_size reaches 0.125);"
+        " loosen them or train more trials"
     )
 
 

@@ -146,7 +146,7 @@ def test_a_training_does_not_wait_for_its_run_until_the_end_and_then_for_so_long
     tracker.log({"epoch": 1}, step=1)
     tracker.finish({})
     assert run.calls == []
-    assert warnings() == ["W&B did not take run s-0000 in 1 s; going on without it"]
+    assert warnings() == ["W&B did not accept run s-0000 within 1 s; continuing without W&B"]
     is_up.set()
     tracker._thread.join(PATIENCE)
     assert [call[0] for call in run.calls] == ["log", "summary", "finish"]
