@@ -51,8 +51,9 @@ class OpenConfirmation:
         return self._named("knee")
 
     def points(self) -> pa.Table:
-        """A row for each chosen point: the columns of :meth:`OpenSweep.points`, and ``confirmed_<metric>`` and
-        ``confirmed_test_<metric>``, means over the fresh seeds."""
+        """Return a row for each chosen point: the columns of :meth:`OpenSweep.points`, and ``confirmed_<metric>`` and
+        ``confirmed_test_<metric>``, which are means over the fresh seeds.
+        """
         return confirmed_table(self.recorded)
 
     def _named(self, role: str) -> OpenPoint:

@@ -57,7 +57,7 @@ class Config:
         return {**METRICS, **self.evaluation.own_metrics}
 
     def with_coefficients(self, coefficients: Mapping[str, Any]) -> "Config":
-        """This configuration with a trial's coefficients in place, each a key of method, training or model."""
+        """Return this configuration with a trial's coefficients, which are keys of method, training or model."""
         method = dict(self.method.coefficients)
         training: dict[str, Any] = {}
         options = dict(self.model.options)
@@ -84,13 +84,15 @@ class Config:
         )
 
     def for_trial(self, number: int, coefficients: Mapping[str, Any]) -> "Config":
-        """This configuration as trial ``number`` of a sweep runs it: repeats of a set differ in their training seed."""
+        """Return this configuration as trial ``number`` of a sweep runs it. Repeats of a set differ in their training
+        seed.
+        """
         own = self.with_coefficients(coefficients)
         seed = (own.training.seed + number % self.search.repeats) % SEEDS
         return dataclasses.replace(own, training=dataclasses.replace(own.training, seed=seed))
 
     def coefficient(self, key: str) -> Any:
-        """The value of a key of method, training or model; None where the model's own default is taken."""
+        """Return the value of a key of method, training or model; None if the model's own default is used."""
         if key in self.method.coefficients:
             return self.method.coefficients[key]
         if key in _field_names(self.training):

@@ -12,7 +12,7 @@ from orchestrator.errors import ConfigError, shown
 
 
 def build(kind: Any, value: Any, path: str) -> Any:
-    """Build a dataclass from a mapping, and name unknown keys, missing keys and wrong types."""
+    """Build a dataclass from a mapping. Errors name unknown keys, missing keys and wrong types."""
     value = typed(path, value, dict)
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -37,7 +37,7 @@ def build(kind: Any, value: Any, path: str) -> Any:
 
 
 def typed(path: str, value: Any, kind: Any) -> Any:
-    """``value`` as the type that the field declares, or an error that names both."""
+    """Return ``value`` as the type that the field declares, or raise an error that names both."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
         if value is None and type(None) in arguments:

@@ -67,7 +67,7 @@ class Confirmation:
 
     @property
     def told(self) -> list[tuple[Point, Point]]:
-        """The chosen points that fresh seeds tell about, and what they say."""
+        """The chosen points that have results with fresh seeds, each with these results."""
         return [(point.claimed, point.found) for point in self.points if point.found is not None]
 
     @property
@@ -85,7 +85,7 @@ class Confirmation:
 
     @property
     def reference(self) -> list[float]:
-        """Of the hypervolumes."""
+        """The reference point of the hypervolumes."""
         search = self.parent.config.search
         return [search.reference[name] for name in search.objectives]
 
@@ -100,7 +100,7 @@ class Confirmation:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What else than the seed differs from the parent's training, data, model and evaluation, and how."""
+        """The differences from the parent's training, data, model and evaluation, besides the seed."""
         before, after = to_plain(self.parent.config), to_plain(self.sweep.config)
         apart = ["training.seed", "data.root", "data.download"]
         if "data" in self.parent.fingerprints and self.parent.fingerprints == self.sweep.fingerprints:
@@ -116,7 +116,7 @@ class Confirmation:
 def compare(
     claimed_PM: npt.ArrayLike, found_PM: npt.ArrayLike, directions: Sequence[str], reference_M: Sequence[float]
 ) -> Held:
-    """How far points held that were measured again: P points of M metrics, in the same order."""
+    """Compare points with the same points measured again: P points of M metrics, in the same order."""
     from scipy.stats import kendalltau  # takes half a second
 
     claimed, found = (np.asarray(one, dtype=np.float64).reshape(-1, len(directions)) for one in (claimed_PM, found_PM))

@@ -107,7 +107,7 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
 
 
 def recorded_config(store: ResultStore, sweep_id: str) -> Config:
-    """The configuration that a sweep was started with.
+    """Return the configuration that a sweep was started with.
 
     Raises:
         ConfigError: as :func:`read_sweep`.

@@ -92,7 +92,7 @@ def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
 
 
 def front_rows(sweep: Sweep) -> pa.Table:
-    """The front of a sweep as the view ``front``."""
+    """Return the front of a sweep as the view ``front``."""
     return pa.Table.from_pylist([_front_row(point) for point in sweep.front], FRONT)
 
 

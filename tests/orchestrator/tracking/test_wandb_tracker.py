@@ -132,7 +132,7 @@ def test_a_run_that_does_not_start_is_reported_and_nobody_waits_for_it(warnings)
     tracker = WandbTracker(start, "s-0000", PATIENCE)
     tracker.log({"epoch": 1}, step=1)
     tracker.finish({})
-    assert warnings() == ["W&B could not be started (OSError: no route); going on without it"]
+    assert warnings() == ["W&B could not be started (OSError: no route); continuing without W&B"]
 
 
 def test_a_training_does_not_wait_for_its_run_until_the_end_and_then_for_so_long_only(warnings):
