@@ -52,12 +52,12 @@ class ReplacedClass(nn.Module):
         self.weak, self.module, self.head, self.class_id = weak, module, head, class_id
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, N), in the weak network's class order."""
+        """Return the logits (B, N), in the weak network's class order."""
         logits: Tensor = self.head(self.features(images)[1])
         return logits
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The weak network's logits, and what the head reads: the same with one exchanged. Both are (B, N)."""
+        """Return the weak network's logits, and what the head reads: the same with one exchanged. Both are (B, N)."""
         weak_BN = _frozen(self.weak, images, self.head.in_features, "weak")
         if self.module is None:
             return weak_BN, weak_BN

@@ -50,12 +50,12 @@ class Removal:
 
     @property
     def count(self) -> int:
-        """Of its files."""
+        """The number of its files."""
         return len(self.files)
 
     @property
     def bytes(self) -> int:
-        """Of its files."""
+        """The size of its files."""
         return sum(file.bytes for file in self.files)
 
 
@@ -83,7 +83,7 @@ def collect(
     known_trials: set[str],
     now: datetime,
 ) -> Garbage:
-    """Find what is to go.
+    """Find what can be removed.
 
     Args:
         retentions: what stays of the sweeps that are looked at.
@@ -94,25 +94,25 @@ def collect(
     """
     trials = {trial.trial_id: each for each in retentions for trial in each.sweep.trials}
     sets = {name: each for each in retentions for name in each.sets}
-    found = Garbage([], {}, [], {})
-    whole = set()
-    for folder, grouped in groupby(sorted(files, key=lambda one: _top(one.name)), key=lambda one: _top(one.name)):
+    garbage = Garbage([], {}, [], {})
+    complete = set()
+    for folder, grouped in groupby(sorted(files, key=lambda file: _top(file.name)), key=lambda file: _top(file.name)):
         kind, _, name = folder.partition("/")
-        mine = list(grouped)
+        contents = list(grouped)
         if kind == "modules" and name in sets:
-            if any(one.name == f"{folder}/{MANIFEST}" for one in mine):
-                whole.add(name)
-            found.removals.extend(_of_set(sets[name], name, mine, log.get(name), now))
+            if any(file.name == f"{folder}/{MANIFEST}" for file in contents):
+                complete.add(name)
+            garbage.removals.extend(_of_set(sets[name], name, contents, log.get(name), now))
         elif kind == "modules" and PART_FOLDER.fullmatch(name):  # its name does not say whose set it was to be
-            found.removals.extend(_stale_parts("", folder, mine, now))
+            garbage.removals.extend(_stale_parts("", folder, contents, now))
         elif kind == "trials" and name in trials:
-            found.removals.extend(_of_trial(trials[name], name, mine, now))
+            garbage.removals.extend(_of_trial(trials[name], name, contents, now))
         elif not _is_known(name, known_trials, exactly=kind == "trials"):
-            found.unknown[folder] = mine
-    told = {name for name, last in log.items() if last["event"] == PUBLISHED}
-    found.unrecorded.update({name: sets[name] for name in sorted(whole - told)})
-    found.gone.extend(log[name] for name in sorted(told - whole))
-    return found
+            garbage.unknown[folder] = contents
+    recorded = {name for name, last in log.items() if last["event"] == PUBLISHED}
+    garbage.unrecorded.update({name: sets[name] for name in sorted(complete - recorded)})
+    garbage.gone.extend(log[name] for name in sorted(recorded - complete))
+    return garbage
 
 
 def survey(store: ResultStore, files: Files, retentions: Sequence[Retention], now: datetime) -> Garbage:

@@ -31,7 +31,7 @@ CHECK_IMAGES = 256
 
 
 def published(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> str:
-    """The name of a point's module set in the storage, after making it if nobody did. As :func:`publish`."""
+    """Return the name of a point's module set in the storage, after publishing it if that has not been done."""
     name, files = set_name(sweep, point), Files(root)
     if not files.exists(f"modules/{name}/{MANIFEST}"):
         publish(sweep, point, root, data_root=data_root)
@@ -115,6 +115,6 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
 
 
 def set_name(sweep: Sweep, point: Point) -> str:
-    """The module set's name in the storage."""
+    """Return the module set's name in the storage."""
     chosen = (f"{name}{value:.12g}" for name, value in point.choice.values.items())
     return "-".join([point.trial.trial_id, *point.choice.prefix, *chosen])

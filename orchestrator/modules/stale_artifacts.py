@@ -33,12 +33,12 @@ class StaleVersion:
 
     @property
     def count(self) -> int:
-        """Of its files."""
+        """The number of its files."""
         return int(self.artifact.file_count)
 
     @property
     def bytes(self) -> int:
-        """Of its files."""
+        """The size of its files."""
         return int(self.artifact.size)
 
 

@@ -94,7 +94,7 @@ def confirm(parent: Sweep, request: Request, config: Config, console: Console) -
 
 
 def chosen_points(sweep: Sweep, names: Sequence[str]) -> list[Point]:
-    """The points that names stand for, each once; ``front`` stands for all of the front.
+    """Return the points that names refer to, each once; ``front`` refers to the whole front.
 
     Raises:
         ConfigError: no such point, or no points at all.
@@ -106,7 +106,7 @@ def chosen_points(sweep: Sweep, names: Sequence[str]) -> list[Point]:
 
 
 def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Config:
-    """The configuration of the sweep that confirms points of another.
+    """Return the configuration of the sweep that confirms points of another one.
 
     Raises:
         ConfigError: overrides that would make another search of it, or that cannot be right.

@@ -44,7 +44,7 @@ from orchestrator.views import Progress
 
 
 def front_of(sweep: Sweep) -> list[Point]:
-    """The points of a sweep that are measured on test."""
+    """Return the points of a sweep that are measured on the test images."""
     return sweep.front
 
 

@@ -26,7 +26,7 @@ MAY_DIFFER = (  # on how much it was trained and measured, and by which luck: a 
 def earlier_points(
     config: Config, sweep_id: str, store: ResultStore, fingerprints: Fingerprints | None = None
 ) -> list[Point]:
-    """The validation points of the finished trials of ``search.warm_start``.
+    """Return the validation points of the finished trials of ``search.warm_start``.
 
     Their coefficients are stated in this sweep's space: what a trial did not search has the value that it was trained
     with. Their numbers are negative and in order, so that they come before every trial of this sweep.

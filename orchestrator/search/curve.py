@@ -51,7 +51,7 @@ class CurveSearcher:
         self._said = ""
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
-        """The coefficients whose surface is expected to add most to the front of all that is known and under way."""
+        """Propose the coefficients whose surface is expected to add most to the front of known and pending trials."""
         trained = trained_keys(self.problem, history, pending)
         known = read_surfaces(self.problem, history)
         waiting = [unit for unit in map(self.problem.to_unit, pending) if unit is not None]

@@ -45,7 +45,7 @@ class Cache:
         self._is_reported = False
 
     def get(self, sha256: str) -> bytes | None:
-        """The bytes of that hash, None where they are not kept."""
+        """Return the bytes with that hash; None if they are not cached."""
         file = self._own / sha256
         try:
             data = file.read_bytes()
@@ -58,7 +58,7 @@ class Cache:
         return data
 
     def put(self, data: bytes) -> None:
-        """Keep bytes, and let go of others where that is too much. A cache that cannot be written keeps nothing."""
+        """Cache bytes, and evict others if the cache is too large. A cache that cannot be written stays empty."""
         if len(data) > self.limit:
             return
         try:

@@ -50,7 +50,7 @@ class WandbTracker:
         self._thread.start()
 
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
-        """Log numbers; None is left out. A step that the run has already, from an earlier attempt, stays as it is."""
+        """Log numbers, without those that are None. A step that the run has from an earlier attempt stays as it is."""
         known = {key: one for key, one in values.items() if one is not None}
         self._calls.put(lambda run: _log_step(run, known, step))
 

@@ -24,7 +24,7 @@ def confirmation_table(confirmation: Confirmation) -> Table:
 
 
 def confirmation_rows(confirmation: Confirmation) -> Iterator[list[str]]:
-    """The cells under :data:`HEAD`; a point's name stands in the first of its rows."""
+    """Return the cells under :data:`HEAD`; a point's name is in the first of its rows."""
     marks, metrics = _marks(confirmation), confirmation.parent.config.metrics
     for one in confirmation.points:
         start = [marks.get(one.claimed.label, ""), one.claimed.label, coefficients_text(one.claimed.trial.coefficients)]

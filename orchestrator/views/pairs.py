@@ -19,7 +19,7 @@ def objectives_figure(sweep: Sweep) -> Any:
 
 
 def pairs_figure(sweep: Sweep) -> Any:
-    """All pairs of objectives as the lower half of a scatter matrix.
+    """Draw all pairs of objectives as the lower half of a scatter matrix.
 
     The front's points are those of all objectives together: in a single panel some of them look dominated. Their colour
     is the last objective, which tells them apart in the panels that do not show it.
