@@ -49,19 +49,19 @@ class Scales:
                 raise ValueError(f"scale sums of site {index}: sum / count must lie within +- {LARGEST_SCALE:g}")
 
     def merge(self, class_ids: Sequence[int]) -> list[Tensor]:
-        """The scales in the module of these classes: L float64 tensors of (N_l,)."""
+        """Return the scales in the module of these classes: L float64 tensors of (N_l,)."""
         ids = list(class_ids)
         count = self.counts_C[ids].double().sum()
         return [self._mean(sums_CN[ids].double().sum(0), count) for sums_CN in self.sums]
 
     def of_subsets(self, subsets_SC: Tensor) -> list[Tensor]:
-        """The scales in the modules of many subsets of the classes: L float64 tensors of (S, N_l)."""
+        """Return the scales in the modules of many subsets of the classes: L float64 tensors of (S, N_l)."""
         subsets_SC = subsets_SC.double()
         count_S1 = subsets_SC @ self.counts_C.to(subsets_SC)[:, None]
         return [self._mean(subsets_SC @ sums_CN.to(subsets_SC), count_S1) for sums_CN in self.sums]
 
     def select(self, class_ids: Sequence[int]) -> "Scales":
-        """The scales of these classes alone, in this order."""
+        """Return the scales of these classes alone, in this order."""
         ids = list(class_ids)
         return Scales(tuple(sums_CN[ids] for sums_CN in self.sums), self.counts_C[ids])
 
@@ -123,16 +123,17 @@ class Decomposition:
 
     @property
     def classes(self) -> int:
-        """C."""
+        """The number of classes, C."""
         return len(self.keep[0])
 
     @property
     def is_plain(self) -> bool:
-        """Whether there are masks alone, no scales and no bias."""
+        """Whether it consists of masks alone, without scales and bias."""
         return self.scales is None and self.bias_C is None
 
     def merge(self, class_ids: Sequence[int]) -> MergedUnits:
-        """What the module of these classes is made of: the union of their units, the mean scales, their bias.
+        """Return what the module of these classes is made of: the union of their units, the mean scales, and their
+        bias.
 
         Raises:
             ValueError: no class, a class twice, or an id out of range.
@@ -146,7 +147,7 @@ class Decomposition:
         )
 
     def select(self, class_ids: Sequence[int]) -> "Decomposition":
-        """The decomposition of these classes alone, in this order.
+        """Return the decomposition of these classes alone, in this order.
 
         Raises:
             ValueError: as :meth:`merge`.

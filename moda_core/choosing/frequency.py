@@ -42,13 +42,13 @@ class Frequencies:
     widths: tuple[int, ...]
 
     def counts(self, threshold: float) -> list[Tensor]:
-        """Counts at one threshold of the grid: L tensors of (C, N_l)."""
+        """Return the counts at one threshold of the grid: L tensors of (C, N_l)."""
         if threshold not in self.thresholds:
             raise ValueError(f"threshold={threshold} was not counted; counted: {list(self.thresholds)}")
         return list(self.counts_TCN[self.thresholds.index(threshold)].split(self.widths, dim=1))
 
     def rates(self, threshold: float) -> list[Tensor]:
-        """f_c(l, k) at one threshold of the grid: L float64 tensors of (C, N_l), each rate in [0, 1].
+        """Return f_c(l, k) at one threshold of the grid: L float64 tensors of (C, N_l), each rate in [0, 1].
 
         A class without samples activates no unit.
         """

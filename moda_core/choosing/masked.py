@@ -63,7 +63,7 @@ def row_masked_graph(layers: UnitLayers) -> fx.Graph:
     """Build the network with one more input per unit layer: a factor for every row and unit."""
 
     def mask(graph: fx.Graph, node: fx.Node, layer: int) -> fx.Node:
-        factor = next(one for one in graph.nodes if one.op == "placeholder" and one.target == f"extra_{layer}")
+        factor = next(node for node in graph.nodes if node.op == "placeholder" and node.target == f"extra_{layer}")
         return graph.call_function(_mask_rows, (node, factor, layers[layer].dimension))
 
     return rewrite_units(layers, mask, extra_inputs=len(layers))
@@ -117,7 +117,7 @@ def check_keep(keep: Sequence[Tensor], widths: Sequence[int], names: Sequence[st
         ValueError: such masks.
     """
     if len(keep) != len(widths):
-        raise ValueError(f"{len(keep)} masks for {len(widths)} unit layers; give one mask a layer")
+        raise ValueError(f"{len(keep)} masks for {len(widths)} unit layers; give one mask per layer")
     for keep_N, width, name in zip(keep, widths, names, strict=True):
         if keep_N.dtype != torch.bool or tuple(keep_N.shape) != (width,):
             raise ValueError(f"mask of {name!r}: {keep_N.dtype} {tuple(keep_N.shape)}; expected bool ({width},)")

@@ -66,7 +66,7 @@ class Parameter:
 
     @property
     def range_text(self) -> str:
-        """The range as messages say it: "lie in (0, 1]", "be a finite number of at least 0"."""
+        """The range in words: "lie in (0, 1]", "be a finite number of at least 0"."""
         if math.isinf(self.high):
             return f"be a finite number {'above' if self.excludes_low else 'of at least'} {self.low:g}"
         return f"lie in {'(' if self.excludes_low else '['}{self.low:g}, {self.high:g}]"
@@ -87,7 +87,7 @@ class Rule(Protocol):
     def parameters(self) -> tuple[Parameter, ...]: ...
 
     def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
-        """Where the units are: :func:`moda_core.unit_layers`, or :func:`moda_core.unit_sites` for any calls.
+        """Return where the units are: :func:`moda_core.unit_layers`, or :func:`moda_core.unit_sites` for any calls.
 
         Args:
             network: the network, trained or not.
@@ -117,7 +117,7 @@ class Rule(Protocol):
         grid: Mapping[str, Sequence[float]],
         group: dist.ProcessGroup | None = None,
     ) -> dict[str, Tensor]:
-        """Everything that choosing needs, and no sample: what is kept of the training images.
+        """Count everything that choosing needs from the training images, none of which is kept.
 
         Args:
             network: the trained network, in eval mode.
@@ -136,7 +136,7 @@ class Rule(Protocol):
     def choose(
         self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
     ) -> Decomposition:
-        """What each class keeps at these values of the parameters.
+        """Return what each class keeps at these values of the parameters.
 
         Args:
             counts: from :meth:`count`.
@@ -172,7 +172,11 @@ def check_rule(rule: object) -> None:
     name, parameters = getattr(rule, "name", None), getattr(rule, "parameters", None)
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
         raise ValueError(f"{shown}: name={name!r:.60} must be an ASCII identifier")
-    if not isinstance(parameters, tuple) or not all(isinstance(one, Parameter) for one in parameters) or not parameters:
+    if (
+        not isinstance(parameters, tuple)
+        or not all(isinstance(parameter, Parameter) for parameter in parameters)
+        or not parameters
+    ):
         raise ValueError(f"the rule {name!r}: parameters must be a tuple of one moda_core.Parameter or more")
     names = [parameter.name for parameter in parameters]
     if len(set(names)) != len(names):

@@ -32,7 +32,7 @@ class ActivityRule:
     )
 
     def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
-        """Every call of an activation: :func:`moda_core.unit_layers`."""
+        """Return every call of an activation, by :func:`moda_core.unit_layers`."""
         from moda_core.units import unit_layers
 
         return unit_layers(network, example_input)
@@ -53,7 +53,7 @@ class ActivityRule:
         grid: Mapping[str, Sequence[float]],
         group: dist.ProcessGroup | None = None,
     ) -> dict[str, Tensor]:
-        """:func:`moda_core.count_frequencies` at every threshold of the grid."""
+        """Count by :func:`moda_core.count_frequencies` at every threshold of the grid."""
         from moda_core.choosing.frequency import count_frequencies
 
         thresholds = grid["threshold"]
@@ -64,7 +64,7 @@ class ActivityRule:
     def choose(
         self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
     ) -> Decomposition:
-        """:func:`moda_core.keep_masks`."""
+        """Choose by :func:`moda_core.keep_masks`."""
         from moda_core.choosing.decomposition import Decomposition
         from moda_core.choosing.masks import floored, keep_masks
 
@@ -77,7 +77,7 @@ class ActivityRule:
 
     @staticmethod
     def pack(frequencies: Frequencies) -> dict[str, Tensor]:
-        """Frequencies as tensors by name."""
+        """Return the frequencies as tensors by name."""
         import torch
 
         return {
@@ -90,7 +90,7 @@ class ActivityRule:
 
     @staticmethod
     def unpack(counts: Mapping[str, Tensor]) -> Frequencies:
-        """What :meth:`pack` was given."""
+        """Return the frequencies that :meth:`pack` was given."""
         from moda_core.choosing.frequency import Frequencies
 
         thresholds, widths = tuple(counts["thresholds"].tolist()), tuple(counts["widths"].tolist())
@@ -106,13 +106,13 @@ class ContributionRule:
     )
 
     def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
-        """Every call of an activation: :func:`moda_core.unit_layers`."""
+        """Return every call of an activation, by :func:`moda_core.unit_layers`."""
         from moda_core.units import unit_layers
 
         return unit_layers(network, example_input)
 
     def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
-        """Nothing to refuse: any activation will do."""
+        """Accept any network, since any activation will do."""
 
     def count(
         self,
@@ -124,7 +124,7 @@ class ContributionRule:
         grid: Mapping[str, Sequence[float]],
         group: dist.ProcessGroup | None = None,
     ) -> dict[str, Tensor]:
-        """:func:`moda_core.count_contributions`, which serve every level."""
+        """Count by :func:`moda_core.count_contributions`; the counts serve every level."""
         from moda_core.choosing.contributions import count_contributions
 
         return self.pack(count_contributions(network, sites, batches, num_classes=num_classes, group=group))
@@ -132,7 +132,7 @@ class ContributionRule:
     def choose(
         self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
     ) -> Decomposition:
-        """:func:`moda_core.contribution_masks`; the floor is one unit of each site, whatever ``floor`` says."""
+        """Choose by :func:`moda_core.contribution_masks`. The floor is one unit of each site, whatever ``floor`` is."""
         from moda_core.choosing.contributions import contribution_masks
         from moda_core.choosing.decomposition import Decomposition
 
@@ -141,14 +141,14 @@ class ContributionRule:
 
     @staticmethod
     def pack(contributions: Contributions) -> dict[str, Tensor]:
-        """Contributions as tensors by name."""
+        """Return the contributions as tensors by name."""
         import torch
 
         return {"means": contributions.means_CN, "widths": torch.tensor(contributions.widths, dtype=torch.int64)}
 
     @staticmethod
     def unpack(counts: Mapping[str, Tensor]) -> Contributions:
-        """What :meth:`pack` was given."""
+        """Return the contributions that :meth:`pack` was given."""
         from moda_core.choosing.contributions import Contributions
 
         return Contributions(counts["means"], tuple(counts["widths"].tolist()))

@@ -136,7 +136,7 @@ class Cutter:
     def _rearranged(self, node: Node, held: Tensor) -> fx.Node:
         sources = [self.graph.by_name[name] for name in node.inputs]
         parts = []
-        for source, gather in zip(sources, node.gathers([one.channels for one in sources]), strict=True):
+        for source, gather in zip(sources, node.gathers([source.channels for source in sources]), strict=True):
             index = gather[held & (gather >= 0)]
             if len(index) == 0:
                 continue
@@ -228,7 +228,7 @@ class Cutter:
         elif node.op == "shift":
             found_C = constants[0] + self._whole(node, *node.tensors())
         elif node.op in INDEXED:
-            sources = node.gathers([len(one) for one in constants])
+            sources = node.gathers([len(constant) for constant in constants])
             for constant_C, source in zip(constants, sources, strict=True):
                 source = source.to(self.device)
                 found_C = torch.where(source >= 0, constant_C[source.clamp(min=0)], found_C)

@@ -58,7 +58,7 @@ class ChannelGraph:
 
     @property
     def output(self) -> Node:
-        """The node that gives the logits."""
+        """The node that returns the logits."""
         return self.nodes[-1]
 
     @cached_property

@@ -171,7 +171,7 @@ class Node:
         return self.op in ZERO_TO_CONSTANT or (self.op == "scale_shift" and self.attributes["offset"] != 0)
 
     def tensors(self) -> dict[str, str]:
-        """The node's tensors: name -> axes."""
+        """Return the node's tensors: name -> axes."""
         bias = {"bias": "o"} if self.attributes.get("bias") else {}
         match self.op:
             case "conv2d" | "linear":
@@ -191,7 +191,7 @@ class Node:
                 return {}
 
     def kernel(self) -> tuple[int, ...]:
-        """The trailing dimensions of the weight: (kH, kW) of a convolution, none of a linear layer."""
+        """Return the trailing dimensions of the weight: (kH, kW) of a convolution, none of a linear layer."""
         size = self.attributes.get("kernel_size") if self.op == "conv2d" else None
         return tuple(size) if isinstance(size, list) else ()
 

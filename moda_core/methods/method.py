@@ -54,17 +54,17 @@ class Workers(Protocol):
 
     @property
     def rank(self) -> int:
-        """Of this worker, from 0."""
+        """The rank of this worker, from 0."""
         ...
 
     @property
     def world(self) -> int:
-        """How many workers there are."""
+        """The number of workers."""
         ...
 
     @property
     def group(self) -> "dist.ProcessGroup | None":
-        """All of them; None for one worker."""
+        """The process group of all workers; None for one worker."""
         ...
 
 
@@ -73,17 +73,17 @@ class Images(Protocol):
 
     @property
     def labels(self) -> "Tensor":
-        """Class ids, one an image."""
+        """The class ids, one per image."""
         ...
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: "Tensor") -> "Tensor":
-        """A batch (B, ch, H, W) of the images with these numbers."""
+        """Return a batch (B, ch, H, W) of the images with these numbers."""
         ...
 
     def batches(self, *, rank: int = 0, world: int = 1) -> "Iterable[tuple[Tensor, Tensor]]":
-        """Images and labels in order; of ``world`` workers each gets every ``world``-th batch."""
+        """Iterate over images and labels in order; of ``world`` workers each gets every ``world``-th batch."""
         ...
 
 
@@ -92,11 +92,11 @@ class StepCheckpoint(Protocol):
 
     @property
     def state(self) -> Any:
-        """What was saved last, in this attempt or an earlier one; None before that."""
+        """The state that was saved last, in this attempt or an earlier one; None before that."""
         ...
 
     def save(self, state: Any) -> None:
-        """Keep a state: tensors and plain values, in lists and dictionaries. Called on every worker with the same."""
+        """Save tensors and plain values, in lists and dictionaries. Every worker calls it with the same state."""
         ...
 
 
@@ -122,7 +122,7 @@ class Method(Protocol):
     baselines: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
     def prepare(self, network: "nn.Module", example: "Tensor") -> Prepared:
-        """Make what is shown the batches of a training; also when the parts of a trained network are read again.
+        """Prepare the network for a training, or for reading the parts of a trained network again.
 
         Random draws follow from the training's seed. The network itself, which is what is saved, counted and cut, must
         not be changed: what takes the place of a call of it is put into a traced copy of its graph
@@ -135,7 +135,7 @@ class Method(Protocol):
         return Prepared(network)
 
     def objective(self, output: Any, labels: "Tensor", *, num_classes: int, size: int, workers: Workers) -> Objective:
-        """The loss of a batch, of which this worker has a part that may be empty.
+        """Compute the loss of a batch, of which this worker has a part that may be empty.
 
         :func:`moda_core.methods.cross_entropy` and :func:`moda_core.methods.added_up` do what several workers need.
 
@@ -158,7 +158,7 @@ class Method(Protocol):
         workers: Workers,
         checkpoint: StepCheckpoint,
     ) -> None:
-        """A step after the last epoch, before anything is counted; it may change the network and the parts.
+        """Run a step after the last epoch, before anything is counted. It may change the network and the parts.
 
         Every worker calls it, and afterwards all must have the same network. A trial that is killed in it comes here
         again with the network as the last epoch left it, and goes on from ``checkpoint.state``.

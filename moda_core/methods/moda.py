@@ -32,11 +32,11 @@ class Moda(Method):
 
     @property
     def watches_units(self) -> bool:
-        """Whether training needs the units at all."""
+        """Whether the training needs the units at all."""
         return self.alpha > 0 or self.beta > 0 or self.gamma > 0
 
     def prepare(self, network: nn.Module, example: Tensor) -> Prepared:
-        """The network that gives its units too; the network itself where no coefficient needs them."""
+        """Return the network that also returns its units, or the network itself if no coefficient needs them."""
         from moda_core.units import unit_layers, watch_units
 
         if not self.watches_units:
@@ -44,7 +44,7 @@ class Moda(Method):
         return Prepared(watch_units(network, unit_layers(network, example)))
 
     def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
-        """Cross-entropy and the weighted terms; the terms are 0 where no coefficient needs them."""
+        """Compute cross-entropy and the weighted terms; the terms are 0 if no coefficient needs them."""
         from moda_core.methods.losses import modular_losses
         from moda_core.methods.sharing import added_up, cross_entropy
 

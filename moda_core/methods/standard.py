@@ -14,7 +14,7 @@ class Standard(Method):
     """Standard training: cross-entropy alone, without coefficients or terms, on the network itself."""
 
     def objective(self, output: Any, labels: "Tensor", *, num_classes: int, size: int, workers: Workers) -> Objective:
-        """The cross-entropy."""
+        """Compute the cross-entropy."""
         from moda_core.methods.sharing import cross_entropy
 
         entropy = cross_entropy(output, labels, size=size, workers=workers)

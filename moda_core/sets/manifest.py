@@ -56,7 +56,7 @@ def parse_manifest(text: bytes) -> dict[str, Any]:
 
 
 def strict_json(text: bytes) -> Any:
-    """JSON in UTF-8 that every reader reads alike: no key twice, no number that is not finite.
+    """Parse JSON in UTF-8 that every reader reads alike: no duplicate keys, no numbers that are not finite.
 
     Raises:
         ValueError: anything else, and what is nested deeper than a manifest is.
@@ -185,12 +185,12 @@ def check_file(name: str, data: bytes, manifest: Mapping[str, Any]) -> None:
 
 
 def node_to_json(node: Node) -> dict[str, Any]:
-    """A node as JSON can hold it."""
+    """Return a node as JSON can hold it."""
     return asdict(node) | {"inputs": list(node.inputs), "size": list(node.size)}
 
 
 def graph_from_json(value: Any) -> ChannelGraph:
-    """The graph of a manifest; refused if it is malformed or holds an operation that is not allow-listed."""
+    """Return the graph of a manifest; refuse it if it is malformed or has an operation that is not allow-listed."""
     if not isinstance(value, dict) or not isinstance(value.get("nodes"), list):
         raise ModuleSetError(f"{MANIFEST}: graph is not a list of nodes")
     if not 0 < len(value["nodes"]) <= LARGEST_NODES:

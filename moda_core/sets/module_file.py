@@ -41,12 +41,12 @@ class Modules(nn.Module):
         self.manifest = manifest
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of preprocessed images (B, ch, H, W)."""
+        """Return the logits (B, classes) of preprocessed images (B, ch, H, W)."""
         logits: Tensor = self.network(images)
         return logits
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """uint8 images (B, ch, H, W) as the network was trained on them: scaled to [0, 1], normalised by channel."""
+        """Prepare uint8 images (B, ch, H, W) as in training: scaled to [0, 1] and normalised by channel."""
         recipe = self.manifest["preprocessing"]
         if list(images.shape[1:]) != recipe["shape"] or images.dtype != torch.uint8:
             raise ValueError(f"images are {images.dtype} {tuple(images.shape)}; expected uint8 (B, {recipe['shape']})")
@@ -55,7 +55,7 @@ class Modules(nn.Module):
 
     @torch.no_grad()
     def classify(self, images: Tensor) -> list[str]:
-        """The class name of each uint8 image (B, ch, H, W)."""
+        """Return the class name of each uint8 image (B, ch, H, W)."""
         return [self.class_names[index] for index in self(self.preprocess(images)).argmax(1).tolist()]
 
 
@@ -97,7 +97,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_file(path: str | os.PathLike[str], name: str, manifest: Mapping[str, Any]) -> bytes:
-    """A file of the module set in the folder ``path``, checked against its manifest."""
+    """Read a file of the module set in the folder ``path``, checked against its manifest."""
     file = Path(path) / name
     check_size(path, name, _size(file), manifest)
     data = _read(file)
@@ -136,14 +136,14 @@ class ModuleSet:
     state: dict[str, Tensor]
 
     def compose(self, classes: Sequence[str] | None = None) -> Modules:
-        """The composed module of ``classes`` (None: all of the set's), logits in that order."""
+        """Compose the module of ``classes`` (None: all of the set's), with the logits in that order."""
         wanted = self.manifest["class_names"] if classes is None else classes
         class_ids = self._class_ids(wanted)
         network = cut_graph(self.graph, self.state, self.decomposition, class_ids, held=self.union)
         return Modules(network, list(wanted), self.manifest).eval()
 
     def slice(self, classes: Sequence[str]) -> "ModuleSet":
-        """The set of these classes alone: what they keep, and of the tensors what they need."""
+        """Return the set of these classes alone, with the units and tensors that they need."""
         class_ids, last = self._class_ids(classes), self.graph.output
         name = "slice"
         while name in self.graph.by_name:
@@ -169,7 +169,7 @@ class ModuleSet:
 
 
 def read_set(manifest: dict[str, Any], weights: bytes) -> ModuleSet:
-    """The set that a manifest and the bytes of its weights are, checked against each other.
+    """Read a set from its manifest and the bytes of its weights, checked against each other.
 
     Raises:
         ModuleSetError: they are not one set.

@@ -52,12 +52,12 @@ class ReplacedClass(nn.Module):
         self.weak, self.module, self.head, self.class_id = weak, module, head, class_id
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, N), in the weak network's class order."""
+        """Return the logits (B, N), in the weak network's class order."""
         logits: Tensor = self.head(self.features(images)[1])
         return logits
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The weak network's logits, and what the head reads: the same with one exchanged. Both are (B, N)."""
+        """Return the weak network's logits, and what the head reads: the same with one exchanged. Both are (B, N)."""
         weak_BN = _frozen(self.weak, images, self.head.in_features, "weak")
         if self.module is None:
             return weak_BN, weak_BN
@@ -173,7 +173,7 @@ def replacement_accuracy(replacement: Replacement, batches: Batches) -> Replacem
             weak_BN, replaced_BN = network.features(images)
             logits = (weak_BN, network.head(replaced_BN), control.head(weak_BN))
         labels = labels.to(weak_BN.device)
-        hits.append(torch.stack([one.argmax(1) == labels for one in logits]))
+        hits.append(torch.stack([logit.argmax(1) == labels for logit in logits]))
         label_parts.append(labels)
     labels_I = _checked_labels(label_parts, class_id, num_classes)
     size_N = torch.bincount(labels_I, minlength=num_classes).double()
@@ -234,5 +234,5 @@ def _train_head(
             F.cross_entropy(head(features_IN[index_B]), labels_I[index_B]).backward()
             optimizer.step()
             step += 1
-    if not all(bool(one.isfinite().all()) for one in head.parameters()):
+    if not all(bool(parameter.isfinite().all()) for parameter in head.parameters()):
         raise ValueError(f"the head's weights are not finite: lr={lr} is too high")

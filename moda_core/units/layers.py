@@ -47,7 +47,7 @@ class UnitLayer:
 
     @property
     def activation(self) -> Activation:
-        """What is known of its activation; a site that is none may have any sign and no exact zeros."""
+        """The known properties of its activation; a site that is not one may have any sign and no exact zeros."""
         return ACTIVATIONS.get(self.kind, PLAIN_CALL)
 
 
@@ -69,7 +69,7 @@ class UnitLayers:
 
     @property
     def widths(self) -> list[int]:
-        """Number of units of each layer."""
+        """The number of units of each layer."""
         return [layer.units for layer in self.layers]
 
 
@@ -169,7 +169,7 @@ def watch_units(network: nn.Module, layers: UnitLayers) -> fx.GraphModule:
 
 
 def unit_values(activation: Tensor, dimension: int = 1, signed: bool = False) -> Tensor:
-    """One value per unit and sample: (B, N) itself, anything larger as the mean over all dimensions but two.
+    """Return one value per unit and sample: (B, N) unchanged, anything larger as the mean over all dimensions but two.
 
     Summed and returned in float32 or wider, whatever the activation's type: losses and statistics stay there (on a CPU
     the mean of a bfloat16 activation is rounded to its precision once). A copy, since what follows may work in place.

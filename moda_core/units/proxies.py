@@ -93,7 +93,11 @@ class ShapeTracer(fx.Tracer):
     ) -> tuple[Callable[..., Any], list[Any]]:
         """The network's one input; further parameters of ``forward`` have their defaults."""
         parameters = list(signature(root_fn).parameters.values())[1:]
-        required = [one.name for one in parameters if one.default is Parameter.empty and one.kind != one.VAR_KEYWORD]
+        required = [
+            parameter.name
+            for parameter in parameters
+            if parameter.default is Parameter.empty and parameter.kind != parameter.VAR_KEYWORD
+        ]
         if len(required) != 1 or parameters[0].kind not in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
             raise NetworkError(f"its forward takes {required}; a network of one input is needed")
         return root_fn, [self.root, self.create_proxy("placeholder", parameters[0].name, (), {})]

@@ -26,7 +26,7 @@ class Sections(TypedDict, total=False):
 
 
 def asked_words(overrides: Sequence[str], sections: Mapping[str, Any], storage: PathText | None = None) -> list[str]:
-    """The overrides, and the other arguments as overrides after them, so that they win.
+    """Return the overrides, followed by the other arguments as overrides, so that the latter win.
 
     Raises:
         ConfigError: a value that a configuration cannot hold, or a storage that is given twice.
@@ -40,7 +40,7 @@ def asked_words(overrides: Sequence[str], sections: Mapping[str, Any], storage: 
 
 
 def asked_config(words: Sequence[str]) -> Config:
-    """The configuration that overrides ask for.
+    """Return the configuration that the overrides ask for.
 
     Raises:
         ConfigError: anything that is wrong, in one line.
@@ -49,12 +49,12 @@ def asked_config(words: Sequence[str]) -> Config:
 
 
 def asked_storage(words: Sequence[str]) -> str:
-    """The storage that overrides name: else ``MODA_STORAGE``, else the default."""
+    """Return the storage that the overrides name, else ``MODA_STORAGE``, else the default."""
     return asked_config([word for word in words if word.startswith("storage=")]).storage
 
 
 def checked_names(key: str, names: Sequence[str]) -> list[str]:
-    """Names as a list; a single text would be taken apart into its letters.
+    """Return names as a list; refuse a single text, which would be split into its letters.
 
     Raises:
         ConfigError: a single text.

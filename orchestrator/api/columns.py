@@ -42,7 +42,7 @@ SWEEP = {
 
 
 def points_table(sweep: Sweep, points: Sequence[Point]) -> pa.Table:
-    """A row for each point: its name, role, trial, coefficients, choice, metrics on validation and on test.
+    """Return a row for each point: its name, role, trial, coefficients, choice, and metrics on validation and test.
 
     Metrics on test are called ``test_<metric>``, and are null where they were not measured. A coefficient that is
     called as another column has the column ``coefficient <name>``.
@@ -70,7 +70,7 @@ def points_table(sweep: Sweep, points: Sequence[Point]) -> pa.Table:
 
 
 def trials_table(sweep: Sweep) -> pa.Table:
-    """A row for each trial: its state and its coefficients."""
+    """Return a row for each trial: its state and its coefficients."""
     rows = [
         {
             "trial_id": trial.trial_id,
@@ -88,7 +88,7 @@ def trials_table(sweep: Sweep) -> pa.Table:
 
 
 def confirmed_table(confirmation: Confirmation) -> pa.Table:
-    """A row for each chosen point: what the sweep said, and as ``confirmed_<metric>`` what fresh seeds say.
+    """Return a row for each chosen point, with its results in the sweep and (``confirmed_<metric>``) with fresh seeds.
 
     ``confirmed_test_<metric>`` is on test. All of these are null until all trainings of a point have finished.
     """
@@ -104,7 +104,7 @@ def confirmed_table(confirmation: Confirmation) -> pa.Table:
 
 
 def sweeps_table(store: ResultStore) -> pa.Table:
-    """A row for each sweep of a storage, the oldest first; ``trials`` is how many were asked for when it began."""
+    """Return a row for each sweep of a storage, the oldest first; ``trials`` is how many it was started with."""
     finished: dict[str, int] = {}
     events = store.read("trials")
     for sweep_id in events["sweep_id"].unique().to_pylist():
@@ -128,7 +128,7 @@ def sweeps_table(store: ResultStore) -> pa.Table:
 
 
 def coefficient_names(points: pa.Table) -> list[str]:
-    """The columns of a table of points that are coefficients: between those of the trial and those of the choice."""
+    """Return the columns of a table of points that hold coefficients, which are those between trial and choice."""
     names: list[str] = points.column_names
     return names[len(POINT) : names.index("tau")]
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 
 def shown_html(title: str, lines: Sequence[str], table: pa.Table) -> str:
-    """A title, lines of text and a table as HTML; what they say is text, whatever characters it holds."""
+    """Render a title, lines of text and a table as HTML. All texts are escaped."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in table.column_names)
     body = "".join(
         f"<tr>{''.join(f'<td>{html.escape(_cell(value))}</td>' for value in row)}</tr>"

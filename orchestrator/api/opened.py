@@ -40,28 +40,29 @@ class OpenSweep:
 
     @property
     def sweep_id(self) -> str:
-        """Its name."""
+        """The sweep's name."""
         return self.recorded.sweep_id
 
     @property
     def config(self) -> Config:
-        """The configuration that it was started with, and the objectives and constraints that it is judged by."""
+        """The configuration that the sweep was started with, with the objectives and constraints that now judge it."""
         return self.recorded.config
 
     @property
     def hypervolume(self) -> float:
-        """What the points dominate on validation, up to ``search.reference``."""
+        """The hypervolume that the points dominate on validation, up to ``search.reference``."""
         return self.recorded.hypervolume
 
     def front(self) -> pa.Table:
-        """The points that no other dominates on validation, by the last objective; no rows where there are none.
+        """Return the points that no other point dominates on validation, sorted by the last objective. The table may be
+        empty.
 
         The columns are those of :meth:`points`.
         """
         return points_table(self.recorded, self.recorded.front)
 
     def points(self) -> pa.Table:
-        """A row for each point; ``to_pandas()`` of the table makes a data frame of it.
+        """Return a row for each point. ``to_pandas()`` of the table makes a data frame of it.
 
         With ``search.repeats`` points are means over the seeds, and :meth:`query` gives those of single trainings.
 
@@ -73,13 +74,15 @@ class OpenSweep:
         return points_table(self.recorded, self.recorded.candidates)
 
     def trials(self) -> pa.Table:
-        """A row for each trial: ``trial_id``, ``trial``, ``status``, a column for each coefficient, ``attempt``,
-        ``seconds`` of training, ``evaluation_seconds``, and the ``reason`` of a failure or a stop."""
+        """Return a row for each trial: ``trial_id``, ``trial``, ``status``, a column for each coefficient, ``attempt``,
+        ``seconds`` of training, ``evaluation_seconds``, and the ``reason`` of a failure or a stop.
+        """
         return trials_table(self.recorded)
 
     @property
     def best(self) -> OpenPoint:
-        """Of the front's points within one standard error of the best first objective, the best in the second.
+        """The best point of the front: of those within one standard error of the best first objective, the best in the
+        second.
 
         Raises:
             ConfigError: the front is empty; the message says why.
@@ -88,7 +91,8 @@ class OpenSweep:
 
     @property
     def knee(self) -> OpenPoint:
-        """The front's point farthest from the line (with more objectives, the plane) through its extremes.
+        """The knee of the front: the point farthest from the line (or, with more objectives, the plane) through its
+        extremes.
 
         Raises:
             ConfigError: as :attr:`best`.
@@ -96,7 +100,7 @@ class OpenSweep:
         return self.point("knee")
 
     def point(self, name: str) -> OpenPoint:
-        """The point called ``best``, ``knee``, ``trial/tau/threshold`` or ``trial/level``.
+        """Return the point called ``best``, ``knee``, ``trial/tau/threshold`` or ``trial/level``.
 
         Raises:
             ConfigError: no such point.
@@ -105,18 +109,18 @@ class OpenSweep:
 
     @cached_property
     def confirmations(self) -> list[OpenConfirmation]:
-        """What fresh seeds said of its points, the oldest confirmation first."""
+        """The confirmations of the sweep, which trained points again with fresh seeds, the oldest first."""
         found = confirmations(DeltaStore(self.storage), self.recorded)
         return [OpenConfirmation(confirmation, self) for confirmation in found]
 
     def query(self, sql: str) -> pa.Table:
-        """What a SELECT finds in the tables of this sweep, as :func:`orchestrator.query`."""
+        """Run a SELECT on the tables of this sweep, as :func:`orchestrator.query` does."""
         from orchestrator.results import query
 
         return query(self.storage, self.sweep_id, sql)
 
     def plot(self) -> Any:
-        """The front as the report draws it: a plotly figure, a panel for each pair of objectives.
+        """Draw the front as the report does: a plotly figure with a panel for each pair of objectives.
 
         Raises:
             ConfigError: the front is empty.
@@ -128,7 +132,7 @@ class OpenSweep:
         return objectives_figure(self.recorded)
 
     def report(self, to: PathText | None = None) -> Path:
-        """Write the report, one self-contained HTML file.
+        """Write the report as one self-contained HTML file.
 
         Args:
             to: the file; None: ``<sweep>.html`` in the working folder.
@@ -147,7 +151,7 @@ class OpenSweep:
         return write_output(f"{self.sweep_id}.html" if to is None else to, page.encode())
 
     def pull(self, point: str | OpenPoint, to: PathText, *, classes: Sequence[str] | None = None) -> "Pulled":
-        """Bring the module set of a point to a new folder, publishing it first if nobody did.
+        """Bring the module set of a point to a new folder; publish it first if that has not been done.
 
         Args:
             point: a point, or its name as for :meth:`point`.

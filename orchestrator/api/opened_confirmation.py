@@ -30,7 +30,7 @@ class OpenConfirmation:
 
     @property
     def best(self) -> OpenPoint:
-        """The chosen point that is best by what fresh seeds say, as the sweep has it.
+        """The chosen point that is best by its results with fresh seeds, as the sweep has it.
 
         Raises:
             ConfigError: no point has finished all its trainings.
@@ -39,7 +39,7 @@ class OpenConfirmation:
 
     @property
     def knee(self) -> OpenPoint:
-        """The chosen point that is the knee by what fresh seeds say, as the sweep has it.
+        """The chosen point that is the knee by its results with fresh seeds, as the sweep has it.
 
         Raises:
             ConfigError: as :attr:`best`.
@@ -47,8 +47,9 @@ class OpenConfirmation:
         return self._named("knee")
 
     def points(self) -> pa.Table:
-        """A row for each chosen point: the columns of :meth:`OpenSweep.points`, and ``confirmed_<metric>`` and
-        ``confirmed_test_<metric>``, means over the fresh seeds."""
+        """Return a row for each chosen point: the columns of :meth:`OpenSweep.points`, and ``confirmed_<metric>`` and
+        ``confirmed_test_<metric>``, which are means over the fresh seeds.
+        """
         return confirmed_table(self.recorded)
 
     def _named(self, role: str) -> OpenPoint:

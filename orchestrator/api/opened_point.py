@@ -42,36 +42,36 @@ class OpenPoint:
 
     @property
     def label(self) -> str:
-        """Its name: ``trial/tau/threshold`` or ``trial/level``."""
+        """The point's name: ``trial/tau/threshold`` or ``trial/level``."""
         return self.recorded.label
 
     @property
     def role(self) -> str | None:
-        """``best``, ``knee``, ``best, knee``, or None."""
+        """The point's role: ``best``, ``knee``, ``best, knee``, or None."""
         return self.sweep.recorded.mark(self.recorded) or None
 
     @property
     def coefficients(self) -> Mapping[str, Any]:
-        """What its trial was trained with."""
+        """The coefficients that its trial was trained with."""
         return self.recorded.trial.coefficients
 
     @property
     def choice(self) -> Choice:
-        """Which units a class keeps: the ``rule`` and its ``values``, such as tau and threshold."""
+        """The choice of the units that a class keeps: the ``rule`` and its ``values``, such as tau and threshold."""
         return self.recorded.choice
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Every metric on validation, by which it was chosen."""
+        """All metrics on the validation images, by which the point was chosen."""
         return self.recorded.metrics
 
     @property
     def test(self) -> Mapping[str, float] | None:
-        """Every metric on test; None where it was not measured."""
+        """All metrics on the test images; None if they were not measured."""
         return self.recorded.test
 
     def pull(self, to: PathText, *, classes: Sequence[str] | None = None) -> "Pulled":
-        """Bring its module set to a new folder, as :meth:`OpenSweep.pull`."""
+        """Bring its module set to a new folder, as :meth:`OpenSweep.pull` does."""
         return self.sweep.pull(self, to, classes=classes)
 
     def __repr__(self) -> str:

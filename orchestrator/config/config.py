@@ -57,24 +57,24 @@ class Config:
         return {**METRICS, **self.evaluation.own_metrics}
 
     def with_coefficients(self, coefficients: Mapping[str, Any]) -> "Config":
-        """This configuration with a trial's coefficients in place, each a key of method, training or model."""
+        """Return this configuration with a trial's coefficients, which are keys of method, training or model."""
         method = dict(self.method.coefficients)
         training: dict[str, Any] = {}
         options = dict(self.model.options)
-        own = model_options(self.model.name)
+        accepted = model_options(self.model.name)
         for key, value in coefficients.items():
             if key in method:
                 method[key] = _as_type(Any if method[key] is None else type(method[key]), key, value)
             elif key in _field_names(self.training):
                 training[key] = _as_type(typing.get_type_hints(TrainingConfig)[key], key, value)
-            elif own is None or key in own:
+            elif accepted is None or key in accepted:
                 usual = self.model.options.get(key)
                 options[key] = int(value) if _means_whole(self.search.space.get(key), usual, value) else value
             else:
-                known = [*method, *_field_names(self.training), *own]
+                keys = [*method, *_field_names(self.training), *accepted]
                 raise ConfigError(
                     f"unknown key search.space.{key}; known keys of method, training and model:"
-                    f" {', '.join(sorted(known))}"
+                    f" {', '.join(sorted(keys))}"
                 )
         return dataclasses.replace(
             self,
@@ -84,13 +84,15 @@ class Config:
         )
 
     def for_trial(self, number: int, coefficients: Mapping[str, Any]) -> "Config":
-        """This configuration as trial ``number`` of a sweep runs it: repeats of a set differ in their training seed."""
-        own = self.with_coefficients(coefficients)
-        seed = (own.training.seed + number % self.search.repeats) % SEEDS
-        return dataclasses.replace(own, training=dataclasses.replace(own.training, seed=seed))
+        """Return this configuration as trial ``number`` of a sweep runs it. Repeats of a set differ in their training
+        seed.
+        """
+        config = self.with_coefficients(coefficients)
+        seed = (config.training.seed + number % self.search.repeats) % SEEDS
+        return dataclasses.replace(config, training=dataclasses.replace(config.training, seed=seed))
 
     def coefficient(self, key: str) -> Any:
-        """The value of a key of method, training or model; None where the model's own default is taken."""
+        """Return the value of a key of method, training or model; None if the model's own default is used."""
         if key in self.method.coefficients:
             return self.method.coefficients[key]
         if key in _field_names(self.training):
@@ -150,16 +152,16 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
 
     changed = OmegaConf.create(to_plain(config))
     try:
-        for one in read_overrides(overrides):
-            if one.is_delete():
-                at, _, name = one.key_or_group.rpartition(".")
+        for override in read_overrides(overrides):
+            if override.is_delete():
+                at, _, name = override.key_or_group.rpartition(".")
                 section = OmegaConf.select(changed, at)
                 if section is None or name not in section:
-                    raise ConfigError(f"{one.input_line}: the sweep has no {one.key_or_group}; leave it out")
+                    raise ConfigError(f"{override.input_line}: the sweep has no {override.key_or_group}; leave it out")
                 del section[name]
             else:
-                value = path_here(one.key_or_group, one.value())
-                OmegaConf.update(changed, one.key_or_group, value, merge=True, force_add=True)
+                value = path_here(override.key_or_group, override.value())
+                OmegaConf.update(changed, override.key_or_group, value, merge=True, force_add=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
     plain: Any = OmegaConf.to_container(changed)
@@ -175,7 +177,7 @@ def render_config(plain: Mapping[str, Any]) -> str:
 
 def parse_config(plain: Mapping[str, Any]) -> Config:
     """Check plain data and build the configuration from it."""
-    sections = {one.name for one in dataclasses.fields(Config)}
+    sections = {field.name for field in dataclasses.fields(Config)}
     if unknown := sorted(set(plain) - sections - {"experiment"}):
         close = meant(unknown[0], [*sections, *known_keys()])
         raise ConfigError(f"unknown key {unknown[0]}{close}; top-level keys: {', '.join(sorted(sections))}")
@@ -204,17 +206,17 @@ def check_space(config: Config) -> None:
     if not config.search.space:
         raise ConfigError("search.space={}: name at least one coefficient to search")
     hints = typing.get_type_hints(TrainingConfig)
-    for key, one in config.search.space.items():
-        if hints.get(key) is int and not one.integer and one.choices is None:
+    for key, dimension in config.search.space.items():
+        if hints.get(key) is int and not dimension.integer and dimension.choices is None:
             raise ConfigError(f"search.space.{key} takes whole numbers: add integer: true")
     for coefficients in corners(dataclasses.replace(config.search, baselines=())):
         config.with_coefficients(coefficients)
     for baseline in config.search.baselines:
-        for key, one in config.search.space.items():
-            if isinstance(baseline.get(key, one.ends[0]), str) != one.is_text:
+        for key, dimension in config.search.space.items():
+            if isinstance(baseline.get(key, dimension.ends[0]), str) != dimension.is_text:
                 raise ConfigError(
-                    f"search.baselines: {key}={baseline[key]!r} must be {'text' if one.is_text else 'a number'}, as"
-                    f" search.space.{key} has it"
+                    f"search.baselines: {key}={baseline[key]!r} must be"
+                    f" {'text' if dimension.is_text else 'a number'}, as search.space.{key} has it"
                 )
         config.with_coefficients(baseline)
 
@@ -223,10 +225,11 @@ def corners(search: SearchConfig) -> list[Coefficients]:
     """Return the corners of the search space: all lowest and all highest coefficients, the other choices one at a time,
     and the baselines.
     """
-    lows = {key: one.ends[0] for key, one in search.space.items()}
-    highs = {key: one.ends[1] for key, one in search.space.items()}
-    others = [{**lows, key: value} for key, one in search.space.items() for value in (one.choices or ())[1:-1]]
-    return [lows, highs, *others, *({**lows, **one} for one in search.baselines)]
+    space = search.space.items()
+    lows = {key: dimension.ends[0] for key, dimension in space}
+    highs = {key: dimension.ends[1] for key, dimension in space}
+    others = [{**lows, key: value} for key, dimension in space for value in (dimension.choices or ())[1:-1]]
+    return [lows, highs, *others, *({**lows, **baseline} for baseline in search.baselines)]
 
 
 def to_plain(config: Config) -> dict[str, Any]:
@@ -247,18 +250,18 @@ def _as_type(hint: Any, key: str, value: Any) -> Any:
 def _means_whole(dimension: Dimension | None, usual: Any, value: Any) -> bool:
     """Whether a number of a YAML list is meant for a dimension of whole numbers, or for an option that has one."""
     choices = (usual,) if dimension is None else dimension.choices or ()
-    whole = dimension is not None and dimension.integer
-    whole |= any(isinstance(choice, int) and not isinstance(choice, bool) for choice in choices)
-    return whole and isinstance(value, float) and value.is_integer()
+    is_integer = dimension is not None and dimension.integer
+    is_integer |= any(isinstance(choice, int) and not isinstance(choice, bool) for choice in choices)
+    return is_integer and isinstance(value, float) and value.is_integer()
 
 
 def _model(value: Any) -> ModelConfig:
     options = dict(typed("model", value, dict))
     name = options.pop("name", None)
     check_model_name(name)
-    known = model_options(name)
-    if known is not None and (unknown := sorted(set(options) - set(known))):
-        raise ConfigError(f"unknown key model.{unknown[0]} of {name}; known: {', '.join(sorted(known)) or 'none'}")
+    accepted = model_options(name)
+    if accepted is not None and (unknown := sorted(set(options) - set(accepted))):
+        raise ConfigError(f"unknown key model.{unknown[0]} of {name}; known: {', '.join(sorted(accepted)) or 'none'}")
     return ModelConfig(name, options)
 
 
@@ -281,7 +284,7 @@ def _evaluation(value: Any) -> dict[str, Any]:
 
 
 def _field_names(section: Any) -> list[str]:
-    return [one.name for one in dataclasses.fields(section)]
+    return [field.name for field in dataclasses.fields(section)]
 
 
 def _method(value: Any) -> MethodConfig:
@@ -341,5 +344,5 @@ def _one_line(error: BaseException) -> str:
         line += "; write \\${ for a literal ${"
     if unknown := re.match(r"Could not override '([^']*)'", line):
         line = line.rstrip(".") + meant(unknown[1], known_keys())
-        line += f"; top-level keys: {', '.join(one.name for one in dataclasses.fields(Config))}"
+        line += f"; top-level keys: {', '.join(field.name for field in dataclasses.fields(Config))}"
     return line

@@ -92,7 +92,7 @@ def holds_text(key: str) -> bool:
     """Whether a dotted key is declared as text or as a list of texts."""
     kind = declared_type(key)
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return any(one is str or (typing.get_origin(one) is tuple and typing.get_args(one)[0] is str) for one in kinds)
+    return any(kind is str or (typing.get_origin(kind) is tuple and typing.get_args(kind)[0] is str) for kind in kinds)
 
 
 def declared_type(key: str) -> Any:
@@ -121,7 +121,7 @@ def meant(word: str, known: Sequence[str]) -> str:
 def known_keys() -> list[str]:
     """Every declared key of two parts, such as ``training.epochs``."""
     sections = {name: kind for name, kind in DECLARED.items() if dataclasses.is_dataclass(kind)}
-    return [f"{name}.{one.name}" for name, kind in sections.items() for one in dataclasses.fields(kind)]
+    return [f"{name}.{field.name}" for name, kind in sections.items() for field in dataclasses.fields(kind)]
 
 
 def absolute(path: str, base: str | None = None) -> str:

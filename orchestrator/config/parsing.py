@@ -12,10 +12,10 @@ from orchestrator.errors import ConfigError, shown
 
 
 def build(kind: Any, value: Any, path: str) -> Any:
-    """Build a dataclass from a mapping, and name unknown keys, missing keys and wrong types."""
+    """Build a dataclass from a mapping. Errors name unknown keys, missing keys and wrong types."""
     value = typed(path, value, dict)
     hints = typing.get_type_hints(kind)
-    fields = {one.name: one for one in dataclasses.fields(kind)}
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(set(value) - set(fields)):
         close = difflib.get_close_matches(str(unknown[0]), fields, n=1)
         hint = f" (did you mean {path}.{close[0]}?)" if close else ""
@@ -37,13 +37,13 @@ def build(kind: Any, value: Any, path: str) -> Any:
 
 
 def typed(path: str, value: Any, kind: Any) -> Any:
-    """``value`` as the type that the field declares, or an error that names both."""
+    """Return ``value`` as the type that the field declares, or raise an error that names both."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
         if value is None and type(None) in arguments:
             return None
-        kinds = [one for one in arguments if one is not type(None)]
-        return typed(path, value, next((one for one in kinds if type(value) is one), kinds[0]))
+        kinds = [argument for argument in arguments if argument is not type(None)]
+        return typed(path, value, next((kind for kind in kinds if type(value) is kind), kinds[0]))
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{path}={shown(value)} must be a list, as {path}=[a,b]")
@@ -69,7 +69,7 @@ def typed(path: str, value: Any, kind: Any) -> Any:
 
 def as_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return {one.name: as_plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: as_plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list):

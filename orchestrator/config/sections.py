@@ -271,7 +271,7 @@ class Dimension:
                 len(self.choices) == len(set(self.choices)) > 1,
                 "two or more, all different",
             )
-            kinds = {isinstance(one, str) for one in self.choices}
+            kinds = {isinstance(choice, str) for choice in self.choices}
             _check(f"{key}.choices", list(self.choices), len(kinds) == 1, "all numbers or all text")
             largest = max((abs(choice) for choice in self.choices if isinstance(choice, int)), default=0)
             _check(f"{key}.choices", list(self.choices), largest <= EXACT, "whole numbers of at most 2^53")
@@ -285,9 +285,11 @@ class Dimension:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ConfigError(f"{key}: low={self.low} high={self.high}; low must be below high")
         _check(f"{key}.low", self.low, self.low > 0 or not self.log, "above 0 on a logarithmic scale")
-        whole = self.low == int(self.low) and self.high == int(self.high)
-        whole &= max(abs(self.low), abs(self.high)) <= EXACT
-        _check(key, f"{self.low} to {self.high}", whole or not self.integer, "between whole numbers of at most 2^53")
+        is_integer = self.low == int(self.low) and self.high == int(self.high)
+        is_integer &= max(abs(self.low), abs(self.high)) <= EXACT
+        _check(
+            key, f"{self.low} to {self.high}", is_integer or not self.integer, "between whole numbers of at most 2^53"
+        )
 
 
 @dataclass(frozen=True)
@@ -309,8 +311,8 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         one_of("search.name", self.name, sorted(SEARCHERS))
-        for key, one in self.space.items():
-            one.check(f"search.space.{key}")
+        for key, dimension in self.space.items():
+            dimension.check(f"search.space.{key}")
         few = len(self.objectives) < 2
         remedy = "two objectives or more" if few else "four objectives at most; make the others search.constraints"
         _check("search.objectives", dict(self.objectives), 2 <= len(self.objectives) <= MOST_OBJECTIVES, remedy)

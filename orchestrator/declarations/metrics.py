@@ -40,12 +40,12 @@ class Metric:
 
     @property
     def is_percentage(self) -> bool:
-        """Whether tables show it in per cent."""
+        """Whether tables show the metric in per cent."""
         return self.kind == SHARE
 
     @property
     def head(self) -> str:
-        """The head of its column in the terminal: ``size %``."""
+        """The head of its column in the terminal, such as ``size %``."""
         return f"{self.short or self.title} %" if self.is_percentage else self.short or self.title
 
     @property
@@ -55,18 +55,18 @@ class Metric:
 
     @property
     def brief_axis(self) -> str:
-        """As :attr:`axis`, but for a share, whose ticks say that it is one, without the unit."""
+        """The title of its axis as :attr:`axis`, but without the unit for a share, whose ticks show it."""
         return self.title if self.is_percentage else self.axis
 
     def cell(self, value: float, spread: float | None = None) -> str:
-        """A value as a cell of a table in the terminal shows it, with its deviation or standard error."""
+        """Format a value as a cell of a table in the terminal, with its deviation or standard error."""
         if not self.is_percentage:
             return f"{value:.4g}" + (f"±{spread:.2g}" if spread is not None else "")
         return f"{100 * value:.1f}" + (f"±{100 * spread:.1f}" if spread is not None else "")
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest number that it takes; infinite where there is none."""
+        """The smallest and the largest number that it can be; infinite if there is no bound."""
         if self.kind == SHARE:
             return 0.0, 1.0
         return (-math.inf if self.kind == NUMBER else 0.0), math.inf

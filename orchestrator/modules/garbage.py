@@ -59,13 +59,13 @@ class Removal:
 
     @property
     def count(self) -> int:
-        """Of its files."""
+        """The number of its files."""
         return len(self.files)
 
     @property
     def bytes(self) -> int:
-        """Of its files."""
-        return sum(one.bytes for one in self.files)
+        """The size of its files."""
+        return sum(file.bytes for file in self.files)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def collect(
     known_trials: set[str],
     now: datetime,
 ) -> Garbage:
-    """Find what is to go.
+    """Find what can be removed.
 
     Args:
         retentions: what stays of the sweeps that are looked at.
@@ -101,35 +101,35 @@ def collect(
         known_trials: ids of the trials of all sweeps, looked at or not.
         now: the time.
     """
-    trials = {one.trial_id: each for each in retentions for one in each.sweep.trials}
+    trials = {trial.trial_id: each for each in retentions for trial in each.sweep.trials}
     sets = {name: each for each in retentions for name in each.sets}
-    found = Garbage([], {}, [], {})
-    whole = set()
+    garbage = Garbage([], {}, [], {})
+    complete = set()
     ordered = sorted(files, key=lambda file: folder_of(file.name))
     for (kind, name), grouped in groupby(ordered, key=lambda file: folder_of(file.name)):
         folder = f"{kind}/{name}"
-        mine = list(grouped)
+        contents = list(grouped)
         if kind == MODULES and name in sets:
-            if any(one.name == f"{folder}/{MANIFEST}" for one in mine):
-                whole.add(name)
-            found.removals.extend(_of_set(sets[name], name, mine, log.get(name), now))
+            if any(file.name == f"{folder}/{MANIFEST}" for file in contents):
+                complete.add(name)
+            garbage.removals.extend(_of_set(sets[name], name, contents, log.get(name), now))
         elif kind == MODULES and PART_FOLDER.fullmatch(name):  # its name does not say whose set it was to be
-            found.removals.extend(_stale_parts("", folder, mine, now))
+            garbage.removals.extend(_stale_parts("", folder, contents, now))
         elif kind == TRIALS and name in trials:
-            found.removals.extend(_of_trial(trials[name], name, mine, now))
+            garbage.removals.extend(_of_trial(trials[name], name, contents, now))
         elif not (name in known_trials if kind == TRIALS else is_set_of(name, known_trials)):
-            found.unknown[folder] = mine
-    told = {name for name, last in log.items() if last["event"] == PUBLISHED}
-    found.unrecorded.update({name: sets[name] for name in sorted(whole - told)})
-    found.gone.extend(log[name] for name in sorted(told - whole))
-    return found
+            garbage.unknown[folder] = contents
+    recorded = {name for name, last in log.items() if last["event"] == PUBLISHED}
+    garbage.unrecorded.update({name: sets[name] for name in sorted(complete - recorded)})
+    garbage.gone.extend(log[name] for name in sorted(recorded - complete))
+    return garbage
 
 
 def survey(store: ResultStore, files: Files, retentions: Sequence[Retention], now: datetime) -> Garbage:
     """Find what can be removed from a storage. The tables are read before the files are listed, so that what a trial or
     a publisher writes meanwhile is newer than the judgement, and stays.
     """
-    asked = {one.sweep.sweep_id for one in retentions}
+    asked = {retention.sweep.sweep_id for retention in retentions}
     rows = store.read("modules")
     log = {name: row for name, row in last_events(rows).items() if row["sweep_id"] in asked}
     listed = [*files.under(MODULES), *files.under(TRIALS)]
@@ -149,7 +149,7 @@ def remove(garbage: Garbage, store: ResultStore, files: Files, now: Callable[[],
             files.delete(file.name)
         files.drop_folder(one.folder)
     log = last_events(store.read("modules"))
-    names = [folder_of(one.folder)[1] for one in garbage.removals if one.what == SETS]
+    names = [folder_of(removal.folder)[1] for removal in garbage.removals if removal.what == SETS]
     store.append("modules", [removed_row(row, now()) for row in (*garbage.gone, *(log[name] for name in names))])
 
 

@@ -12,7 +12,7 @@ METRICS = ("reuse_accuracy", "reuse_baseline", "accuracy", "module_size", "modul
 
 
 def model_card(sweep: Sweep, point: Point, class_names: Sequence[str], shape: Sequence[int]) -> str:
-    """The card of a point's module set.
+    """Write the model card of a point's module set.
 
     Args:
         sweep: the sweep.
@@ -40,7 +40,7 @@ def model_card(sweep: Sweep, point: Point, class_names: Sequence[str], shape: Se
 
 
 def sliced_card(card: bytes, classes: Sequence[str]) -> bytes:
-    """A set's card for some of its classes as a set of their own."""
+    """Write the card of some classes of a set, which are a set of their own."""
     return f"> Only {_listed(classes)} of the set that is described below.\n\n".encode() + card
 
 

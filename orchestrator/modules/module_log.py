@@ -16,7 +16,7 @@ PUBLISHED, REMOVED = "published", "removed"
 
 
 def published_row(sweep_id: str, trial_id: str, choice: Choice, name: str, manifest: bytes, now: datetime) -> Row:
-    """The row that says that a set was published.
+    """Build the row that records that a set was published.
 
     Args:
         sweep_id: its sweep.
@@ -31,12 +31,12 @@ def published_row(sweep_id: str, trial_id: str, choice: Choice, name: str, manif
 
 
 def removed_row(published: Mapping[str, Any], now: datetime) -> Row:
-    """The row that says that a set is gone, from the one that says that it was published."""
+    """Build the row that records that a set was removed, from the row that records its publication."""
     return {**published, "event": REMOVED, "time": now}
 
 
 def last_events(rows: pa.Table) -> dict[str, Row]:
-    """The last row of each set, by the set's name."""
+    """Return the last row of each set, by the set's name."""
     return {row["name"]: row for row in sorted(rows.to_pylist(), key=lambda row: row["time"])}
 
 

@@ -31,7 +31,7 @@ CHECK_IMAGES = 256
 
 
 def published(sweep: Sweep, point: Point, root: str, *, data_root: str | None = None) -> str:
-    """The name of a point's module set in the storage, after making it if nobody did. As :func:`publish`."""
+    """Return the name of a point's module set in the storage, after publishing it if that has not been done."""
     name, files = name_of(point), Files(root)
     if not files.exists(set_file(name, MANIFEST)):
         publish(sweep, point, root, data_root=data_root)
@@ -39,7 +39,7 @@ def published(sweep: Sweep, point: Point, root: str, *, data_root: str | None = 
     try:
         record_published(sweep, point, files)
     except (OSError, DeltaError) as error:  # a storage that one may only read: the set is there all the same
-        LOG.warning("the table modules does not tell of %s, and cannot be written: %s", name, error)
+        LOG.warning("%s is not recorded in the table modules, which cannot be written: %s", name, error)
     return name
 
 
@@ -88,7 +88,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         **point.choice.columns,
         "floor": config.evaluation.floor,
         "data": config.data.name,
-        "full_parameters": sum(one.numel() for one in trained.network.parameters()),
+        "full_parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
         "config": to_plain(dataclasses.replace(config, storage="")),
         "fingerprints": sweep.fingerprints,
         "validation": point.metrics,
@@ -115,6 +115,6 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
 
 
 def name_of(point: Point) -> str:
-    """The name of a point's module set in the storage."""
+    """Return the module set's name in the storage."""
     chosen = (f"{name}{value:.12g}" for name, value in point.choice.values.items())
     return set_name(point.trial.trial_id, [*point.choice.prefix, *chosen])

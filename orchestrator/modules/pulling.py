@@ -25,15 +25,15 @@ class Source(Protocol):
 
     @property
     def is_far(self) -> bool:
-        """Whether its files are worth keeping in a cache."""
+        """Whether its files are worth caching."""
         ...
 
     def size(self, name: str) -> int | None:
-        """The bytes of a file, None where there is none."""
+        """Return the size of a file; None if it does not exist."""
         ...
 
     def read(self, name: str) -> bytes:
-        """A file's bytes."""
+        """Return the bytes of a file."""
         ...
 
 
@@ -73,7 +73,7 @@ class Pulled:
 
     @property
     def class_names(self) -> list[str]:
-        """Of its modules, in the order of the logits."""
+        """The classes of its modules, in the order of the logits."""
         names: list[str] = self.manifest["class_names"]
         return names
 
@@ -149,7 +149,7 @@ def pull_point(
 
 
 def free_folder(to: str) -> Path:
-    """The folder ``to``, which nothing is in.
+    """Return the folder ``to``, which must be empty or new.
 
     Raises:
         ConfigError: it is taken or cannot be looked at, or it is a URI.
@@ -165,7 +165,7 @@ def free_folder(to: str) -> Path:
 
 
 def place(folder: Path, source: Source, where: str, classes: Sequence[str] | None = None) -> Pulled:
-    """Put a module set, or some classes of it, into a folder, whole and checked or not at all.
+    """Put a module set, or some classes of it, into a folder: complete and checked, or not at all.
 
     Args:
         folder: as :func:`free_folder` gives it.

@@ -78,7 +78,7 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
     _check_sets(data, chosen, request.weak, manifests)
     for split, images in (("training", data.train), ("test", data.test)):
         _check_classes(split, images.labels, data, request.class_name)
-    if not any(one.startswith(OTHER_DATA) for one in overrides):
+    if not any(override.startswith(OTHER_DATA) for override in overrides):
         _check_content(data, request.weak, manifests[request.weak])
     device = choose_device(config.training)
     weak = RawImages(load_modules(request.weak, data.class_names)).to(device)
@@ -115,12 +115,12 @@ def _recorded(manifest: Mapping[str, Any], section: str) -> dict[str, Any] | Non
 
 def _chosen_data(config: Config, overrides: Sequence[str], weak: str, manifest: Mapping[str, Any]) -> DataConfig:
     """The command line's data where it chooses some, else the recorded one with the keys that it gives in place."""
-    if any(one.startswith("data=") for one in overrides):
+    if any(override.startswith("data=") for override in overrides):
         return config.data
     recorded = _recorded(manifest, "config")
     if recorded is None:
         raise ConfigError(f"{weak} does not record which data it was trained on; set data=...")
-    keys = [one.partition("=")[0].split(".")[1] for one in overrides if one.startswith("data.")]
+    keys = [override.partition("=")[0].split(".")[1] for override in overrides if override.startswith("data.")]
     given = {key: path_here(f"data.{key}", getattr(config.data, key)) for key in keys}
     try:
         plain = to_plain(config) | {"data": {**recorded, "download": False, **given}}
@@ -147,7 +147,7 @@ def _check_content(data: Data, weak: str, manifest: Mapping[str, Any]) -> None:
     recorded = _recorded(manifest, "fingerprints")
     if recorded and (changed := difference({"data": recorded}, {"data": dict(data.contents)})):
         raise ConfigError(
-            f"{weak} was trained on other images or labels: {changed}; say where its data lies, data.root=..."
+            f"{weak} was trained on other images or labels: {changed}; set data.root=... to where its data is"
         )
 
 

@@ -28,7 +28,7 @@ class Retention:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it stays, for want of a front."""
+        """Whether everything stays, because there is no front."""
         return bool(self.sweep.points) and not self.sweep.front
 
     @cached_property
@@ -38,35 +38,35 @@ class Retention:
 
     @cached_property
     def sets(self) -> dict[str, Point]:
-        """Every module set that the sweep can have, by its name in the storage, and its point."""
+        """Every module set that the sweep can have, by its name in the storage, with its point."""
         return {name_of(point): point for point in self.sweep.points}
 
     @cached_property
     def kept_sets(self) -> set[str]:
-        """Names of the module sets that stay: with repeats those of all single trainings of a point."""
-        return {name_of(one) for point in self.points for one in point.singles}
+        """The names of the module sets that stay; with repeats, those of all single trainings of a point."""
+        return {name_of(each) for point in self.points for each in point.singles}
 
     @cached_property
     def over(self) -> set[str]:
-        """Ids of the trials that are over."""
-        return {one.trial_id for one in self.sweep.trials if one.is_over}
+        """The ids of the trials that are over."""
+        return {trial.trial_id for trial in self.sweep.trials if trial.is_over}
 
     @cached_property
     def kept_trials(self) -> set[str]:
-        """Ids of the trials whose weights and counts stay.
+        """The ids of the trials whose weights and counts stay.
 
         Those of the points that stay, and of sets of coefficients that are not over: a trial may be resumed, and with
         repeats a set's points are made when the last of its trainings has finished.
         """
-        mine = {one.trial.trial_id for point in self.points for one in point.singles}
-        over = Counter(self.sweep.set_of(one) for one in self.sweep.trials if one.is_over)
+        kept = {single.trial.trial_id for point in self.points for single in point.singles}
+        over = Counter(self.sweep.set_of(trial) for trial in self.sweep.trials if trial.is_over)
         repeats = self.sweep.config.search.repeats
-        return mine | {one.trial_id for one in self.sweep.trials if over[self.sweep.set_of(one)] < repeats}
+        return kept | {trial.trial_id for trial in self.sweep.trials if over[self.sweep.set_of(trial)] < repeats}
 
     @cached_property
     def aliases(self) -> set[str]:
         """The aliases that sets of the points that stay have in W&B."""
-        return {point_alias(one) for point in self.points for one in (point, *point.singles)}
+        return {point_alias(each) for point in self.points for each in (point, *point.singles)}
 
 
 def retentions(store: ResultStore, names: Sequence[str] = ()) -> list[Retention]:
@@ -79,12 +79,12 @@ def retentions(store: ResultStore, names: Sequence[str] = ()) -> list[Retention]
     if not known:
         raise ConfigError("the storage holds no sweeps; set storage=... to the right one")
     sweeps = [read_sweep(store, name) for name in dict.fromkeys(names or known)]
-    return [Retention(one, _told(store, one, known)) for one in sweeps]
+    return [Retention(sweep, _told(store, sweep, known)) for sweep in sweeps]
 
 
 def _told(store: ResultStore, sweep: Sweep, known: Sequence[str]) -> tuple[Point, ...]:
     """The points of a sweep that take part in a confirmation: as what is confirmed, or as what confirms."""
-    claimed = [claim for one in confirmations(store, sweep) for claim, _ in one.told]
+    claimed = [claim for confirmation in confirmations(store, sweep) for claim, _ in confirmation.told]
     parent = sweep.config.sweep.confirms
-    found = Confirmation(read_sweep(store, parent), sweep).told if parent is not None and parent in known else []
-    return (*claimed, *(point for _, point in found))
+    confirmed = Confirmation(read_sweep(store, parent), sweep).told if parent is not None and parent in known else []
+    return (*claimed, *(point for _, point in confirmed))

@@ -33,12 +33,12 @@ class StaleVersion:
 
     @property
     def count(self) -> int:
-        """Of its files."""
+        """The number of its files."""
         return int(self.artifact.file_count)
 
     @property
     def bytes(self) -> int:
-        """Of its files."""
+        """The size of its files."""
         return int(self.artifact.size)
 
 
@@ -47,7 +47,7 @@ def is_stale(aliases: Iterable[str], kept: set[str]) -> bool:
 
     One that is ``best`` or ``knee`` is not, nor one to which people gave an alias of their own.
     """
-    own = {one for one in aliases if not OF_WANDB.fullmatch(one)}
+    own = {alias for alias in aliases if not OF_WANDB.fullmatch(alias)}
     return bool(own) and all(OF_POINT.fullmatch(one) for one in own) and not own & kept
 
 
@@ -92,7 +92,7 @@ def stale_versions(retentions: Iterable[Retention], store: DeltaStore) -> tuple[
             ours = [version for version in stale if is_ours(version.metadata, storage, manifests)]
             found += [StaleVersion(kept.sweep.sweep_id, version) for version in ours]
             if len(ours) < len(stale):
-                text = "%d W&B versions of %s are left alone: nothing says that they are from this storage"
+                text = "%d W&B versions of %s are kept: they may be from another storage"
                 LOG.warning(text, len(stale) - len(ours), kept.sweep.sweep_id)
     except Exception as error:  # a service of somebody else's, which raises what it likes
         return found, _said(error, "asked")
@@ -129,4 +129,4 @@ def _versions(api: "wandb.Api", of: Retention) -> list[Any]:
 
 
 def _said(error: Exception, what: str) -> str:
-    return f"W&B could not be {what} ({one_line(error)}); the same command tries again"
+    return f"W&B could not be {what} ({one_line(error)}); run the same command again to retry"

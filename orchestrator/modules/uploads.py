@@ -23,7 +23,9 @@ def module_artifacts(sweep: Sweep, root: str) -> list[ModuleArtifact]:
         except MISTAKES as error:
             LOG.warning("the modules of %s are not published: %s", point.label, error)
         except Exception:  # a bug, which fails no sweep but leaves its traceback
-            LOG.exception("the modules of %s are not published, by a bug of ours; please report it", point.label)
+            LOG.exception(
+                "the modules of %s are not published, because of a bug of ours; please report it", point.label
+            )
     return found
 
 

@@ -1,4 +1,4 @@
-"""What fresh seeds say of the points that a sweep chose: the best of many noisy points is partly luck."""
+"""Chosen points of a sweep with fresh seeds, because the best of many noisy points is partly luck."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from orchestrator.storage import ResultStore
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A chosen point, and what fresh seeds say: None where not all of them have finished."""
+    """A chosen point, and its results with fresh seeds: None until all of them have finished."""
 
     claimed: Point
     found: Point | None
@@ -63,12 +63,12 @@ class Confirmation:
             return next((o for o in found if o.choice == claimed.choice and o.trial.coefficients == wanted), None)
 
         claims = [self.parent.find(name) for name in self.sweep.config.sweep.chosen]
-        return [Confirmed(one, again(one)) for one in claims]
+        return [Confirmed(claim, again(claim)) for claim in claims]
 
     @property
     def told(self) -> list[tuple[Point, Point]]:
-        """The chosen points that fresh seeds tell about, and what they say."""
-        return [(one.claimed, one.found) for one in self.points if one.found is not None]
+        """The chosen points that have results with fresh seeds, each with these results."""
+        return [(point.claimed, point.found) for point in self.points if point.found is not None]
 
     @property
     def held(self) -> Held:
@@ -85,12 +85,12 @@ class Confirmation:
 
     @property
     def reference(self) -> list[float]:
-        """Of the hypervolumes."""
+        """The reference point of the hypervolumes."""
         search = self.parent.config.search
         return [search.reference[name] for name in search.objectives]
 
     def name(self, which: str) -> Point:
-        """The chosen point that is ``best`` or ``knee`` by what fresh seeds say on validation, as the parent has it."""
+        """Return the chosen point that is ``best`` or ``knee`` on validation with fresh seeds, as the parent has it."""
         values = self.parent.values([found for _, found in self.told])
         if which == "knee":
             return self.told[pareto.knee(values, self.parent.directions)][0]
@@ -100,7 +100,7 @@ class Confirmation:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What else than the seed differs from the parent's training, data, model and evaluation, and how."""
+        """The differences from the parent's training, data, model and evaluation, besides the seed."""
         before, after = to_plain(self.parent.config), to_plain(self.sweep.config)
         apart = ["training.seed", "data.root", "data.download"]
         if "data" in self.parent.fingerprints and self.parent.fingerprints == self.sweep.fingerprints:
@@ -116,7 +116,7 @@ class Confirmation:
 def compare(
     claimed_PM: npt.ArrayLike, found_PM: npt.ArrayLike, directions: Sequence[str], reference_M: Sequence[float]
 ) -> Held:
-    """How far points held that were measured again: P points of M metrics, in the same order."""
+    """Compare points with the same points measured again: P points of M metrics, in the same order."""
     from scipy.stats import kendalltau  # takes half a second
 
     claimed, found = (np.asarray(one, dtype=np.float64).reshape(-1, len(directions)) for one in (claimed_PM, found_PM))
@@ -128,7 +128,7 @@ def compare(
         found=pareto.hypervolume(found, directions, reference_M),
         on_front=int(pareto.on_front(found[front], directions).sum()),
         of=int(front.sum()),
-        correlations=[None if np.isnan(one) else one for one in ranks],
+        correlations=[None if np.isnan(rank) else rank for rank in ranks],
     )
 
 

@@ -27,7 +27,7 @@ class TrialState:
 
     @property
     def is_over(self) -> bool:
-        """Whether running it again would tell nothing new: it finished, its loss diverged, or it was stopped early."""
+        """Whether the trial need not run again: it finished, its loss diverged, or it was stopped early."""
         return self.status in OVER
 
 
@@ -48,31 +48,33 @@ class Point:
 
     @property
     def singles(self) -> tuple["Point", ...]:
-        """The points of single trainings that it is made of."""
+        """The points of single trainings over which this point is a mean, or the point itself."""
         return self.over or (self,)
 
     @property
     def own(self) -> "Point":
-        """The point of its trial alone: what a module set of it is."""
-        return next(one for one in self.singles if one.trial.number == self.trial.number)
+        """The point of its trial alone, which is the one that a module set is made of."""
+        return next(point for point in self.singles if point.trial.number == self.trial.number)
 
     def deviation(self, name: str, *, on_test: bool = False) -> float | None:
-        """The standard deviation of a metric over the seeds; None for a single training."""
-        rows = [one.test if on_test else one.metrics for one in self.over]
+        """Return the standard deviation of a metric over the seeds; None for a single training."""
+        rows = [point.test if on_test else point.metrics for point in self.over]
         return deviation([row[name] for row in rows if row is not None]) if self.over else None
 
     def error(self, name: str) -> float:
-        """The standard error of a metric: of the drawn images, which all seeds share, and of the mean over seeds."""
+        """Return the standard error of a metric: that of the drawn images, which all seeds share, and of the mean over
+        seeds.
+        """
         over_seeds = (self.deviation(name) or 0.0) / math.sqrt(max(1, len(self.over)))
         return math.hypot(self.metrics.get(f"{name}_error", 0.0), over_seeds)
 
     @property
     def label(self) -> str:
-        """How the point is named on the command line: trial number, then tau and threshold, or the level."""
+        """The name of the point on the command line: trial number, then tau and threshold, or the level."""
         values = (f"{value:.12g}" for value in self.choice.values.values())
         return "/".join([str(self.trial.number), *self.choice.prefix, *values])
 
 
 def deviation(values: Sequence[float]) -> float:
-    """The standard deviation of the population that values were drawn from; 0 of a single one."""
+    """Return the standard deviation of the population that the values were drawn from; 0 for a single value."""
     return statistics.stdev(values) if len(values) > 1 else 0.0

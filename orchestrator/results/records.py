@@ -107,7 +107,7 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
 
 
 def recorded_config(store: ResultStore, sweep_id: str) -> Config:
-    """The configuration that a sweep was started with.
+    """Return the configuration that a sweep was started with.
 
     Raises:
         ConfigError: as :func:`read_sweep`.
@@ -246,7 +246,7 @@ def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
 
 def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
     """Validation points of finished trials, each with its test metrics, in order of trial and choice."""
-    finished = {one.trial_id: one for one in trials if one.status == "finished"}
+    finished = {trial.trial_id: trial for trial in trials if trial.status == "finished"}
     names = ("sweep_id", "trial_id", "rule", "rule_parameters", *COLUMNS, "stage", "split", "own", "schema_version")
     test: dict[tuple[Any, ...], dict[str, float]] = {}
     points = []

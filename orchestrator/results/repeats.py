@@ -8,7 +8,7 @@ from orchestrator.results.points import Point, deviation
 
 
 def mean_points(points: Sequence[Point], repeats: int, objectives: Sequence[str]) -> list[Point]:
-    """One point for each set of coefficients and choice, where all ``repeats`` trainings of the set have the point.
+    """Return one point for each set of coefficients and choice that all ``repeats`` trainings of the set have.
 
     Its metrics are means over the trainings (on test where all were measured), its trial is the one nearest to the mean
     in the objectives, each in standard deviations; of equally near ones the first.

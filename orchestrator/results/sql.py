@@ -71,7 +71,7 @@ def query(root: str, sweep_id: str, sql: str) -> pa.Table:
         try:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in ASKING:
-                kinds = ", ".join(one.type.name for one in statements) or "nothing"
+                kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
                 raise ConfigError(f"a query is one SELECT; this is {kinds}")
             return _interruptible(connection, sql)
         except duckdb.Error as error:
@@ -92,7 +92,7 @@ def _interruptible(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
 
 
 def front_rows(sweep: Sweep) -> pa.Table:
-    """The front of a sweep as the view ``front``."""
+    """Return the front of a sweep as the view ``front``."""
     return pa.Table.from_pylist([_front_row(point) for point in sweep.front], FRONT)
 
 

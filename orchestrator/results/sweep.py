@@ -27,16 +27,16 @@ class Sweep:
 
     @cached_property
     def candidates(self) -> list[Point]:
-        """What the front is chosen from: the points, or with ``search.repeats`` their means over the seeds."""
+        """The points from which the front is chosen; with ``search.repeats`` these are means over the seeds."""
         search = self.config.search
         return self.points if search.repeats == 1 else mean_points(self.points, search.repeats, list(search.objectives))
 
     def set_of(self, trial: TrialState) -> int:
-        """The number of a trial's set of coefficients; every set is trained ``search.repeats`` times."""
+        """Return the number of a trial's set of coefficients; every set is trained ``search.repeats`` times."""
         return trial.number // self.config.search.repeats
 
     def values(self, points: Sequence[Point]) -> list[list[float]]:
-        """The objectives of points, in order.
+        """Return the objectives of points, in order.
 
         Raises:
             ConfigError: a point that was measured before there was such a metric.
@@ -51,7 +51,7 @@ class Sweep:
 
     @property
     def broken(self) -> str:
-        """How many points break each constraint, as people read it; nothing where there is no constraint."""
+        """A text that says how many points violate each constraint; empty without constraints."""
         found = []
         for text in self.config.search.constraints:
             asked = Constraint.parse(text)
@@ -61,7 +61,7 @@ class Sweep:
 
     @property
     def why_no_front(self) -> str:
-        """Why the front is empty, and the remedy."""
+        """A message that says why the front is empty, and what to do."""
         if not self.candidates:
             repeats = self.config.search.repeats
             wanted = "a trial" if repeats == 1 else f"all {repeats} trainings of a set of coefficients"
@@ -78,28 +78,29 @@ class Sweep:
 
     @property
     def coefficient_names(self) -> list[str]:
-        """Of all trials; a baseline need not name every dimension of the space."""
-        return list(dict.fromkeys(name for one in self.trials for name in one.coefficients))
+        """The names of the coefficients of all trials; a baseline need not set every dimension of the space."""
+        return list(dict.fromkeys(name for trial in self.trials for name in trial.coefficients))
 
     @property
     def directions(self) -> list[str]:
-        """Of the objectives."""
+        """The directions of the objectives."""
         return list(self.config.search.objectives.values())
 
     def count(self, status: str) -> int:
-        """How many trials stand so."""
-        return sum(one.status == status for one in self.trials)
+        """Return how many trials have this status."""
+        return sum(trial.status == status for trial in self.trials)
 
     @property
     def finished_text(self) -> str:
-        """How many trials finished: ``5 of 12 trials finished, 7 stopped early``."""
+        """A text that says how many trials finished: ``5 of 12 trials finished, 7 stopped early``."""
         stopped = f", {self.count('stopped')} stopped early" if self.count("stopped") else ""
         return f"{self.count('finished')} of {len(self.trials)} trials finished{stopped}"
 
     @cached_property
     def front(self) -> list[Point]:
-        """The feasible points that no other one dominates on validation, by the last objective; of equal points the
-        first stays."""
+        """The feasible points that no other point dominates on validation, sorted by the last objective. Of equal
+        points the first one stays.
+        """
         points = self.feasible
         if not points:
             return []
@@ -112,21 +113,21 @@ class Sweep:
 
     @property
     def hypervolume(self) -> float:
-        """Of the feasible validation points, up to the configured reference point."""
+        """The hypervolume of the feasible validation points, up to the configured reference point."""
         reference = [self.config.search.reference[name] for name in self.config.search.objectives]
         return pareto.hypervolume(self.values(self.feasible), self.directions, reference)
 
     @cached_property
     def roles(self) -> dict[str, list[str]]:
-        """Which points of the front are best and knee, by their labels; it may be one point."""
+        """The labels of the points of the front that are best and knee, each with its roles. One point may be both."""
         return by_label(self.find) if self.front else {}
 
     def mark(self, point: Point) -> str:
-        """How a point is marked in lists: ``best``, ``knee``, ``best, knee`` or not at all."""
+        """Return how a point is marked in lists: ``best``, ``knee``, ``best, knee`` or an empty text."""
         return ", ".join(self.roles.get(point.label, ()))
 
     def find(self, name: str) -> Point:
-        """The point called ``best``, ``knee`` or ``<trial>/<tau>/<threshold>``, or ``<trial>/<level>``.
+        """Return the point called ``best``, ``knee``, ``<trial>/<tau>/<threshold>`` or ``<trial>/<level>``.
 
         Raises:
             ConfigError: no such point.

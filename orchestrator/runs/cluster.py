@@ -15,7 +15,7 @@ from orchestrator.results import canonical
 
 
 def concurrent_trials(config: Config) -> int:
-    """How many trials the cluster holds at once, at most ``sweep.concurrency``.
+    """Return how many trials the cluster can run at once, at most ``sweep.concurrency``.
 
     Raises:
         ConfigError: not even one.
@@ -37,7 +37,7 @@ def concurrent_trials(config: Config) -> int:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """The cluster of ``RAY_ADDRESS`` (a submitted job has it), or a local one for as long as this lasts.
+    """Connect to the cluster of ``RAY_ADDRESS`` (a submitted job has it), or start a local one for the duration.
 
     Raises:
         ServiceError: a cluster that does not answer.

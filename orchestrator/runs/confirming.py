@@ -75,7 +75,9 @@ def confirm(parent: Sweep, request: Request, config: Config, console: Console) -
     """
     points = chosen_points(parent, request.points)
     asked = confirming(parent, points, request)
-    tracking = config.tracking if any(one.startswith("tracking") for one in request.overrides) else asked.tracking
+    tracking = (
+        config.tracking if any(override.startswith("tracking") for override in request.overrides) else asked.tracking
+    )
     asked = dataclasses.replace(asked, storage=config.storage, tracking=tracking, data=data_here(asked.data, None))
     sets, first = len(asked.search.baselines), asked.training.seed
     console.print(
@@ -92,7 +94,7 @@ def confirm(parent: Sweep, request: Request, config: Config, console: Console) -
 
 
 def chosen_points(sweep: Sweep, names: Sequence[str]) -> list[Point]:
-    """The points that names stand for, each once; ``front`` stands for all of the front.
+    """Return the points that names refer to, each once; ``front`` refers to the whole front.
 
     Raises:
         ConfigError: no such point, or no points at all.
@@ -104,7 +106,7 @@ def chosen_points(sweep: Sweep, names: Sequence[str]) -> list[Point]:
 
 
 def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Config:
-    """The configuration of the sweep that confirms points of another.
+    """Return the configuration of the sweep that confirms points of another one.
 
     Raises:
         ConfigError: overrides that would make another search of it, or that cannot be right.
@@ -114,7 +116,7 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
             f"sweep {parent.sweep_id!r} is a single training, not a search; train it again with moda train"
             " training.seed=..., or sweep with search.repeats"
         )
-    own = [one for one in request.overrides if not one.startswith(("tracking", "storage"))]
+    own = [override for override in request.overrides if not override.startswith(("tracking", "storage"))]
     _check_overrides(parent, own)
     config = override_config(parent.config, own)
     seed, used = config.training.seed, parent.config.training.seed

@@ -61,7 +61,7 @@ class Proposals:
 
     @property
     def exhausted(self) -> str:
-        """Why the sweep has fewer trials than ``sweep.trials``, for people; nothing where it has as many."""
+        """A message that says why the sweep has fewer trials than ``sweep.trials``; empty if it has as many."""
         if self.budget >= self.config.sweep.trials:
             return ""
         return (
@@ -70,7 +70,7 @@ class Proposals:
         )
 
     def sweep(self) -> Sweep:
-        """The sweep as the tables tell it now, under today's budget, objectives, tracking and resources."""
+        """Read the sweep as it is in the tables now, under today's budget, objectives, tracking and resources."""
         return dataclasses.replace(read_sweep(self.store, self.sweep_id), config=self.config)
 
     def next(self) -> tuple[int, Coefficients]:
@@ -97,7 +97,7 @@ class Proposals:
         return number, recorded
 
     def over(self, number: int, coefficients: Coefficients, *, died: bool) -> None:
-        """A trial ended. One whose process died without a word gets its event here."""
+        """Note that a trial ended. A trial whose process died silently gets its event here."""
         trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
         self.pending.pop(trial.trial_id, None)
         if died:
@@ -145,7 +145,7 @@ class Proposals:
         return [coefficient_columns(space, own) for own in same]
 
     def _states(self) -> dict[str, TrialState]:
-        return {one.trial_id: one for one in trial_states(self.store.read("trials", self.sweep_id))}
+        return {state.trial_id: state for state in trial_states(self.store.read("trials", self.sweep_id))}
 
 
 def _free(config: EvaluationConfig) -> list[Grid]:

@@ -114,10 +114,10 @@ def _recorded(root: str, name: str, moved: Sequence[str]) -> tuple[Sweep, Trial]
     store = DeltaStore(root)
     sweep = read_sweep(store, named["sweep"])
     sweep = dataclasses.replace(sweep, config=override_config(sweep.config, moved))
-    state = next((one for one in sweep.trials if one.number == int(named["number"])), None)
+    state = next((trial for trial in sweep.trials if trial.number == int(named["number"])), None)
     if state is None or state.status != "finished":
         how = "is not in the tables" if state is None else f"{state.status} ({state.reason})"
-        finished = ", ".join(str(one.number) for one in sweep.trials if one.status == "finished")
+        finished = ", ".join(str(trial.number) for trial in sweep.trials if trial.status == "finished")
         raise ConfigError(f"trial {name!r} {how}; of {sweep.sweep_id} these finished: {finished or 'none'}")
     config = sweep.config.for_trial(state.number, state.coefficients)
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)

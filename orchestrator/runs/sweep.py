@@ -42,7 +42,7 @@ from orchestrator.views import Progress
 
 
 def front_of(sweep: Sweep) -> list[Point]:
-    """The points of a sweep that are measured on test."""
+    """Return the points of a sweep that are measured on the test images."""
     return sweep.front
 
 
@@ -91,7 +91,9 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
             untested = [one for one in reported(sweep) if one.test is None]
             points = [one for one in untested if _can_be_measured(one, root)]
             if gone := len(untested) - len(points):
-                progress.say(f"{gone} points cannot be measured on test: `moda gc` removed their trials' weights")
+                progress.say(
+                    f"{gone} points cannot be measured on test, because `moda gc` removed their trials' weights"
+                )
             progress.say(f"measuring {len(points)} points on the test images")
             _measure_on_test(sweep, points, root, shared)
         if config.tracking.name != "none":

@@ -49,7 +49,7 @@ def train_one(config: Config, console: Console) -> Sweep:
     trial = Trial(sweep_id, 0, dict(config.method.coefficients), config, root)
     console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
     sweep = read_sweep(store, sweep_id)
-    if not any(one.is_over for one in sweep.trials):
+    if not any(trial.is_over for trial in sweep.trials):
         store.append("trials", [trial_event(sweep_id, trial, "proposed", attempt=0, now=utc_now())])
         run_alone(trial, data, console)
         sweep = read_sweep(store, sweep_id)

@@ -26,7 +26,7 @@ MAY_DIFFER = (  # on how much it was trained and measured, and by which luck: a 
 def earlier_points(
     config: Config, sweep_id: str, store: ResultStore, fingerprints: Fingerprints | None = None
 ) -> list[Point]:
-    """The validation points of the finished trials of ``search.warm_start``.
+    """Return the validation points of the finished trials of ``search.warm_start``.
 
     Their coefficients are stated in this sweep's space: what a trial did not search has the value that it was trained
     with. Their numbers are negative and in order, so that they come before every trial of this sweep.
@@ -66,8 +66,8 @@ def earlier_points(
     order = list(dict.fromkeys(point.trial.trial_id for point in points))
     numbers = {trial_id: index - len(order) for index, trial_id in enumerate(order)}
     return [
-        dataclasses.replace(one, trial=dataclasses.replace(one.trial, number=numbers[one.trial.trial_id]))
-        for one in points
+        dataclasses.replace(point, trial=dataclasses.replace(point.trial, number=numbers[point.trial.trial_id]))
+        for point in points
     ]
 
 

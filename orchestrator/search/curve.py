@@ -51,7 +51,7 @@ class CurveSearcher:
         self._said = ""
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
-        """The coefficients whose surface is expected to add most to the front of all that is known and under way."""
+        """Propose the coefficients whose surface is expected to add most to the front of known and pending trials."""
         trained = trained_keys(self.problem, history, pending)
         known = read_surfaces(self.problem, history)
         waiting = [unit for unit in map(self.problem.to_unit, pending) if unit is not None]
@@ -72,7 +72,7 @@ class CurveSearcher:
             candidates_CD, gains_C = self._climb(known, gains, rng)
         chosen = self._chosen(candidates_CD, gains_C, STALLED * self._extent(known, reference_M), trained)
         if chosen is None:
-            log.warning("no training is expected to add to the front any more: trial %d is quasi-random", number)
+            log.warning("no training is expected to improve the front: trial %d is quasi-random", number)
             return self.quasi_random.propose(history, pending, number)
         return chosen
 
@@ -165,7 +165,7 @@ class CurveSearcher:
         draws = [model.draw(pending, count, CAUTION, rng) for model in models]
 
         def costs(x_TD: Floats) -> Floats:
-            values_STGV = np.stack([one.at(torch.from_numpy(x_TD)).numpy() for one in draws], -1)
+            values_STGV = np.stack([draw.at(torch.from_numpy(x_TD)).numpy() for draw in draws], -1)
             return self._within(values_STGV, reference_M)
 
         others_PM = self._within(known.others_PV, reference_M)

@@ -77,7 +77,7 @@ class OptunaSearcher:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         seed = int(np.random.SeedSequence([self.problem.seed, number]).generate_state(1)[0])
         toward = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
-        directions = [toward[one] for one in self.problem.objectives.values()]
+        directions = [toward[objective] for objective in self.problem.objectives.values()]
         study = optuna.create_study(directions=directions, sampler=self.sampler(seed))
         diverged = [row for row in history.trials.to_pylist() if row["status"] == "diverged"]
         distributions = _distributions(self.problem)
@@ -101,7 +101,7 @@ class OptunaSearcher:
 
     def _surfaces(self, points: Iterable[Row]) -> list[list[Row]]:
         """The points that can be told, by trial."""
-        metrics = [*self.problem.objectives, *(one.metric for one in self.constraints.values())]
+        metrics = [*self.problem.objectives, *(constraint.metric for constraint in self.constraints.values())]
         surfaces: dict[str, list[Row]] = {}
         for row in points:
             known = self._choice(row) in self.choices and self.problem.to_unit(row) is not None
@@ -224,7 +224,7 @@ def _choice_params(problem: Problem, choice: Mapping[str, float | None]) -> Para
 
 
 def _ways(problem: Problem) -> list[tuple[str, ...]]:
-    ways = (tuple(name for name, value in one.items() if value is not None) for one in problem.choices)
+    ways = (tuple(name for name, value in choice.items() if value is not None) for choice in problem.choices)
     return list(dict.fromkeys(ways))
 
 

@@ -43,12 +43,14 @@ class Attainment:
 
 
 def on_front(values_PM: npt.ArrayLike, directions: Sequence[str]) -> Mask:
-    """Which points no other point dominates; of equal points every one counts."""
+    """Return which points no other point dominates; of equal points every one counts."""
     return _front(as_costs(values_PM, directions))
 
 
 def ranks(values_PM: npt.ArrayLike, directions: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Non-dominated sorting (Deb et al. 2002): 0 on the front, 1 on the front of what is left without it, and so on."""
+    """Sort points by non-domination (Deb et al. 2002): 0 on the front, 1 on the front of the remaining points, and so
+    on.
+    """
     costs_PM = as_costs(values_PM, directions)
     if len(costs_PM) == 0:
         return np.zeros(0, dtype=np.int64)
@@ -59,7 +61,7 @@ def ranks(values_PM: npt.ArrayLike, directions: Sequence[str]) -> npt.NDArray[np
 
 
 def hypervolume(values_PM: npt.ArrayLike, directions: Sequence[str], reference_M: Sequence[float]) -> float:
-    """The volume that the points dominate, up to the reference point (a value a metric, in its own units).
+    """Return the volume that the points dominate, up to the reference point (one value per metric, in its own units).
 
     0 without a point that is better than the reference in every metric; infinite with one that is infinitely good.
 
@@ -78,7 +80,7 @@ def hypervolume(values_PM: npt.ArrayLike, directions: Sequence[str], reference_M
 
 
 def contributions(values_PM: npt.ArrayLike, directions: Sequence[str], reference_M: Sequence[float]) -> Floats:
-    """The hypervolume that would be lost without each point.
+    """Return the hypervolume that would be lost without each point.
 
     0 for dominated points, for those not better than the reference in every metric, and for equal points, each of which
     stands for the other. A dominated point counts where it would come to the front: it lessens what is lost without the
@@ -109,7 +111,8 @@ def contributions(values_PM: npt.ArrayLike, directions: Sequence[str], reference
 
 
 def attainment(fronts: Sequence[npt.ArrayLike], directions: Sequence[str], reference_M: Sequence[float]) -> Attainment:
-    """The empirical attainment surfaces (Grunert da Fonseca et al. 2001) of several seeds' points in two metrics.
+    """Return the empirical attainment surfaces (Grunert da Fonseca et al. 2001) of several seeds' points in two
+    metrics.
 
     Only points better than the reference in both metrics count. One that is infinitely good in the first metric counts
     from the first corner on.
@@ -127,7 +130,7 @@ def attainment(fronts: Sequence[npt.ArrayLike], directions: Sequence[str], refer
     if len(fronts) == 0:
         raise ValueError("there are no seeds, so there is no attainment surface; give the points of one at least")
     limit = as_limit(reference_M, directions)
-    seeds = [costs[(costs < limit).all(1)] for costs in (as_costs(one, directions) for one in fronts)]
+    seeds = [costs[(costs < limit).all(1)] for costs in (as_costs(front, directions) for front in fronts)]
     places = np.unique(np.concatenate([*(costs[:, 0] for costs in seeds), limit[:1]]))
     places = places[np.isfinite(places)]
     reached = np.sort([_reached(costs, places, limit[1]) for costs in seeds], axis=0)  # (seeds, places), best first
@@ -139,7 +142,7 @@ def attainment(fronts: Sequence[npt.ArrayLike], directions: Sequence[str], refer
 
 
 def knee(values_PM: npt.ArrayLike, directions: Sequence[str]) -> int:
-    """The point of the front farthest from the chord (for M metrics, the plane) through the front's extremes.
+    """Return the point of the front farthest from the chord (for M metrics, the plane) through the front's extremes.
 
     Metrics are scaled to the front's own range first. Points with an infinite value have no place in it: they are
     chosen only where there are no others. Ties go to the lowest index; of no points there is no knee.
@@ -158,8 +161,8 @@ def knee(values_PM: npt.ArrayLike, directions: Sequence[str]) -> int:
 
 
 def best(values_PM: npt.ArrayLike, directions: Sequence[str], errors_P: npt.ArrayLike) -> int:
-    """The one-standard-error choice: of the front's points whose first metric is within one standard error of its best,
-    the one that is best in the second metric.
+    """Return the one-standard-error choice: of the front's points whose first metric is within one standard error of
+    its best, the one that is best in the second metric.
 
     Args:
         values_PM: the points.
@@ -180,28 +183,28 @@ def best(values_PM: npt.ArrayLike, directions: Sequence[str], errors_P: npt.Arra
 
 
 def as_costs(values_PM: npt.ArrayLike, directions: Sequence[str]) -> Floats:
-    """The values with every metric turned so that less is better.
+    """Return the values with the sign of every metric chosen so that less is better.
 
     Raises:
         ValueError: NaN, an unknown direction, or another number of metrics than directions.
     """
     values = np.asarray(values_PM, dtype=np.float64)
-    if wrong := [one for one in directions if one not in ("max", "min")]:
+    if wrong := [direction for direction in directions if direction not in ("max", "min")]:
         raise ValueError(f"directions {wrong} are not known; known: max, min")
     if values.size == 0:
         return np.empty((0, len(directions)))
     if values.ndim != 2 or values.shape[1] != len(directions):
-        raise ValueError(f"values of shape {values.shape} do not have {len(directions)} metrics a point")
+        raise ValueError(f"values of shape {values.shape} do not have {len(directions)} metrics per point")
     if np.isnan(values).any():
         raise ValueError(f"points {np.flatnonzero(np.isnan(values).any(1)).tolist()} hold NaN; leave them out")
-    costs: Floats = np.where([one == "max" for one in directions], -values, values)
+    costs: Floats = np.where([direction == "max" for direction in directions], -values, values)
     costs[np.abs(costs) > LARGEST] *= np.inf
     costs += 0.0  # no negative zeros
     return costs
 
 
 def as_limit(reference_M: Sequence[float], directions: Sequence[str]) -> Floats:
-    """The reference point as costs.
+    """Return the reference point as costs.
 
     Raises:
         ValueError: a value that is not finite, or another number of values than directions.

@@ -33,7 +33,7 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> "Constraint":
-        """``accuracy >= 0.9`` or ``module_size <= 0.2``.
+        """Parse a constraint such as ``accuracy >= 0.9`` or ``module_size <= 0.2``.
 
         Raises:
             ValueError: anything else.
@@ -90,13 +90,13 @@ class Problem:
 
     @property
     def grids(self) -> list[Grid]:
-        """The free grids, one for each way to choose."""
+        """The free grids, one for each rule."""
         return [self.free] if isinstance(self.free, Mapping) else list(self.free)
 
     @property
     def free_names(self) -> list[str]:
-        """Of all grids."""
-        return list(dict.fromkeys(name for one in self.grids for name in one))
+        """The names of the parameters of all grids."""
+        return list(dict.fromkeys(name for grid in self.grids for name in grid))
 
     @property
     def choices(self) -> list[dict[str, float | None]]:
@@ -110,11 +110,11 @@ class Problem:
 
     @property
     def size(self) -> float:
-        """How many sets of coefficients the space holds; infinite with a dimension of real numbers."""
+        """How many sets of coefficients the space contains; infinite with a dimension of real numbers."""
         return math.prod(dimensions.count(dimension) for dimension in self.space.values())
 
     def nth(self, index: int) -> Coefficients:
-        """Set ``index`` (from 0) of a space of finite size."""
+        """Return set ``index`` (from 0) of a space of finite size."""
         coefficients = {}
         for name, dimension in self.space.items():
             index, place = divmod(index, int(dimensions.count(dimension)))
@@ -122,17 +122,17 @@ class Problem:
         return coefficients
 
     def key(self, coefficients: Mapping[str, Any]) -> Hashable | None:
-        """What tells a set of coefficients from all others of the space; None where it is not in the space."""
+        """Return a key that distinguishes a set of coefficients from all others of the space; None if it is outside."""
         key = [dimensions.place(dimension, coefficients.get(name)) for name, dimension in self.space.items()]
         return None if None in key else tuple(key)
 
     def from_unit(self, unit: Sequence[float]) -> Coefficients:
-        """The coefficients at a point of the unit cube, dimensions in the order of the space."""
+        """Return the coefficients at a point of the unit cube, with dimensions in the order of the space."""
         pairs = zip(self.space.items(), unit, strict=True)
         return {name: dimensions.from_unit(dimension, value) for (name, dimension), value in pairs}
 
     def to_unit(self, coefficients: Mapping[str, Any]) -> list[float] | None:
-        """The point of the unit cube; None where coefficients are missing or lie outside the space."""
+        """Return the point of the unit cube; None if coefficients are missing or outside the space."""
         unit = [dimensions.to_unit(dimension, coefficients.get(name)) for name, dimension in self.space.items()]
         return None if any(value is None for value in unit) else [value for value in unit if value is not None]
 
@@ -160,8 +160,8 @@ class Searcher(Protocol):
     """A searcher proposes trials. It has no state: the same arguments give the same coefficients."""
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
-        """The coefficients of trial ``number`` (from 0), given what finished and what is under way; never those of a
-        trial that was begun.
+        """Propose the coefficients of trial ``number`` (from 0), given the finished and the pending trials; never those
+        of a trial that was begun.
 
         Raises:
             SpaceExhausted: every set of coefficients of the space is trained or in training.

@@ -19,7 +19,7 @@ class SobolSearcher:
         self.problem = problem
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
-        """Point ``number`` of the sequence, or the next one that is not trained yet."""
+        """Propose point ``number`` of the sequence, or the next one that is not trained yet."""
         return first_untrained(self.problem, self._points(number), trained_keys(self.problem, history, pending))
 
     def _points(self, number: int) -> Iterator[list[float]]:
@@ -39,7 +39,7 @@ class RandomSearcher:
         self.problem = problem
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
-        """The first point of generator ``number`` that is not trained yet."""
+        """Propose the first point of generator ``number`` that is not trained yet."""
         return first_untrained(self.problem, self._points(number), trained_keys(self.problem, history, pending))
 
     def _points(self, number: int) -> Iterator[list[float]]:

@@ -54,14 +54,14 @@ class Grid:
 def make_grid(choices: list[dict[str, float | None]]) -> Grid:
     """From the choices, each with every free parameter's value or None where its grid does not know it."""
     names = list(choices[0])
-    known_GE = torch.tensor([[one[name] is not None for name in names] for one in choices]).reshape(
+    known_GE = torch.tensor([[choice[name] is not None for name in names] for choice in choices]).reshape(
         len(choices), len(names)
     )
     ranks = []
     for name in names:
-        values = sorted({one[name] for one in choices if one[name] is not None})  # type: ignore[type-var]
+        values = sorted({choice[name] for choice in choices if choice[name] is not None})  # type: ignore[type-var]
         step = 1.0 / max(1, len(values) - 1)
-        ranks.append([0.0 if one[name] is None else values.index(one[name]) * step for one in choices])
+        ranks.append([0.0 if choice[name] is None else values.index(choice[name]) * step for choice in choices])
     ranks_EG = torch.tensor(ranks, dtype=torch.float64).reshape(len(names), len(choices))
     alike_GG = (known_GE[:, None] == known_GE[None]).all(-1).double()
     return Grid((ranks_EG[:, :, None] - ranks_EG[:, None, :]).square(), alike_GG)

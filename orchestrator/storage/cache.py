@@ -45,7 +45,7 @@ class Cache:
         self._is_reported = False
 
     def get(self, sha256: str) -> bytes | None:
-        """The bytes of that hash, None where they are not kept."""
+        """Return the bytes with that hash; None if they are not cached."""
         file = self._own / sha256
         try:
             data = file.read_bytes()
@@ -58,7 +58,7 @@ class Cache:
         return data
 
     def put(self, data: bytes) -> None:
-        """Keep bytes, and let go of others where that is too much. A cache that cannot be written keeps nothing."""
+        """Cache bytes, and evict others if the cache is too large. A cache that cannot be written stays empty."""
         if len(data) > self.limit:
             return
         try:
@@ -75,7 +75,7 @@ class Cache:
             self._shrink()
         except OSError as error:
             if not self._is_reported:
-                LOG.warning("%s cannot be written (%s); what is downloaded is not kept", self._own, error.strerror)
+                LOG.warning("%s cannot be written (%s); downloads are not cached", self._own, error.strerror)
             self._is_reported = True
 
     def _shrink(self) -> None:
@@ -117,7 +117,7 @@ def make_cache() -> Cache:
     try:
         return Cache(Path(folder).expanduser(), limit)
     except RuntimeError as error:
-        raise ConfigError(f"MODA_CACHE_DIR={folder}: there is no such home; name a folder") from error
+        raise ConfigError(f"MODA_CACHE_DIR={folder}: that home folder does not exist; give another folder") from error
 
 
 def _remove(file: Path) -> None:

@@ -41,7 +41,7 @@ class DeltaStore:
         self._unconstrained: set[str] = set()
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert-only MERGE on the table's key. Conflicts with other writers are retried."""
+        """Merge rows into the table by its key, inserting only. Conflicts with other writers are retried."""
         if not rows:
             return
         source = to_arrow(table, rows)  # MERGE does not look for equal keys within its source
@@ -57,7 +57,7 @@ class DeltaStore:
         self._retried(merge)
 
     def read(self, table: str, sweep_id: str | None = None, *, version: int | None = None) -> pa.Table:
-        """The rows of a sweep, or all, in no particular order.
+        """Return the rows of a sweep, or all rows, in no particular order.
 
         Args:
             table: its name.
@@ -86,14 +86,14 @@ class DeltaStore:
         return TABLES[table].current(dataset.to_table(filter=chosen))
 
     def version(self, table: str) -> int:
-        """The Delta version."""
+        """Return the Delta version."""
         try:
             return int(self._existing(table).version())
         except TableNotFoundError:
             return -1
 
     def storage_id(self, *, make: bool = False) -> str | None:
-        """What tells this storage from others: a random id, which goes with it wherever it is moved.
+        """Return the random id that distinguishes this storage from others, wherever it is moved.
 
         It is the one that Delta gave to the first version of an empty table, which is made when the id is asked for
         first. Of several who make it at once one writes that version, in an object store too.
@@ -117,7 +117,7 @@ class DeltaStore:
         return self._first_id()
 
     def compact(self, table: str, sweep_id: str | None = None) -> int:
-        """Put many small files together, of a sweep or of all; reading is faster, the rows are the same.
+        """Merge many small files into a few, of a sweep or of all. Reading is faster, and the rows are the same.
 
         Writers may go on: one that had looked at the old files tries again. The old files stay, for readers that have
         them open and for older versions.
@@ -172,7 +172,7 @@ class DeltaStore:
             raise
         except DeltaError as error:  # rows from before there were ranges; new ones are checked all the same
             self._unconstrained.add(name)
-            log.warning("%s/%s holds rows out of range, so it gets no constraints: %s", self._root, name, error)
+            log.warning("%s/%s has rows out of range and therefore no constraints: %s", self._root, name, error)
 
     @cached_property
     def _files(self) -> tuple[pafs.FileSystem, str]:

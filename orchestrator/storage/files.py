@@ -34,7 +34,7 @@ class StoredFile:
 
     @property
     def folder(self) -> str:
-        """What it lies in, from the root on."""
+        """The folder that contains it, relative to the root."""
         return self.name.rpartition("/")[0]
 
     @property
@@ -59,7 +59,7 @@ class Files:
 
     @property
     def local(self) -> Path | None:
-        """The root as a path, None for an object store."""
+        """The root as a path; None for an object store."""
         return None if "://" in self.root else Path(self.root)
 
     def check_writable(self) -> None:
@@ -123,7 +123,7 @@ class Files:
                 return True
 
     def read(self, name: str) -> bytes:
-        """A file's bytes; ``FileNotFoundError`` if there is none."""
+        """Return a file's bytes; ``FileNotFoundError`` if it does not exist."""
         with self._system.open_input_stream(self._path(name)) as stream:
             data: bytes = stream.read()
         return data
@@ -133,21 +133,21 @@ class Files:
         return self.size(name) is not None
 
     def size(self, name: str) -> int | None:
-        """A file's bytes; None if there is none."""
+        """Return a file's size; None if it does not exist."""
         found = self._system.get_file_info(self._path(name))
         return int(found.size) if found.type == pafs.FileType.File else None
 
     def delete(self, name: str) -> None:
-        """Delete a file; one that is not there is fine."""
+        """Delete a file if it exists."""
         with contextlib.suppress(FileNotFoundError):  # also one that somebody else deletes at the same time
             if self.exists(name):
                 self._system.delete_file(self._path(name))
 
     def under(self, folder: str) -> list[StoredFile]:
-        """All files under a folder, by name; none where there is no such folder."""
+        """Return all files under a folder, sorted by name; none if the folder does not exist."""
         selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=True)
         files = [one for one in self._system.get_file_info(selector) if one.type == pafs.FileType.File]
-        found = [StoredFile(one.path.removeprefix(f"{self._base}/"), one.size, one.mtime) for one in files]
+        found = [StoredFile(file.path.removeprefix(f"{self._base}/"), file.size, file.mtime) for file in files]
         return sorted(found, key=lambda one: one.name)
 
     def drop_folder(self, folder: str) -> None:
@@ -179,7 +179,7 @@ def _clear_half(folder: Path, names: Collection[str], last: str) -> None:
             if file.name in names or file.suffix == ".part":
                 file.unlink()
         if any(aside.iterdir()):
-            LOG.warning("what was in %s and is not of this set is in %s now", folder, aside)
+            LOG.warning("files of %s that do not belong to the set were moved to %s", folder, aside)
         else:
             aside.rmdir()
 
@@ -228,7 +228,7 @@ def resolve_root(storage: str) -> str:
     try:
         path = Path(storage).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"storage={storage!r}: there is no such home; name a folder") from error
+        raise ConfigError(f"storage={storage!r}: that home folder does not exist; give another folder") from error
     if not path.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         raise ConfigError(
             f"storage={storage!r} is relative to a job's temporary folder; give an absolute path or a URI"

@@ -36,18 +36,18 @@ class ParquetStore:
         self._root = Path(root) / "tables"
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add the rows whose key is not there yet: one file for each sweep among them, each whole or absent."""
+        """Add the rows whose key is new, in one file for each sweep among them, each complete or absent."""
         source = to_arrow(table, rows)
         for sweep_id in dict.fromkeys(source["sweep_id"].to_pylist()):
             self._append(table, sweep_id, source.filter(pc.equal(source["sweep_id"], sweep_id)))
 
     def read(self, table: str, sweep_id: str | None = None) -> pa.Table:
-        """The rows of a sweep, or all, in no particular order."""
+        """Return the rows of a sweep, or all rows, in no particular order."""
         found = [TABLES[table].current(_read_file(file)) for file in self._files(table, sweep_id)]
         return pa.concat_tables([TABLES[table].schema.empty_table(), *found]).combine_chunks()
 
     def version(self, table: str) -> int:
-        """How many files there are, from 0."""
+        """Return the number of files, counted from 0."""
         return sum(1 for _ in self._files(table, None)) - 1
 
     def _files(self, table: str, sweep_id: str | None) -> Iterator[Path]:

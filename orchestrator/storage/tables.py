@@ -14,7 +14,7 @@ class ResultStore(Protocol):
     """Versioned tables, by the names in :data:`orchestrator.storage.schema.TABLES`."""
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add the rows whose key is not there yet; of several with one key the first.
+        """Add the rows whose key is new; of several rows with one key, add the first.
 
         Raises:
             ValueError: a value that the table cannot hold, as :func:`orchestrator.storage.schema.to_arrow`; nothing is
@@ -23,9 +23,9 @@ class ResultStore(Protocol):
         ...
 
     def read(self, table: str, sweep_id: str | None = None) -> pa.Table:
-        """The rows of a sweep, or all, in no particular order."""
+        """Return the rows of a sweep, or all rows, in no particular order."""
         ...
 
     def version(self, table: str) -> int:
-        """The table's version, which every append that adds something raises; -1 before the first."""
+        """Return the table's version, which every append that adds rows raises; -1 before the first."""
         ...

@@ -49,16 +49,16 @@ class ModuleArtifact:
 
     @property
     def bytes(self) -> int:
-        """Of all files."""
+        """The size of all files."""
         return sum(map(len, self.files.values()))
 
     @property
     def sha256(self) -> str:
-        """Of its manifest, which holds those of its files."""
+        """The hash of its manifest, which contains those of its files."""
         return hashlib.sha256(self.files[MANIFEST]).hexdigest()
 
     def log(self, run: "wandb.Run") -> None:
-        """Log it as an output of the run; one that was logged already only gets its roles."""
+        """Log it as an output of the run; an artifact that was logged before only gets its roles."""
         if not run.offline:
             self._report_others(run)
             found = self._version(run, self.alias)
@@ -104,7 +104,7 @@ def point_alias(point: Point) -> str:
 
 
 def metadata(text: bytes, sha256: str, storage: str | None = None) -> dict[str, Any]:
-    """What W&B shows of a set, from its manifest and the id of its storage: flat, at most 100 keys."""
+    """Return the metadata of a set for W&B, from its manifest and the id of its storage: flat, at most 100 keys."""
     manifest = parse_manifest(text)
     about = manifest["about"]
     facts = {"manifest_sha256": sha256, "classes": len(manifest["class_names"])}
@@ -151,11 +151,11 @@ class ArtifactSource:
         self._sizes = _sizes(reference, _ask(reference, lambda: self._artifact.manifest.entries))
 
     def size(self, name: str) -> int | None:
-        """The bytes of a file, None where there is none."""
+        """Return the size of a file; None if it does not exist."""
         return self._sizes.get(name)
 
     def read(self, name: str) -> bytes:
-        """A file's bytes, from W&B.
+        """Return a file's bytes, from W&B.
 
         Raises:
             ConfigError: a W&B that does not give it.

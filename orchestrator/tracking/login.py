@@ -24,7 +24,7 @@ def quieten() -> None:
 
 
 def client_settings() -> wandb.Settings:
-    """What the client would start with: its settings files, and the environment on top of them.
+    """Return the settings that the client would start with: its settings files, overridden by the environment.
 
     Raises:
         ValueError: a setting that the client refuses.

@@ -50,7 +50,7 @@ class WandbTracker:
         self._thread.start()
 
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
-        """Log numbers; None is left out. A step that the run has already, from an earlier attempt, stays as it is."""
+        """Log numbers, without those that are None. A step that the run has from an earlier attempt stays as it is."""
         known = {key: one for key, one in values.items() if one is not None}
         self._calls.put(lambda run: _log_step(run, known, step))
 
@@ -81,13 +81,13 @@ class WandbTracker:
         self._calls.put(None)
         self._thread.join(self._seconds)
         if self._thread.is_alive():
-            LOG.warning("W&B did not take run %s in %.0f s; going on without it", self._run_id, self._seconds)
+            LOG.warning("W&B did not accept run %s within %.0f s; continuing without W&B", self._run_id, self._seconds)
 
     def _serve(self) -> None:
         try:
             run = self._start()
         except Exception as error:  # a service of somebody else's: whatever it raises, the training goes on
-            LOG.warning("W&B could not be started (%s: %s); going on without it", type(error).__name__, error)
+            LOG.warning("W&B could not be started (%s: %s); continuing without W&B", type(error).__name__, error)
             return
         try:
             while (call := self._calls.get()) is not None:
@@ -167,7 +167,7 @@ def make_tracker(
         except wandb.errors.CommError as error:
             if wandb.run is not None:
                 raise  # somebody's own run in this process would be torn down too
-            LOG.warning("W&B cannot be reached (%s); run %s is offline, for wandb sync", error, run_id)
+            LOG.warning("W&B cannot be reached (%s); run %s is offline, upload it later with wandb sync", error, run_id)
             wandb.teardown()  # which holds the id
             return init("offline")
 

@@ -105,7 +105,7 @@ def _network_fingerprint(config: Config, data: Data) -> str:
     """Of the configuration's network, or of those at the corners of a space that its options are searched in."""
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     at_corners = (config.with_coefficients(coefficients) for coefficients in corners(config.search))
-    different = {json.dumps(dict(one.model.options), sort_keys=True, default=str): one for one in at_corners}
+    different = {json.dumps(dict(corner.model.options), sort_keys=True, default=str): corner for corner in at_corners}
     graphs = [
         graph_fingerprint(make_network(different[key], data, pretrained=False), example) for key in sorted(different)
     ]

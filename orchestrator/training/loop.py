@@ -120,7 +120,7 @@ def train(
     if workers.world > 1:
         model = DistributedDataParallel(model)
     trained = [network] if parts is None else [network, parts]
-    optimizer = OPTIMIZERS[config.optimizer]([one for part in trained for one in part.parameters()], config)
+    optimizer = OPTIMIZERS[config.optimizer]([parameter for part in trained for parameter in part.parameters()], config)
     rows: list[dict[str, Any]] = []
     if resume is not None:
         network.load_state_dict(resume.network)

@@ -47,7 +47,7 @@ def with_method_defaults(config: Config) -> Config:
     complete["method"] = {"name": config.method.name, **as_plain(method)}
     if not config.search.space:
         complete["search"]["space"] = {key: dict(dimension) for key, dimension in kind.space.items()}
-        complete["search"]["baselines"] = [*config.search.baselines] or [dict(one) for one in kind.baselines]
+        complete["search"]["baselines"] = [*config.search.baselines] or [dict(baseline) for baseline in kind.baselines]
     if "contribution" not in kind.rules:
         complete["evaluation"]["levels"] = []
     return parse_config(complete)

@@ -169,7 +169,7 @@ def run_trial(
     device = choose_device(config.training)
     precision = choose_precision(config.training.precision, device)
     store, files = DeltaStore(trial.root), Files(trial.root)
-    states = {one.trial_id: one for one in trial_states(store.read("trials", trial.sweep_id))}
+    states = {state.trial_id: state for state in trial_states(store.read("trials", trial.sweep_id))}
     state = states.get(trial.trial_id)
     if state is not None and state.is_over:
         return  # somebody else did it
@@ -186,7 +186,7 @@ def run_trial(
         for row in rows:  # what W&B missed of an earlier attempt
             tracker.log(row, step=row["epoch"])
         prepared = prepare_training(network, data.train, config.training, method, precision)
-        may_stop = dict(trial.coefficients) not in [dict(one) for one in config.search.baselines]
+        may_stop = dict(trial.coefficients) not in [dict(baseline) for baseline in config.search.baselines]
         judge = Judge(trial.sweep_id, trial.trial_id, config, may_stop, data, store, precision, workers, prepared.parts)
         epochs = train(
             network,

@@ -1,4 +1,4 @@
-"""A confirmation for people: what the sweep said of its points, and what fresh seeds say."""
+"""Shows a confirmation: the results of points in the sweep, and with fresh seeds."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from orchestrator.results import Confirmation, Point, by_label
 from orchestrator.views.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
 from orchestrator.views.terminal import coefficients_text, number_text
 
-HEAD = ("", "point", "coefficients", "", "the sweep said", "fresh seeds say", "difference", "on test")
+HEAD = ("", "point", "coefficients", "", "in the sweep", "with fresh seeds", "difference", "on test")
 
 
 def confirmation_table(confirmation: Confirmation) -> Table:
@@ -24,7 +24,7 @@ def confirmation_table(confirmation: Confirmation) -> Table:
 
 
 def confirmation_rows(confirmation: Confirmation) -> Iterator[list[str]]:
-    """The cells under :data:`HEAD`; a point's name stands in the first of its rows."""
+    """Return the cells under :data:`HEAD`; a point's name is in the first of its rows."""
     marks, metrics = _marks(confirmation), confirmation.parent.config.metrics
     for one in confirmation.points:
         start = [marks.get(one.claimed.label, ""), one.claimed.label, coefficients_text(one.claimed.trial.coefficients)]
@@ -46,8 +46,8 @@ def confirmation_lines(confirmation: Confirmation) -> list[str]:
     single = confirmation.parent.config.search.repeats == 1
     lines = [
         f"fresh seeds {training.seed} to {training.seed + repeats - 1}: mean ± standard deviation over them"
-        f"{' (what the sweep said: ± the standard error of one training)' if single else ''}; trained as in the sweep"
-        f"{f', but for {changes}' if changes else ''}"
+        f"{' (in the sweep: ± the standard error of one training)' if single else ''}; trained as in the sweep"
+        f"{f', except for {changes}' if changes else ''}"
     ]
     if not confirmation.told:
         return [*lines, "no point has finished all its trainings yet"]
@@ -63,14 +63,14 @@ def confirmation_lines(confirmation: Confirmation) -> list[str]:
         *lines,
         f"hypervolume of these {len(confirmation.told)} points: {held.claimed:.4f} by the sweep, {held.found:.4f}"
         f" confirmed{tested}",
-        f"{held.on_front} of {held.of} points that no other dominated are still so, among themselves",
+        f"{held.on_front} of {held.of} points that no other dominated are still not dominated by the others",
         f"Kendall's rank correlation of the two: {', '.join(ranks)}",
         *(_now(confirmation, which) for which in ("best", "knee")),
     ]
 
 
 def confirmation_figure(confirmation: Confirmation) -> Any:
-    """Every chosen point as the sweep had it, linked with what fresh seeds say, and with test."""
+    """Draw every chosen point with its results in the sweep, linked to those with fresh seeds and on test."""
     vertical, horizontal = list(confirmation.parent.config.search.objectives)[:2]
     metrics = confirmation.parent.config.metrics
     figure = go.Figure()
@@ -80,8 +80,8 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
         values = [(point.test or {}) if on_test else point.metrics for point in points]
         figure.add_trace(
             go.Scatter(
-                x=[one[horizontal] for one in values],
-                y=[one[vertical] for one in values],
+                x=[value[horizontal] for value in values],
+                y=[value[vertical] for value in values],
                 error_x=deviation_bars(points, horizontal, on_test=on_test),
                 error_y=deviation_bars(points, vertical, on_test=on_test),
                 name=name,
@@ -101,8 +101,8 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
     figure.add_trace(
         go.Scatter(x=links[horizontal], y=links[vertical], mode="lines", line=line, hoverinfo="skip", showlegend=False)
     )
-    add(claims, "the sweep said", marker={"color": OTHERS, "size": 9})
-    add(found, "fresh seeds say", marker={"color": FRONT, "size": 9})
+    add(claims, "in the sweep", marker={"color": OTHERS, "size": 9})
+    add(found, "with fresh seeds", marker={"color": FRONT, "size": 9})
     tested = [point for point in found if point.test]
     add(tested, "on test", marker={"color": TEST, "size": 8, "symbol": "circle-open"})
     style_axes(figure, metrics[horizontal], metrics[vertical])
@@ -112,7 +112,7 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
 
 def _now(confirmation: Confirmation, which: str) -> str:
     before = confirmation.parent.find(which).label
-    return f"{which} of them now: {confirmation.name(which).label} (the sweep's: {before})"
+    return f"{which} now: {confirmation.name(which).label} (in the sweep: {before})"
 
 
 def _marks(confirmation: Confirmation) -> dict[str, str]:

@@ -20,7 +20,7 @@ LOG_AXIS = {"type": "log", "tickvals": TICKS, "ticktext": [f"{100 * tick:g} %" f
 
 
 def front_figure(sweep: Sweep) -> Any:
-    """All validation points, the front, and the front's points on test; hover shows the trial's coefficients.
+    """Draw all validation points, the front, and the front's points on test; hover shows the trial's coefficients.
 
     With ``search.repeats`` points are means, and the front has their deviations as error bars.
     """
@@ -31,8 +31,8 @@ def front_figure(sweep: Sweep) -> Any:
         values = [point.test if on_test and point.test else point.metrics for point in points]
         figure.add_trace(
             go.Scatter(
-                x=[one[horizontal] for one in values],
-                y=[one[vertical] for one in values],
+                x=[value[horizontal] for value in values],
+                y=[value[vertical] for value in values],
                 name=name,
                 text=[hover_text(point, sweep.config.metrics) for point in points],
                 hovertemplate="%{text}<extra></extra>",
@@ -61,7 +61,7 @@ def front_figure(sweep: Sweep) -> Any:
 
 
 def style_axes(figure: Any, horizontal: Metric, vertical: Metric) -> None:
-    """Titles, scales and margins of a figure of points."""
+    """Set titles, scales and margins of a figure of points."""
     if horizontal.is_logarithmic:
         figure.update_xaxes(LOG_AXIS)
     figure.update_layout(
@@ -108,7 +108,7 @@ def is_standard(config: Config, coefficients: Mapping[str, Any]) -> bool:
 
 
 def curves_figure(sweep: Sweep, rule: str, metric: str) -> Any:
-    """A metric over the first parameter of a rule, for the trials on the front; others at their smallest value."""
+    """Draw a metric over a rule's first parameter for the trials on the front, the others at their smallest value."""
     grid = sweep.config.evaluation.grids[rule]
     over, *others = grid
     fixed = {name: min(grid[name]) for name in others}
@@ -151,7 +151,9 @@ def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, ax
 
 
 def courses_figure(sweep: Sweep, courses: Mapping[str, Course]) -> Any:
-    """The loss, the cross-entropy and the method's terms over the epochs, a panel each, for the trials on the front."""
+    """Draw the loss, the cross-entropy and the method's terms over the epochs, one panel each, for the trials on the
+    front.
+    """
     ids = {one.trial.number: one.trial.trial_id for point in sweep.front for one in point.singles}
     shown = {number: courses[ids[number]] for number in sorted(ids) if ids[number] in courses}
     names = list(dict.fromkeys(name for course in shown.values() for row in course for name in row if name != "epoch"))
@@ -178,7 +180,7 @@ def courses_figure(sweep: Sweep, courses: Mapping[str, Course]) -> Any:
 
 
 def deviation_bars(points: Sequence[Point], metric: str, *, on_test: bool = False) -> dict[str, Any] | None:
-    """Error bars of points that are means over seeds; None where they are not."""
+    """Return error bars of points that are means over seeds; None if they are not."""
     if not any(point.over for point in points):
         return None
     lengths = [point.deviation(metric, on_test=on_test) for point in points]
@@ -186,7 +188,7 @@ def deviation_bars(points: Sequence[Point], metric: str, *, on_test: bool = Fals
 
 
 def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
-    """What the pointer shows at a point."""
+    """Return the text that the pointer shows at a point."""
     lines = [
         f"<b>{point.label}</b>",
         coefficients_text(point.trial.coefficients),

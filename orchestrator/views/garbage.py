@@ -31,10 +31,10 @@ def garbage_table(found: Sequence[Removable]) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("how many", "files", "MiB"):
         table.add_column(name, justify="right")
-    kinds = list(dict.fromkeys((one.what, one.sweep_id) for one in found))
+    kinds = list(dict.fromkeys((removable.what, removable.sweep_id) for removable in found))
     for what, sweep_id in kinds:
-        mine = [one for one in found if (one.what, one.sweep_id) == (what, sweep_id)]
-        table.add_row(what, escape(sweep_id), *_amounts(mine), end_section=(what, sweep_id) == kinds[-1])
+        same_kind = [removable for removable in found if (removable.what, removable.sweep_id) == (what, sweep_id)]
+        table.add_row(what, escape(sweep_id), *_amounts(same_kind), end_section=(what, sweep_id) == kinds[-1])
     table.add_row("total", "", *_amounts(found))
     return table
 
@@ -43,8 +43,8 @@ def unknown_lines(unknown: Mapping[str, Sequence[StoredFile]]) -> list[str]:
     """Describe the files that belong to no known sweep, one line per folder."""
     lines = []
     for folder, files in unknown.items():
-        size = mebibytes(sum(one.bytes for one in files))
-        lines.append(f"of no known sweep, left alone: {folder} ({len(files)} files, {size} MiB)")
+        size = mebibytes(sum(file.bytes for file in files))
+        lines.append(f"kept, of no known sweep: {folder} ({len(files)} files, {size} MiB)")
     more = len(lines) - SHOWN_UNKNOWN
     return lines[:SHOWN_UNKNOWN] + ([f"and {more} more of no known sweep"] if more > 0 else [])
 

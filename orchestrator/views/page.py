@@ -71,7 +71,7 @@ def _courses(sweep: Sweep, courses: Mapping[str, Course]) -> Iterator[tuple[str,
 
 
 def _subtitle(sweep: Sweep) -> str:
-    seconds = sum(one.seconds or 0 for one in sweep.trials)
+    seconds = sum(trial.seconds or 0 for trial in sweep.trials)
     config = sweep.config
     return (
         f"{config.model.name} on {config.data.name}, method {config.method.name},"
@@ -83,7 +83,7 @@ def _front(sweep: Sweep) -> dict[str, Any]:
     """The front and how it came about."""
     declared = sweep.config.metrics
     objectives = ", ".join(
-        f"{declared[name].title} ({'more' if direction == 'max' else 'less'} is better)"
+        f"{declared[name].title} ({'higher' if direction == 'max' else 'lower'} is better)"
         for name, direction in sweep.config.search.objectives.items()
     )
     names = shown_metrics(sweep, always=SHOWN)
@@ -138,8 +138,8 @@ def _facts(sweep: Sweep) -> dict[str, str]:
         "training": f"{training.epochs} epochs, batch {training.batch_size}, learning rate {training.learning_rate:g},"
         f" seed {training.seed}",
         "taus": ", ".join(f"{tau:g}" for tau in evaluation.taus),
-        "thresholds": ", ".join(f"{one:g}" for one in evaluation.thresholds),
-        "levels": ", ".join(f"{one:g}" for one in evaluation.levels) or "none",
+        "thresholds": ", ".join(f"{threshold:g}" for threshold in evaluation.thresholds),
+        "levels": ", ".join(f"{level:g}" for level in evaluation.levels) or "none",
         **{short_name(rule): _grid_text(grid) for rule, grid in evaluation.rules.items()},
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}, early stopping"
         f" {sweep.config.search.early_stopping}",

@@ -19,7 +19,7 @@ def objectives_figure(sweep: Sweep) -> Any:
 
 
 def pairs_figure(sweep: Sweep) -> Any:
-    """All pairs of objectives as the lower half of a scatter matrix.
+    """Draw all pairs of objectives as the lower half of a scatter matrix.
 
     The front's points are those of all objectives together: in a single panel some of them look dominated. Their colour
     is the last objective, which tells them apart in the panels that do not show it.
@@ -69,8 +69,8 @@ def _traces(sweep: Sweep, horizontal: str, vertical: str) -> list[Any]:
     def drawn(points: list[Point], name: str, marker: dict[str, Any], *, on_test: bool = False) -> Any:
         values = [point.test if on_test and point.test else point.metrics for point in points]
         return go.Scatter(
-            x=[one[horizontal] for one in values],
-            y=[one[vertical] for one in values],
+            x=[value[horizontal] for value in values],
+            y=[value[vertical] for value in values],
             name=name,
             legendgroup=name,
             mode="markers",

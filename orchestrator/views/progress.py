@@ -43,7 +43,7 @@ class Progress(Callback):
         return {}
 
     def begin(self, config: Config, concurrency: int, read: Callable[[], Sweep], *, budget: int | None = None) -> None:
-        """Print what is going to happen.
+        """Print what the sweep is about to do.
 
         Args:
             config: of the sweep.
@@ -52,7 +52,7 @@ class Progress(Callback):
             budget: trials of the sweep, where the space has fewer than ``sweep.trials``.
         """
         self._read, sweep = read, read()
-        over = sum(one.is_over for one in sweep.trials)
+        over = sum(trial.is_over for trial in sweep.trials)
         self._sweep, self._budget, self._done_before = sweep, budget or config.sweep.trials, over
         self._started = self._clock()
         say = self._console.print
@@ -64,29 +64,29 @@ class Progress(Callback):
         if over >= self._budget:
             say(f"all {self._budget} trials are already in the tables; nothing to train")
             return
-        resumed = sum(not one.is_over for one in sweep.trials)
-        told = f", {over} read from the tables" if over else ""
-        told += f", {resumed} resumed" if resumed else ""
+        resumed = sum(not trial.is_over for trial in sweep.trials)
+        earlier = f", {over} read from the tables" if over else ""
+        earlier += f", {resumed} resumed" if resumed else ""
         asked = config.sweep.trials
         fewer = "" if self._budget == asked else f" (sweep.trials={asked}; the space has no more)"
-        say(f"{self._budget} trials{fewer}, {concurrency} at once{told}")
+        say(f"{self._budget} trials{fewer}, {concurrency} at once{earlier}")
         if self._console.is_terminal:
             self._live = Live(self._view(), console=self._console, refresh_per_second=2, transient=True)
             self._live.start()
 
     def say(self, text: str) -> None:
-        """A line above the display, as it is."""
+        """Print a line above the display, without markup."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
-        """End the display that refreshes; what is printed later follows it."""
+        """End the live display, so that later output follows it."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def end(self, sweep: Sweep) -> None:
-        """Sum up."""
-        over = sum(one.is_over for one in sweep.trials)
+        """Print the summary."""
+        over = sum(trial.is_over for trial in sweep.trials)
         took = f" in {_duration(self._clock() - self._started)}" if over > self._done_before else ""
         self._console.print(
             f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front, hypervolume {sweep.hypervolume:.4f}"
@@ -98,24 +98,24 @@ class Progress(Callback):
             self.say(f"run the same command again to retry the {failed} that failed")
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """A trial got its place."""
+        """Note that a trial started."""
         self._running[trial.trial_id] = {"config": trial.config, "epoch": 0, "epochs": 0, "started": self._clock()}
         self._show()
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch ended."""
+        """Note that an epoch ended."""
         if trial.trial_id in self._running and "epoch" in result:
             self._running[trial.trial_id].update({key: result[key] for key in ("epoch", "epochs", "loss", "terms")})
         self._show()
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """A trial ended."""
+        """Note that a trial ended."""
         self._ended(trial)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """A trial failed, for the last time or before another attempt."""
+        """Note that a trial failed, for the last time or before another attempt."""
         self._ended(trial)
 
     def _ended(self, trial: TuneTrial) -> None:
@@ -123,7 +123,7 @@ class Progress(Callback):
         self._sweep = self._read()
         if self._live is None and known is not None:
             number = known["config"]["number"]
-            state = next((one for one in self._sweep.trials if one.number == number), None)
+            state = next((state for state in self._sweep.trials if state.number == number), None)
             if state is not None:
                 took = _duration(self._clock() - known["started"])
                 front = self._sweep.front
@@ -136,7 +136,7 @@ class Progress(Callback):
 
     @property
     def _over(self) -> int:
-        return sum(one.status in (*OVER, "failed") for one in self._sweep.trials)
+        return sum(trial.status in (*OVER, "failed") for trial in self._sweep.trials)
 
     def _left(self) -> str:
         done = self._over - self._done_before

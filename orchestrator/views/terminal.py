@@ -20,12 +20,12 @@ SHOWN = (*ON_FRONT, "accuracy")
 
 
 def coefficients_text(coefficients: Mapping[str, Any]) -> str:
-    """``alpha 1 beta 1 gamma 0.3 optimizer adamw``."""
+    """Format coefficients: ``alpha 1 beta 1 gamma 0.3 optimizer adamw``."""
     return " ".join(f"{name} {value_text(value)}" for name, value in coefficients.items())
 
 
 def value_text(value: Any) -> str:
-    """A coefficient, a number with a point to three digits; nothing of None."""
+    """Format a coefficient, a float with three digits; empty for None."""
     if value is None:
         return ""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -38,13 +38,13 @@ def losses_text(loss: float, terms: Mapping[str, float]) -> str:
 
 
 def shown_metrics(sweep: Sweep, *, always: Sequence[str]) -> list[str]:
-    """The metrics that a table of the front shows: ``always``, and whatever else is an objective or constrained."""
+    """Return the metrics that a table of the front shows: ``always``, the objectives and the constrained ones."""
     constrained = [Constraint.parse(text).metric for text in sweep.config.search.constraints]
     return list(dict.fromkeys([*always, *sweep.config.search.objectives, *constrained]))
 
 
 def repeats_text(sweep: Sweep) -> str:
-    """How a front of means is to be read."""
+    """Explain how to read a front of means."""
     return (
         f"mean ± standard deviation over the {sweep.config.search.repeats} seeds of a set of coefficients; the trial"
         " named is the one nearest to the mean"
@@ -52,7 +52,7 @@ def repeats_text(sweep: Sweep) -> str:
 
 
 def number_text(point: Point, name: str, *, on_test: bool = False) -> str:
-    """A metric with its deviation over seeds, or for a single training its standard error where it is known."""
+    """Format a metric with its deviation over seeds or, for a single training, its standard error if it is known."""
     metrics = point.test if on_test else point.metrics
     if metrics is None:
         return ""
@@ -61,7 +61,9 @@ def number_text(point: Point, name: str, *, on_test: bool = False) -> str:
 
 
 def spread_of(point: Point, name: str, *, on_test: bool = False) -> float | None:
-    """The standard deviation of a metric over seeds; of a single training its standard error, where it is known."""
+    """Return the standard deviation of a metric over seeds or, for a single training, its standard error if it is
+    known.
+    """
     if point.over:
         return point.deviation(name, on_test=on_test)
     return ((point.test if on_test else point.metrics) or {}).get(f"{name}_error")
@@ -108,7 +110,7 @@ def surface_table(sweep: Sweep, *, title: str) -> Table:
 def replacement_table(found: ReplacementAccuracy, *, class_name: str, title: str) -> Table:
     """Build the table of what replacing a class changed on test, in per cent and points, with the control beside it."""
     columns = ["", f"{class_name} acc %", "change", "images", "others acc %", "change", "images"]
-    table = _table(escape(title), [escape(one) for one in columns])
+    table = _table(escape(title), [escape(column) for column in columns])
     for name, one in (("weak", found.before), ("replaced", found.replaced), ("control", found.control)):
         cells = [name]
         for after, before, images in (

@@ -25,7 +25,7 @@ def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> 
         sweep_id=sweep.sweep_id,
         job_type="sweep",
         config=dataclasses.asdict(sweep.config.search),
-        finish_seconds=FINISH_SECONDS + sum(one.bytes for one in artifacts) / UPLOAD_RATE,
+        finish_seconds=FINISH_SECONDS + sum(artifact.bytes for artifact in artifacts) / UPLOAD_RATE,
     )
     names = [*sweep.config.search.objectives, "accuracy"]
     coefficients = [coefficient_column(name) for name in sweep.coefficient_names]
@@ -40,7 +40,7 @@ def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> 
 
 
 def front_rows(sweep: Sweep, names: Sequence[str], link: Link) -> list[dict[str, Any]]:
-    """The front's points with some of their metrics, and where their trials' runs are."""
+    """Return the front's points with some of their metrics, and links to their trials' runs."""
     return [
         {
             **coefficient_columns(sweep.coefficient_names, point.trial.coefficients),
@@ -55,7 +55,7 @@ def front_rows(sweep: Sweep, names: Sequence[str], link: Link) -> list[dict[str,
 
 
 def runs_figure(sweep: Sweep, link: Link) -> Any:
-    """The front over its first and last objective, each point labelled with a link to its trial's run."""
+    """Draw the front over its first and last objective, each point labelled with a link to its trial's run."""
     vertical, *_, horizontal = sweep.config.search.objectives
     points = sweep.front
     labels = [(point.label, link(point.trial.trial_id)) for point in points]

@@ -48,7 +48,7 @@ def test_the_others_go_on_and_the_sweep_says_what_failed(shared_ray, tmp_path):
         assert found.trials[number].reason == reason
         assert f"trial {number} failed: {reason}" in done.stdout
     assert f"trial {NOT_A_NUMBER} diverged: the loss is nan after epoch 1" in done.stdout
-    assert "the same command tries the 3 that failed again" in done.stdout
+    assert "run the same command again to retry the 3 that failed" in done.stdout
     assert "Traceback" not in done.stdout  # Ray tells them on stderr
 
 

@@ -36,4 +36,4 @@ def test_a_sweep_ends_when_its_space_is_exhausted_and_is_done_then(shared_ray, t
     assert {name: store.version(name) for name in before} == before
     confirmed = run_moda("confirm", "small", "--points", "best", "--seeds", "1", storage=tmp_path, **shared_ray)
     assert confirmed.returncode == 0, confirmed.stderr + confirmed.stdout
-    assert "fresh seeds say" in confirmed.stdout
+    assert "with fresh seeds" in confirmed.stdout

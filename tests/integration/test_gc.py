@@ -107,7 +107,7 @@ def test_looking_changes_nothing(storage, capsys):
     assert code == 0
     assert everything(storage) == before
     assert "nothing was removed; add --delete to remove these files" in out
-    assert "of no known sweep, left alone: trials/other-0000 (1 files, 0.000 MiB)" in out
+    assert "kept, of no known sweep: trials/other-0000 (1 files, 0.000 MiB)" in out
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
     sizes = {name: (storage / name).stat().st_size for name in GOING}
     assert {what: (sweep, number, files) for what, sweep, number, files, _ in cells} == {
@@ -177,7 +177,7 @@ def test_after_it_the_sweep_goes_on(storage, shared_ray, capsys):
     done = run_moda("sweep", *ASKED, *more, storage=storage, **shared_ray)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "5 of 5 trials finished" in done.stdout
-    assert "1 points cannot be measured on test: `moda gc` removed their trials' weights" in done.stdout
+    assert "1 points cannot be measured on test, because `moda gc` removed their trials' weights" in done.stdout
 
 
 @pytest.mark.slow

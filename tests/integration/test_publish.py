@@ -119,7 +119,7 @@ def test_a_row_that_was_not_written_is_written_when_the_set_is_pulled_next(stora
             pull_point(sweep, point, str(storage), str(tmp_path / "first"))
         assert (storage / "modules" / name / MANIFEST).exists()
         pull_point(sweep, point, str(storage), str(tmp_path / "second"))  # as from a storage that one may only read
-    assert f"the table modules does not tell of {name}, and cannot be written: disk full" in caplog.text
+    assert f"{name} is not recorded in the table modules, which cannot be written: disk full" in caplog.text
     assert events(storage, name) == []
     pull_point(sweep, point, str(storage), str(tmp_path / "third"))
     assert [row["event"] for row in events(storage, name)] == ["published"]

@@ -65,21 +65,21 @@ def test_objectives_and_constraints_afterwards(storage, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "FLOPs %" in done.stdout
     assert "coupling %" in done.stdout
-    assert "points break module_size <= 0.6" in done.stdout
+    assert "points violate module_size <= 0.6" in done.stdout
     assert "sgd" in done.stdout or "adamw" in done.stdout
     done = call_moda("front", "whole", 'search.constraints=["accuracy >= 2"]', storage=storage)
     assert done.returncode == 2
-    assert "148 of 148 points break accuracy >= 2 (accuracy reaches 0." in done.stderr
+    assert "148 of 148 points violate accuracy >= 2 (accuracy reaches 0." in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     file = tmp_path / "r.html"
     done = call_moda("report", "whole", "~search.objectives.flops", "--to", str(file), storage=storage)
     assert done.returncode == 0, done.stderr
     assert "points that break a constraint" in file.read_text()
-    assert "(less is better), FLOPs" not in file.read_text()
+    assert "(lower is better), FLOPs" not in file.read_text()
 
 
 def test_a_constraint_that_nothing_meets_ends_a_sweep_with_a_message(storage):
     overrides = ("sweep.name=whole", "sweep.trials=4", 'search.constraints=["accuracy >= 2"]')
     done = call_moda("sweep", *SWEEP, *overrides, storage=storage)
     assert done.returncode == 1
-    assert "no point meets search.constraints: 148 of 148 points break accuracy >= 2" in done.stderr
+    assert "no point meets search.constraints: 148 of 148 points violate accuracy >= 2" in done.stderr

@@ -51,7 +51,7 @@ def test_they_are_searched_and_shown(storage):
     shown = call_moda("front", "own", storage=storage)
     assert (shown.returncode, "first" in shown.stdout) == (0, True)
     judged = call_moda("front", "own", "search.constraints=[first_units <= 0]", storage=storage)
-    assert "6 of 6 points break first_units <= 0" in judged.stderr
+    assert "6 of 6 points violate first_units <= 0" in judged.stderr
 
 
 def test_such_a_point_is_published_sliced_and_exported(storage, tmp_path):

@@ -78,9 +78,9 @@ def test_the_set_itself_is_read(whole, manifest):
         (b'{"about": ' + b'[{"a":' * 60 + b"1" + b"}]" * 60 + b"}", "nested deeper"),
         (b'{"schema_version": 2, "schema_version": 2}', "names a key twice"),
         (b'{"about": {"a": 1, "a": 2}}', "names a key twice"),
-        (b'{"schema_version": NaN}', "no finite number"),
-        (b'{"schema_version": -Infinity}', "no finite number"),
-        (b'{"schema_version": 1e999}', "no finite number"),
+        (b'{"schema_version": NaN}', "not a finite number"),
+        (b'{"schema_version": -Infinity}', "not a finite number"),
+        (b'{"schema_version": 1e999}', "not a finite number"),
         (b'{"schema_version": ' + b"9" * 100_000 + b"}", "no JSON"),
         (b'{"schema_version": ' + b"9" * 4000 + b"}", "schema_version 999"),
         (b'{"schema_version": 2.0}', "schema_version 2.0"),
@@ -100,24 +100,27 @@ def replace_names(manifest, names):
 
 CHANGES = {
     "a million class names": (lambda m: replace_names(m, [f"c{i}" for i in range(10**5)] * 1), "at most 65536"),
-    "a class name of a megabyte": (lambda m: replace_names(m, ["a" * 2**20, "b", "c"]), "no text of at most"),
-    "half a character": (lambda m: replace_names(m, ["a", "b", "\ud800"]), "no text of at most"),
-    "class names that are numbers": (lambda m: replace_names(m, [1, 2, 3]), "no list of names"),
-    "class names that are one text": (lambda m: replace_names(m, "abc"), "no list of names"),
-    "class names of nothing": (lambda m: replace_names(m, []), "no list of names"),
+    "a class name of a megabyte": (lambda m: replace_names(m, ["a" * 2**20, "b", "c"]), "not text of at most"),
+    "half a character": (lambda m: replace_names(m, ["a", "b", "\ud800"]), "not text of at most"),
+    "class names that are numbers": (lambda m: replace_names(m, [1, 2, 3]), "not a list of names"),
+    "class names that are one text": (lambda m: replace_names(m, "abc"), "not a list of names"),
+    "class names of nothing": (lambda m: replace_names(m, []), "not a list of names"),
     "a size that is true": (lambda m: m["files"][WEIGHTS].update(bytes=True), "no size"),
     "a size that is text": (lambda m: m["files"][WEIGHTS].update(bytes="12"), "no size"),
     "a size below zero": (lambda m: m["files"][WEIGHTS].update(bytes=-1), "wrong size"),
     "a size of a terabyte": (lambda m: m["files"][WEIGHTS].update(bytes=2**40), "wrong size"),
     "a hash in capitals": (lambda m: m["files"][WEIGHTS].update(sha256="A" * 64), "no sha256"),
-    "an interrupted write": (lambda m: m["files"].update({"card.part": m["files"][WEIGHTS]}), "no file name"),
+    "an interrupted write": (lambda m: m["files"].update({"card.part": m["files"][WEIGHTS]}), "is not a file name"),
     "an interrupted manifest": (
         lambda m: m["files"].update({"manifest.json.part": m["files"][WEIGHTS]}),
-        "no file name",
+        "is not a file name",
     ),
-    "a file name with a control character": (lambda m: m["files"].update({"a\x1b[31m": {}}), "no file name"),
-    "a file name that looks like another": (lambda m: m["files"].update({"m\u0430nifest.md": {}}), "no file name"),
-    "a file name that is long": (lambda m: m["files"].update({"a" * 10**6: {}}), "no file name"),
+    "a file name with a control character": (lambda m: m["files"].update({"a\x1b[31m": {}}), "is not a file name"),
+    "a file name that looks like another": (
+        lambda m: m["files"].update({"m\u0430nifest.md": {}}),
+        "is not a file name",
+    ),
+    "a file name that is long": (lambda m: m["files"].update({"a" * 10**6: {}}), "is not a file name"),
     "a thousand files": (
         lambda m: m["files"].update({f"f{i}": m["files"][WEIGHTS] for i in range(1000)}),
         "at most 100",
@@ -145,10 +148,13 @@ CHANGES = {
     "a layer that is a fraction": (lambda m: node(m, "relu").update(unit_layer=0.0), "is not a whole number"),
     "a layer that is text": (lambda m: node(m, "relu").update(unit_layer="0"), "is not a whole number"),
     "a layer below zero": (lambda m: node(m, "relu").update(unit_layer=-1), "is not a whole number"),
-    "channels that are true": (lambda m: node(m, "relu").update(channels=True), "no positive whole number"),
-    "channels of a thousand digits": (lambda m: node(m, "relu").update(channels=10**4000), "no positive whole number"),
-    "a name with a control character": (lambda m: node(m, "relu").update(name="a\x1b"), "no ASCII identifier"),
-    "a name that looks like another": (lambda m: node(m, "relu").update(name="relu\u0430"), "no ASCII identifier"),
+    "channels that are true": (lambda m: node(m, "relu").update(channels=True), "not a positive whole number"),
+    "channels of a thousand digits": (
+        lambda m: node(m, "relu").update(channels=10**4000),
+        "not a positive whole number",
+    ),
+    "a name with a control character": (lambda m: node(m, "relu").update(name="a\x1b"), "not an ASCII identifier"),
+    "a name that looks like another": (lambda m: node(m, "relu").update(name="relu\u0430"), "not an ASCII identifier"),
     "an eps below zero": (
         lambda m: node(m, "batch_norm")["attributes"].update(eps=-1.0),
         "must be a number of at least 0",
@@ -183,7 +189,7 @@ CHANGES = {
         "its inputs make 15000",
     ),
     "thousands of nodes": (lambda m: m["graph"]["nodes"].extend([node(m, "relu")] * LARGEST_NODES), "are allowed"),
-    "no measured difference": (lambda m: m.update(cut_masked_difference=True), "no measured difference"),
+    "not a measured difference": (lambda m: m.update(cut_masked_difference=True), "not a measured difference"),
     "about that is a list": (lambda m: m.update(about=[]), "about is not an object"),
 }
 
@@ -391,7 +397,7 @@ FORGED = {
     "a pickle": (lambda w: b"\x80\x04\x95 a pickle it is", "does not fit"),
     "a header of exabytes": (lambda w: b"\xff" * 8 + w[8:], "does not fit"),
     "a header that is longer than the file": (lambda w: len(w).to_bytes(8, "little") + w[8:], "does not fit"),
-    "a header that is not JSON": (lambda w: packed(b"\x00" * 20, b""), "no safetensors"),
+    "a header that is not JSON": (lambda w: packed(b"\x00" * 20, b""), "not a safetensors"),
     "a header that is a list": (lambda w: packed([], b""), "no object"),
     "nested lists": (lambda w: packed(b"[" * 10_000, b""), "nested deeper"),
     "a tensor twice": (lambda w: packed(b'{"mask.0": 1, "mask.0": 2}', b""), "names a key twice"),
@@ -460,7 +466,7 @@ def test_documents_with_other_names_are_refused(tmp_path, name):
     layers = unit_layers(network, images)
     masks = random_masks(layers.widths, 2, seed=0)
     recipe = {"shape": [1, 4, 4], "mean": [0.5], "std": [0.5]}
-    with pytest.raises(ValueError, match="no name for a file"):
+    with pytest.raises(ValueError, match="not a name for a file"):
         save_modules(
             tmp_path / "set",
             network,

@@ -111,16 +111,16 @@ def test_hostile_manifests_are_refused(saved):
     linear, flatten = node("linear"), node("flatten")
     changes = [
         (lambda m: m.update(schema_version=99), "schema_version 99"),
-        (lambda m: m["files"].update({"../../evil": m["files"][WEIGHTS]}), "no file name"),
+        (lambda m: m["files"].update({"../../evil": m["files"][WEIGHTS]}), "is not a file name"),
         (lambda m: m["files"][WEIGHTS].update(bytes=10**15), "wrong size"),
         (lambda m: m["files"][WEIGHTS].update(bytes=17), "bytes, the manifest says 17"),
         (lambda m: m["files"][WEIGHTS].update(sha256="0" * 64), "another sha256"),
         (lambda m: m["files"][WEIGHTS].update(sha256="../" * 20), "no sha256"),
         (lambda m: m.update(about=[]), "about is not an object"),
-        (lambda m: m.update(cut_masked_difference="small"), "no measured difference"),
-        (lambda m: m.update(cut_masked_difference=float("nan")), "no finite number"),
+        (lambda m: m.update(cut_masked_difference="small"), "not a measured difference"),
+        (lambda m: m.update(cut_masked_difference=float("nan")), "not a finite number"),
         (lambda m: linear(m).update(op="os.system"), "is not one of"),
-        (lambda m: linear(m).update(channels=10**12), "no positive whole number"),
+        (lambda m: linear(m).update(channels=10**12), "not a positive whole number"),
         (lambda m: linear(m).update(inputs=["nowhere"]), "no earlier node"),
         (lambda m: linear(m)["attributes"].update(bias="yes"), "must be true or false"),
         (lambda m: linear(m)["attributes"].update(more=1), "takes"),
@@ -129,8 +129,8 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: linear(m).update(size=[2**40, 2**40]), "pixels"),
         (lambda m: linear(m).update(size=3), "malformed"),
         (lambda m: linear(m).update(size=[1000] * 50_000), "pixels"),
-        (lambda m: linear(m).update(name="\ufb01"), "no ASCII identifier"),
-        (lambda m: linear(m).update(name="a" * 10_000), "no ASCII identifier"),
+        (lambda m: linear(m).update(name="\ufb01"), "not an ASCII identifier"),
+        (lambda m: linear(m).update(name="a" * 10_000), "not an ASCII identifier"),
         (lambda m: linear(m).update(shares=True), "is not a name"),
         (lambda m: node("conv2d")(m)["attributes"].update(stride=[0, 1]), "must be two whole numbers of at least 1"),
         (lambda m: node("conv2d")(m).update(size=[3, 3]), "of sizes"),
@@ -143,12 +143,12 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: m["graph"].update(nodes=[]), "nodes"),
         (lambda m: m["graph"]["nodes"].append(3), "malformed"),
         (lambda m: m.update(class_names=["a"]), "1 classes"),
-        (lambda m: m.update(graph=[]), "no list of nodes"),
+        (lambda m: m.update(graph=[]), "not a list of nodes"),
         (lambda m: m["graph"].update(widths=[]), "0 unit layers"),
-        (lambda m: m["files"].update({"manifest.json": m["files"][WEIGHTS]}), "no file name"),
-        (lambda m: m["files"].update({"evil\n": m["files"][WEIGHTS]}), "no file name"),
+        (lambda m: m["files"].update({"manifest.json": m["files"][WEIGHTS]}), "is not a file name"),
+        (lambda m: m["files"].update({"evil\n": m["files"][WEIGHTS]}), "is not a file name"),
         (lambda m: linear(m).update(attributes=[]), "linear takes"),
-        (lambda m: linear(m).update(name="not a name"), "no ASCII identifier"),
+        (lambda m: linear(m).update(name="not a name"), "not an ASCII identifier"),
         (lambda m: m["graph"]["nodes"][0].update(channels=10**6), "its graph takes|costs|in common|channels"),
         (lambda m: m.pop("preprocessing"), "preprocessing="),
         (lambda m: m["preprocessing"].update(std=[0.0] * len(m["preprocessing"]["std"])), "preprocessing="),
@@ -217,7 +217,7 @@ def test_tampered_weights_are_refused(saved):
         (folder / WEIGHTS).write_bytes(forged)
         entry = {"bytes": len(forged), "sha256": hashlib.sha256(forged).hexdigest()}
         rewrite(folder, lambda m, entry=entry: m["files"].update({WEIGHTS: entry}))
-        with pytest.raises(ValueError, match=r"no safetensors|has not the shape"):
+        with pytest.raises(ValueError, match=r"not a safetensors|has not the shape"):
             load_modules(folder)
     (folder / WEIGHTS).unlink()
     os.symlink("/etc/hostname", folder / WEIGHTS)

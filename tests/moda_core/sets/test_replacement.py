@@ -226,7 +226,7 @@ def test_mistakes(small):
         ("-1 to 3; expected", {"labels": torch.arange(50) % 5 - 1}),
         ("float64", {"labels": labels.double()}),
         ("no image is of class 1", {"labels": torch.zeros_like(labels)}),
-        ("no finite numbers", {"module": nn.Sequential(module, nn.Threshold(float("inf"), float("inf")))}),
+        ("not finite numbers", {"module": nn.Sequential(module, nn.Threshold(float("inf"), float("inf")))}),
     ):
         with pytest.raises(ValueError, match=message):
             attempt(**changed)

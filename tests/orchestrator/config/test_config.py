@@ -106,8 +106,8 @@ WRONG = {
     "search.space.momentum={choices: [0.5, sgd]}": "must be all numbers or all text",
     "search.space.momentum={choices: [0.5, 1.5]}": "training.momentum=1.5",
     "search.space.epochs={choices: [1, 2.5]}": "search.space.epochs=2.5 must be of type int",
-    "search.space.epochs={choices: [1, 2], low: 1}": "must be choices alone; leave the rest out",
-    "search.space.alpha={choices: [1, 2]}": "leave the rest out .~search.space.alpha.low ~search.space.alpha.high ~",
+    "search.space.epochs={choices: [1, 2], low: 1}": "must be choices alone; remove the other keys",
+    "search.space.alpha={choices: [1, 2]}": "remove the other keys .~search.space.alpha.low ~search.space.alpha.high ~",
     "search.space.weight_decay={choices: [a, b]}": "search.space.weight_decay='a' must be of type float",
     "search.space.momentum={low: 0.5}": "low=0.5 high=None; give both, or choices",
     "search.baselines=[{alpha: high}]": "search.baselines: alpha='high' must be a number, as search.space.alpha has it",
@@ -168,7 +168,7 @@ def test_budget_early_stopping_objectives_tracking_and_concurrency_are_no_part_o
 
 def test_sync_batch_norm_is_refused_on_cpus():
     workers = ["training.sync_batch_norm=true", "training.num_workers=2"]
-    remedy = "exists on GPUs only; set training.sync_batch_norm=false or training.gpus_per_worker=1"
+    remedy = "runs on GPUs only; set training.sync_batch_norm=false or training.gpus_per_worker=1"
     with pytest.raises(ConfigError, match=remedy):
         load_config(workers)
     assert load_config([*workers, "training.gpus_per_worker=1"]).training.sync_batch_norm

@@ -104,9 +104,8 @@ def test_other_images_under_an_old_name_are_refused(images, other, on_table, sto
     claim(store, config, printed(config))
     assert read_sweep(store, "mine").fingerprints == printed(config)
     pq.write_table(other, path)
-    message = (
-        rf"data.content is '\w{{12}}', not '\w{{12}}': the images or labels at {path} have changed .* a different sweep"
-    )
+    message = rf"data.content is '\w{{12}}', not '\w{{12}}': the images or labels at {path} have changed"
+    message += " since the sweep began; choose another name"
     with pytest.raises(ConfigError, match=message) as refused:
         name_sweep(store, config, prefix="table", fingerprints=printed(config))
     assert len(str(refused.value)) < 500
@@ -200,7 +199,7 @@ def test_an_edited_network_under_an_old_name_is_refused(configured, store, tmp_p
     claim(store, config, prints)
     assert printed_with("# a comment\n" + NET.format(width=2))[1] == prints
     config, edited = printed_with(NET.format(width=64), "sweep.name=mine")
-    with pytest.raises(ConfigError, match=r"network.graph is .* edited_nets:Net computes something else than when"):
+    with pytest.raises(ConfigError, match=r"network.graph is .* edited_nets:Net no longer computes what it did when"):
         claim(store, config, edited)
     space = "search.space.width={choices: [2, 3, 4]}"
     searched = printed_with(NET.format(width=2), space)[1]

@@ -81,7 +81,7 @@ WRONG = {
     "search.space.alpha.low=1_0": "write a number without _",
     "model.hidden=[1_2]": "write a number without _",
     "experiment=2024_01": "write a number without _, and text in quotes: experiment=",
-    "training.epochs=1,2": r"one value is needed; a list is written \[1,2\]",
+    "training.epochs=1,2": r"give one value; write a list as \[1,2\]",
     "training.epochs=(3": "cannot be read as key=value; .* quotes",
     "training.epochs=3\xa0": r"\\xa0' cannot be read",
     "\N{EN DASH}training.epochs=3": r"\(U\+2013\); type the key again",

@@ -42,7 +42,7 @@ REFUSED = [
     (DataConfig, {"test_limit": -1}, "data.test_limit=-1: must be positive, or null"),
     (DataConfig, {"validation_fraction": 0.0}, "data.validation_fraction=0.0: must be within (0, 1)"),
     (DataConfig, {"validation_fraction": 1.0}, "data.validation_fraction=1.0: must be within (0, 1)"),
-    (DataConfig, {"crop": -1}, "data.crop=-1: must be the padding of the random crop, 0 for none"),
+    (DataConfig, {"crop": -1}, "data.crop=-1: must be at least 0: the padding of the random crop"),
     (DataConfig, {"resize": 4097}, "data.resize=4097: must be 1 to 4096, or null"),
     (DataConfig, {"resize": 0}, "data.resize=0: must be 1 to 4096, or null"),
     (DataConfig, {"background": "grey"}, "data.background='grey' is not known; known: black, white"),
@@ -182,8 +182,8 @@ SPACE = [
     ({"choices": (0, 2**53 + 1)}, "[0, 9007199254740993]: must be whole numbers of at most 2^53", ".choices="),
     (
         {"choices": (1, 2), "low": 1.0, "log": True},
-        "{'low': 1.0, 'log': True}: must be choices alone; leave the rest out (~search.space.k.low ~search.space.k.log"
-        " where it is shipped)",
+        "{'low': 1.0, 'log': True}: must be choices alone; remove the other keys (~search.space.k.low"
+        " ~search.space.k.log if a shipped file sets them)",
         "=",
     ),
 ]
@@ -209,7 +209,10 @@ KNOWN = "accuracy, coupling, flops, kernel_retention, module_overlap, module_siz
             {"objectives": {"speed": "max", "accuracy": "max"}},
             f"search.objectives='speed' is not known; known: {KNOWN}",
         ),
-        ({"reference": {"reuse_accuracy": 0.5}}, "search.reference={'reuse_accuracy': 0.5}: must be a value for"),
+        (
+            {"reference": {"reuse_accuracy": 0.5}},
+            "search.reference={'reuse_accuracy': 0.5}: must be complete; add a value for",
+        ),
         (
             {"constraints": ("speed >= 1",)},
             f"search.constraints: 'speed >= 1': metric='speed' is not known; known: {KNOWN}",
@@ -225,7 +228,7 @@ def test_objectives_and_constraints_are_on_metrics(wrong, message):
 def test_a_metric_of_ones_own_may_be_an_objective():
     search = SearchConfig(**{**RIGHT[SearchConfig], "objectives": {"speed": "max", "accuracy": "max"}})
     speed = Metric("speed", "speed", kind="amount", direction="max")
-    with pytest.raises(ConfigError, match=r"must be a value for \['accuracy', 'speed'\] too"):
+    with pytest.raises(ConfigError, match=r"must be complete; add a value for \['accuracy', 'speed'\]"):
         search.check_metrics({"speed": speed})
     dataclasses.replace(search, reference={"speed": 0.0, "accuracy": 0.0}).check_metrics({"speed": speed})
 

@@ -160,7 +160,7 @@ def test_what_is_of_no_known_sweep_is_named_and_stays(store, sweep):
     folders = ["modules/other-0-level0.1", "modules/s", "trials/README", "trials/other-0000"]
     assert list(garbage.unknown) == folders
     assert unknown_lines(garbage.unknown)[0] == (
-        "of no known sweep, left alone: modules/other-0-level0.1 (1 files, 0.000 MiB)"
+        "kept, of no known sweep: modules/other-0-level0.1 (1 files, 0.000 MiB)"
     )
     assert unknown_lines({str(number): [] for number in range(12)})[-1] == "and 2 more of no known sweep"
 

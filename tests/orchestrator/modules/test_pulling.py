@@ -205,7 +205,7 @@ HOSTILE = {
         change(files=lambda manifest: {WEIGHTS: {**manifest["files"][WEIGHTS], "sha256": "../" * 21 + "x"}}),
         "no sha256",
     ),
-    "pickle": (lambda folder: forge(folder, b"\x80\x04cos\nsystem\n"), "no safetensors file"),
+    "pickle": (lambda folder: forge(folder, b"\x80\x04cos\nsystem\n"), "not a safetensors file"),
     "other shapes": (reshape, "has not the shape"),
     "operation": (strange_operation, "'os.system' is not one of"),
     "newer": (change(schema_version=99), "schema_version 99; this package reads 2"),

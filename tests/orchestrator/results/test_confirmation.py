@@ -174,7 +174,7 @@ def test_other_mistakes(parent, store, configured):
     with pytest.raises(ConfigError, match="'t' has no points yet; let a trial finish first"):
         chosen_points(read_sweep(store, empty), ["front"])
     lone = claim_sweep(store, configured("sweep.name=u", "search.space=null"), prefix="x", now=utc_now())
-    with pytest.raises(ConfigError, match="'u' is one training and searched nothing"):
+    with pytest.raises(ConfigError, match="'u' is a single training, not a search"):
         confirming(read_sweep(store, lone), [], Request())
 
 
@@ -208,7 +208,7 @@ def test_what_fresh_seeds_say_is_read_from_the_tables(parent, store):
     lines = "\n".join(confirmation_lines(whole))
     assert "fresh seeds 1005 to 1006" in lines
     assert "2 of 3 points" in lines
-    assert "best of them now: 1/0.5/0 (the sweep's: 2/0.5/0)" in lines
+    assert "best now: 1/0.5/0 (in the sweep: 2/0.5/0)" in lines
     row = next(row for row in confirmation_rows(whole) if row[1] == "2/0.5/0")
     assert row[4:] == ["0.9900 ± 0.0200", "0.9050 ± 0.0071", "-0.0850", "0.8050 ± 0.0071"]
     assert whole.on_test == pytest.approx(

@@ -133,7 +133,7 @@ def test_front_and_volume_are_of_feasible_points(sweep):
     assert bound.find("best") == bound.find("knee") == bound.front[0]
     assert bound.mark(bound.front[0]) == "best, knee"
     assert bound.find("0/0.5/0").metrics["reuse_accuracy"] == 0.99  # any point can be had by its name
-    told = "2 of 5 points break module_size >= 0.15, 1 of 5 points break reuse_accuracy <= 0.985"
+    told = "2 of 5 points violate module_size >= 0.15, 1 of 5 points violate reuse_accuracy <= 0.985"
     assert bound.broken == told
     assert told in front_table(bound).caption
     drawn = {trace.name: len(trace.x) for trace in front_figure(bound).data}
@@ -146,10 +146,10 @@ def test_no_feasible_point_is_said_with_the_best_there_is(sweep):
     strict = judged(sweep, constraints=("accuracy >= 0.95",))
     assert strict.front == []
     assert strict.hypervolume == 0
-    remedy = r"5 of 5 points break accuracy >= 0.95 \(accuracy reaches 0.9\); loosen them or train more"
+    remedy = r"5 of 5 points violate accuracy >= 0.95 \(accuracy reaches 0.9\); loosen them or train more"
     with pytest.raises(ConfigError, match=remedy):
         strict.find("best")
-    assert "points break accuracy" in render_report(strict)
+    assert "points violate accuracy" in render_report(strict)
 
 
 @pytest.mark.parametrize("more", [{"accuracy": "max"}, {"accuracy": "min", "module_overlap": "min"}])
@@ -166,7 +166,7 @@ def test_more_objectives_are_shown_in_pairs(sweep, more):
 
 
 def test_an_objective_that_was_not_measured_is_said(sweep):
-    with pytest.raises(ConfigError, match=r"point 0/0\.5/0 was measured before there was a metric flops"):
+    with pytest.raises(ConfigError, match=r"point 0/0\.5/0 was measured before the metric flops existed"):
         judged(sweep, objectives={"reuse_accuracy": "max", "flops": "min"}).front  # noqa: B018
 
 
@@ -214,7 +214,7 @@ def test_the_order_of_objectives_survives_the_table(store, configured):
 def test_a_used_name_with_another_configuration_is_refused_with_a_diff(store, configured):
     claim_sweep(store, configured("sweep.name=mine"), prefix="x", now=NOW)
     assert claim_sweep(store, configured("sweep.name=mine", "sweep.trials=3"), prefix="x", now=NOW) == "mine"
-    with pytest.raises(ConfigError, match=r"training\.epochs is 30, not 31; use another sweep.name"):
+    with pytest.raises(ConfigError, match=r"training\.epochs is 30, not 31; choose another name"):
         claim_sweep(store, configured("sweep.name=mine", "training.epochs=31"), prefix="x", now=NOW)
 
 

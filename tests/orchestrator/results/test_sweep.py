@@ -87,7 +87,7 @@ def test_only_points_that_meet_every_constraint_count():
     sweep = made_sweep(constraints=("module_size <= 0.5", "reuse_accuracy >= 0.9"))
     assert labels(sweep.feasible) == ["0/0.9/0", "0/0.9/0.1", "0/0.1", "1/0.5/0"]
     assert labels(sweep.front) == ["0/0.1", "0/0.9/0"]
-    assert sweep.broken == "1 of 6 points break module_size <= 0.5, 1 of 6 points break reuse_accuracy >= 0.9"
+    assert sweep.broken == "1 of 6 points violate module_size <= 0.5, 1 of 6 points violate reuse_accuracy >= 0.9"
     assert made_sweep().broken == ""
     assert sweep.hypervolume == pytest.approx((0.93 - 0.5) * 0.5 + (0.9 - 0.5) * 0.25)
 
@@ -102,8 +102,9 @@ def test_why_there_is_no_front_and_what_to_do():
     strict = made_sweep(constraints=("reuse_accuracy >= 0.99", "module_size <= 0.1"))
     assert strict.front == []
     assert strict.why_no_front == (
-        "sweep 's': no point meets search.constraints: 6 of 6 points break reuse_accuracy >= 0.99, 6 of 6 points break"
-        " module_size <= 0.1 (reuse_accuracy reaches 0.95, module_size reaches 0.125); loosen them or train more trials"
+        "sweep 's': no point meets search.constraints: 6 of 6 points violate reuse_accuracy >= 0.99,"
+        " 6 of 6 points violate module_size <= 0.1 (reuse_accuracy reaches 0.95, module_size reaches 0.125);"
+        " loosen them or train more trials"
     )
 
 
@@ -151,7 +152,7 @@ def test_coefficients_are_those_of_all_trials():
 
 
 def test_a_metric_that_was_not_measured_is_named():
-    message = "^point 0/0.5/0 was measured before there was a metric flops; choose another metric$"
+    message = "^point 0/0.5/0 was measured before the metric flops existed; choose another metric$"
     for search in ({"objectives": {"reuse_accuracy": "max", "flops": "min"}}, {"constraints": ("flops <= 0.5",)}):
         sweep = made_sweep(**search)
         with pytest.raises(ConfigError, match=message):

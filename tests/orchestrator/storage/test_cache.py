@@ -59,7 +59,7 @@ def test_a_cache_that_cannot_be_written_keeps_nothing_and_reports_it_once(tmp_pa
         cache.put(data)
         assert cache.get(sha256(data)) is None
     assert len(caplog.messages) == 1
-    assert "what is downloaded is not kept" in caplog.text
+    assert "downloads are not cached" in caplog.text
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
@@ -161,5 +161,5 @@ def test_a_limit_that_is_no_size_is_refused(monkeypatch, text):
 
 def test_the_home_of_somebody_unknown_is_refused(monkeypatch):
     monkeypatch.setenv("MODA_CACHE_DIR", "~nobody-here/x")
-    with pytest.raises(ConfigError, match="MODA_CACHE_DIR=~nobody-here/x: there is no such home"):
+    with pytest.raises(ConfigError, match="MODA_CACHE_DIR=~nobody-here/x: that home folder does not exist"):
         make_cache()

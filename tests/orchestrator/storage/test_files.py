@@ -127,7 +127,7 @@ def test_files_of_somebody_else_are_moved_and_not_lost(tmp_path, caplog):
     found = {file.name.partition("/")[2]: files.read(file.name) for file in files.under("")}
     assert found == {**FILES, "notes.txt": b"mine", "more/first": b"mine"}
     assert [file.name for file in files.under("a")] == ["a/first", "a/last"]
-    assert "is not of this set is in" in caplog.text
+    assert "that do not belong to the set were moved to" in caplog.text
 
 
 def test_a_set_that_was_written_just_now_is_not_taken_for_a_half(tmp_path, monkeypatch):

@@ -212,7 +212,7 @@ def test_a_table_with_rows_out_of_range_is_appended_to_all_the_same(tmp_path, ca
         store.append("points", [{**BY_LEVEL, "level": 0.3, "module_size": 1.5}])
     assert store.read("points").num_rows == 3
     assert [record.message.split(":")[0] for record in caplog.records] == [
-        f"{tmp_path}/tables/points holds rows out of range, so it gets no constraints"
+        f"{tmp_path}/tables/points has rows out of range and therefore no constraints"
     ]
 
 

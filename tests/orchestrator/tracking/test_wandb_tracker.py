@@ -132,7 +132,7 @@ def test_a_run_that_does_not_start_is_reported_and_nobody_waits_for_it(warnings)
     tracker = WandbTracker(start, "s-0000", PATIENCE)
     tracker.log({"epoch": 1}, step=1)
     tracker.finish({})
-    assert warnings() == ["W&B could not be started (OSError: no route); going on without it"]
+    assert warnings() == ["W&B could not be started (OSError: no route); continuing without W&B"]
 
 
 def test_a_training_does_not_wait_for_its_run_until_the_end_and_then_for_so_long_only(warnings):
@@ -146,7 +146,7 @@ def test_a_training_does_not_wait_for_its_run_until_the_end_and_then_for_so_long
     tracker.log({"epoch": 1}, step=1)
     tracker.finish({})
     assert run.calls == []
-    assert warnings() == ["W&B did not take run s-0000 in 1 s; going on without it"]
+    assert warnings() == ["W&B did not accept run s-0000 within 1 s; continuing without W&B"]
     is_up.set()
     tracker._thread.join(PATIENCE)
     assert [call[0] for call in run.calls] == ["log", "summary", "finish"]

@@ -320,7 +320,7 @@ def compressed(path, records):
 def write_refused(folder):
     """A file of each kind, and what is said of it."""
     needs_code = "which only code could rebuild, so nothing of it is read; where you trust it, save its weights alone"
-    neither = "no safetensors file and no state dict"
+    neither = "neither a safetensors file nor a state dict"
     state = make().state_dict()
     (folder / "evil.pt").write_bytes(pickle.dumps(Evil()))
     (folder / "evil2.pt").write_bytes(pickle.dumps(Evil(), protocol=2))

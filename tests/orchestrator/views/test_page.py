@@ -72,7 +72,7 @@ def test_the_words_around_them(page):
     )
     strips = (0.95 - 0.5) * 0.25 + (0.9 - 0.5) * 0.25 + (0.8 - 0.5) * 0.4
     assert (
-        "Objectives: reuse accuracy (more is better), module size (less is better). Points are chosen on validation"
+        "Objectives: reuse accuracy (higher is better), module size (lower is better). Points are chosen on validation"
         f" images; test is only reported. Hypervolume {strips:.4f}." in " ".join(page.split())
     )
     assert "<code>moda pull sweep:s/best --to modules</code>" in page
@@ -80,7 +80,7 @@ def test_the_words_around_them(page):
     assert re.findall(r"<h2>(.*?)</h2>", page) == [
         *(
             "The front",
-            "Its points",
+            "Points on the front",
             "Reuse accuracy over tau",
             "Module size over tau",
             "Reuse accuracy over the level",
