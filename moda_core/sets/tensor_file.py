@@ -65,7 +65,7 @@ def _check_layout(header: dict[str, Any], room: int) -> None:
         if not isinstance(kind, str) or kind not in ITEM_BYTES:
             raise ModuleSetError(f"{WEIGHTS}: {name!r} is of type {kind!r:.60}; a set has {', '.join(ITEM_BYTES)}")
         if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
-            raise ModuleSetError(f"{WEIGHTS}: the entry of {name!r} holds a size that is not a number")
+            raise ModuleSetError(f"{WEIGHTS}: the entry of {name!r} holds an invalid size")
         size = math.prod(shape) * ITEM_BYTES[kind]
         if offsets != [end, end + size]:
             raise ModuleSetError(f"{WEIGHTS}: {name!r} does not lie right after the tensor before it")

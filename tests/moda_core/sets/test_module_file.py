@@ -134,7 +134,7 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: linear(m).update(shares=True), "is not a name"),
         (lambda m: node("conv2d")(m)["attributes"].update(stride=[0, 1]), "must be two whole numbers of at least 1"),
         (lambda m: node("conv2d")(m).update(size=[3, 3]), "of sizes"),
-        (lambda m: node("conv2d")(m).update(unit_layer=0), "is not an activation"),
+        (lambda m: node("conv2d")(m).update(unit_layer=0), "is neither an activation nor an identity"),
         (lambda m: m.update(class_names=["a", "a", "b", "c", "d"]), "a name twice"),
         (lambda m: flatten(m).update(op="concat", inputs=["x"] * 10**6, channels=10**6), "more than"),
         (lambda m: linear(m).update(shares=linear(m)["name"]), "none of its own"),
