@@ -130,7 +130,7 @@ def test_pull_and_use_two_classes(swept, sweep, tmp_path):
     assert set(module.classify(images)) <= {"3", "8"}
     about = json.loads((folder / MANIFEST).read_text())["about"]
     point = sweep.find("best")
-    assert {name: about[name] for name in ("tau", "threshold", "level")} == point.choice.columns
+    assert {name: about[name] for name in point.choice.columns} == point.choice.columns
     assert about["trial"] == point.trial.trial_id
     assert about["test"]["reuse_accuracy"] == point.test["reuse_accuracy"]
     again = call_moda("pull", "tiny", "--to", str(folder), storage=swept[0])

@@ -37,6 +37,7 @@ def absent(monkeypatch):
     return lambda: monkeypatch.setitem(sys.modules, METHODS, None)
 
 
+@pytest.mark.slow
 def test_a_sweep_on_two_workers_killed_in_training_and_after_it_goes_on_and_is_shown(tmp_path, absent):
     storage, store = tmp_path / "storage", DeltaStore(str(tmp_path / "storage"))
     gate, gate_after = Gate(tmp_path / "gate", BEFORE), Gate(tmp_path / "after", 0)
