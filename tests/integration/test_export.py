@@ -20,7 +20,7 @@ def test_a_pulled_module_runs_elsewhere(pulled, tmp_path):
     file = tmp_path / "module.onnx"
     done = run_moda("export", str(pulled), "--classes", "8", "3", "--to", str(file), storage=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "logits of '8', '3' out" in done.stdout
+    assert "returns the logits of '8', '3'; they differ" in done.stdout
     module = load_modules(pulled, ["8", "3"])
     images = module.preprocess(torch.randint(256, (7, *module.manifest["preprocessing"]["shape"]), dtype=torch.uint8))
     (found,) = onnxruntime.InferenceSession(file).run(None, {"images": images.numpy()})
