@@ -286,7 +286,7 @@ def _check(table: str, declared: Table, row: Mapping[str, Any]) -> None:
             if name in declared.key and name not in declared.nullable_key:
                 raise ValueError(f"{table}.{name} is missing in {dict(row)}; it is part of the key")
         elif bounds := column.bounds:
-            parts = value.items() if pa.types.is_map(column.kind) else [(None, value)]
+            parts = dict(value).items() if pa.types.is_map(column.kind) else [(None, value)]
             for key, number in parts:
                 if not bounds[0] <= number <= bounds[1]:  # NaN is in no range
                     place = f"{name}[{key!r}]" if key is not None else name

@@ -13,7 +13,7 @@ from moda_core import load_modules
 from moda_core.sets.manifest import MANIFEST, parse_manifest
 from orchestrator.cli.command_line import main
 from orchestrator.modules.garbage import remove, survey
-from orchestrator.modules.publishing import set_name
+from orchestrator.modules.publishing import name_of
 from orchestrator.modules.retention import retentions
 from orchestrator.results.records import read_sweep, utc_now
 from orchestrator.storage.delta import DeltaStore
@@ -261,7 +261,7 @@ def test_in_a_bucket_too(bucket, tmp_path, capsys):
     assert stored(bucket) == before - (GOING - young)
     assert rows(bucket.root) == recorded
     sweep = read_sweep(DeltaStore(bucket.root), "tiny")
-    assert log(bucket.root)[set_name(sweep, sweep.find(LOST))] == ["published", "removed"]
+    assert log(bucket.root)[name_of(sweep.find(LOST))] == ["published", "removed"]
     assert moda(capsys, "pull", "tiny", "--to", str(tmp_path / "set"), where)[0] == 0
     assert moda(capsys, "pull", f"sweep:tiny/{LOST}", "--to", str(tmp_path / "x"), where)[0] == 2
     assert "removed 0 files" in moda(capsys, "gc", "--delete", where)[1]

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from tests.integration.waiting import PATIENCE
@@ -19,6 +20,7 @@ def texts_of(cell):
     return "".join(output.get(kind, "") for output in shown for kind in ("text", "text/plain", "text/html"))
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(shared_ray, tmp_path, monkeypatch):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     for name, value in {**shared_ray, "PYTHONPATH": path}.items():

@@ -11,7 +11,7 @@ import safetensors.torch
 from moda_core import load_modules
 from moda_core.sets.manifest import MANIFEST, WEIGHTS, parse_manifest
 from orchestrator.modules.model_card import CARD
-from orchestrator.modules.publishing import set_name
+from orchestrator.modules.publishing import name_of
 from orchestrator.modules.pulling import pull_point
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
@@ -47,7 +47,7 @@ def test_the_card_shows_the_point_and_the_whole_curve_of_its_training(storage, t
 def test_a_write_that_fails_leaves_nothing_or_a_whole_set(storage, tmp_path, monkeypatch):
     sweep = read_sweep(DeltaStore(str(storage)), "tiny")
     point = sweep.find("knee")
-    published = storage / "modules" / set_name(sweep, point)
+    published = storage / "modules" / name_of(point)
     to, sync, writes = tmp_path / "modules", os.fsync, itertools.count()
 
     def failing(at):
@@ -92,7 +92,7 @@ def test_publishing_leaves_a_row_and_pulling_none(storage, tmp_path):
     point = off_front(sweep)
     for to in ("first", "again"):
         pulled = pull_point(sweep, point, str(storage), str(tmp_path / to))
-    name = set_name(sweep, point)
+    name = name_of(point)
     (row,) = events(storage, name)
     files = {one.name: one.read_bytes() for one in (storage / "modules" / name).iterdir()}
     assert (row["event"], row["trial_id"], row["name"]) == ("published", point.trial.trial_id, name)
@@ -108,7 +108,7 @@ def test_publishing_leaves_a_row_and_pulling_none(storage, tmp_path):
 def test_a_row_that_was_not_written_is_written_when_the_set_is_pulled_next(storage, tmp_path, monkeypatch, caplog):
     sweep = read_sweep(DeltaStore(str(storage)), "tiny")
     point = off_front(sweep)
-    name = set_name(sweep, point)
+    name = name_of(point)
 
     def failing(*_):
         raise NoSpaceError("disk full")

@@ -9,7 +9,7 @@ import pytest
 
 from moda_core import load_modules
 from orchestrator.cli.command_line import main
-from orchestrator.modules.publishing import set_name
+from orchestrator.modules.publishing import name_of
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.storage.files import Files
@@ -103,7 +103,7 @@ def test_a_sweep_its_front_and_its_modules(s3, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setenv("MODA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("MODA_CACHE_GIB", "1")
-    uri = f"{storage}/modules/{set_name(sweep, sweep.find('best'))}"
+    uri = f"{storage}/modules/{name_of(sweep.find('best'))}"
     capsys.readouterr()
     for folder, reference in (("first", uri), ("second", uri), ("third", "sweep:tiny/best")):
         asked = [f"storage={storage}"] if reference != uri else []

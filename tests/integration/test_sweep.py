@@ -10,7 +10,7 @@ from moda_core import load_modules
 from moda_core.sets.manifest import MANIFEST
 from orchestrator.config.config import load_config
 from orchestrator.config.identities import identity
-from orchestrator.modules.publishing import set_name
+from orchestrator.modules.publishing import name_of
 from orchestrator.results.records import read_sweep
 from orchestrator.search import make_searcher
 from orchestrator.search.problem import History, Problem
@@ -122,7 +122,7 @@ def test_pull_and_use_two_classes(swept, sweep, tmp_path):
     folder = tmp_path / "modules"
     done = run_moda("pull", "sweep:tiny/best", "--to", str(folder), storage=swept[0])
     assert done.returncode == 0, done.stderr
-    difference = float(re.search(r"differ by ([\d.e+-]+) of", done.stdout).group(1))
+    difference = float(re.search(r"differ from the masked network's by ([\d.e+-]+) of", done.stdout).group(1))
     assert 0 <= difference < 1e-4
     module = load_modules(folder, classes=["3", "8"])
     images = torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)
@@ -143,7 +143,7 @@ def test_a_level_s_modules_are_what_its_point_says(swept, sweep, tmp_path):
     done = call_moda("pull", "sweep:tiny/0/0.1", "--to", str(tmp_path / "modules"), storage=swept[0])
     assert done.returncode == 0, done.stderr
     assert "trial 0, level 0.1," in done.stdout
-    assert float(re.search(r"differ by ([\d.e+-]+) of", done.stdout).group(1)) < 1e-4
+    assert float(re.search(r"differ from the masked network's by ([\d.e+-]+) of", done.stdout).group(1)) < 1e-4
     assert (swept[0] / "modules" / "tiny-0000-level0.1" / MANIFEST).is_file()
     about = json.loads((tmp_path / "modules" / MANIFEST).read_text())["about"]
     assert (about["tau"], about["threshold"], about["level"]) == (None, None, 0.1)
@@ -172,7 +172,7 @@ def test_a_tampered_set_is_not_pulled(own_swept, tmp_path):
     point = sweep.find("knee")
     arguments = ["pull", f"sweep:tiny/{point.label}", "--to"]
     assert call_moda(*arguments, str(to / "one"), storage=storage).returncode == 0
-    weights = storage / "modules" / set_name(sweep, point) / "weights.safetensors"
+    weights = storage / "modules" / name_of(point) / "weights.safetensors"
     data = weights.read_bytes()
     weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     done = call_moda(*arguments, str(to / "two"), storage=storage)

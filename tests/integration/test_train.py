@@ -1,5 +1,6 @@
 """``moda train`` and ``moda decompose``, with one worker and with two."""
 
+import pytest
 import safetensors.torch
 import torch
 
@@ -66,6 +67,7 @@ def test_standard_training_on_another_model(tmp_path):
     assert "knee" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_over_ones_own_network(shared_ray, tmp_path, monkeypatch):
     """Its module is in a folder that only PYTHONPATH names; Ray's workers import it too."""
     (tmp_path / "nets_of_mine.py").write_text(OWN)

@@ -167,6 +167,7 @@ def test_best_and_knee_are_artifacts_of_the_sweep_s_run(server, storage, sweep):
         assert len(one.metadata) <= 100
 
 
+@pytest.mark.slow
 def test_a_set_that_is_there_is_not_uploaded_again(server, storage):
     before = [one.id for one in server.artifacts.committed("modules")]
     uploads = Counter(path for path in server.uploads if path.endswith(WEIGHTS))
@@ -365,6 +366,7 @@ def test_versions_of_points_that_left_the_front_are_deleted(server, storage, swe
     assert not (copy / "modules" / name_of(off)).exists()
 
 
+@pytest.mark.slow
 def test_versions_of_another_storage_stay(server, storage, sweep, tmp_path):
     """A sweep of the same name and project, in a storage of somebody else; what does not say where it is from; and what
     an earlier version of this program logged, which only the table ``modules`` knows."""
