@@ -33,7 +33,7 @@ from orchestrator.training.batches import Workers
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.loop import computing
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
-from orchestrator.training.own_rules import CountedRule, count_own_rules
+from orchestrator.training.own_rules import CountedRule, count_own_rules, restore_own_rules
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,13 @@ def prepare(
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
-    with computing(example.device, precision):
-        if counted is None:
+    if counted is None:
+        with computing(example.device, precision):
             frequencies, contributions = _count(network, layers, data, config.evaluation, workers)
-        else:
-            frequencies, contributions = counted.frequencies, counted.contributions
-        own = count_own_rules(
-            network,
-            data,
-            config.evaluation,
-            example=example,
-            workers=workers,
-            counted=None if counted is None else counted.own,
-        )
+        own = count_own_rules(network, data, config.evaluation, example, precision=precision, workers=workers)
+    else:
+        frequencies, contributions = counted.frequencies, counted.contributions
+        own = restore_own_rules(network, example, counted.own)
     return Trained(network, layers, graph, frequencies, contributions, own, precision, parts)
 
 

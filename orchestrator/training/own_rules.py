@@ -6,6 +6,7 @@ Only what trains, measures or publishes imports them. Their parameters' values a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from moda_core import NetworkError, UnitLayers, mask_network
@@ -17,6 +18,7 @@ from orchestrator.training.batches import Workers
 from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.data import Data
 from orchestrator.training.importing import error_text, import_named
+from orchestrator.training.loop import computing
 
 NEEDED = ("name", "parameters", "sites", "check", "count", "choose")
 
@@ -81,26 +83,37 @@ def count_own_rules(
     network: nn.Module,
     data: Data,
     config: EvaluationConfig,
-    *,
     example: Tensor,
+    *,
+    precision: torch.dtype,
     workers: Workers,
-    counted: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> dict[str, CountedRule]:
-    """Every rule of a user's own by its path, counted over the training images unless ``counted`` says what it found.
+    """Every rule of a user's own by its path, counted over the training images.
 
     Of several workers each counts a share of the batches, and all have the counts of all.
     """
-    found = {}
+    counted = {}
     for path, grid in config.rules.items():
         rule = _make_rule(path)
         sites = rule.sites(network, example)
         graph, _ = channel_graph(network, sites, example)
-        counts = (counted or {}).get(path)
-        if counts is None:
-            batches = list(data.train.batches(rank=workers.rank, world=workers.world))
+        batches = list(data.train.batches(rank=workers.rank, world=workers.world))
+        with computing(example.device, precision):
             counts = rule.count(network, sites, batches, num_classes=data.num_classes, grid=grid, group=workers.group)
-        found[path] = CountedRule(rule, sites, graph, counts)
-    return found
+        counted[path] = CountedRule(rule, sites, graph, counts)
+    return counted
+
+
+def restore_own_rules(
+    network: nn.Module, example: Tensor, counts: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, CountedRule]:
+    """What :func:`count_own_rules` gave, from the counts that were kept."""
+    restored = {}
+    for path, kept in counts.items():
+        rule = _make_rule(path)
+        sites = rule.sites(network, example)
+        restored[path] = CountedRule(rule, sites, channel_graph(network, sites, example)[0], kept)
+    return restored
 
 
 def try_own_rules(network: nn.Module, batches: Batches, config: EvaluationConfig, *, num_classes: int) -> None:

@@ -7,7 +7,7 @@ again after a crash reads its checkpoint, writes the same rows (which adds nothi
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -259,8 +259,13 @@ def check_weights(trial: Trial, files: Files) -> None:
         )
 
 
-def load_trained(trial: Trial, data: Data) -> Trained:
+def load_trained(trial: Trial, data: Data, choices: Collection[Choice] | None = None) -> Trained:
     """Load a finished trial's network and counts from the storage to the data's device.
+
+    Args:
+        trial: a finished one.
+        data: of its sweep.
+        choices: what is to be chosen, so that no other rule of a user's own is imported; None: anything.
 
     Raises:
         ConfigError: as :func:`check_weights`.
@@ -273,6 +278,7 @@ def load_trained(trial: Trial, data: Data) -> Trained:
     own = {
         path: read_counts(files.read(trial.file(counts_file(short_name(path)))))
         for path in trial.config.evaluation.rules
+        if choices is None or path in {choice.rule for choice in choices}
     }
     found = files.exists(trial.file(CONTRIBUTIONS))
     contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if found else None
@@ -298,7 +304,7 @@ def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
     """Measure some of a finished trial's points on the test images, and write the rows."""
     torch.set_num_threads(trial.config.training.cpus_per_worker)
     data = data.to(choose_device(trial.config.training))
-    trained = load_trained(trial, data)
+    trained = load_trained(trial, data, choices)
     rows = measure(trained, data.test, trial.config.evaluation, split="test", choices=choices)
     DeltaStore(trial.root).append("points", [_keyed(trial, row) for row in rows])
 

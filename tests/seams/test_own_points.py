@@ -1,6 +1,8 @@
 """A rule and a metric of one's own, from toy_rule.py and toy_metric.py alone: a sweep has their points, searches by
 them, shows them, publishes them, and slices and exports what it published."""
 
+import sys
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -70,6 +72,17 @@ def test_such_a_point_is_published_sliced_and_exported(storage, tmp_path):
     session = onnxruntime.InferenceSession(str(tmp_path / "two.onnx"))
     (exported,) = session.run(None, {session.get_inputs()[0].name: whole.preprocess(images).numpy()})
     np.testing.assert_allclose(exported, expected.detach().numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_who_looks_or_pulls_another_point_needs_neither_of_them(storage, tmp_path, monkeypatch):
+    for module in ("tests.seams.toy_rule", "tests.seams.toy_metric"):
+        monkeypatch.setitem(sys.modules, module, None)  # it cannot be imported
+    shown = call_moda("front", "own", storage=storage)
+    assert (shown.returncode, "first" in shown.stdout) == (0, True)
+    done = call_moda("pull", "sweep:own/0/0.5/0", "--to", str(tmp_path / "set"), storage=storage)
+    assert done.returncode == 0, done.stderr
+    done = call_moda("pull", "sweep:own/1/StrengthRule/0.25", "--to", str(tmp_path / "own"), storage=storage)
+    assert (done.returncode, "tests.seams.toy_rule cannot be imported here" in done.stderr) == (2, True)
 
 
 def test_the_same_sweep_goes_on_and_other_values_are_another(storage, shared_ray):
