@@ -26,6 +26,10 @@ class TestDeltaStoreOnS3(StoreContract):
     def root(self, s3, tmp_path):
         return f"{s3}/{tmp_path.name}"
 
+    @pytest.mark.slow
+    def test_writers_at_once_lose_nothing_and_double_nothing(self, store, root, tmp_path):
+        super().test_writers_at_once_lose_nothing_and_double_nothing(store, root, tmp_path)
+
     def test_files_are_compacted_and_old_versions_stay(self, store):
         for number in range(3):
             store.append("epochs", [{"sweep_id": "s", "trial_id": "s-0", "epoch": number}])

@@ -15,6 +15,7 @@ from tests.integration.sweeps import call_moda, run_moda
 FAST = ("data.limit=400", "tracking=none", "evaluation.taus=[0.5,0.9]", "evaluation.levels=[0.1]")
 
 
+@pytest.mark.slow
 def test_train_then_decompose_its_weights_elsewhere(tmp_path):
     done = call_moda("train", *FAST, "training.epochs=2", "sweep.name=one", storage=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -124,6 +124,7 @@ def test_a_server_that_never_answers_leaves_a_run_that_is_offline(server, tmp_pa
     assert epochs_of(server.runs[TRIAL]) == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_down_does_not_end_a_training(server, gate, tmp_path):
     process = start_at_gate(gate, *train(6, gate), storage=tmp_path, **server.impatient)
     wait_until(lambda: TRIAL in server.runs, "the run")
