@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     Batches = Iterable[tuple[Tensor, Tensor]]
 
 
-class ActivityRule:
+class _AtActivations:
+    """The units of the rules of this package."""
+
+    def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
+        """Return every call of an activation, by :func:`moda_core.unit_layers`."""
+        from moda_core.units import unit_layers
+
+        return unit_layers(network, example_input)
+
+
+class ActivityRule(_AtActivations):
     """The published rule: a class keeps the units that are active on at least tau of its images."""
 
     name: ClassVar[str] = "activity"
@@ -30,12 +40,6 @@ class ActivityRule:
         Parameter("tau", "tau", 0.0, 1.0, excludes_low=True, grid=(0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)),
         Parameter("threshold", "threshold", 0.0, grid=(0.0, 0.1, 0.2, 0.3)),
     )
-
-    def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
-        """Return every call of an activation, by :func:`moda_core.unit_layers`."""
-        from moda_core.units import unit_layers
-
-        return unit_layers(network, example_input)
 
     def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
         """Refuse threshold 0 where an activation has no exact zeros."""
@@ -97,19 +101,13 @@ class ActivityRule:
         return Frequencies(thresholds, counts["counts"], counts["sizes"], counts["means"], widths)
 
 
-class ContributionRule:
+class ContributionRule(_AtActivations):
     """The rule by which a class keeps the units whose mean contribution to its logit reaches a level."""
 
     name: ClassVar[str] = "contribution"
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("level", "level", 0.0, grid=(0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)),
     )
-
-    def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
-        """Return every call of an activation, by :func:`moda_core.unit_layers`."""
-        from moda_core.units import unit_layers
-
-        return unit_layers(network, example_input)
 
     def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
         """Accept any network, since any activation will do."""

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ACTIVITY, CONTRIBUTION = "activity", "contribution"  # the rules of this package, in the order of lists
-PARAMETERS = {ACTIVITY: ("tau", "threshold"), CONTRIBUTION: ("level",)}
+from moda_core.choosing import RULES
+
+ACTIVITY, CONTRIBUTION = tuple(RULES)  # the rules of this package, in the order of lists
+PARAMETERS = {name: tuple(parameter.name for parameter in rule.parameters) for name, rule in RULES.items()}
 COLUMNS = tuple(name for names in PARAMETERS.values() for name in names)  # each has a column of its own in the tables
 
 

@@ -40,7 +40,7 @@ class MethodConfig:
     """The training method, with its coefficients by name.
 
     One of your own is its import path; its class is not imported here. Where a command trains, what it leaves to the
-    class's defaults is filled in first (:func:`orchestrator.training.methods.with_method_defaults`), so that what is
+    class's defaults is filled in first (:func:`orchestrator.training.with_own_parts`), so that what is
     recorded is complete.
     """
 

@@ -33,9 +33,7 @@ from orchestrator.training import (
     fingerprints,
     loaded_lines,
     measure_on_test,
-    with_method_defaults,
-    with_own_metrics,
-    with_own_rules,
+    with_own_parts,
 )
 from orchestrator.training.data import Data, load_data
 from orchestrator.views import Progress
@@ -57,7 +55,7 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     Raises:
         ConfigError: a configuration, data set or cluster that cannot work, before anything is trained.
     """
-    config = with_own_metrics(with_own_rules(with_method_defaults(config)))
+    config = with_own_parts(config)
     check_space(config)
     root = usable_root(config.storage)
     config = dataclasses.replace(config, storage=root)

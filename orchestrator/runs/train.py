@@ -18,9 +18,7 @@ from orchestrator.training import (
     fingerprints,
     loaded_lines,
     measure_on_test,
-    with_method_defaults,
-    with_own_metrics,
-    with_own_rules,
+    with_own_parts,
 )
 from orchestrator.training.data import Data, load_data
 from orchestrator.views import losses_text
@@ -34,7 +32,7 @@ def train_one(config: Config, console: Console) -> Sweep:
         ConfigError: anything that cannot work, before training starts; or a training that diverged.
     """
     root = usable_root(config.storage)
-    config = with_own_metrics(with_own_rules(with_method_defaults(config)))
+    config = with_own_parts(config)
     search = dataclasses.replace(config.search, space={}, baselines=(), repeats=1, early_stopping="none")
     sweep_config = dataclasses.replace(config.sweep, trials=1)
     config = dataclasses.replace(config, storage=root, search=search, sweep=sweep_config)

@@ -4,9 +4,9 @@ from .dry_run import distinct
 from .fingerprinting import check_unchanged, fingerprints
 from .loaded import loaded_lines
 from .loop import choose_device
-from .methods import make_method, with_method_defaults
-from .own_metrics import Measured, OwnMetric, with_own_metrics
-from .own_rules import with_own_rules
+from .methods import make_method
+from .own_metrics import Measured, OwnMetric
+from .own_parts import with_own_parts
 from .trial import (
     Report,
     Trial,
@@ -35,7 +35,5 @@ __all__ = [
     "make_method",
     "measure_on_test",
     "run_trial",
-    "with_method_defaults",
-    "with_own_metrics",
-    "with_own_rules",
+    "with_own_parts",
 ]
