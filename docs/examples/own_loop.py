@@ -68,7 +68,7 @@ network.eval()
 counted = DataLoader(TensorDataset(inputs[train], labels[train]), batch_size=256)
 frequencies = count_frequencies(network, layers, counted, num_classes=10)
 masks = keep_masks(frequencies, TAU)
-size = module_metrics(network, layers, masks, inputs[:2]).module_size
+size = module_metrics(network, layers, masks, inputs[:2]).cut_size
 print(f"a module has {100 * size:.1f} % of the network's parameters on average")
 
 # The modules of 3 and 8 as one network with two logits.

@@ -1,6 +1,6 @@
 from .composing import compose
 from .extract import LARGEST_DIFFERENCE, cut_graph, cut_network, largest_difference, relative_difference
-from .held import Held, held_channels
+from .held import Held, held_channels, masked_channels
 from .slices import slice_state, stored_shape
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "cut_network",
     "held_channels",
     "largest_difference",
+    "masked_channels",
     "relative_difference",
     "slice_state",
     "stored_shape",

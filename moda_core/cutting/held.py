@@ -62,14 +62,37 @@ def held_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tenso
         fold: False to hold the constant channels too: what any network with fewer units is cut from.
     """
     live, varying = _states(graph, keep, outputs_KC)
-    if not fold:
-        varying = live
+    return _settled(graph, live, varying if fold else live, outputs_KC, by_masks=False)
+
+
+def masked_channels(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor) -> Held:
+    """Return the channels that masks alone leave of every node, as MODA's published code counts them.
+
+    A layer's weights are cut to its own mask and its input's, whatever is constant or zero there. A depthwise
+    convolution keeps the channels of its own mask; the layer before it keeps those of both masks, or the first one of
+    the depthwise convolution's where they share none.
+
+    Arguments are those of :func:`held_channels`.
+    """
+    marked = _marked(graph, keep, outputs_KC)
+    return _settled(graph, marked, marked, outputs_KC, by_masks=True)
+
+
+def _settled(
+    graph: ChannelGraph,
+    live: Mapping[str, Tensor],
+    varying: Mapping[str, Tensor],
+    outputs_KC: Tensor,
+    *,
+    by_masks: bool,
+) -> Held:
+    """What is held where layers that are called again hold the same in every call."""
     again = {name: calls for name, calls in graph.calls.items() if len(calls) > 1}
     shared: dict[str, tuple[Tensor, Tensor]] = {}
     channels = sum(node.channels for node in graph.nodes)
     passes = min(LARGEST_PASSES, LARGEST_VISITED_NODES // len(graph.nodes), LARGEST_VISITED_CHANNELS // channels)
     for _ in range(max(passes, 2)):
-        held = _backward(graph, live, varying, outputs_KC, shared, again)
+        held = _backward(graph, live, varying, outputs_KC, shared, again, by_masks)
         grown = {
             name: (
                 torch.stack([held.channels[node.name] for node in calls]).any(0),
@@ -123,6 +146,23 @@ def _states(
     return live, varying
 
 
+def _marked(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor) -> dict[str, Tensor]:
+    """Of every node, the channels that no mask drops: layers that mix channels have all of theirs."""
+    marked: dict[str, Tensor] = {}
+    for node in graph.nodes:
+        marked_K = outputs_KC.new_ones(outputs_KC.shape[0], node.channels)
+        if node.attributes.get("factor") == 0:  # a padding by channels
+            marked_K = torch.zeros_like(marked_K)
+        elif node.op == "mul":
+            marked_K = marked[node.inputs[0]] & marked[node.inputs[1]]
+        elif node.op != "input" and node.op not in MIXING and node.op not in NORMALISING:
+            marked_K = _gathered(graph, node, marked, marked_K)
+        if node.unit_layer is not None:
+            marked_K = marked_K & keep[node.unit_layer]
+        marked[node.name] = marked_K
+    return marked
+
+
 def _gathered(graph: ChannelGraph, node: Node, states: Mapping[str, Tensor], every_K: Tensor) -> Tensor:
     """Which output channels of a gathering node read a channel that is marked in any of its inputs."""
     if node.op not in INDEXED:
@@ -154,8 +194,10 @@ def _backward(
     outputs_KC: Tensor,
     shared: Mapping[str, tuple[Tensor, Tensor]],
     again: Mapping[str, list[Node]],
+    by_masks: bool,
 ) -> Held:
     """From the logits back: what somebody reads. A layer that is called again holds the same in each call."""
+    varying = dict(varying)
     needed = {node.name: outputs_KC.new_zeros(len(outputs_KC), node.channels) for node in graph.nodes}
     needed[graph.output.name] |= outputs_KC
     channels: dict[str, Tensor] = {}
@@ -178,7 +220,11 @@ def _backward(
             # A layer that is called again has one bias for all calls, so nothing is folded into it.
             read_K = live[source] if node.padded or root in again else varying[source]
             width = graph.by_name[source].channels // node.groups
-            read_K = read_K & _any_of_group(node, held_K).repeat_interleave(width, dim=1)
+            wanted_K = _any_of_group(node, held_K).repeat_interleave(width, dim=1)
+            if by_masks and width == 1 < node.groups:  # depthwise: its weights are cut to its own mask alone
+                _leave_one(graph, graph.by_name[source], wanted_K, varying)
+                read_K = wanted_K
+            read_K = read_K & wanted_K
             if root in shared:
                 read_K = read_K | (shared[root][1] & held_K.any(1, keepdim=True))
             reads[node.name] = read_K
@@ -186,6 +232,15 @@ def _backward(
         else:
             _need(graph, node, held_K, needed)
     return Held(channels, reads, {name: live[name] & ~varying[name] for name in live})
+
+
+def _leave_one(graph: ChannelGraph, source: Node, wanted_K: Tensor, marked: dict[str, Tensor]) -> None:
+    """Mark the first wanted channel of a node, and of those it comes from, where it has none of the wanted ones."""
+    is_empty_K = ~(marked[source.name] & wanted_K).any(1, keepdim=True)
+    first_K = wanted_K & (wanted_K.cumsum(1) == 1) & is_empty_K
+    while source.op not in (*MIXING, *NORMALISING, *INDEXED, "input") and len(source.inputs) == 1:
+        marked[source.name] = marked[source.name] | first_K
+        source = graph.by_name[source.inputs[0]]
 
 
 def _need(graph: ChannelGraph, node: Node, held_K: Tensor, needed: dict[str, Tensor]) -> None:

@@ -12,9 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from moda_core.choosing import Frequencies, Masks, active_units, as_decomposition
-from moda_core.cutting import held_channels
+from moda_core.cutting import held_channels, masked_channels
 from moda_core.graph import ChannelGraph, channel_graph
-from moda_core.measuring.sizes import count_all_parameters, count_flops, count_kernels, count_shared_parameters
+from moda_core.measuring.sizes import (
+    count_all_parameters,
+    count_flops,
+    count_kernels,
+    count_linear_weights,
+    count_shared_parameters,
+)
 from moda_core.modes import evaluating
 from moda_core.units import UnitLayers, watch_units
 
@@ -24,22 +30,30 @@ class ModuleMetrics:
     """Metrics of all one-class modules of a network.
 
     Attributes:
-        module_size: mean over classes of parameters(module) / parameters(full model) (weight retention).
-        module_overlap: mean over class pairs of the parameters both keep / parameters(full model); 0 for one class.
+        module_size: mean over classes of parameters(module) / parameters(full model) (weight retention), counted from
+            the masks alone as the published code does (docs/method.md, "Sizes").
+        module_overlap: mean over class pairs of the parameters both keep / parameters(full model), counted likewise; 0
+            for one class.
+        cut_size: as ``module_size``, of the network that is really cut out: what is constant there is not stored.
+        cut_overlap: as ``module_overlap``, of the networks that are really cut out.
         overlap_jaccard: the same, over the parameters that either keeps.
         kernel_retention: mean over classes of kept convolution kernels (output channels) / all; the first convolution
             is left out on both sides; 1 if there is no other.
+        linear_retention: mean over classes of kept weights of linear layers / all, biases left out; 1 without any.
         flops: mean over classes of floating point operations of one image, module / full model: those of convolutions
             and linear layers.
         coupling: mean over class pairs of the Jaccard index of their masks; 0 for one class.
-        sizes_C: each class's parameters(module) / parameters(full model).
+        sizes_C: each class's ``cut_size``.
         parameters: parameters of the full model: of every layer that its forward calls.
     """
 
     module_size: float
     module_overlap: float
+    cut_size: float
+    cut_overlap: float
     overlap_jaccard: float
     kernel_retention: float
+    linear_retention: float
     flops: float
     coupling: float
     sizes_C: Tensor
@@ -59,18 +73,23 @@ def sizes_and_overlaps(graph: ChannelGraph, masks: Masks) -> ModuleMetrics:
     """Measure as :func:`module_metrics` does, from a channel graph that was made before."""
     keep = as_decomposition(masks).keep
     classes = graph.output.channels
-    held = held_channels(graph, keep, torch.eye(classes, dtype=torch.bool))
+    each_class = torch.eye(classes, dtype=torch.bool)
+    held = held_channels(graph, keep, each_class)
     everything = [torch.ones(1, width, dtype=torch.bool) for width in graph.widths]
     whole = held_channels(graph, everything, torch.ones(1, classes, dtype=torch.bool))
     full = count_all_parameters(graph)
     shared_CC = count_shared_parameters(graph, held)
     overlap_CC, jaccard_CC = shared_CC / full, _jaccard(shared_CC)
+    counted_CC = count_shared_parameters(graph, masked_channels(graph, keep, each_class)) / full
     mask_CN = torch.cat(list(keep), dim=1).double()
     return ModuleMetrics(
-        module_size=float(overlap_CC.diagonal().mean()),
-        module_overlap=_mean_of_pairs(overlap_CC),
+        module_size=float(counted_CC.diagonal().mean()),
+        module_overlap=_mean_of_pairs(counted_CC),
+        cut_size=float(overlap_CC.diagonal().mean()),
+        cut_overlap=_mean_of_pairs(overlap_CC),
         overlap_jaccard=_mean_of_pairs(jaccard_CC),
         kernel_retention=float((count_kernels(graph, held) / count_kernels(graph, whole).clamp(min=1)).mean()),
+        linear_retention=float((count_linear_weights(graph, held) / count_linear_weights(graph, whole)).mean()),
         flops=float((count_flops(graph, held) / count_flops(graph, whole)).mean()),
         coupling=_mean_of_pairs(_jaccard(mask_CN @ mask_CN.T)),
         sizes_C=overlap_CC.diagonal(),

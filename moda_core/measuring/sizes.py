@@ -67,6 +67,14 @@ def count_kernels(graph: ChannelGraph, held: Held) -> Tensor:
     return torch.stack([one.sum(1).double() for one in every]).sum(0) if every else torch.ones(rows).double()
 
 
+def count_linear_weights(graph: ChannelGraph, held: Held) -> Tensor:
+    """Weights of all linear layers, without biases: (K,); 1 where there is no linear layer."""
+    layers = [node for node in graph.nodes if node.op == "linear" and node.shares is None]
+    pairs = [_weight_pairs(node, *held.over_calls(graph, node)).diagonal() for node in layers]
+    rows = len(held.channels[graph.output.name])
+    return torch.stack(pairs).sum(0) if pairs else torch.ones(rows).double()
+
+
 def _weight_pairs(node: Node, held_K: Tensor, read_K: Tensor) -> Tensor:
     """Kernels that two networks both hold: in each group, shared outputs times shared inputs."""
     if node.groups == 1:

@@ -175,7 +175,7 @@ columns. The SQL dialect is DuckDB's. A query sees the rows of this sweep and no
 
 Examples:
   moda query mine "select number, event, reason from trials order by number, time"
-  moda query mine "select point, reuse_accuracy, test_reuse_accuracy, module_size from front"
+  moda query mine "select point, reuse_accuracy, test_reuse_accuracy, cut_size from front"
   moda query mine "from points where split = 'test'" --format csv --to points.csv
 """,
     arguments=(

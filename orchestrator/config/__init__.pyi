@@ -24,6 +24,7 @@ from .identities import (
 from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
 from .overrides import absolute, is_override
 from .parsing import as_plain, build
+from .recorded import read_recorded
 from .sections import (
     LARGEST_SIDE,
     SEEDS,
@@ -75,6 +76,7 @@ __all__ = [
     "override_words",
     "parse_config",
     "path_here",
+    "read_recorded",
     "recorded_fingerprints",
     "render_config",
     "short_name",

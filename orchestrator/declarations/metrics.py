@@ -92,19 +92,40 @@ METRICS: dict[str, Metric] = {
         Metric("reuse_subsets", "subsets", "class subsets drawn", COUNT),
         Metric("reuse_images", "images", "images drawn", COUNT),
         Metric(
-            "module_size",
+            "cut_size",
             "module size",
-            "parameters of a module / full model, mean over classes",
+            "parameters of a module as it is cut and stored / full model, mean over classes",
             direction="min",
             short="size",
             unit="share of the full model's parameters",
             is_logarithmic=True,
+            since=6,
+        ),
+        Metric(
+            "cut_overlap",
+            "overlap",
+            "parameters that both of two classes keep / full model, as cut, mean over pairs",
+            direction="min",
+            since=6,
+        ),
+        Metric(
+            "module_size",
+            "module size (published count)",
+            "parameters of a module / full model, counted from the masks alone as MODA's published code does, mean over"
+            " classes",
+            direction="min",
+            short="published size",
+            unit="share of the full model's parameters",
+            is_logarithmic=True,
+            since=6,
         ),
         Metric(
             "module_overlap",
-            "overlap",
-            "parameters that both of two classes keep / full model, mean over pairs",
+            "overlap (published count)",
+            "parameters that both of two classes keep / full model, counted from the masks alone, mean over pairs",
             direction="min",
+            short="published overlap",
+            since=6,
         ),
         Metric(
             "overlap_jaccard",
@@ -120,6 +141,14 @@ METRICS: dict[str, Metric] = {
             direction="min",
             short="kernels",
             since=2,
+        ),
+        Metric(
+            "linear_retention",
+            "retention of linear weights",
+            "kept weights of linear layers / all, mean over classes",
+            direction="min",
+            short="linear",
+            since=6,
         ),
         Metric(
             "flops",
@@ -141,3 +170,6 @@ METRICS: dict[str, Metric] = {
     )
 }
 OBJECTIVES = tuple(sorted(name for name, metric in METRICS.items() if metric.direction))
+
+# Before schema version 6 metrics of networks as they are cut had the names that the published count has since.
+CUT_NAMES = {"module_size": "cut_size", "module_overlap": "cut_overlap"}

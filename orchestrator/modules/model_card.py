@@ -8,7 +8,7 @@ from orchestrator.config import Config
 from orchestrator.results import Point, Sweep
 
 CARD = "model_card.md"
-METRICS = ("reuse_accuracy", "reuse_baseline", "accuracy", "module_size", "module_overlap", "flops", "coupling")
+METRICS = ("reuse_accuracy", "reuse_baseline", "accuracy", "cut_size", "cut_overlap", "flops", "coupling")
 
 
 def model_card(sweep: Sweep, point: Point, class_names: Sequence[str], shape: Sequence[int]) -> str:
@@ -66,7 +66,7 @@ def _metrics(point: Point) -> list[tuple[str, str, str]]:
 
 
 def _curve(one: Point, chosen: Point) -> tuple[str, ...]:
-    shown = ("reuse_accuracy", "module_size", "module_overlap")
+    shown = ("reuse_accuracy", "cut_size", "cut_overlap")
     cells = (str(one.choice), *(_number(one.metrics.get(name)) for name in shown))
     return tuple(f"**{cell}**" for cell in cells) if one.choice == chosen.choice else cells
 

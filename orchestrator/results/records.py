@@ -19,7 +19,7 @@ from orchestrator.config import (
     difference,
     identity,
     identity_hash,
-    parse_config,
+    read_recorded,
     recorded_fingerprints,
     to_plain,
     weights_fingerprint,
@@ -103,7 +103,7 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
     trials = trial_states(store.read("trials", sweep_id))
     points = _points(store.read("points", sweep_id), trials)
     prints = recorded_fingerprints(json.loads(row["identity"]))
-    return Sweep(sweep_id, parse_config(json.loads(row["config"])), trials, points, prints)
+    return Sweep(sweep_id, read_recorded(row), trials, points, prints)
 
 
 def recorded_config(store: ResultStore, sweep_id: str) -> Config:
@@ -112,7 +112,7 @@ def recorded_config(store: ResultStore, sweep_id: str) -> Config:
     Raises:
         ConfigError: as :func:`read_sweep`.
     """
-    return parse_config(json.loads(_sweep_row(store, sweep_id)["config"]))
+    return read_recorded(_sweep_row(store, sweep_id))
 
 
 def trial_states(events: pa.Table) -> list[TrialState]:

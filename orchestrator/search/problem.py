@@ -33,7 +33,7 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> "Constraint":
-        """Parse a constraint such as ``accuracy >= 0.9`` or ``module_size <= 0.2``.
+        """Parse a constraint such as ``accuracy >= 0.9`` or ``cut_size <= 0.2``.
 
         Raises:
             ValueError: anything else.
@@ -44,7 +44,7 @@ class Constraint:
                 raise ValueError
             return cls(match[1], match[2] == ">=", float(match[3]))
         except ValueError:
-            raise ValueError(f"constraint {text!r} must read like 'accuracy >= 0.9' or 'module_size <= 0.2'") from None
+            raise ValueError(f"constraint {text!r} must read like 'accuracy >= 0.9' or 'cut_size <= 0.2'") from None
 
     def met(self, value: Any) -> Any:
         """Whether a value meets it, or which values of an array do."""

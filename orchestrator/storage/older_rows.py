@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestrator.declarations import CUT_NAMES
+
 CUT = "cut"  # the stage of a point that is measured as it was cut
 
 
@@ -37,6 +39,24 @@ def with_choices(rows: pa.Table) -> pa.Table:
     if "stage" in rows.column_names:
         rows = _replaced(rows, "stage", pc.fill_null(_whole(rows["stage"]), CUT))
     return rows if pc.all(is_older).as_py() else _once(rows, is_older.to_pylist())
+
+
+def with_cut_sizes(rows: pa.Table) -> pa.Table:
+    """Rows of points with the size and overlap of the networks as they are cut under their names of today.
+
+    Before schema version 6 these were called ``module_size`` and ``module_overlap``, which now name another way to
+    count, so that older rows have none.
+    """
+    if "cut_size" not in rows.column_names:
+        return rows
+    is_older = pc.less(rows["schema_version"], 6)
+    if not pc.any(is_older).as_py():
+        return rows
+    for before, today in CUT_NAMES.items():
+        counted = _whole(rows[before])
+        rows = _replaced(rows, today, pc.if_else(is_older, counted, _whole(rows[today])))
+        rows = _replaced(rows, before, pc.if_else(is_older, pa.nulls(len(rows), counted.type), counted))
+    return rows
 
 
 _NAMES = ("tau", "threshold", "level")

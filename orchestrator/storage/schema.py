@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator.declarations import COUNT, METRICS, Metric
-from orchestrator.storage.older_rows import with_choice, with_choices
+from orchestrator.storage.older_rows import with_choice, with_choices, with_cut_sizes
 
 # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules;
 # 5: points by rule, parameters and stage, a user's own metrics; terms in epochs, after_seconds in trials
-SCHEMA_VERSION = 5
+# 6: sizes and overlaps in points by both ways to count, linear_retention
+SCHEMA_VERSION = 6
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
 
@@ -95,7 +96,7 @@ class Table:
         for name in set(self.columns) - set(rows.schema.names):
             rows = rows.append_column(name, pa.nulls(len(rows)))
         rows = rows.select(list(self.columns)).cast(self.schema)
-        return with_choices(rows).cast(self.schema) if self.has_choices else rows
+        return with_choices(with_cut_sizes(rows)).cast(self.schema) if self.has_choices else rows
 
 
 _TEXT, _INT, _FLOAT, _TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")

@@ -35,6 +35,18 @@ from orchestrator.training.loop import computing
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
 from orchestrator.training.own_rules import CountedRule, count_own_rules, restore_own_rules
 
+SIZES = (  # columns of points, and attributes of ModuleMetrics
+    "cut_size",
+    "cut_overlap",
+    "module_size",
+    "module_overlap",
+    "overlap_jaccard",
+    "kernel_retention",
+    "linear_retention",
+    "flops",
+    "coupling",
+)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -212,12 +224,7 @@ def _measure(
                 **whole,
                 "reuse_accuracy": reuse.mean,
                 "reuse_accuracy_error": reuse.standard_error,
-                "module_size": sizes.module_size,
-                "module_overlap": sizes.module_overlap,
-                "overlap_jaccard": sizes.overlap_jaccard,
-                "kernel_retention": sizes.kernel_retention,
-                "flops": sizes.flops,
-                "coupling": sizes.coupling,
+                **{name: getattr(sizes, name) for name in SIZES},
                 "floored": chosen.units.floored,
                 "own": measure_own(metrics, Measured(network, chosen.sites, chosen.units.keep, images)),
             }

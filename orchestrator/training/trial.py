@@ -61,8 +61,8 @@ SHOWN_COLUMNS = (  # of the points that a run shows
     *COLUMNS,
     "reuse_accuracy",
     "reuse_accuracy_error",
-    "module_size",
-    "module_overlap",
+    "cut_size",
+    "cut_overlap",
     "accuracy",
 )
 

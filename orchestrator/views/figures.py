@@ -194,7 +194,7 @@ def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
         coefficients_text(point.trial.coefficients),
         str(point.choice),
         f"reuse accuracy {number_text(point, 'reuse_accuracy')}",
-        f"module size {number_text(point, 'module_size')}, overlap {number_text(point, 'module_overlap')}",
+        f"module size {number_text(point, 'cut_size')}, overlap {number_text(point, 'cut_overlap')}",
         f"accuracy {number_text(point, 'accuracy')}",
         ", ".join(
             f"{metric.title} {number_text(point, name)}"

@@ -56,7 +56,7 @@ def _plot(figure: Any, *, with_plotly: bool = False) -> Markup:
 
 def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
     """What each way of choosing gives, with its heading."""
-    metrics = {"reuse_accuracy": "Reuse accuracy", "module_size": "Module size"}
+    metrics = {"reuse_accuracy": "Reuse accuracy", "cut_size": "Module size"}
     for rule, grid in sweep.config.evaluation.grids.items():
         over = next(iter(grid))
         where = {"activity": "tau", "contribution": "the level"}.get(rule, f"{over} ({short_name(rule)})")

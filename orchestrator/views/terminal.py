@@ -15,7 +15,7 @@ from orchestrator.search import Constraint
 if TYPE_CHECKING:  # looking at a sweep loads no PyTorch
     from moda_core import ReplacementAccuracy
 
-ON_FRONT = ("reuse_accuracy", "module_size", "module_overlap")
+ON_FRONT = ("reuse_accuracy", "cut_size", "cut_overlap")
 SHOWN = (*ON_FRONT, "accuracy")
 
 

@@ -136,7 +136,7 @@ def masks_of_size(score_CN: Tensor, graph: ChannelGraph, wanted: float) -> tuple
             (part_CN >= levels[middle]).scatter(1, part_CN.argmax(1, keepdim=True), True)
             for part_CN in score_CN.double().split(graph.widths, 1)
         ]
-        size = sizes_and_overlaps(graph, masks).module_size
+        size = sizes_and_overlaps(graph, masks).cut_size
         if low == high:
             return masks, size
         low, high = (low, middle) if size <= wanted else (middle + 1, high)

@@ -43,7 +43,7 @@ def main() -> None:
                 sizes = sizes_and_overlaps(trained.graph, masks)
                 pairs = estimate_reuse(network, trained.layers, masks, data.test, draw).mean
                 right = accuracy(network, data.test)
-                found.append((right, sizes.module_size, sizes.module_overlap, pairs, restricted))
+                found.append((right, sizes.cut_size, sizes.cut_overlap, pairs, restricted))
         for threshold, found in rows.items():
             cells = [
                 f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}" for values in zip(*found, strict=True)

@@ -92,7 +92,7 @@ def measured(network, data, config):
             assert largest_difference(masked, cut, images) < 1e-4
         sizes = sizes_and_overlaps(trained.graph, masks)
         reuse = estimate_reuse(network, trained.layers, masks, data.test, draw)
-        found[str(choice)] = (right, reuse.mean, sizes.module_size, sizes.module_overlap)
+        found[str(choice)] = (right, reuse.mean, sizes.cut_size, sizes.cut_overlap)
     whole = estimate_reuse(network, trained.layers, None, data.test, draw)
     found["whole, restricted"] = (right, whole.mean, 1.0, 1.0)
     return found

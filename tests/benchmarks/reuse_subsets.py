@@ -57,7 +57,7 @@ def main() -> None:
     trained = prepare(network, data, config)
     masks = choice_masks(trained, Choice.contribution(0.1), config.evaluation)
     graph, state = channel_graph(network, trained.layers, data.test[torch.zeros(1, dtype=torch.long)])
-    print(f"module size {sizes_and_overlaps(graph, masks).module_size:.3f}")
+    print(f"module size {sizes_and_overlaps(graph, masks).cut_size:.3f}")
 
     def mask(classes):
         return mask_network(network, trained.layers, merge_masks(masks, classes), classes).eval()

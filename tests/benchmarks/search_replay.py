@@ -33,8 +33,8 @@ SPACE = {
     "beta": {"low": 0.1, "high": 10.0, "log": True},
     "gamma": {"low": 0.01, "high": 3.0, "log": True},
 }
-OBJECTIVES = {"reuse_accuracy": "max", "module_size": "min"}
-REFERENCE = {"reuse_accuracy": 0.5, "module_size": 1.0}
+OBJECTIVES = {"reuse_accuracy": "max", "cut_size": "min"}
+REFERENCE = {"reuse_accuracy": 0.5, "cut_size": 1.0}
 AFTER = (10, 20, 30)
 
 

@@ -68,7 +68,7 @@ def append_points(store: ResultStore, count: int) -> None:
                 "threshold": 0.0,
                 "split": "validation",
                 "reuse_accuracy": float(np.sin(angles[one]) * (1 - 0.1 * noise[one])),
-                "module_size": float(1 - np.cos(angles[one]) * (1 - 0.1 * noise[one])),
+                "cut_size": float(1 - np.cos(angles[one]) * (1 - 0.1 * noise[one])),
             }
             for one in range(start, min(start + PART, count))
         ]
@@ -77,7 +77,7 @@ def append_points(store: ResultStore, count: int) -> None:
 
 def front(store: ResultStore) -> int:
     points = store.read("points", "s")
-    values = np.stack([points[name].to_numpy() for name in ("reuse_accuracy", "module_size")], 1)
+    values = np.stack([points[name].to_numpy() for name in ("reuse_accuracy", "cut_size")], 1)
     return int(on_front(values, ["max", "min"]).sum())
 
 

@@ -27,7 +27,7 @@ from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 
 WORLDS, SEEDS, CHOICE = (1, 2, 4), range(6), Choice.activity(0.9, 0.0)
-METRICS = ("accuracy", "module_size", "reuse_accuracy")
+METRICS = ("accuracy", "cut_size", "reuse_accuracy")
 
 
 def run(rank: int, world: int, folder: str, epochs: int) -> None:

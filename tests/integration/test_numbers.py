@@ -27,5 +27,5 @@ def test_default_moda_on_digits(configured):
     modules = estimate_reuse(network, trained.layers, masks, data.test, pairs).mean
     assert modules >= whole - 0.01
     sizes = sizes_and_overlaps(trained.graph, masks)
-    assert sizes.module_size < 0.25  # standard training: about 0.7
+    assert sizes.cut_size < 0.25  # standard training: about 0.7
     assert torch.all(sizes.sizes_C < 0.5)

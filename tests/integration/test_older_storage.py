@@ -42,7 +42,7 @@ def found_front():
         (
             point.label,
             point.metrics["reuse_accuracy"],
-            point.metrics["module_size"],
+            point.metrics["cut_size"],
             point.test and point.test["reuse_accuracy"],
         )
         for point in sweep.front

@@ -102,7 +102,7 @@ def test_publishing_leaves_a_row_and_pulling_none(storage, tmp_path):
     tensors = safetensors.torch.load(files[WEIGHTS])
     held = [one for key, one in tensors.items() if key.startswith("state.") and key.endswith(("weight", "bias"))]
     assert row["parameters"] == sum(one.numel() for one in held)
-    assert point.metrics["module_size"] * row["full_parameters"] < row["parameters"] < row["full_parameters"]
+    assert point.metrics["cut_size"] * row["full_parameters"] < row["parameters"] < row["full_parameters"]
 
 
 def test_a_row_that_was_not_written_is_written_when_the_set_is_pulled_next(storage, tmp_path, monkeypatch, caplog):

@@ -18,7 +18,7 @@ SWEEP = (
     "search.baselines=[]",
     "search.space.optimizer={choices: [sgd, adamw]}",
     "search.objectives.flops=min",
-    'search.constraints=["module_size <= 0.6"]',
+    'search.constraints=["cut_size <= 0.6"]',
     "search.warm_start=[tiny]",
     "tracking=none",
 )
@@ -53,8 +53,8 @@ def test_the_front_is_of_this_sweep_s_feasible_points(storage):
     sweep = read_sweep(DeltaStore(str(storage)), "whole")
     assert {one.trial.trial_id[:6] for one in sweep.points} == {"whole-"}
     assert sweep.front
-    assert all(one.metrics["module_size"] <= 0.6 for one in sweep.front)
-    assert any(one.metrics["module_size"] > 0.6 for one in sweep.points)
+    assert all(one.metrics["cut_size"] <= 0.6 for one in sweep.front)
+    assert any(one.metrics["cut_size"] > 0.6 for one in sweep.points)
     assert all(one.test is not None for one in sweep.front)
     rows = DeltaStore(str(storage)).read("trials", "whole").to_pylist()
     assert {type(json.loads(row["coefficients"])["optimizer"]) for row in rows} == {str}
@@ -65,7 +65,7 @@ def test_objectives_and_constraints_afterwards(storage, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "FLOPs %" in done.stdout
     assert "coupling %" in done.stdout
-    assert "points violate module_size <= 0.6" in done.stdout
+    assert "points violate cut_size <= 0.6" in done.stdout
     assert "sgd" in done.stdout or "adamw" in done.stdout
     done = call_moda("front", "whole", 'search.constraints=["accuracy >= 2"]', storage=storage)
     assert done.returncode == 2

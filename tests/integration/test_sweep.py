@@ -36,8 +36,8 @@ def test_every_trial_finished_with_its_whole_surface(swept, sweep):
     assert store.read("epochs", "tiny").num_rows == 4
     for row in store.read("points", "tiny").to_pylist():
         assert 0 <= row["reuse_accuracy"] <= 1
-        assert 0 < row["module_size"] <= 1
-        assert 0 <= row["module_overlap"] <= row["module_size"]
+        assert 0 < row["cut_size"] <= 1
+        assert 0 <= row["cut_overlap"] <= row["cut_size"]
         assert row["reuse_accuracy_error"] > 0
 
 
@@ -152,7 +152,7 @@ def test_a_level_s_modules_are_what_its_point_says(swept, sweep, tmp_path):
         for name in map(str, range(10))
     ]
     size = sum(kept) / len(kept) / about["full_parameters"]
-    assert size == pytest.approx(sweep.find("0/0.1").metrics["module_size"], rel=1e-9)
+    assert size == pytest.approx(sweep.find("0/0.1").metrics["cut_size"], rel=1e-9)
 
 
 def test_a_level_of_a_trial_without_contributions_is_refused(own_swept, tmp_path):

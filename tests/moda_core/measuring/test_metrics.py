@@ -84,6 +84,54 @@ def test_a_hundred_classes_give_all_pairs_at_once():
     assert found.module_overlap == pytest.approx(mean(overlaps) / parameters)
 
 
+@pytest.mark.parametrize("density", [0.05, 0.2, 0.7])
+def test_published_sizes_of_depthwise_networks_are_counted_from_masks_alone(density):
+    """The published rule, written out for MobileNet: 27 convolutions in a row, every second of them depthwise."""
+    network = build_model("mobilenet_v1", in_channels=3, image_size=32, num_classes=10, width=8)
+    images = torch.zeros(1, 3, 32, 32)
+    layers = unit_layers(network, images)
+    masks = random_masks(layers.widths, 10, seed=4, density=density)
+    parameters = []
+    for class_id in range(10):
+        stem, *others = (mask[class_id] for mask in masks)
+        kept = before_depthwise(stem, others[0])
+        total = 27 * kept + 2 * kept
+        for index in range(13):
+            depthwise, pointwise = others[2 * index], others[2 * index + 1]
+            channels = int(depthwise.sum())
+            is_last = index == 12
+            kept = int(pointwise.sum()) if is_last else before_depthwise(pointwise, others[2 * index + 2])
+            total += 9 * channels + 2 * channels + channels * kept + 2 * kept
+        parameters.append(total + kept + 1)
+    found = module_metrics(network, layers, masks, images)
+    assert found.module_size == pytest.approx(mean(parameters) / found.parameters)
+    assert found.cut_size < found.module_size
+
+
+def before_depthwise(mask, depthwise):
+    """How many channels a layer keeps before a depthwise convolution: those of both masks, or one."""
+    return max(1, int((mask & depthwise).sum()))
+
+
+def test_both_ways_to_count_agree_where_no_channel_is_constant(network_and_images):
+    """Plain chains, and residual blocks whose branches are cut to the block's own mask."""
+    network, images = network_and_images
+    layers = unit_layers(network, images)
+    found = module_metrics(network, layers, random_masks(layers.widths, 5, seed=3, density=0.6), images)
+    assert found.module_size == pytest.approx(found.cut_size)
+    assert found.module_overlap == pytest.approx(found.cut_overlap)
+
+
+def test_retention_of_linear_weights_leaves_biases_out():
+    network = build_model("vgg", in_channels=1, image_size=4, num_classes=3, widths=[4, "M"], hidden=[6]).eval()
+    images = torch.zeros(1, 1, 4, 4)
+    layers = unit_layers(network, images)
+    masks = [torch.ones(3, 4, dtype=torch.bool), torch.ones(3, 6, dtype=torch.bool)]
+    masks[0][0, 1:], masks[1][0, 2:] = False, False  # class 0: 4 features of one channel, 2 hidden units
+    kept = mean([4 * 2 + 2 * 1, 16 * 6 + 6, 16 * 6 + 6])
+    assert module_metrics(network, layers, masks, images).linear_retention == pytest.approx(kept / (16 * 6 + 6 * 3))
+
+
 def test_measuring_without_batches_is_refused():
     network = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
     layers = unit_layers(network, torch.randn(2, 3))

@@ -28,7 +28,7 @@ def sweep_of(*coefficients, test=None, **search):
         Point(
             trial,
             Choice.contribution(0.1),
-            {"reuse_accuracy": 0.5 + trial.number / 10, "module_size": 0.1 + trial.number / 10, "brand_new": 7.0},
+            {"reuse_accuracy": 0.5 + trial.number / 10, "cut_size": 0.1 + trial.number / 10, "brand_new": 7.0},
             test if trial.number else None,
         )
         for trial in trials
@@ -43,7 +43,7 @@ def test_a_point_has_its_trial_coefficients_choice_and_metrics():
     assert (first["alpha"], first["epochs"], second["alpha"], second["epochs"]) == (1.0, None, 2.0, 3)
     assert (first["tau"], first["threshold"], first["level"]) == (None, None, 0.1)
     assert (second["reuse_accuracy"], second["test_reuse_accuracy"], second["brand_new"]) == (0.6, 0.55, 7.0)
-    assert (first["test_reuse_accuracy"], second["test_module_size"], first["flops"]) == (None, None, None)
+    assert (first["test_reuse_accuracy"], second["test_cut_size"], first["flops"]) == (None, None, None)
 
 
 def test_best_and_knee_have_a_role_and_others_none():

@@ -30,7 +30,7 @@ def sweep():
 
 def test_the_front_is_that_of_the_tables(sweep):
     front = sweep.front().to_pylist()
-    names = ("point", "reuse_accuracy", "module_size", "test_reuse_accuracy")
+    names = ("point", "reuse_accuracy", "cut_size", "test_reuse_accuracy")
     assert [tuple(row[name] for name in names) for row in front] == FRONT
     assert {row["point"]: row["role"] for row in front if row["role"]} == {"4/0.3": "knee", "1/0.9/0.1": "best"}
     coefficients = {row["point"]: json.loads(row["coefficients"]) for row in sweep.query("from front").to_pylist()}
@@ -40,9 +40,9 @@ def test_the_front_is_that_of_the_tables(sweep):
 
 def test_points_and_trials_are_those_of_the_tables(sweep):
     points = sweep.points()
-    asked = sweep.query("select sum(module_size) as size, count(*) as n from points where split = 'validation'")
+    asked = sweep.query("select sum(cut_size) as size, count(*) as n from points where split = 'validation'")
     assert points.num_rows == asked["n"][0].as_py()
-    assert sum(points["module_size"].to_pylist()) == pytest.approx(asked["size"][0].as_py())
+    assert sum(points["cut_size"].to_pylist()) == pytest.approx(asked["size"][0].as_py())
     assert points["on_front"].to_pylist().count(True) == len(FRONT)
     assert points.to_pandas()["trial"].nunique() == 5
     trials = sweep.trials().to_pylist()
@@ -85,7 +85,7 @@ def test_what_fresh_seeds_said_is_beside_it(sweep):
     assert confirmation.best.label == "1/0.9/0.1"
     assert confirmation.parent.sweep_id == "first"
     assert "0.2634 by the sweep, 0.2587 by fresh seeds" in repr(confirmation)
-    assert "<th>confirmed_test_module_size</th>" in confirmation._repr_html_()
+    assert "<th>confirmed_test_cut_size</th>" in confirmation._repr_html_()
 
 
 def test_points_are_judged_anew():
@@ -94,7 +94,7 @@ def test_points_are_judged_anew():
         moda.open_sweep("first", search={"objectives": {"flops": "min"}, "constraints": ["accuracy >= 0.9"]}),
     ]
     for sweep in judged:
-        assert list(sweep.config.search.objectives) == ["reuse_accuracy", "module_size", "flops"]
+        assert list(sweep.config.search.objectives) == ["reuse_accuracy", "cut_size", "flops"]
         assert set(sweep.front()["trial"].to_pylist()) == {1}
         assert {*sweep.points().filter(sweep.points()["on_front"])["point"].to_pylist()} == {
             *sweep.front()["point"].to_pylist()
@@ -130,7 +130,7 @@ def test_the_report_is_written(sweep, older):
 
 def test_objects_show_themselves(sweep):
     assert repr(sweep).startswith("<OpenSweep 'first': vgg on digits; 5 of 5 trials finished; 7 points on the front")
-    assert repr(sweep.best).startswith("<OpenPoint 1/0.9/0.1 of 'first', best; reuse_accuracy 0.9463, module_size")
+    assert repr(sweep.best).startswith("<OpenPoint 1/0.9/0.1 of 'first', best; reuse_accuracy 0.9463, cut_size")
     shown = sweep._repr_html_()
     assert shown.count("<tr>") == 1 + len(FRONT)
     assert "<td>1/0.9/0.1</td><td>best</td>" in shown
@@ -149,7 +149,7 @@ def test_modules_are_pulled(sweep, tmp_path):
         assert module_set.manifest["about"]["trial"] == "first-0001"
     again = moda.pull(str(tmp_path / "a"), tmp_path / "d", classes=["8"])
     assert again.class_names == ["8"]
-    strict = {"constraints": ["module_size <= 0.1"]}
+    strict = {"constraints": ["cut_size <= 0.1"]}
     assert moda.pull("sweep:first/best", tmp_path / "e", search=strict).manifest["about"]["trial"] == "first-0002"
 
 

@@ -36,7 +36,7 @@ def test_paragraphs_are_filled_and_examples_stay_on_their_line(capsys, monkeypat
     monkeypatch.setenv("COLUMNS", "62")
     lines = help_of(capsys, "query").splitlines()
     assert max(len(line) for line in lines if not line.startswith("  moda ")) <= 60
-    assert '  moda query mine "select point, reuse_accuracy, test_reuse_accuracy, module_size from front"' in lines
+    assert '  moda query mine "select point, reuse_accuracy, test_reuse_accuracy, cut_size from front"' in lines
 
 
 @pytest.mark.parametrize(

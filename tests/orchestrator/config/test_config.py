@@ -93,7 +93,7 @@ WRONG = {
     "search.space.alpha.low=20": "low must be below high",
     "search.space.delta={low: 0, high: 1}": "unknown key search.space.delta; known keys of method, training and ",
     "search.space.epochs={low: 0, high: 4, integer: true}": "training.epochs=0",
-    "~search.objectives.module_size": "two objectives or more",
+    "~search.objectives.cut_size": "two objectives or more",
     "search.objectives={flops: min, coupling: min, accuracy: max}": "four objectives at most.*search.constraints",
     "search.constraints=[fast]": "search.constraints: constraint 'fast' must read like 'accuracy >= 0.9'",
     'search.constraints=["speed >= 1"]': "'speed >= 1': metric='speed' is not known; known: accuracy, ",
@@ -216,7 +216,7 @@ def test_a_baseline_may_set_a_whole_number_that_is_not_searched():
 def test_a_recorded_configuration_is_overridden_key_by_key():
     config = load_config(["search.objectives.flops=min"])
     changed = override_config(config, ["search.objectives.coupling=min", "~search.objectives.flops"])
-    assert list(changed.search.objectives) == ["reuse_accuracy", "module_size", "coupling"]
+    assert list(changed.search.objectives) == ["reuse_accuracy", "cut_size", "coupling"]
     changed = override_config(config, ["search.constraints=['accuracy >= 0.9', 'flops <= 0.5']"])
     assert changed.search.constraints == ("accuracy >= 0.9", "flops <= 0.5")
     assert override_config(config, []) == config

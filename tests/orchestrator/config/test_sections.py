@@ -24,8 +24,8 @@ RIGHT = {
     SearchConfig: {
         "name": "sobol",
         "space": {"alpha": Dimension(0.1, 10.0, log=True)},
-        "objectives": {"reuse_accuracy": "max", "module_size": "min"},
-        "reference": {"reuse_accuracy": 0.5, "module_size": 1.0},
+        "objectives": {"reuse_accuracy": "max", "cut_size": "min"},
+        "reference": {"reuse_accuracy": 0.5, "cut_size": 1.0},
     },
     SweepConfig: {},
     TrackingConfig: {},
@@ -132,7 +132,7 @@ REFUSED = [
     (
         SearchConfig,
         {"constraints": ("fast",)},
-        "search.constraints: constraint 'fast' must read like 'accuracy >= 0.9' or 'module_size <= 0.2'",
+        "search.constraints: constraint 'fast' must read like 'accuracy >= 0.9' or 'cut_size <= 0.2'",
     ),
     (SearchConfig, {"warm_start": ("a", "a")}, "search.warm_start=['a', 'a']: must be different sweeps"),
     (
@@ -199,7 +199,10 @@ def test_what_is_refused_is_named_with_its_value_and_the_remedy(kind, wrong, mes
         kind(**{**RIGHT[kind], **wrong})
 
 
-KNOWN = "accuracy, coupling, flops, kernel_retention, module_overlap, module_size, overlap_jaccard, reuse_accuracy"
+KNOWN = (
+    "accuracy, coupling, cut_overlap, cut_size, flops, kernel_retention, linear_retention, module_overlap, module_size,"
+    " overlap_jaccard, reuse_accuracy"
+)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +250,7 @@ def test_the_ends_of_what_is_allowed_are_taken():
     assert DataConfig("digits", validation_fraction=0.01, resize=4096, mean=(0.0,), std=(1.0,)).resize == 4096
     assert EvaluationConfig(taus=(1.0,), thresholds=(0.0,), levels=(), floor=0.0).levels == ()
     assert SweepConfig(name="a" * 64, trials=1, concurrency=1).concurrency == 1
-    several = ("accuracy", "coupling", "flops", "module_size")
+    several = ("accuracy", "coupling", "flops", "cut_size")
     given = {"objectives": dict.fromkeys(several, "min"), "reference": dict.fromkeys(several, 1.0)}
     assert len(SearchConfig(**{**RIGHT[SearchConfig], **given}).objectives) == 4
 

@@ -38,7 +38,7 @@ def test_a_point_of_one_training_is_its_own():
     assert (alone.singles, alone.own) == ((alone,), alone)
     assert alone.deviation("accuracy") is None
     assert alone.error("accuracy") == 0.3
-    assert alone.error("module_size") == 0.0  # of which no error was estimated
+    assert alone.error("cut_size") == 0.0  # of which no error was estimated
 
 
 def test_a_mean_knows_its_seeds():

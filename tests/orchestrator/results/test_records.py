@@ -53,8 +53,8 @@ def point(number, tau, reuse, size, split="validation"):
         "accuracy": 0.9,
         "reuse_accuracy": reuse,
         "reuse_accuracy_error": 0.02,
-        "module_size": size,
-        "module_overlap": 0.0,
+        "cut_size": size,
+        "cut_overlap": 0.0,
     }
 
 
@@ -114,7 +114,7 @@ def test_the_front_is_made_of_finished_trials_by_validation(sweep):
 
 def test_points_are_found_by_name(sweep):
     assert sweep.find("best").label == "0/0.9/0"  # within 0.02 of the top, and smaller
-    assert sweep.find("1/0.5/0").metrics["module_size"] == 0.6
+    assert sweep.find("1/0.5/0").metrics["cut_size"] == 0.6
     with pytest.raises(ConfigError, match=r"best, knee, or trial/tau/threshold or trial/level such as 0/0\.99/0"):
         sweep.find("7/0.5/0")
 
@@ -126,14 +126,14 @@ def judged(sweep, **search):
 
 
 def test_front_and_volume_are_of_feasible_points(sweep):
-    bound = judged(sweep, constraints=("module_size >= 0.15", "reuse_accuracy <= 0.985"))
+    bound = judged(sweep, constraints=("cut_size >= 0.15", "reuse_accuracy <= 0.985"))
     assert [one.label for one in bound.feasible] == ["0/0.9/0", "1/0.5/0"]
     assert [one.label for one in bound.front] == ["0/0.9/0"]
     assert bound.hypervolume == pytest.approx((0.98 - 0.5) * (1 - 0.2))
     assert bound.find("best") == bound.find("knee") == bound.front[0]
     assert bound.mark(bound.front[0]) == "best, knee"
     assert bound.find("0/0.5/0").metrics["reuse_accuracy"] == 0.99  # any point can be had by its name
-    told = "2 of 5 points violate module_size >= 0.15, 1 of 5 points violate reuse_accuracy <= 0.985"
+    told = "2 of 5 points violate cut_size >= 0.15, 1 of 5 points violate reuse_accuracy <= 0.985"
     assert bound.broken == told
     assert told in front_table(bound).caption
     drawn = {trace.name: len(trace.x) for trace in front_figure(bound).data}
@@ -152,7 +152,7 @@ def test_no_feasible_point_is_said_with_the_best_there_is(sweep):
     assert "points violate accuracy" in render_report(strict)
 
 
-@pytest.mark.parametrize("more", [{"accuracy": "max"}, {"accuracy": "min", "module_overlap": "min"}])
+@pytest.mark.parametrize("more", [{"accuracy": "max"}, {"accuracy": "min", "cut_overlap": "min"}])
 def test_more_objectives_are_shown_in_pairs(sweep, more):
     several = judged(sweep, objectives={**sweep.config.search.objectives, **more})
     names = list(several.config.search.objectives)
@@ -199,15 +199,15 @@ def test_points_of_both_ways_to_choose(sweep, store):
     assert known["tau"].to_pylist() == [0.5, 0.9, 0.99, None, None]
     assert known["threshold"].to_pylist() == [0.0, 0.0, 0.0, None, None]
     assert known["level"].to_pylist() == [None, None, None, 0.03, 0.1]
-    assert len(curves_figure(sweep, "contribution", "module_size").data[0].x) == 2
-    assert len(curves_figure(sweep, "activity", "module_size").data[0].x) == 3
+    assert len(curves_figure(sweep, "contribution", "cut_size").data[0].x) == 2
+    assert len(curves_figure(sweep, "activity", "cut_size").data[0].x) == 3
     assert "level 0.1" in hover_text(found, sweep.config.metrics)
 
 
 def test_the_order_of_objectives_survives_the_table(store, configured):
-    config = configured("search.objectives={reuse_accuracy: max, module_size: min, accuracy: max}")
+    config = configured("search.objectives={reuse_accuracy: max, cut_size: min, accuracy: max}")
     sweep_id = claim_sweep(store, config, prefix="x", now=NOW)
-    assert list(read_sweep(store, sweep_id).config.search.objectives) == ["reuse_accuracy", "module_size", "accuracy"]
+    assert list(read_sweep(store, sweep_id).config.search.objectives) == ["reuse_accuracy", "cut_size", "accuracy"]
     assert read_sweep(store, sweep_id).config == config
 
 

@@ -26,14 +26,14 @@ from orchestrator.views.page import render_report
 from orchestrator.views.terminal import front_table
 from tests.orchestrator.results.test_records import event, point
 
-NAMES = ("reuse_accuracy", "module_size")
+NAMES = ("reuse_accuracy", "cut_size")
 LEVEL = Choice.contribution(0.1)
 VALUES = st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=12)
 
 
 def single(number, reuse, size, choice=LEVEL, test=None):
     trial = TrialState(f"s-{number}", number, {"alpha": 1.0}, "finished", 1, None, 1.0, 1.0)
-    metrics = {"reuse_accuracy": reuse, "module_size": size, "reuse_accuracy_error": 0.03}
+    metrics = {"reuse_accuracy": reuse, "cut_size": size, "reuse_accuracy_error": 0.03}
     return Point(trial, choice, metrics, test)
 
 
@@ -117,7 +117,7 @@ def test_deviations_are_shown(sweep):
     (front,) = (one for one in figure.data if one.name == "front (validation)")
     assert front.error_y.array[0] == pytest.approx(0.02 * 2**0.5)
     assert "trials 0, 1" in front.text[0]
-    assert [one.name for one in curves_figure(sweep, "activity", "module_size").data] == ["trials 0 to 1"]
+    assert [one.name for one in curves_figure(sweep, "activity", "cut_size").data] == ["trials 0 to 1"]
     page = render_report(sweep)
     assert "0.9600 ± 0.0283" in page
     assert "<td>1</td>" in page  # the seed of trial 1

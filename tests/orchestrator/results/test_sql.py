@@ -51,8 +51,8 @@ def root(tmp_path_factory):
                 "split": split,
                 "accuracy": 0.9,
                 "reuse_accuracy": reuse,
-                "module_size": size,
-                "module_overlap": 0.0,
+                "cut_size": size,
+                "cut_overlap": 0.0,
                 "reuse_images": 7,
             }
             for number, tau, split, reuse, size in (
@@ -111,11 +111,11 @@ def test_the_views_are_the_sweeps_rows_and_no_others(root):
 
 def test_the_front_is_the_sweeps_front(root):
     front = read_sweep(DeltaStore(root), "s").front
-    found = query(root, "s", "select point, module_size, test_reuse_accuracy, coefficients->>'alpha' a from front")
+    found = query(root, "s", "select point, cut_size, test_reuse_accuracy, coefficients->>'alpha' a from front")
     assert found.to_pylist() == [
         {
             "point": one.label,
-            "module_size": one.metrics["module_size"],
+            "cut_size": one.metrics["cut_size"],
             "test_reuse_accuracy": one.test["reuse_accuracy"] if one.test else None,
             "a": "1.0",
         }

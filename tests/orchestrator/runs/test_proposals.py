@@ -143,7 +143,7 @@ def test_a_searcher_learns_of_dimensions_whatever_their_names(store, configured,
             metrics = {
                 "accuracy": 0.9,
                 "reuse_accuracy": next(iter(coefficients.values())),
-                "module_size": 0.1 + number / 20,
+                "cut_size": 0.1 + number / 20,
             }
             rows = [{**key, "tau": tau, "threshold": 0.0, "split": "validation", **metrics} for tau in (0.5, 0.9)]
             store.append("points", rows)

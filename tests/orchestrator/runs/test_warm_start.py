@@ -43,7 +43,7 @@ def point(sweep_id, number, tau=0.5):
         "split": "validation",
         "accuracy": 0.9,
         "reuse_accuracy": 0.9 - 0.1 * number,
-        "module_size": tau / (1 + number),
+        "cut_size": tau / (1 + number),
     }
 
 

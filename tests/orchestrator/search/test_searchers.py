@@ -12,7 +12,7 @@ SPACE = {
     "epochs": {"low": 3, "high": 6, "integer": True},
     "width": {"low": 1, "high": 1024, "integer": True, "log": True},
 }
-PROBLEM = Problem(SPACE, {"tau": [0.5, 0.9]}, {"reuse_accuracy": "max", "module_size": "min"}, seed=7)
+PROBLEM = Problem(SPACE, {"tau": [0.5, 0.9]}, {"reuse_accuracy": "max", "cut_size": "min"}, seed=7)
 LOOK_AT_NOTHING = ("random", "sobol")
 NUMBERS = (0, 3, 5, 6)  # before and after a start that looks at nothing
 
@@ -26,7 +26,7 @@ def known() -> History:
     trials += [{"status": "diverged", **PROBLEM.from_unit([0.5] * 4)}]
     trials = [{"trial_id": f"t-{number}", "number": number, **one} for number, one in enumerate(trials)]
     points = [
-        {**trial, "tau": tau, "reuse_accuracy": tau - 0.1 * index, "module_size": 0.1 * index * tau}
+        {**trial, "tau": tau, "reuse_accuracy": tau - 0.1 * index, "cut_size": 0.1 * index * tau}
         for index, trial in enumerate(trials[:5])
         for tau in (0.5, 0.9)
     ]

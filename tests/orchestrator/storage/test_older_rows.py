@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from orchestrator.config.choice import Choice
-from orchestrator.storage.older_rows import with_choices
+from orchestrator.storage.older_rows import with_choices, with_cut_sizes
 from orchestrator.storage.schema import TABLES
 
 TODAY = TABLES["points"].schema
@@ -41,3 +41,14 @@ def test_a_row_that_both_versions_wrote_is_there_once(order):
     rows = [{**KEY, **ACTIVITY}, today, other][::order]
     found = with_choices(pa.Table.from_pylist(rows, TODAY))
     assert sorted(row["tau"] for row in as_rows(found)) == [0.5, 0.9]
+
+
+def test_sizes_of_older_rows_are_those_of_networks_as_they_are_cut():
+    older = {**KEY, **ACTIVITY, "module_size": 0.25, "module_overlap": 0.125, "schema_version": 5}
+    today = {**KEY, "level": 0.3, "cut_size": 0.1, "module_size": 0.2, "schema_version": 6}
+    names = ("cut_size", "cut_overlap", "module_size", "module_overlap")
+    found = with_cut_sizes(pa.Table.from_pylist([older, today], TODAY)).to_pylist()
+    assert [tuple(row[name] for name in names) for row in found] == [
+        (0.25, 0.125, None, None),
+        (0.1, None, 0.2, None),
+    ]

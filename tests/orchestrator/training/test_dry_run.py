@@ -280,7 +280,7 @@ def test_networks_that_are_taken_finish_their_trials(trying, one_thread, kind, p
     assert sorted(store.read("trials")["event"].to_pylist()) == ["finished", "started"]
     points = sorted(store.read("points").to_pylist(), key=lambda row: row["level"] or 0)
     assert [(row["tau"], row["level"]) for row in points] == [(0.9, None), (None, 0.1)]
-    assert all(0 < row["module_size"] <= 1 and 0 <= row["reuse_accuracy"] <= 1 for row in points)
+    assert all(0 < row["cut_size"] <= 1 and 0 <= row["reuse_accuracy"] <= 1 for row in points)
     trying(kind, f"training.precision={precision}", "method=standard", "training.optimizer=adamw")
 
 

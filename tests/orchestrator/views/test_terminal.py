@@ -19,8 +19,8 @@ from orchestrator.views.terminal import (
 )
 from tests.orchestrator.results.test_sweep import CONFIG, TRIALS, by_tau, made_point, made_sweep
 
-TEST = {"reuse_accuracy": 0.85, "reuse_accuracy_error": 0.004, "accuracy": 0.96, "module_size": 0.75}
-OTHERS = {"module_overlap": 0.125, "accuracy": 0.97, "floored": 2.0}
+TEST = {"reuse_accuracy": 0.85, "reuse_accuracy_error": 0.004, "accuracy": 0.96, "cut_size": 0.75}
+OTHERS = {"cut_overlap": 0.125, "accuracy": 0.97, "floored": 2.0}
 FRONT = [
     made_point(0, by_tau(0.5), 0.95, 0.75, error=0.012, test=TEST, **OTHERS),
     made_point(0, by_tau(0.9), 0.9, 0.5, error=0.01, **OTHERS),
@@ -54,11 +54,11 @@ def test_test_columns_are_left_out_until_something_was_measured():
 
 
 def test_objectives_and_constrained_metrics_have_columns():
-    sweep = made_sweep(FRONT, objectives={"accuracy": "max", "module_size": "min"}, constraints=("module_size <= 0.6",))
-    assert shown_metrics(sweep, always=("module_overlap",)) == ["module_overlap", "accuracy", "module_size"]
+    sweep = made_sweep(FRONT, objectives={"accuracy": "max", "cut_size": "min"}, constraints=("cut_size <= 0.6",))
+    assert shown_metrics(sweep, always=("cut_overlap",)) == ["cut_overlap", "accuracy", "cut_size"]
     table = front_table(sweep)
     assert cells(table)[0] == [*HEADS, "acc %"]
-    assert table.caption == "point: trial/tau/threshold or trial/level; 1 of 3 points violate module_size <= 0.6"
+    assert table.caption == "point: trial/tau/threshold or trial/level; 1 of 3 points violate cut_size <= 0.6"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_values_of_coefficients_are_short(value, text):
 def test_numbers_are_shown_with_what_they_may_be_off_by():
     point = FRONT[0]
     assert number_text(point, "reuse_accuracy") == "0.9500 ± 0.0120"
-    assert number_text(point, "module_size") == "0.7500"
+    assert number_text(point, "cut_size") == "0.7500"
     assert number_text(point, "reuse_accuracy", on_test=True) == "0.8500 ± 0.0040"
     assert number_text(FRONT[1], "reuse_accuracy", on_test=True) == ""
     assert spread_of(FRONT[1], "reuse_accuracy", on_test=True) is None
