@@ -9,7 +9,8 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib import resources
+from typing import TYPE_CHECKING, Any
 
 from moda_core.methods import METHODS
 from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
@@ -31,6 +32,11 @@ from orchestrator.config.yaml_text import check_chosen_file
 from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import Coefficients
+
+if TYPE_CHECKING:  # a worker reads no overrides
+    from hydra.core.override_parser.types import Override
+
+MERGING = "Error merging override "  # how Hydra begins what is wrong with the value of a key
 
 
 @dataclass(frozen=True)
@@ -122,9 +128,10 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    read_overrides(overrides)
-    for override in overrides:
-        check_chosen_file(override)
+    for override in read_overrides(overrides):
+        _check_group(override)
+    for word in overrides:
+        check_chosen_file(word)
     addable = [_addable(as_hydra(override)) for override in overrides]
     GlobalHydra.instance().clear()
     try:
@@ -300,6 +307,16 @@ def _method(value: Any) -> MethodConfig:
     return MethodConfig(name, options)
 
 
+def _check_group(override: "Override") -> None:
+    """Refuse a group that is set to anything but the name of one of its files."""
+    folder = resources.files("sweeps") / override.key_or_group
+    if override.is_delete() or "." in override.key_or_group or not folder.is_dir():
+        return
+    if not isinstance(override.value(), str):
+        names = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+        raise ConfigError(f"{override.input_line}: give the name of one file of the group: {', '.join(names)}")
+
+
 def _addable(override: str) -> str:
     """``training.epoch=3`` as ``++training.epoch=3``: any key may be given plainly, and a wrong one is our error."""
     key = override.partition("=")[0]
@@ -332,11 +349,20 @@ def _path(key: str, value: str, base: str | None = None) -> str:
     return absolute(value, base)
 
 
+def _why_not_merged(cause: BaseException) -> str:
+    """Why an override does not fit the key that it is for, and what to write."""
+    if "Cannot merge" in str(cause):
+        return "the key is a mapping; give one, as {name: value}"
+    return "the value cannot be read; write \\${ for a literal ${"
+
+
 def _one_line(error: BaseException) -> str:
     """The message of an error, or of its cause where it has none, without Hydra's extra lines."""
     while not str(error).strip() and error.__cause__ is not None:
         error = error.__cause__
     noise = ("full_key", "object_type", "Set the env variable", "See https", "To append to your config")
+    if str(error).startswith(MERGING) and error.__cause__ is not None:
+        return f"{str(error).removeprefix(MERGING).lstrip('+')}: {_why_not_merged(error.__cause__)}"
     text = str(error).partition("Config search path")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = " ".join(line for line in lines if not line.startswith(noise))
