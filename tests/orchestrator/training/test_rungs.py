@@ -4,6 +4,7 @@ import dataclasses
 import math
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -117,7 +118,7 @@ def test_the_verdict_is_the_rules_of_the_rows_at_that_fraction(surfaces):
     rows = [row(name, one) for name, points in surfaces.items() for one in points]
     empty = [row(name, (math.nan, 0.01)) for name in surfaces] + [row(name, (None, 0.01)) for name in surfaces]
     elsewhere = [row("a", (1.0, 0.0), fraction=0.333333), row("z", (1.0, 0.0), fraction=0.333333)]
-    arrays = {name: torch.tensor(points).reshape(-1, 2).numpy() for name, points in surfaces.items()}
+    arrays = {name: np.array(points, dtype=np.float64).reshape(-1, 2) for name, points in surfaces.items()}
     for name in surfaces:
         reason = verdict([*elsewhere, *rows, *empty], name, Rung(1, 0.111111, 3), CONFIG)
         options = {"reference": [0.5, 1.0]}
