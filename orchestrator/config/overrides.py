@@ -46,12 +46,25 @@ QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 ELEMENT = re.compile(rf"[ \t]*(?:(?P<quoted>{QUOTED})[ \t]*|(?P<plain>(?:\$\{{[^}}]*\}}|[^,])*))(?:,|$)", re.DOTALL)
 SPACED_NUMBER = re.compile(r"(?<![\w.\-/])[+-]?\d+(?:_\d+)+(?![\w\-/])")  # 1_000, which Hydra reads as 1000
 
+DEFAULT_STORAGE = "~/moda-results"  # as in sweeps/config.yaml
+PLAIN_STORAGE = re.compile(r"storage=([\w./:~@+-]+)")
+
 
 def is_override(word: str) -> bool:
     """Return whether a word of the command line sets an existing key, rather than being a name that contains ``=``."""
     key, equals, _ = word.lstrip("+~").partition("=")
     section, dot, _ = key.partition(".")
     return bool(equals) and section in DECLARED and bool(dot) != (section in ("storage", "experiment"))
+
+
+def named_storage(overrides: Sequence[str]) -> str | None:
+    """The storage where the overrides name nothing else, in letters that mean nothing to Hydra; None where Hydra must
+    read them.
+    """
+    if not overrides:
+        return os.environ.get("MODA_STORAGE", DEFAULT_STORAGE) or None
+    match = PLAIN_STORAGE.fullmatch(overrides[0])
+    return match[1] if match and len(overrides) == 1 else None
 
 
 def read_overrides(overrides: Sequence[str]) -> list[Override]:

@@ -11,7 +11,7 @@ from moda_core import open_modules, slice_modules
 from moda_core.errors import ModuleSetError
 from moda_core.placing import new_folder, write_whole
 from moda_core.sets import MANIFEST, WEIGHTS, check_file, check_manifest_size, check_size, parse_manifest
-from orchestrator.config import compose_config, parse_config
+from orchestrator.config import storage_of
 from orchestrator.errors import ConfigError, StorageError, listed, shown
 from orchestrator.modules.model_card import CARD, sliced_card
 from orchestrator.modules.publishing import published
@@ -106,7 +106,7 @@ def pull(
     """
     found = parse_reference(reference)
     if isinstance(found, SweepPoint):
-        root = resolve_root(storage or parse_config(compose_config([])).storage)
+        root = resolve_root(storage or storage_of([]))
         sweep = read_sweep(DeltaStore(root), found.sweep_id)
         return pull_point(sweep, sweep.find(found.point), root, to, classes=classes, data_root=data_root)
     if isinstance(found, Folder):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.cli.command_line import main
-from orchestrator.config.config import load_config, override_config
+from orchestrator.config.config import load_config, override_config, storage_of
 from orchestrator.config.overrides import declared_type, is_override, known_keys, read_overrides
 from orchestrator.errors import ConfigError
 
@@ -65,6 +65,19 @@ def test_any_text_is_taken_as_typed(text):
 def test_any_list_of_texts_is_taken_as_typed(names):
     (override,) = read_overrides([f"data.classes=[{','.join(names)}]"])
     assert override.value() == names
+
+
+PLACES = ["/there", "~/größe", "s3://bucket/some.prefix", "a,b", "'/quoted'", "${oc.env:HERE}"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_storage_is_the_same_whether_or_not_hydra_reads_it(monkeypatch, place):
+    monkeypatch.setenv("HERE", "/there")
+    assert storage_of([f"storage={place}"]) == load_config([f"storage={place}"]).storage
+    monkeypatch.setenv("MODA_STORAGE", place)
+    assert storage_of([]) == load_config([]).storage == place
+    monkeypatch.delenv("MODA_STORAGE")
+    assert storage_of([]) == load_config([]).storage == "~/moda-results"
 
 
 def test_null_quotes_and_interpolation_stay_what_hydra_means(monkeypatch):
