@@ -17,15 +17,21 @@ from .records import (
 )
 from .sql import query
 from .sweep import ROLES, Sweep, by_label
+from .tracker import Artifact, Link, NoTracker, Rows, Tracker
 
 __all__ = [
     "OVER",
     "POINT_NAME",
     "ROLES",
+    "Artifact",
     "Confirmation",
     "Course",
+    "Link",
+    "NoTracker",
     "Point",
+    "Rows",
     "Sweep",
+    "Tracker",
     "TrialState",
     "as_column",
     "by_label",

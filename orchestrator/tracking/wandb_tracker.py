@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config import Config, TrackingConfig
+from orchestrator.results import Artifact, Link, NoTracker, Rows, Tracker
 from orchestrator.storage import Files
-from orchestrator.tracker import Artifact, Link, NoTracker, Rows, Tracker
 from orchestrator.tracking.login import client_settings, has_key, quieten
 
 if TYPE_CHECKING:  # a run without tracking loads no client

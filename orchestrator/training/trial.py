@@ -20,7 +20,7 @@ from moda_core.graph import channel_graph
 from moda_core.methods import Method, has_step_after
 from orchestrator.config import COLUMNS, Choice, Config, short_name, to_plain
 from orchestrator.errors import MISTAKES, ConfigError
-from orchestrator.results import trial_event, trial_states, utc_now
+from orchestrator.results import NoTracker, Tracker, trial_event, trial_states, utc_now
 from orchestrator.storage import (
     AFTER_CHECKPOINT,
     CHECKPOINT,
@@ -34,7 +34,6 @@ from orchestrator.storage import (
     counts_file,
     trial_file,
 )
-from orchestrator.tracker import NoTracker, Tracker
 from orchestrator.training.after import take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.count_files import (

@@ -7,8 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.config import COLUMNS
-from orchestrator.results import Sweep, coefficient_column, coefficient_columns
-from orchestrator.tracker import Link
+from orchestrator.results import Link, Sweep, coefficient_column, coefficient_columns
 from orchestrator.tracking import FINISH_SECONDS, ModuleArtifact, make_tracker
 from orchestrator.views.figures import hover_text, style_axes
 from orchestrator.views.pairs import objectives_figure
