@@ -23,7 +23,7 @@ from orchestrator.results import Point, Sweep, claim_sweep, name_sweep, read_swe
 from orchestrator.runs.cluster import concurrent_trials, connected
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.tracked import run_tracked
-from orchestrator.search import SpaceExhausted
+from orchestrator.search import SpaceExhausted, Status
 from orchestrator.storage import WEIGHTS, DeltaStore, Files, trial_file, usable_root
 from orchestrator.training import (
     Trial,
@@ -199,7 +199,8 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
             ),
         ).fit()
     asked_for = [trial for trial in proposals.sweep().trials if trial.number < proposals.budget]
-    if len(asked_for) < proposals.budget or any(trial.status in ("proposed", "started") for trial in asked_for):
+    in_flight = [trial for trial in asked_for if trial.status in (Status.PROPOSED, Status.STARTED)]
+    if len(asked_for) < proposals.budget or in_flight:
         raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
 
 

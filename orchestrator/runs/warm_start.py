@@ -56,7 +56,7 @@ def earlier_points(
         recorded = comparable(sweep.fingerprints, prints)
         stated: dict[str, Coefficients] = {}
         for one in sweep.trials:
-            if one.status == "finished":
+            if one.is_finished:
                 theirs = sweep.config.with_coefficients(one.coefficients)
                 _check_comparable(mine, identity(theirs, recorded), f"trial {one.number} of {name!r}")
                 stated[one.trial_id] = in_space(config.search.space, theirs)

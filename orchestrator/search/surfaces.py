@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orchestrator.search.problem import Constraint, History, Problem
+from orchestrator.search.statuses import Status
 
 Floats = npt.NDArray[np.float64]
 
-FAILED = ("diverged", "failed")
+FAILED = (Status.DIVERGED, Status.FAILED)
 
 
 @dataclass(frozen=True)

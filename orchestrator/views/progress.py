@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.config import Config
-from orchestrator.results import OVER, Sweep
+from orchestrator.results import Sweep
+from orchestrator.search import Status
 from orchestrator.tracking import describe_tracking
 from orchestrator.views.terminal import coefficients_text, front_table, losses_text
 
@@ -92,9 +93,9 @@ class Progress(Callback):
             f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front, hypervolume {sweep.hypervolume:.4f}"
         )
         for one in sweep.trials:
-            if one.status in ("failed", "diverged"):
+            if one.status in (Status.FAILED, Status.DIVERGED):
                 self._console.print(f"trial {one.number} {one.status}: {one.reason}", markup=False, highlight=False)
-        if failed := sweep.count("failed"):
+        if failed := sweep.count(Status.FAILED):
             self.say(f"run the same command again to retry the {failed} that failed")
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -136,7 +137,7 @@ class Progress(Callback):
 
     @property
     def _over(self) -> int:
-        return sum(trial.status in (*OVER, "failed") for trial in self._sweep.trials)
+        return sum(trial.is_over or trial.status == Status.FAILED for trial in self._sweep.trials)
 
     def _left(self) -> str:
         done = self._over - self._done_before
