@@ -13,7 +13,15 @@ from typing import Any
 
 from moda_core.methods import METHODS
 from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
-from orchestrator.config.overrides import absolute, as_hydra, known_keys, meant, named_storage, read_overrides
+from orchestrator.config.overrides import (
+    DECLARED,
+    absolute,
+    as_hydra,
+    known_keys,
+    meant,
+    named_storage,
+    read_overrides,
+)
 from orchestrator.config.parsing import as_plain, build, typed
 from orchestrator.config.sections import (
     SEEDS,
@@ -357,6 +365,6 @@ def _one_line(error: BaseException) -> str:
     if "nterpolation" in line:
         line += "; write \\${ for a literal ${"
     if unknown := re.match(r"Could not override '([^']*)'", line):
-        line = line.rstrip(".") + meant(unknown[1], known_keys())
+        line = line.rstrip(".") + meant(unknown[1], [*DECLARED, *known_keys()])
         line += f"; top-level keys: {', '.join(field.name for field in dataclasses.fields(Config))}"
     return line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from orchestrator.search import pareto
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
+from orchestrator.search.statuses import Status
 from orchestrator.search.untrained import trained_keys
 
 if TYPE_CHECKING:  # importing Optuna takes a second, and only its searchers need it
@@ -26,7 +28,7 @@ Row = Mapping[str, Any]
 Params = dict[str, Any]
 
 
-class OptunaSearcher:
+class OptunaSearcher(ABC):
     """Builds a study from what is known, asks it once, and drops the free choice from the answer.
 
     A finished trial is told as several Optuna trials: points spread over its own front, with the free parameters among
@@ -79,16 +81,16 @@ class OptunaSearcher:
         toward = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
         directions = [toward[objective] for objective in self.problem.objectives.values()]
         study = optuna.create_study(directions=directions, sampler=self.sampler(seed))
-        diverged = [row for row in history.trials.to_pylist() if row["status"] == "diverged"]
+        diverged = [row for row in history.trials.to_pylist() if row["status"] == Status.DIVERGED]
         distributions = _distributions(self.problem)
         study.add_trials(self._finished(surfaces, distributions))
         study.add_trials(self._without_values(diverged, "PRUNED", distributions))
         study.add_trials(self._without_values(pending, "RUNNING", distributions))
         return study, distributions
 
+    @abstractmethod
     def sampler(self, seed: int) -> BaseSampler:
         """The sampler of one proposal."""
-        raise NotImplementedError
 
     def told_points(self, surface: list[Row]) -> list[Row]:
         """The points of a surface that are told: of the front of those that meet the constraints, if any do."""

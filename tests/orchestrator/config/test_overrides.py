@@ -107,6 +107,7 @@ WRONG = {
     "training.epoch=3": r"unknown key training.epoch \(did you mean training.epochs\?\); known: ",
     "trainin.epochs=3": r"unknown key trainin \(did you mean training\?\)",
     "epochs=3": r"'epochs' \(did you mean training.epochs\?\)",
+    "modle=vgg16": r"'modle' \(did you mean model\?\)",
     "seed=3": "did you mean data.seed or training.seed",
     "sweep.name=1.5": "quoted or not, use 1 to 64 of .* such as 1-5",
     "sweep.name=My Sweep": "such as my-sweep",
