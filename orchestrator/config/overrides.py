@@ -151,15 +151,15 @@ def _read(override: str) -> Override:
         raise ConfigError(f"{override!r}: the key holds {odd[0]!r} (U+{ord(odd[0]):04X}); type the key again")
     typed = as_hydra(override)
     try:
-        found = OverridesParser.create().parse_override(typed)
+        parsed = OverridesParser.create().parse_override(typed)
     except (HydraException, ValueError) as error:  # a number of thousands of digits, say
         raise ConfigError(
             f"{override!r:.300} cannot be read as key=value; put text with special characters in quotes inside"
             f" the shell's quotes: {key:.80}=\"'...'\""
         ) from error
-    if found.is_sweep_override():
+    if parsed.is_sweep_override():
         raise ConfigError(f"{override:.300}: give one value; write a list as [1,2], and text with commas in quotes")
-    return found
+    return parsed
 
 
 def _quoted(text: str) -> str:

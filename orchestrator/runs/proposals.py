@@ -152,8 +152,10 @@ class Proposals:
         space = self.config.search.space
         configs = [self.config.with_coefficients(coefficients) for coefficients in trained]
         stated = [(config, in_space(space, config)) for config in configs]
-        same = [own for config, own in stated if self.config.with_coefficients(own) == config]
-        return [coefficient_columns(space, own) for own in same]
+        same = [
+            coefficients for config, coefficients in stated if self.config.with_coefficients(coefficients) == config
+        ]
+        return [coefficient_columns(space, coefficients) for coefficients in same]
 
     def _states(self) -> dict[str, TrialState]:
         return {state.trial_id: state for state in trial_states(self.store.read("trials", self.sweep_id))}

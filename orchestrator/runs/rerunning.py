@@ -153,12 +153,12 @@ def _differences(names: tuple[str, ...], before: Rows, now: Rows) -> Iterator[st
             yield f"{where}: {'not recorded' if key in now else 'missing now'}"
             continue
         for column, recorded in before[key].items():
-            found = now[key][column]
-            absent = found is None and recorded == 0 and column in TERM_COLUMNS
+            value = now[key][column]
+            absent = value is None and recorded == 0 and column in TERM_COLUMNS
             if absent and before[key]["schema_version"] < TERMS_SINCE:
                 continue
-            if column not in UNLIKE and found != recorded:
-                yield f"{where}: {column} {found!r}, recorded {recorded!r}"
+            if column not in UNLIKE and value != recorded:
+                yield f"{where}: {column} {value!r}, recorded {recorded!r}"
 
 
 def _changed_versions(store: DeltaStore, sweep_id: str) -> list[str]:

@@ -275,15 +275,15 @@ def load_trained(trial: Trial, data: Data, choices: Collection[Choice] | None = 
     network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
     read_weights(files.read(trial.file(WEIGHTS)), network)
     frequencies = read_frequencies(files.read(trial.file(FREQUENCIES)))
-    own = {
+    own_counts = {
         path: read_counts(files.read(trial.file(counts_file(short_name(path)))))
         for path in trial.config.evaluation.rules
         if choices is None or path in {choice.rule for choice in choices}
     }
-    found = files.exists(trial.file(CONTRIBUTIONS))
-    contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if found else None
+    has_contributions = files.exists(trial.file(CONTRIBUTIONS))
+    contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if has_contributions else None
     parts = functools.cache(lambda: _load_parts(trial, network, data, files))
-    return prepare(network, data, trial.config, Counts(frequencies, contributions, own), parts=parts)
+    return prepare(network, data, trial.config, Counts(frequencies, contributions, own_counts), parts=parts)
 
 
 def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> nn.Module | None:

@@ -32,8 +32,8 @@ def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> 
     tracker.table("front", columns, lambda link: front_rows(sweep, names, link))
     tracker.figure("front_plot", lambda _: objectives_figure(sweep))
     tracker.figure("front_runs", lambda link: runs_figure(sweep, link))
-    for one in artifacts:
-        tracker.artifact(one)
+    for artifact in artifacts:
+        tracker.artifact(artifact)
     summary = {"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(sweep.front)}
     tracker.finish(summary)
 
