@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from moda_core.methods import METHODS
 from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
-from orchestrator.config.overrides import absolute, as_hydra, known_keys, meant, read_overrides
+from orchestrator.config.overrides import (
+    DECLARED,
+    absolute,
+    as_hydra,
+    known_keys,
+    meant,
+    named_storage,
+    read_overrides,
+)
 from orchestrator.config.parsing import as_plain, build, typed
 from orchestrator.config.sections import (
     SEEDS,
@@ -28,7 +36,6 @@ from orchestrator.config.sections import (
     TrackingConfig,
     TrainingConfig,
 )
-from orchestrator.config.yaml_text import check_chosen_file
 from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import Coefficients
@@ -115,6 +122,17 @@ def load_config(overrides: Sequence[str]) -> Config:
     return parse_config(compose_config(overrides))
 
 
+def storage_of(overrides: Sequence[str]) -> str:
+    """Return the storage that overrides name, else ``MODA_STORAGE``, else the default of ``sweeps/config.yaml``.
+
+    Hydra is loaded only where it is needed, since commands that look at results need nothing else of a configuration.
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
+    return named_storage(overrides) or load_config(overrides).storage
+
+
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     """Compose the configuration and return it as plain data. Relative paths are made absolute here, where they are
     typed.
@@ -127,6 +145,8 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+
+    from orchestrator.config.yaml_text import check_chosen_file
 
     for override in read_overrides(overrides):
         _check_group(override)
@@ -153,6 +173,8 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
     Raises:
         ConfigError: an override that cannot be read or applied, or what comes of it is wrong.
     """
+    if not overrides:
+        return config
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -369,6 +391,6 @@ def _one_line(error: BaseException) -> str:
     if "nterpolation" in line:
         line += "; write \\${ for a literal ${"
     if unknown := re.match(r"Could not override '([^']*)'", line):
-        line = line.rstrip(".") + meant(unknown[1], known_keys())
+        line = line.rstrip(".") + meant(unknown[1], [*DECLARED, *known_keys()])
         line += f"; top-level keys: {', '.join(field.name for field in dataclasses.fields(Config))}"
     return line

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.config import Choice
-from orchestrator.search import Coefficients
+from orchestrator.search import Coefficients, Status
 
-OVER = ("finished", "diverged", "stopped")  # running such a trial again would tell nothing new
 POINT_NAME = "trial/tau/threshold or trial/level"  # how Point.label reads
 
 
 @dataclass(frozen=True)
 class TrialState:
-    """The state of a trial according to its events; ``status`` is the last event."""
+    """The state of a trial according to its events."""
 
     trial_id: str
     number: int
     coefficients: Coefficients
-    status: str
+    status: Status
     attempt: int
     reason: str | None
     seconds: float | None
@@ -28,7 +27,12 @@ class TrialState:
     @property
     def is_over(self) -> bool:
         """Whether the trial need not run again: it finished, its loss diverged, or it was stopped early."""
-        return self.status in OVER
+        return self.status.is_over
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the trial has points."""
+        return self.status == Status.FINISHED
 
 
 @dataclass(frozen=True)

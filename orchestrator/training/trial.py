@@ -20,7 +20,8 @@ from moda_core.graph import channel_graph
 from moda_core.methods import Method, has_step_after
 from orchestrator.config import COLUMNS, Choice, Config, short_name, to_plain
 from orchestrator.errors import MISTAKES, ConfigError
-from orchestrator.results import trial_event, trial_states, utc_now
+from orchestrator.results import NoTracker, Tracker, trial_event, trial_states, utc_now
+from orchestrator.search import Status
 from orchestrator.storage import (
     AFTER_CHECKPOINT,
     CHECKPOINT,
@@ -34,7 +35,6 @@ from orchestrator.storage import (
     counts_file,
     trial_file,
 )
-from orchestrator.tracker import NoTracker, Tracker
 from orchestrator.training.after import take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.count_files import (
@@ -174,7 +174,7 @@ def run_trial(
     if state is not None and state.is_over:
         return  # somebody else did it
     record = _Recorder(trial, store, 1 if state is None else state.attempt + 1, active=workers.rank == 0)
-    record("started")
+    record(Status.STARTED)
     tracker = track() if workers.rank == 0 else NoTracker()
     try:
         data = data.to(device)
@@ -224,23 +224,23 @@ def run_trial(
         if workers.rank == 0:
             points = _finish(trial, trained, data, files, store, [_epoch(trial, row, method) for row in rows])
             spent = _spent(rows, judge.seconds + time.perf_counter() - started, precision)
-            record("finished", **spent, after_seconds=after_seconds)
+            record(Status.FINISHED, **spent, after_seconds=after_seconds)
             for name in (AFTER_CHECKPOINT, CHECKPOINT):
                 files.delete(trial.file(name))
             tracker.table("points", SHOWN_COLUMNS, lambda _: points)
-            tracker.finish({"accuracy": points[0]["accuracy"], "status": "finished"})
+            tracker.finish({"accuracy": points[0]["accuracy"], "status": Status.FINISHED.value})
     except Stopped as error:
         if workers.rank == 0:
             store.append("epochs", [_epoch(trial, row, method) for row in rows])
-            record("stopped", reason=str(error), **_spent(rows, judge.seconds, precision))
+            record(Status.STOPPED, reason=str(error), **_spent(rows, judge.seconds, precision))
             files.delete(checkpoint)
-        tracker.finish({"status": "stopped"})
+        tracker.finish({"status": Status.STOPPED.value})
     except Diverged as error:
-        record("diverged", reason=str(error))
-        tracker.finish({"status": "diverged"}, failed=True)
+        record(Status.DIVERGED, reason=str(error))
+        tracker.finish({"status": Status.DIVERGED.value}, failed=True)
     except Exception as error:
-        record("failed", reason=f"{type(error).__name__}: {error}".removesuffix(": ")[:2000])
-        tracker.finish({"status": "failed"}, failed=True)
+        record(Status.FAILED, reason=f"{type(error).__name__}: {error}".removesuffix(": ")[:2000])
+        tracker.finish({"status": Status.FAILED.value}, failed=True)
         if not isinstance(error, MISTAKES):
             raise
 
@@ -275,15 +275,15 @@ def load_trained(trial: Trial, data: Data, choices: Collection[Choice] | None = 
     network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
     read_weights(files.read(trial.file(WEIGHTS)), network)
     frequencies = read_frequencies(files.read(trial.file(FREQUENCIES)))
-    own = {
+    own_counts = {
         path: read_counts(files.read(trial.file(counts_file(short_name(path)))))
         for path in trial.config.evaluation.rules
         if choices is None or path in {choice.rule for choice in choices}
     }
-    found = files.exists(trial.file(CONTRIBUTIONS))
-    contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if found else None
+    has_contributions = files.exists(trial.file(CONTRIBUTIONS))
+    contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if has_contributions else None
     parts = functools.cache(lambda: _load_parts(trial, network, data, files))
-    return prepare(network, data, trial.config, Counts(frequencies, contributions, own), parts=parts)
+    return prepare(network, data, trial.config, Counts(frequencies, contributions, own_counts), parts=parts)
 
 
 def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> nn.Module | None:
@@ -315,7 +315,7 @@ class _Recorder:
     def __init__(self, trial: Trial, store: DeltaStore, attempt: int, *, active: bool) -> None:
         self.trial, self.store, self.attempt, self.active = trial, store, attempt, active
 
-    def __call__(self, event: str, **more: Any) -> None:
+    def __call__(self, event: Status, **more: Any) -> None:
         if self.active:
             row = trial_event(self.trial.sweep_id, self.trial, event, attempt=self.attempt, now=utc_now(), **more)
             self.store.append("trials", [row])

@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.results.confirmation import Confirmation
 from orchestrator.results.points import Point, TrialState
 from orchestrator.results.sweep import Sweep
+from orchestrator.search import Status
 
 
 def sweep_of(*coefficients, test=None, **search):
@@ -21,7 +22,7 @@ def sweep_of(*coefficients, test=None, **search):
     config = load_config([])
     config = dataclasses.replace(config, search=dataclasses.replace(config.search, **search))
     trials = [
-        TrialState(f"s-{number}", number, values, "finished", 1, None, 1.5, 0.5)
+        TrialState(f"s-{number}", number, values, Status.FINISHED, 1, None, 1.5, 0.5)
         for number, values in enumerate(coefficients)
     ]
     points = [

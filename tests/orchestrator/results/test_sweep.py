@@ -9,11 +9,12 @@ from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState
 from orchestrator.results.sweep import Sweep
+from orchestrator.search import Status
 
 CONFIG = load_config([])  # reuse accuracy of at least 0.5 up, module size of at most 1 down
 STATES = ["finished", "finished", "failed", "diverged", "stopped", "started"]
 TRIALS = [
-    TrialState(f"s-{number}", number, {"alpha": 1.0 + number}, status, 1, None, 2.0, 0.5)
+    TrialState(f"s-{number}", number, {"alpha": 1.0 + number}, Status(status), 1, None, 2.0, 0.5)
     for number, status in enumerate(STATES)
 ]
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.config.config import load_config
+from orchestrator.results import NoTracker
 from orchestrator.results.records import claim_sweep, history, read_sweep, trial_event
 from orchestrator.runs.proposals import Proposals
 from orchestrator.search import halving
 from orchestrator.storage.delta import DeltaStore
-from orchestrator.tracker import NoTracker
 from orchestrator.training import trial as trial_module
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import grid

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from orchestrator.results.points import TrialState
+from orchestrator.search import Status
 from orchestrator.views.page import render_report
 from tests.orchestrator.results.test_sweep import CONFIG, TRIALS, made_sweep
 from tests.orchestrator.views.test_terminal import FRONT
@@ -121,7 +122,8 @@ def test_without_levels_there_are_no_curves_over_them():
 
 
 def test_what_others_wrote_is_text_and_no_html():
-    trial = TrialState("s-0", 0, {"optimizer": "<b>adamw</b>"}, "failed", 1, "<script>alert(1)</script>", None, None)
+    coefficients = {"optimizer": "<b>adamw</b>"}
+    trial = TrialState("s-0", 0, coefficients, Status.FAILED, 1, "<script>alert(1)</script>", None, None)
     page = render_report(made_sweep([], trials=[trial]))
     assert "<p>sweep 's' has no points yet; let a trial finish first</p>" in html.unescape(page)
     (trials,) = Tables(page).found
