@@ -17,8 +17,6 @@ from orchestrator.modules.retention import Retention
 from orchestrator.storage import (
     AFTER_CHECKPOINT,
     CHECKPOINT,
-    CONTRIBUTIONS,
-    FREQUENCIES,
     METHOD_PARTS,
     MODULES,
     TRIALS,
@@ -41,7 +39,7 @@ SETS, TRAINED, CHECKPOINTS, PARTS = (
     "files of interrupted writes",
 )
 # In the order in which they go: without the first a trial is gone.
-TRAINED_FILES = (WEIGHTS, METHOD_PARTS, FREQUENCIES, CONTRIBUTIONS)
+TRAINED_FILES = (WEIGHTS, METHOD_PARTS)  # and then what rules counted
 PUBLISHED_FILES = (MANIFEST, WEIGHTS, CARD)  # whatever else is in a set's folder was put there by somebody else
 PART_FOLDER = re.compile(r"\.moda-\w+\.part")  # as moda_core.placing calls it
 PART_FILE = re.compile(r"\.moda-\w+\.part|.+\.\d+\.part")  # the latter: of older versions
@@ -177,9 +175,9 @@ def _of_trial(kept: Retention, trial_id: str, files: Sequence[StoredFile], now: 
     if trial_id not in kept.over:
         return []
     by_name = {file.base: file for file in files if file.folder == trial_folder(trial_id)}
-    own = [name for name in by_name if is_counts_file(name)]
+    counts = [name for name in by_name if is_counts_file(name)]
     names = {
-        TRAINED: () if trial_id in kept.kept_trials else (*TRAINED_FILES, *sorted(own)),
+        TRAINED: () if trial_id in kept.kept_trials else (*TRAINED_FILES, *sorted(counts)),
         CHECKPOINTS: (CHECKPOINT, AFTER_CHECKPOINT),
         PARTS: tuple(name for name, file in by_name.items() if _is_part(file) and now - file.modified > GRACE),
     }

@@ -4,8 +4,6 @@ from .files import Files, StoredFile, check_path, resolve_root, usable_root
 from .layout import (
     AFTER_CHECKPOINT,
     CHECKPOINT,
-    CONTRIBUTIONS,
-    FREQUENCIES,
     METHOD_PARTS,
     MODULES,
     TRIALS,
@@ -27,9 +25,7 @@ from .tables import ResultStore
 __all__ = [
     "AFTER_CHECKPOINT",
     "CHECKPOINT",
-    "CONTRIBUTIONS",
     "CUT",
-    "FREQUENCIES",
     "METHOD_PARTS",
     "MODULES",
     "TABLES",

@@ -9,10 +9,14 @@ from collections.abc import Collection, Iterable
 TRIALS, MODULES = "trials", "modules"
 
 # Of a trial.
-WEIGHTS, FREQUENCIES, CONTRIBUTIONS = "weights.safetensors", "frequencies.safetensors", "contributions.safetensors"
+WEIGHTS = "weights.safetensors"
 METHOD_PARTS = "method.safetensors"  # what a method has of its own beside the weights, if anything
 CHECKPOINT, AFTER_CHECKPOINT = "checkpoint.pt", "after.pt"  # in training, and in a method's step after it
-_OWN_COUNTS = "counts-"
+_COUNTS = "counts-"
+_FIRST_COUNTS = {  # of the first two rules, whose files are called by what they hold
+    "activity": "frequencies.safetensors",
+    "contribution": "contributions.safetensors",
+}
 
 
 def trial_file(trial_id: str, name: str) -> str:
@@ -26,13 +30,13 @@ def trial_folder(trial_id: str) -> str:
 
 
 def counts_file(rule: str) -> str:
-    """The file, in a trial's folder, with the counts of a user's own rule, by the rule's short name."""
-    return f"{_OWN_COUNTS}{rule}.safetensors"
+    """The file, in a trial's folder, with what a rule counted, by the rule's name or import path."""
+    return _FIRST_COUNTS.get(rule, f"{_COUNTS}{rule.rpartition(':')[2]}.safetensors")
 
 
 def is_counts_file(name: str) -> bool:
-    """Whether a file in a trial's folder holds the counts of a user's own rule."""
-    return name.startswith(_OWN_COUNTS)
+    """Whether a file in a trial's folder holds what a rule counted."""
+    return name.startswith(_COUNTS) or name in _FIRST_COUNTS.values()
 
 
 def set_name(trial_id: str, choice: Iterable[str]) -> str:

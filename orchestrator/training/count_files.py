@@ -2,54 +2,35 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
-from moda_core import Contributions, Frequencies
+# Of the first two rules: the counts that stand in the file's metadata, as lists.
+LISTED: Mapping[str, Mapping[str, torch.dtype]] = {
+    "activity": {"thresholds": torch.float64, "widths": torch.int64},
+    "contribution": {"widths": torch.int64},
+}
 
 
-def dump_frequencies(frequencies: Frequencies) -> bytes:
-    """Frequencies as bytes."""
-    tensors = {"counts": frequencies.counts_TCN, "sizes": frequencies.class_sizes_C, "means": frequencies.means_N}
-    return _dump(tensors, {"thresholds": frequencies.thresholds, "widths": frequencies.widths})
+def dump_counts(rule: str, counts: Mapping[str, Tensor]) -> bytes:
+    """What a rule counted, as bytes.
+
+    Args:
+        rule: its name or import path.
+        counts: from :meth:`moda_core.Rule.count`.
+    """
+    lists = {name: counts[name].tolist() for name in LISTED.get(rule, ())}
+    tensors = {name: tensor.contiguous() for name, tensor in counts.items() if name not in lists}
+    return safetensors.torch.save(tensors, {"shape": json.dumps(lists)} if lists else None)
 
 
-def read_frequencies(data: bytes) -> Frequencies:
-    """What :func:`dump_frequencies` gave."""
-    tensors, shape = _read(data)
-    return Frequencies(
-        tuple(shape["thresholds"]), tensors["counts"], tensors["sizes"], tensors["means"], tuple(shape["widths"])
-    )
-
-
-def dump_contributions(contributions: Contributions) -> bytes:
-    """Contributions as bytes."""
-    return _dump({"means": contributions.means_CN}, {"widths": contributions.widths})
-
-
-def read_contributions(data: bytes) -> Contributions:
-    """What :func:`dump_contributions` gave."""
-    tensors, shape = _read(data)
-    return Contributions(tensors["means"], tuple(shape["widths"]))
-
-
-def dump_counts(counts: Mapping[str, Tensor]) -> bytes:
-    """What a user's own rule counted, as bytes."""
-    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in counts.items()})
-
-
-def read_counts(data: bytes) -> dict[str, Tensor]:
+def read_counts(rule: str, data: bytes) -> dict[str, Tensor]:
     """What :func:`dump_counts` was given."""
-    return safetensors.torch.load(data)
-
-
-def _dump(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> bytes:
-    contiguous = {name: one.contiguous() for name, one in tensors.items()}
-    return safetensors.torch.save(contiguous, {"shape": json.dumps(shape)})
-
-
-def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return safetensors.torch.load(data), json.loads(header["__metadata__"]["shape"])
+    counts = safetensors.torch.load(data)
+    if kinds := LISTED.get(rule):
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        lists = json.loads(header["__metadata__"]["shape"])
+        counts |= {name: torch.tensor(lists[name], dtype=kind) for name, kind in kinds.items()}
+    return counts

@@ -6,34 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from moda_core import (
-    Contributions,
-    Decomposition,
-    Frequencies,
-    UnitLayers,
-    contribution_masks,
-    count_contributions,
-    count_frequencies,
-    draw_pairs,
-    draw_subsets,
-    estimate_reuse,
-    floored,
-    keep_masks,
-    unit_layers,
-)
+from moda_core import Decomposition, UnitLayers, draw_pairs, draw_subsets, estimate_reuse, unit_layers
 from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring import sizes_and_overlaps
 from moda_core.modes import evaluating
-from orchestrator.config import ACTIVITY, CONTRIBUTION, Choice, Config, EvaluationConfig
+from orchestrator.config import Choice, Config, EvaluationConfig
 from orchestrator.errors import ConfigError
 from orchestrator.storage import CUT
 from orchestrator.training.batches import Workers
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.loop import computing
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
-from orchestrator.training.own_rules import CountedRule, count_own_rules, restore_own_rules
+from orchestrator.training.rules import CountedRule, Counts, count_rules, restore_rules
 
 SIZES = (  # columns of points, and attributes of ModuleMetrics
     "cut_size",
@@ -56,9 +42,7 @@ class Trained:
         network: on its device, float32.
         layers: its unit layers.
         graph: its channel graph.
-        frequencies: counted over the training images.
-        contributions: counted over the training images; None where no level was asked for.
-        own: rules of a user's own, by their import paths.
+        rules: counted over the training images, by their names or import paths.
         precision: of the forward passes that count and measure; means, counts and sums are wider in any case.
         parts: gives what the method has of its own, such as trained mask generators; None for nothing. Of a trial that
             is read again they are made and loaded when they are asked for.
@@ -67,20 +51,9 @@ class Trained:
     network: nn.Module
     layers: UnitLayers
     graph: ChannelGraph
-    frequencies: Frequencies
-    contributions: Contributions | None
-    own: Mapping[str, CountedRule]
+    rules: Mapping[str, CountedRule]
     precision: torch.dtype
     parts: Callable[[], nn.Module | None] = lambda: None
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What was counted over the training images: by this package's rules, and by a user's own, by their paths."""
-
-    frequencies: Frequencies
-    contributions: Contributions | None
-    own: Mapping[str, Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -110,22 +83,25 @@ def prepare(
 ) -> Trained:
     """Trace the network, and count over the training images unless that was done before. Leaves it in eval mode.
 
-    Contributions are counted where the configuration has levels. Of several workers each counts a share of the batches,
-    and all have the counts of all.
+    Of several workers each counts a share of the batches, and all have the counts of all.
     """
-    workers = workers or Workers()
     network.eval()
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
     if counted is None:
-        with computing(example.device, precision):
-            frequencies, contributions = _count(network, layers, data, config.evaluation, workers)
-        own = count_own_rules(network, data, config.evaluation, example, precision=precision, workers=workers)
+        rules = count_rules(
+            network,
+            data,
+            config.evaluation,
+            example,
+            (layers, graph),
+            precision=precision,
+            workers=workers or Workers(),
+        )
     else:
-        frequencies, contributions = counted.frequencies, counted.contributions
-        own = restore_own_rules(network, example, counted.own)
-    return Trained(network, layers, graph, frequencies, contributions, own, precision, parts)
+        rules = restore_rules(network, example, (layers, graph), counted)
+    return Trained(network, layers, graph, rules, precision, parts)
 
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:
@@ -150,33 +126,16 @@ def choose(trained: Trained, choice: Choice, config: EvaluationConfig) -> Chosen
     """Apply a choice to a trained network.
 
     Raises:
-        ConfigError: a level or a rule of a user's own for which nothing was counted.
-        ValueError: a threshold that was not counted.
+        ConfigError: a rule for which nothing was counted.
+        ValueError: values of its parameters that were not counted.
     """
-    if choice.rule in (ACTIVITY, CONTRIBUTION):
-        masks = choice_masks(trained, choice, config)
-        return Chosen(trained.layers, trained.graph, Decomposition(masks, floored=_floored(trained, choice, config)))
-    counted = trained.own.get(choice.rule)
+    counted = trained.rules.get(choice.rule)
     if counted is None:
-        raise ConfigError(f"{choice}: {choice.rule} is not one of the sweep's evaluation.rules")
-    return Chosen(counted.sites, counted.graph, counted.choose(choice, config))
-
-
-def choice_masks(trained: Trained, choice: Choice, config: EvaluationConfig) -> list[Tensor]:
-    """The units that each class keeps by this package's rules: L boolean tensors of (C, N_l).
-
-    Raises:
-        ConfigError: a level, and no contributions were counted.
-        ValueError: a threshold that was not counted.
-    """
-    if choice.rule == ACTIVITY:
-        return keep_masks(trained.frequencies, **choice.values, floor=config.floor)
-    if trained.contributions is None:
         raise ConfigError(
-            f"{choice}: the trial's contributions were not counted; choose tau and threshold, or train it again with"
-            " evaluation.levels"
+            f"{choice}: the trial has no counts of the rule {choice.rule}; choose by another one, or train it again"
+            " with this rule in its evaluation"
         )
-    return contribution_masks(trained.contributions, **choice.values)
+    return Chosen(counted.sites, counted.graph, counted.choose(choice, config))
 
 
 def measure(
@@ -230,24 +189,3 @@ def _measure(
             }
         )
     return rows
-
-
-def _floored(trained: Trained, choice: Choice, config: EvaluationConfig) -> int:
-    """In how many (class, layer) pairs the floor acted; only activity has one."""
-    if choice.rule != ACTIVITY:
-        return 0
-    acted = floored(trained.frequencies, **choice.values, floor=config.floor)
-    return sum(int(layer_C.sum()) for layer_C in acted)
-
-
-def _count(
-    network: nn.Module, layers: UnitLayers, data: Data, config: EvaluationConfig, workers: Workers
-) -> tuple[Frequencies, Contributions | None]:
-    batches = data.train.batches(rank=workers.rank, world=workers.world)
-    classes, group = data.num_classes, workers.group
-    frequencies = count_frequencies(
-        network, layers, batches, num_classes=classes, thresholds=config.thresholds, group=group
-    )
-    if not config.levels:
-        return frequencies, None
-    return frequencies, count_contributions(network, layers, batches, num_classes=classes, group=group)

@@ -15,15 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moda_core import (
-    count_contributions,
-    count_frequencies,
-    draw_pairs,
-    estimate_reuse,
-    load_modules,
-    save_modules,
-    unit_layers,
-)
+from moda_core import draw_pairs, estimate_reuse, load_modules, save_modules, unit_layers
 from moda_core.cutting import LARGEST_DIFFERENCE, relative_difference
 from moda_core.errors import ModuleSetError, NetworkError
 from moda_core.graph import channel_graph
@@ -39,8 +31,8 @@ from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.loop import batch_losses, choose_precision, computing
 from orchestrator.training.methods import make_method
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
-from orchestrator.training.own_rules import try_own_rules
 from orchestrator.training.preparing import prepare_method, prepare_training
+from orchestrator.training.rules import try_rules
 from orchestrator.training.weights import dump_weights, read_weights
 
 Make = Callable[[], nn.Module]
@@ -271,13 +263,9 @@ def _measure_and_publish(network: nn.Module, few: ImageSet, config: Config, data
     masks = _random_masks(layers.widths, data.num_classes)
     draw = draw_pairs(batches[0][1], [range(classes)], num_classes=data.num_classes)
     with computing(images_B.device, _precision(config, few)):
-        thresholds = config.evaluation.thresholds[:1]
-        count_frequencies(network, layers, batches, num_classes=classes, thresholds=thresholds)
-        if config.evaluation.levels:
-            count_contributions(network, layers, batches, num_classes=classes)
         for wanted in (None, masks):
             estimate_reuse(network, layers, wanted, images_B, draw)
-        try_own_rules(network, batches, config.evaluation, num_classes=classes)
+        try_rules(network, batches, config.evaluation, num_classes=classes)
         measure_own(make_metrics(list(config.evaluation.metrics)), Measured(network, layers, masks, few))
     sizes_and_overlaps(graph, masks)
     with _scratch() as scratch:

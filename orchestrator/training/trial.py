@@ -15,18 +15,15 @@ import torch
 from torch import nn
 
 from moda_core import NetworkError, unit_layers
-from moda_core.choosing import check_thresholds
 from moda_core.graph import channel_graph
 from moda_core.methods import Method, has_step_after
-from orchestrator.config import COLUMNS, Choice, Config, short_name, to_plain
+from orchestrator.config import COLUMNS, Choice, Config, to_plain
 from orchestrator.errors import MISTAKES, ConfigError
 from orchestrator.results import NoTracker, Tracker, trial_event, trial_states, utc_now
 from orchestrator.search import Status
 from orchestrator.storage import (
     AFTER_CHECKPOINT,
     CHECKPOINT,
-    CONTRIBUTIONS,
-    FREQUENCIES,
     METHOD_PARTS,
     TABLES,
     WEIGHTS,
@@ -37,22 +34,15 @@ from orchestrator.storage import (
 )
 from orchestrator.training.after import take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
-from orchestrator.training.count_files import (
-    dump_contributions,
-    dump_counts,
-    dump_frequencies,
-    read_contributions,
-    read_counts,
-    read_frequencies,
-)
+from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.data import Data
-from orchestrator.training.decompose import Counts, Trained, grid, measure, prepare
+from orchestrator.training.decompose import Trained, grid, measure, prepare
 from orchestrator.training.dry_run import dry_run, same_generators
 from orchestrator.training.loop import Diverged, choose_device, choose_precision, read_checkpoint, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.networks import make_model
-from orchestrator.training.own_rules import check_own_rules
 from orchestrator.training.preparing import prepare_method, prepare_training
+from orchestrator.training.rules import check_rules
 from orchestrator.training.rungs import Judge, Stopped
 from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
 
@@ -138,11 +128,7 @@ def check_trainable(config: Config, data: Data) -> None:
             channel_graph(network, layers, example)
         except NetworkError as error:
             raise ConfigError(f"model.name={config.model.name}: {error}") from error
-        try:
-            check_thresholds(layers, config.evaluation.thresholds)
-        except ValueError as error:
-            raise ConfigError(f"evaluation.{error}") from error
-        check_own_rules(network, example, config.evaluation)
+        check_rules(network, example, config.evaluation)
         workers = Workers(world=config.training.num_workers)
         Steps(len(data.train), config.training, workers, each=samples_each(network, config.training))
         dry_run(network, lambda: make_network(config, data, pretrained=False), config, data)
@@ -265,7 +251,7 @@ def load_trained(trial: Trial, data: Data, choices: Collection[Choice] | None = 
     Args:
         trial: a finished one.
         data: of its sweep.
-        choices: what is to be chosen, so that no other rule of a user's own is imported; None: anything.
+        choices: what is to be chosen, so that no other rule is read or imported; None: anything.
 
     Raises:
         ConfigError: as :func:`check_weights`.
@@ -274,16 +260,11 @@ def load_trained(trial: Trial, data: Data, choices: Collection[Choice] | None = 
     check_weights(trial, files)
     network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
     read_weights(files.read(trial.file(WEIGHTS)), network)
-    frequencies = read_frequencies(files.read(trial.file(FREQUENCIES)))
-    own_counts = {
-        path: read_counts(files.read(trial.file(counts_file(short_name(path)))))
-        for path in trial.config.evaluation.rules
-        if choices is None or path in {choice.rule for choice in choices}
-    }
-    has_contributions = files.exists(trial.file(CONTRIBUTIONS))
-    contributions = read_contributions(files.read(trial.file(CONTRIBUTIONS))) if has_contributions else None
+    chosen = trial.config.evaluation.grids if choices is None else {choice.rule for choice in choices}
+    paths = {rule: trial.file(counts_file(rule)) for rule in trial.config.evaluation.grids if rule in chosen}
+    counts = {rule: read_counts(rule, files.read(path)) for rule, path in paths.items() if files.exists(path)}
     parts = functools.cache(lambda: _load_parts(trial, network, data, files))
-    return prepare(network, data, trial.config, Counts(frequencies, contributions, own_counts), parts=parts)
+    return prepare(network, data, trial.config, counts, parts=parts)
 
 
 def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> nn.Module | None:
@@ -328,11 +309,8 @@ def _finish(
     files.write(trial.file(WEIGHTS), dump_weights(trained.network))
     if (parts := trained.parts()) is not None:
         files.write(trial.file(METHOD_PARTS), dump_weights(parts))
-    files.write(trial.file(FREQUENCIES), dump_frequencies(trained.frequencies))
-    if trained.contributions is not None:
-        files.write(trial.file(CONTRIBUTIONS), dump_contributions(trained.contributions))
-    for path, counted in trained.own.items():
-        files.write(trial.file(counts_file(short_name(path))), dump_counts(counted.counts))
+    for rule, counted in trained.rules.items():
+        files.write(trial.file(counts_file(rule)), dump_counts(rule, counted.counts))
     evaluation = trial.config.evaluation
     points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
     store.append("epochs", epochs)

@@ -30,9 +30,10 @@ from torch import Tensor, nn
 from moda_core import Frequencies, UnitLayers, build_model, count_frequencies, keep_masks, unit_layers, watch_units
 from moda_core.choosing.frequency import DEFAULT_THRESHOLDS
 from moda_core.choosing.masks import DEFAULT_FLOOR
+from moda_core.choosing.rules import ACTIVITY
 from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
-from orchestrator.training.count_files import dump_frequencies
+from orchestrator.training.count_files import dump_counts
 from orchestrator.training.data.loading import EVALUATION_BATCH, ImageSet, load_data
 
 IMAGES, CLASSES, ROUNDS = 10_000, 10, 3
@@ -159,7 +160,8 @@ def print_statistics_size() -> None:
     widths = tuple(unit_layers(network, torch.zeros(2, 3, 32, 32)).widths)
     counts = torch.zeros(len(DEFAULT_THRESHOLDS), 100, sum(widths), dtype=torch.int32)
     sizes, means = torch.ones(100, dtype=torch.int64), torch.zeros(sum(widths), dtype=torch.float64)
-    written = len(dump_frequencies(Frequencies(DEFAULT_THRESHOLDS, counts, sizes, means, widths)))
+    frequencies = Frequencies(DEFAULT_THRESHOLDS, counts, sizes, means, widths)
+    written = len(dump_counts("activity", ACTIVITY.pack(frequencies)))
     assert written < LARGEST_STATISTICS
     print(f"statistics of VGG16 with 100 classes, {sum(widths)} units, any number of images: {written / 1e6:.1f} MB")
 

@@ -10,11 +10,12 @@ import statistics
 
 import torch
 
-from moda_core import draw_pairs, estimate_reuse, keep_masks
+from moda_core import draw_pairs, estimate_reuse
 from moda_core.measuring.metrics import sizes_and_overlaps
+from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.training.data.loading import load_data
-from orchestrator.training.decompose import accuracy, prepare
+from orchestrator.training.decompose import accuracy, choose, prepare
 from orchestrator.training.loop import train
 from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
@@ -39,7 +40,7 @@ def main() -> None:
             draw = draw_pairs(data.test.labels, PAIRS, num_classes=10)
             restricted = estimate_reuse(network, trained.layers, None, data.test, draw).mean
             for threshold, found in rows.items():
-                masks = keep_masks(trained.frequencies, 0.9, threshold=threshold)
+                masks = choose(trained, Choice.activity(0.9, threshold), config.evaluation).units.keep
                 sizes = sizes_and_overlaps(trained.graph, masks)
                 pairs = estimate_reuse(network, trained.layers, masks, data.test, draw).mean
                 right = accuracy(network, data.test)

@@ -21,7 +21,7 @@ from moda_core.measuring.metrics import sizes_and_overlaps
 from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.training.data.loading import load_data
-from orchestrator.training.decompose import accuracy, choice_masks, prepare
+from orchestrator.training.decompose import accuracy, choose, prepare
 from orchestrator.training.loop import choose_precision, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
@@ -85,7 +85,7 @@ def measured(network, data, config):
     images = data.test[torch.arange(64)]
     found = {}
     for choice in CHOICES:
-        masks = choice_masks(trained, choice, config.evaluation)
+        masks = choose(trained, choice, config.evaluation).units.keep
         for classes in ([0, 1], list(range(10))):
             masked = mask_network(network, trained.layers, merge_masks(masks, classes), classes)
             cut = compose(network, trained.layers, masks, classes, images)

@@ -25,17 +25,17 @@ from torch import Tensor, nn
 from moda_core import (
     build_model,
     cut_network,
-    keep_masks,
     largest_difference,
     mask_network,
     merge_masks,
     unit_layers,
 )
 from moda_core.cutting.extract import LARGEST_DIFFERENCE
+from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.training.data.loading import load_data
-from orchestrator.training.decompose import prepare
+from orchestrator.training.decompose import choose, prepare
 from orchestrator.training.loop import choose_precision, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
@@ -81,8 +81,8 @@ def trained_case() -> Case:
         precision=precision,
     ):
         pass
-    frequencies = prepare(network.eval(), data, config).frequencies
-    masks = keep_masks(frequencies, TAU, threshold=THRESHOLD)
+    trained = prepare(network.eval(), data, config)
+    masks = list(choose(trained, Choice.activity(TAU, THRESHOLD), config.evaluation).units.keep)
     shares = [float(mask_CN.float().mean()) for mask_CN in masks]
     title = (
         f"{config.model.name} {config.model.options}, trained on {config.data.name}, tau {TAU:g}, threshold"

@@ -25,11 +25,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from moda_core import build_model, cut_network, keep_masks, load_modules, save_modules, slice_modules, unit_layers
+from moda_core import build_model, cut_network, load_modules, save_modules, slice_modules, unit_layers
+from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.modules.pulling import pull
 from orchestrator.training.data.loading import load_data
-from orchestrator.training.decompose import prepare
+from orchestrator.training.decompose import choose, prepare
 from orchestrator.training.loop import train
 from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
@@ -51,7 +52,8 @@ def trained() -> Case:
         precision=torch.float32,
     ):
         pass
-    masks = keep_masks(prepare(network.eval(), data, config).frequencies, 0.9, threshold=0.3)
+    counted = prepare(network.eval(), data, config)
+    masks = list(choose(counted, Choice.activity(0.9, 0.3), config.evaluation).units.keep)
     return "vgg_small on digits, 10 classes", network, masks, data.validation[torch.arange(8)]
 
 

@@ -30,7 +30,7 @@ from moda_core.measuring.metrics import sizes_and_overlaps
 from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.training.data.loading import load_data
-from orchestrator.training.decompose import choice_masks, prepare
+from orchestrator.training.decompose import choose, prepare
 from orchestrator.training.loop import train
 from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
@@ -55,7 +55,7 @@ def main() -> None:
     for _ in train(network, data.train, config.training, make_method(config.method), num_classes=10):
         pass
     trained = prepare(network, data, config)
-    masks = choice_masks(trained, Choice.contribution(0.1), config.evaluation)
+    masks = choose(trained, Choice.contribution(0.1), config.evaluation).units.keep
     graph, state = channel_graph(network, trained.layers, data.test[torch.zeros(1, dtype=torch.long)])
     print(f"module size {sizes_and_overlaps(graph, masks).cut_size:.3f}")
 

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from moda_core import watch_units
+from moda_core.choosing.rules import ActivityRule
 from moda_core.graph.graph import ChannelGraph
 from moda_core.measuring.metrics import sizes_and_overlaps
 from moda_core.modes import evaluating
@@ -59,7 +60,8 @@ def mass(value_CN: Tensor, *widths: int) -> Tensor:
 
 def gather(trained: Trained, images: ImageSet) -> Statistics:
     """The statistics, over all images."""
-    network, layers, counted = trained.network, trained.layers, trained.frequencies
+    network, layers = trained.network, trained.layers
+    counted = ActivityRule.unpack(trained.rules["activity"].counts)
     classes, widths = trained.graph.output.channels, tuple(layers.widths)
     watched = watch_units(network, layers)
 

@@ -160,7 +160,7 @@ def test_a_level_of_a_trial_without_contributions_is_refused(own_swept, tmp_path
     (own_swept[0] / "trials" / "tiny-0001" / "contributions.safetensors").unlink()
     done = call_moda("pull", "sweep:tiny/1/0.3", "--to", str(tmp_path / "x"), storage=own_swept[0])
     assert done.returncode == 2
-    assert "level 0.3: the trial's contributions were not counted; choose tau and threshold" in done.stderr
+    assert "level 0.3: the trial has no counts of the rule contribution; choose by another one" in done.stderr
     done = call_moda("pull", "sweep:tiny/1/0.9/0.1", "--to", str(tmp_path / "y"), storage=own_swept[0])
     assert done.returncode == 0, done.stderr
 

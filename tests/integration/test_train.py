@@ -55,10 +55,11 @@ def test_two_workers_run_the_same_loop(shared_ray, tmp_path):
     config = read_sweep(store, "one").config
     trial = Trial("one", 0, {}, config, str(tmp_path))
     counted = load_trained(trial, load_data(config.data))
-    alone = prepare(counted.network, load_data(config.data), config).frequencies
-    assert torch.equal(counted.frequencies.counts_TCN, alone.counts_TCN)
-    assert torch.equal(counted.frequencies.class_sizes_C, alone.class_sizes_C)
-    torch.testing.assert_close(counted.frequencies.means_N, alone.means_N, rtol=1e-14, atol=0)
+    alone = prepare(counted.network, load_data(config.data), config).rules["activity"].counts
+    together = counted.rules["activity"].counts
+    assert torch.equal(together["counts"], alone["counts"])
+    assert torch.equal(together["sizes"], alone["sizes"])
+    torch.testing.assert_close(together["means"], alone["means"], rtol=1e-14, atol=0)
 
 
 def test_standard_training_on_another_model(tmp_path):

@@ -41,9 +41,7 @@ def events(store):
     return sorted((row["attempt"], row["event"]) for row in rows)
 
 
-@pytest.mark.parametrize(
-    "step", ["prepare", "dump_weights", "dump_frequencies", "dump_contributions", "measure", "_keyed"]
-)
+@pytest.mark.parametrize("step", ["prepare", "dump_weights", "dump_counts", "measure", "_keyed"])
 def test_a_crash_after_the_last_epoch_loses_nothing(prepared, monkeypatch, step):
     trial, data, store = prepared("tracking=none")
 

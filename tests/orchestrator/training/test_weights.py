@@ -17,10 +17,12 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.optim.swa_utils import AveragedModel
 
-from moda_core import build_model, count_contributions, count_frequencies, unit_layers
+from moda_core import RULES, build_model
 from orchestrator.errors import ConfigError
-from orchestrator.training.count_files import dump_contributions, dump_frequencies, read_contributions, read_frequencies
+from orchestrator.storage.layout import counts_file
+from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
+from tests.older_storage import unpack_older_storage
 
 
 def make(seed=0, **options):
@@ -434,14 +436,22 @@ def test_weights_and_counts_come_back_as_written():
     read_weights(dump_weights(network), other)
     assert same(network, other)
     images, labels = torch.rand(9, 1, 4, 4), torch.arange(9) % 3
-    layers = unit_layers(network.eval(), images)
-    counted = count_frequencies(network, layers, [(images, labels)], num_classes=3, thresholds=(0.0, 0.25))
-    again = read_frequencies(dump_frequencies(counted))
-    assert again.thresholds == counted.thresholds
-    assert again.widths == counted.widths
-    for name in ("counts_TCN", "class_sizes_C", "means_N"):
-        assert torch.equal(getattr(again, name), getattr(counted, name))
-    contributions = count_contributions(network, layers, [(images, labels)], num_classes=3)
-    read = read_contributions(dump_contributions(contributions))
-    assert read.widths == contributions.widths
-    assert torch.equal(read.means_CN, contributions.means_CN)
+    grid = {"tau": [0.5], "threshold": [0.25, 0.0, 0.1], "level": [0.1]}
+    for name, rule in RULES.items():
+        sites = rule.sites(network.eval(), images)
+        counts = rule.count(network, sites, [(images, labels)], num_classes=3, grid=grid)
+        again = read_counts(name, dump_counts(name, counts))
+        assert again.keys() == counts.keys()
+        for key, tensor in counts.items():
+            assert again[key].dtype == tensor.dtype
+            assert torch.equal(again[key], tensor)
+    own = {"strengths": torch.rand(3, 4, dtype=torch.float64).T, "widths": torch.tensor([1, 3])}
+    again = read_counts("module:Own", dump_counts("module:Own", own))
+    assert all(torch.equal(again[key], tensor) for key, tensor in own.items())
+
+
+def test_the_files_of_counts_are_those_of_older_versions(tmp_path, monkeypatch):
+    unpack_older_storage(tmp_path, monkeypatch)
+    for rule in ("activity", "contribution"):
+        data = (tmp_path / "storage" / "trials" / "first-0000" / counts_file(rule)).read_bytes()
+        assert dump_counts(rule, read_counts(rule, data)) == data
