@@ -194,7 +194,7 @@ def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
         f"<b>{point.label}</b>",
         coefficients_text(point.trial.coefficients),
         str(point.choice),
-        f"reuse accuracy {number_text(point, 'reuse_accuracy')}{_calibrated(point.metrics)}",
+        f"reuse accuracy {number_text(point, 'calibrated_reuse_accuracy')}{_without_bias(point.metrics)}",
         f"module size {number_text(point, 'cut_size')}, overlap {number_text(point, 'cut_overlap')}",
         f"accuracy {number_text(point, 'accuracy')}",
         ", ".join(
@@ -206,12 +206,12 @@ def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
     if point.over:
         lines.append("mean ± deviation of trials " + ", ".join(str(one.trial.number) for one in point.over))
     if point.test:
-        reuse = f"reuse {point.test['reuse_accuracy']:.4f}{_calibrated(point.test)}"
+        reuse = f"reuse {point.test['calibrated_reuse_accuracy']:.4f}{_without_bias(point.test)}"
         lines.append(f"test: {reuse}, accuracy {point.test['accuracy']:.4f}")
     return "<br>".join(filter(None, lines))
 
 
-def _calibrated(metrics: Mapping[str, float]) -> str:
-    """The reuse accuracy with the bias of each class, where that is another one."""
-    calibrated = metrics.get("calibrated_reuse_accuracy", metrics["reuse_accuracy"])
-    return "" if calibrated == metrics["reuse_accuracy"] else f" (calibrated {calibrated:.4f})"
+def _without_bias(metrics: Mapping[str, float]) -> str:
+    """The reuse accuracy without the bias of each class, where that is another one."""
+    plain = metrics.get("reuse_accuracy", metrics["calibrated_reuse_accuracy"])
+    return "" if plain == metrics["calibrated_reuse_accuracy"] else f" (uncalibrated {plain:.4f})"
