@@ -40,7 +40,7 @@ def _train(config: Config, console: Console) -> None:
         _say(
             console,
             f"{name}: {point.choice}; on test: accuracy {point.test['accuracy']:.4f},"
-            f" reuse accuracy {point.test['reuse_accuracy']:.4f} (whole network {point.test['reuse_baseline']:.4f}),"
+            f" reuse accuracy {point.test[sweep.reuse_metric]:.4f} (whole network {point.test['reuse_baseline']:.4f}),"
             f" module size {point.test['cut_size']:.4f}, overlap {point.test['cut_overlap']:.4f}",
         )
     _say(console, f"to pull its modules: moda pull sweep:{sweep.sweep_id}/best --to modules")

@@ -250,7 +250,18 @@ def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
 def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
     """Validation points of finished trials, each with its test metrics, in order of trial and choice."""
     finished = {trial.trial_id: trial for trial in trials if trial.is_finished}
-    names = ("sweep_id", "trial_id", "rule", "rule_parameters", *COLUMNS, "stage", "split", "own", "schema_version")
+    names = (
+        "sweep_id",
+        "trial_id",
+        "rule",
+        "rule_parameters",
+        *COLUMNS,
+        "stage",
+        "split",
+        "bias",
+        "own",
+        "schema_version",
+    )
     test: dict[tuple[Any, ...], dict[str, float]] = {}
     points = []
     rows = [row for row in table.to_pylist() if row["trial_id"] in finished]
@@ -262,7 +273,8 @@ def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
         if row["split"] == "test":
             test[key] = metrics
         else:
-            points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key)))
+            bias = None if row["bias"] is None else tuple(row["bias"])
+            points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key), bias))
     return sorted(points, key=lambda point: (point.trial.number, point.choice.place))
 
 

@@ -34,6 +34,7 @@ from orchestrator.storage import (
 )
 from orchestrator.training.after import take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
+from orchestrator.training.calibration import CrossFitting, StoredBiases, second_half
 from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.data import Data
 from orchestrator.training.decompose import Trained, grid, measure, prepare
@@ -49,6 +50,8 @@ from orchestrator.training.weights import dump_weights, load_weights_file, read_
 Report = Callable[[dict[str, Any]], None]
 SHOWN_COLUMNS = (  # of the points that a run shows
     *COLUMNS,
+    "calibrated_reuse_accuracy",
+    "calibrated_reuse_accuracy_error",
     "reuse_accuracy",
     "reuse_accuracy_error",
     "cut_size",
@@ -282,12 +285,17 @@ def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> n
 
 
 def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
-    """Measure some of a finished trial's points on the test images, and write the rows."""
+    """Measure some of a finished trial's points on the test images, with the biases that are stored with them, and
+    write the rows."""
     torch.set_num_threads(trial.config.training.cpus_per_worker)
     data = data.to(choose_device(trial.config.training))
     trained = load_trained(trial, data, choices)
-    rows = measure(trained, data.test, trial.config.evaluation, split="test", choices=choices)
-    DeltaStore(trial.root).append("points", [_keyed(trial, row) for row in rows])
+    store = DeltaStore(trial.root)
+    points = store.read("points", trial.sweep_id).to_pylist()
+    stored = StoredBiases.of_rows(row for row in points if row["trial_id"] == trial.trial_id)
+    evaluation = trial.config.evaluation
+    rows = measure(trained, data.test, evaluation, split="test", choices=choices, calibration=stored)
+    store.append("points", [_keyed(trial, row) for row in rows])
 
 
 class _Recorder:
@@ -312,7 +320,10 @@ def _finish(
     for rule, counted in trained.rules.items():
         files.write(trial.file(counts_file(rule)), dump_counts(rule, counted.counts))
     evaluation = trial.config.evaluation
-    points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
+    fitting = CrossFitting(second_half(data.validation.labels, trial.config.data.seed))
+    points = measure(
+        trained, data.validation, evaluation, split="validation", choices=grid(evaluation), calibration=fitting
+    )
     store.append("epochs", epochs)
     store.append("points", [_keyed(trial, row) for row in points])
     return points

@@ -284,7 +284,7 @@ def test_whatever_lies_there_nothing_that_stays_goes(data):
         Point(
             one,
             Choice.contribution(level),
-            {"reuse_accuracy": data.draw(values), "cut_size": data.draw(values)},
+            {"calibrated_reuse_accuracy": data.draw(values), "cut_size": data.draw(values)},
             None,
         )
         for one in trials

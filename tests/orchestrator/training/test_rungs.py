@@ -113,7 +113,7 @@ values = st.tuples(st.sampled_from([0.4, 0.6, 0.8, 0.9]), st.sampled_from([0.05,
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.lists(values, max_size=4), min_size=1))
 def test_the_verdict_is_the_rules_of_the_rows_at_that_fraction(surfaces):
     def row(name, one, fraction=0.111111):
-        return {"trial_id": name, "fraction": fraction, "reuse_accuracy": one[0], "cut_size": one[1]}
+        return {"trial_id": name, "fraction": fraction, "calibrated_reuse_accuracy": one[0], "cut_size": one[1]}
 
     rows = [row(name, one) for name, points in surfaces.items() for one in points]
     empty = [row(name, (math.nan, 0.01)) for name in surfaces] + [row(name, (None, 0.01)) for name in surfaces]

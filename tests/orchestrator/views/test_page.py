@@ -49,7 +49,7 @@ def test_the_front_s_table_has_a_row_for_each_point(page):
     (front, _) = Tables(page).found
     assert front == [
         [
-            *("point", "", "coefficients", "reuse accuracy", "module size", "overlap", "accuracy"),
+            *("point", "", "coefficients", "calibrated reuse accuracy", "module size", "overlap", "accuracy"),
             *("test reuse", "test accuracy"),
         ],
         ["1/0.1", "", "alpha 2", "0.8000 ± 0.0200", "0.1000", "0.1250", "0.9700", "", ""],
@@ -73,8 +73,8 @@ def test_the_words_around_them(page):
     )
     strips = (0.95 - 0.5) * 0.25 + (0.9 - 0.5) * 0.25 + (0.8 - 0.5) * 0.4
     assert (
-        "Objectives: reuse accuracy (higher is better), module size (lower is better). Points are chosen on validation"
-        f" images; test is only reported. Hypervolume {strips:.4f}." in " ".join(page.split())
+        "Objectives: calibrated reuse accuracy (higher is better), module size (lower is better). Points are chosen on"
+        f" validation images; test is only reported. Hypervolume {strips:.4f}." in " ".join(page.split())
     )
     assert "<code>moda pull sweep:s/best --to modules</code>" in page
     assert "<code>sweep:s/1/0.1</code>" in page
