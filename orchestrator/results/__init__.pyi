@@ -1,4 +1,4 @@
-from .confirmation import Confirmation, confirmations, without_seed
+from .confirmation import Confirmation, Held, confirmations, without_seed
 from .courses import Course, read_courses
 from .points import OVER, POINT_NAME, Point, TrialState
 from .records import (
@@ -15,15 +15,19 @@ from .records import (
     trial_states,
     utc_now,
 )
+from .reference_point import BaselineReference, record_reference, recorded_reference
 from .sql import query
-from .sweep import ROLES, Sweep, by_label
+from .sweep import NO_HYPERVOLUME, ROLES, Sweep, by_label
 
 __all__ = [
+    "NO_HYPERVOLUME",
     "OVER",
     "POINT_NAME",
     "ROLES",
+    "BaselineReference",
     "Confirmation",
     "Course",
+    "Held",
     "Point",
     "Sweep",
     "TrialState",
@@ -40,6 +44,8 @@ __all__ = [
     "query",
     "read_courses",
     "read_sweep",
+    "record_reference",
+    "recorded_reference",
     "trial_event",
     "trial_states",
     "utc_now",

@@ -1,9 +1,14 @@
 from .halving import rungs
 from .problem import TRIAL_COLUMNS, Coefficients, Constraint, Grid, History, Problem, Searcher, SpaceExhausted
+from .scales import FLOOR, LINEAR, LOGARITHMIC, SCALES, scaled, scaled_reference
 from .searchers import SEARCHERS, make_searcher
 from .untrained import exhausted_text
 
 __all__ = [
+    "FLOOR",
+    "LINEAR",
+    "LOGARITHMIC",
+    "SCALES",
     "SEARCHERS",
     "TRIAL_COLUMNS",
     "Coefficients",
@@ -16,4 +21,6 @@ __all__ = [
     "exhausted_text",
     "make_searcher",
     "rungs",
+    "scaled",
+    "scaled_reference",
 ]
