@@ -3,14 +3,14 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from moda_core.methods import METHODS
 from orchestrator.config.choice import ACTIVITY, CONTRIBUTION
-from orchestrator.declarations import OBJECTIVES, Metric
+from orchestrator.declarations import METRICS, NUMBER, OBJECTIVES, Metric
 from orchestrator.errors import ConfigError
-from orchestrator.search import SEARCHERS, Constraint, rungs
+from orchestrator.search import FLOOR, LINEAR, LOGARITHMIC, SCALES, SEARCHERS, Constraint, rungs
 
 DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
 OPTIMIZERS = ("adamw", "sgd")
@@ -293,13 +293,38 @@ class Dimension:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """What is better of a metric, and on which scale its values are compared: ``linear`` or ``log``.
+
+    The scale is None only until it is known what a user's own metric declares.
+    """
+
+    direction: str
+    scale: str | None = None
+
+    @property
+    def is_logarithmic(self) -> bool:
+        """Whether its scale, and its axis, are logarithmic."""
+        return self.scale == LOGARITHMIC
+
+    def completed(self, metric: Metric) -> "Objective":
+        """Return it with the scale that the metric declares, where it states none."""
+        return self if self.scale else Objective(self.direction, LOGARITHMIC if metric.is_logarithmic else LINEAR)
+
+
+@dataclass(frozen=True)
 class SearchConfig:
-    """The searcher, its search space and its objectives. See ``sweeps/search``."""
+    """The searcher, its search space and its objectives. See ``sweeps/search``.
+
+    Attributes:
+        reference: of each objective the worst value that still counts for the hypervolume; None where it follows from
+            the sweep's first standard training.
+    """
 
     name: str
     space: Mapping[str, Dimension]
-    objectives: Mapping[str, str]
-    reference: Mapping[str, float]
+    objectives: Mapping[str, Objective]
+    reference: Mapping[str, float | None] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     baselines: tuple[Mapping[str, float | str], ...] = ()
     warm_start: tuple[str, ...] = ()
@@ -315,11 +340,15 @@ class SearchConfig:
             dimension.check(f"search.space.{key}")
         few = len(self.objectives) < 2
         remedy = "two objectives or more" if few else "four objectives at most; make the others search.constraints"
-        _check("search.objectives", dict(self.objectives), 2 <= len(self.objectives) <= MOST_OBJECTIVES, remedy)
+        ways = {name: objective.direction for name, objective in self.objectives.items()}
+        _check("search.objectives", ways, 2 <= len(self.objectives) <= MOST_OBJECTIVES, remedy)
         _check_seed("search.seed", self.seed)
         _check("search.repeats", self.repeats, 1 <= self.repeats <= MOST, f"at least 1, at most {MOST}")
-        for metric, direction in self.objectives.items():
-            one_of(f"search.objectives.{metric}", direction, DIRECTIONS)
+        for metric, objective in self.objectives.items():
+            one_of(f"search.objectives.{metric}", objective.direction, DIRECTIONS)
+            if objective.scale is not None:
+                one_of(f"search.objectives.{metric}.scale", objective.scale, SCALES)
+            self._check_reference(metric, objective)
         for text in self.constraints:
             try:
                 Constraint.parse(text)
@@ -335,22 +364,67 @@ class SearchConfig:
                 f"search.reduction={self.reduction} search.first_rung={self.first_rung}: {error}"
             ) from error
 
+    @property
+    def directions(self) -> list[str]:
+        """The directions of the objectives, in order."""
+        return [objective.direction for objective in self.objectives.values()]
+
+    @property
+    def scales(self) -> list[str]:
+        """The scales of the objectives, in order."""
+        return [objective.scale or LINEAR for objective in self.objectives.values()]
+
+    def reference_values(self, following: Mapping[str, float]) -> list[float | None]:
+        """Return the reference point in the order of the objectives: what is stated, else what ``following`` has, which
+        follows from a baseline; None where neither has a value.
+        """
+        stated = {name: self.reference.get(name) for name in self.objectives}
+        return [following.get(name) if value is None else value for name, value in stated.items()]
+
+    def completed(self, metrics: Mapping[str, Metric]) -> "SearchConfig":
+        """Return it with the scale and the reference value of every objective whose metric is known, as declared where
+        nothing is stated.
+        """
+        known = {name: metric for name, metric in metrics.items() if name in self.objectives}
+        objectives = {
+            name: objective.completed(known[name]) if name in known else objective
+            for name, objective in self.objectives.items()
+        }
+        declared = {name: None if metric.baseline else metric.reference for name, metric in known.items()}
+        stated = {name: value for name, value in self.reference.items() if value is not None}
+        return replace(self, objectives=objectives, reference={**declared, **stated})
+
     def check_metrics(self, own: Mapping[str, Metric]) -> None:
-        """Refuse objectives and constraints on what is not a metric, and objectives without a reference value.
+        """Refuse objectives, reference values and constraints on what is not a metric, objectives for which there is no
+        reference value, and logarithms of what may be below 0.
 
         Args:
             own: a user's own metrics, by name.
 
         Raises:
-            ConfigError: such objectives or constraints.
+            ConfigError: such objectives, reference values or constraints.
         """
-        known = sorted({*OBJECTIVES, *(name for name, metric in own.items() if metric.direction)})
-        for metric in self.objectives:
-            one_of("search.objectives", metric, known)
-        missing = sorted(set(self.objectives) - set(self.reference))
+        metrics = {**{name: METRICS[name] for name in OBJECTIVES}, **own}
+        known = sorted(name for name, metric in metrics.items() if metric.direction)
+        for name, objective in self.objectives.items():
+            one_of("search.objectives", name, known)
+            is_wrong = objective.is_logarithmic and metrics[name].kind == NUMBER
+            remedy = "linear: the metric may be below 0, and has no logarithm there"
+            _check(f"search.objectives.{name}.scale", LOGARITHMIC, not is_wrong, remedy)
+        for name in self.reference:
+            one_of("search.reference", name, known)
+        missing = sorted(
+            name for name in self.objectives if self.reference.get(name) is None and not metrics[name].baseline
+        )
         _check("search.reference", dict(self.reference), not missing, f"complete; add a value for {missing}")
         for text in self.constraints:
             one_of(f"search.constraints: {text!r}: metric", Constraint.parse(text).metric, known)
+
+    def _check_reference(self, name: str, objective: Objective) -> None:
+        value = self.reference.get(name)
+        is_right = value is None or not objective.is_logarithmic or value > FLOOR
+        remedy = f"above {FLOOR:g}, where the logarithmic scale begins; or set search.objectives.{name}.scale=linear"
+        _check(f"search.reference.{name}", value, is_right, remedy)
 
 
 @dataclass(frozen=True)

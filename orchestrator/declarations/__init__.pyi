@@ -1,3 +1,3 @@
-from .metrics import COUNT, CUT_NAMES, METRICS, OBJECTIVES, Metric
+from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, Metric
 
-__all__ = ["COUNT", "CUT_NAMES", "METRICS", "OBJECTIVES", "Metric"]
+__all__ = ["COUNT", "CUT_NAMES", "MARGIN", "METRICS", "NUMBER", "OBJECTIVES", "Metric"]

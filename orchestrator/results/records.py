@@ -27,6 +27,7 @@ from orchestrator.config import (
 from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState
+from orchestrator.results.reference_point import recorded_reference
 from orchestrator.results.sweep import Sweep
 from orchestrator.search import TRIAL_COLUMNS, Coefficients, History, Status
 from orchestrator.storage import ResultStore
@@ -102,7 +103,7 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
     trials = trial_states(store.read("trials", sweep_id))
     points = _points(store.read("points", sweep_id), trials)
     prints = recorded_fingerprints(json.loads(row["identity"]))
-    return Sweep(sweep_id, read_recorded(row), trials, points, prints)
+    return Sweep(sweep_id, read_recorded(row), trials, points, prints, recorded_reference(store, sweep_id))
 
 
 def recorded_config(store: ResultStore, sweep_id: str) -> Config:

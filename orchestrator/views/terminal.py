@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.declarations import Metric
+from orchestrator.declarations import MARGIN, Metric
 from orchestrator.results import POINT_NAME, Point, Sweep
 from orchestrator.search import Constraint
 
@@ -48,6 +48,25 @@ def shown_metrics(sweep: Sweep, *, always: Sequence[str]) -> list[str]:
     """Return the metrics that a table of the front shows: ``always``, the objectives and the constrained ones."""
     constrained = [Constraint.parse(text).metric for text in sweep.config.search.constraints]
     return list(dict.fromkeys([*always, *sweep.config.search.objectives, *constrained]))
+
+
+def reference_text(sweep: Sweep) -> str:
+    """Describe the reference point: ``reuse accuracy 0.853 (of trial 1, a standard training, less 0.05), module size 1
+    (on a logarithmic scale)``.
+    """
+    search, baseline = sweep.config.search, sweep.baseline_reference
+    parts = []
+    for name, value in sweep.reference.items():
+        metric, notes = sweep.config.metrics[name], []
+        if search.reference.get(name) is None:
+            numbers = {trial.trial_id: trial.number for trial in sweep.trials}
+            which = f"trial {numbers[baseline.trial_id]}, a" if baseline else "the first"
+            notes.append(f"of {which} standard training, less {MARGIN:g}" + ("" if baseline else "; not known yet"))
+        if search.objectives[name].is_logarithmic:
+            notes.append("on a logarithmic scale")
+        shown = "" if value is None else f" {value:.4g}"
+        parts.append(f"{metric.title}{shown}" + (f" ({', '.join(notes)})" if notes else ""))
+    return ", ".join(parts)
 
 
 def repeats_text(sweep: Sweep) -> str:

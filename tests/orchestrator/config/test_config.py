@@ -119,6 +119,11 @@ WRONG = {
     "search.baselines=[{alpha: high}]": "search.baselines: alpha='high' must be a number, as search.space.alpha has it",
     "search.objectives.speed=max": "'speed' is not known",
     "search.objectives.accuracy=up": "'up' is not known; known: max, min",
+    "search.objectives.accuracy={direction: max, scale: ln}": "scale='ln' is not known; known: linear, log",
+    "search.objectives.accuracy={scale: log}": "search.objectives.accuracy.direction is missing",
+    "search.reference.cut_size=0": "search.reference.cut_size=0.0: must be above 1e-06.*cut_size.scale=linear",
+    "search.reference.size=1": "search.reference='size' is not known; known: accuracy, ",
+    "search.baselines=[{alpha: 1.0}]": "reuse_accuracy=null: .* state it.* {alpha: 0, beta: 0, gamma: 0}",
     "sweep.trials=0": "sweep.trials=0",
     "sweep.name=../x": "sweep.name='../x'",
     "training.num_workers=64": "lower training.num_workers|every worker needs two samples",
@@ -201,7 +206,9 @@ def test_coefficients_go_where_they_belong():
 def test_a_space_of_choices_and_whole_numbers():
     space = ["search.space.optimizer={choices: [sgd, adamw]}", "search.space.width={choices: [4, 8, 16]}"]
     space += ["search.space.epochs={low: 2, high: 64, integer: true, log: true}", "model=vgg16"]
-    config = load_config([*space, "search.baselines=[{optimizer: adamw, width: 8, epochs: 3}]"])
+    config = load_config(
+        [*space, "search.baselines=[{optimizer: adamw, width: 8, epochs: 3}]", "search.reference.reuse_accuracy=0.8"]
+    )
     check_space(config)
     assert parse_config(to_plain(config)) == config
     found = [(one["optimizer"], one["width"], one["epochs"]) for one in corners(config.search)]
@@ -282,3 +289,24 @@ def test_a_sweep_from_before_there_were_levels_is_one_without():
     plain = to_plain(config)
     del plain["evaluation"]["levels"]
     assert parse_config(plain) == config
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["search.baselines=[]", "search.reference.reuse_accuracy=0.8"],
+        ["search.baselines=[{alpha: 0, beta: 0, gamma: 0, weight_decay: 0.01}]"],
+        ["search.baselines=[]", "search.objectives={accuracy: max}", "~search.objectives.reuse_accuracy"],
+        ["method=standard", "search.baselines=[]"],  # every training is a standard one
+        ["search.baselines=[]", "sweep.confirms=s"],
+    ],
+)
+def test_a_sweep_whose_reference_point_can_be_known_is_taken(overrides):
+    check_space(load_config(overrides))
+
+
+def test_of_an_own_method_no_training_is_known_to_be_a_standard_one():
+    own = ["method=own", "method.name=my_package.methods:Mine", "search.space={learning_rate: {low: 0.01, high: 0.1}}"]
+    with pytest.raises(ConfigError, match=r"search\.reference\.reuse_accuracy=null: .* to be one; state it"):
+        check_space(load_config([*own, "search.baselines=[{learning_rate: 0.05}]"]))
+    check_space(load_config([*own, "search.reference.reuse_accuracy=0.8"]))

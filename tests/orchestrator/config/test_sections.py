@@ -9,13 +9,15 @@ from orchestrator.config.sections import (
     DataConfig,
     Dimension,
     EvaluationConfig,
+    Objective,
     SearchConfig,
     SweepConfig,
     TrackingConfig,
     TrainingConfig,
 )
-from orchestrator.declarations import Metric
+from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
+from tests.objectives import linear
 
 RIGHT = {
     DataConfig: {"name": "digits"},
@@ -24,7 +26,7 @@ RIGHT = {
     SearchConfig: {
         "name": "sobol",
         "space": {"alpha": Dimension(0.1, 10.0, log=True)},
-        "objectives": {"reuse_accuracy": "max", "cut_size": "min"},
+        "objectives": linear(reuse_accuracy="max", cut_size="min"),
         "reference": {"reuse_accuracy": 0.5, "cut_size": 1.0},
     },
     SweepConfig: {},
@@ -113,18 +115,18 @@ REFUSED = [
     ),
     (
         SearchConfig,
-        {"objectives": {"accuracy": "max"}},
+        {"objectives": linear(accuracy="max")},
         "search.objectives={'accuracy': 'max'}: must be two objectives or more",
     ),
     (
         SearchConfig,
-        {"objectives": dict.fromkeys("abcde", "max")},
+        {"objectives": linear(**dict.fromkeys("abcde", "max"))},
         "search.objectives={'a': 'max', 'b': 'max', 'c': 'max', 'd': 'max', 'e': 'max'}: must be four objectives at"
         " most; make the others search.constraints",
     ),
     (
         SearchConfig,
-        {"objectives": {"accuracy": "up", "flops": "min"}},
+        {"objectives": linear(accuracy="up", flops="min")},
         "search.objectives.accuracy='up' is not known; known: max, min",
     ),
     (SearchConfig, {"seed": -1}, f"search.seed=-1: {SEED}"),
@@ -209,12 +211,16 @@ KNOWN = (
     ("wrong", "message"),
     [
         (
-            {"objectives": {"speed": "max", "accuracy": "max"}},
+            {"objectives": linear(speed="max", accuracy="max")},
             f"search.objectives='speed' is not known; known: {KNOWN}",
         ),
         (
             {"reference": {"reuse_accuracy": 0.5}},
-            "search.reference={'reuse_accuracy': 0.5}: must be complete; add a value for",
+            "search.reference={'reuse_accuracy': 0.5}: must be complete; add a value for ['cut_size']",
+        ),
+        (
+            {"reference": {"cut_size": 1.0, "size": 1.0}},
+            f"search.reference='size' is not known; known: {KNOWN}",
         ),
         (
             {"constraints": ("speed >= 1",)},
@@ -229,11 +235,41 @@ def test_objectives_and_constraints_are_on_metrics(wrong, message):
 
 
 def test_a_metric_of_ones_own_may_be_an_objective():
-    search = SearchConfig(**{**RIGHT[SearchConfig], "objectives": {"speed": "max", "accuracy": "max"}})
+    search = SearchConfig(**{**RIGHT[SearchConfig], "objectives": linear(speed="max", accuracy="max")})
     speed = Metric("speed", "speed", kind="amount", direction="max")
     with pytest.raises(ConfigError, match=r"must be complete; add a value for \['accuracy', 'speed'\]"):
-        search.check_metrics({"speed": speed})
+        dataclasses.replace(search, reference={}).check_metrics({"speed": speed})
     dataclasses.replace(search, reference={"speed": 0.0, "accuracy": 0.0}).check_metrics({"speed": speed})
+
+
+def test_what_may_be_below_0_has_no_logarithm():
+    objectives = {"gain": Objective("max", "log"), "accuracy": Objective("max", "linear")}
+    search = SearchConfig(
+        **{**RIGHT[SearchConfig], "objectives": objectives, "reference": {"gain": 1.0, "accuracy": 0.0}}
+    )
+    with pytest.raises(
+        ConfigError, match=r"^search\.objectives\.gain\.scale=log: must be linear: the metric may be below 0"
+    ):
+        search.check_metrics({"gain": Metric("gain", "gain", kind="number", direction="max")})
+    search.check_metrics({"gain": Metric("gain", "gain", kind="amount", direction="max")})
+
+
+def test_scales_and_reference_values_are_completed_as_metrics_declare_them():
+    stated = {
+        "objectives": {
+            "cost": Objective("min"),
+            "cut_size": Objective("min", "linear"),
+            "reuse_accuracy": Objective("max"),
+        }
+    }
+    cost = Metric("cost", "cost", kind="amount", direction="min", is_logarithmic=True, reference=64.0)
+    search = SearchConfig(**{**RIGHT[SearchConfig], **stated, "reference": {"cut_size": 0.5}})
+    assert search.completed(METRICS).objectives["cost"].scale is None  # what an own metric declares is not known yet
+    completed = search.completed({**METRICS, "cost": cost})
+    assert completed.scales == ["log", "linear", "linear"]
+    assert completed.reference == {"cost": 64.0, "cut_size": 0.5, "reuse_accuracy": None}
+    assert completed.reference_values({"reuse_accuracy": 0.8, "cut_size": 0.1}) == [64.0, 0.5, 0.8]
+    assert completed.completed({**METRICS, "cost": cost}) == completed
 
 
 @pytest.mark.parametrize(("stated", "message", "part"), SPACE, ids=[str(stated) for stated, _, _ in SPACE])
@@ -251,7 +287,7 @@ def test_the_ends_of_what_is_allowed_are_taken():
     assert EvaluationConfig(taus=(1.0,), thresholds=(0.0,), levels=(), floor=0.0).levels == ()
     assert SweepConfig(name="a" * 64, trials=1, concurrency=1).concurrency == 1
     several = ("accuracy", "coupling", "flops", "cut_size")
-    given = {"objectives": dict.fromkeys(several, "min"), "reference": dict.fromkeys(several, 1.0)}
+    given = {"objectives": linear(**dict.fromkeys(several, "min")), "reference": dict.fromkeys(several, 1.0)}
     assert len(SearchConfig(**{**RIGHT[SearchConfig], **given}).objectives) == 4
 
 
