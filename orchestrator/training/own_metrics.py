@@ -110,4 +110,9 @@ def _own_class(path: str) -> type[OwnMetric]:
         )
     if not declaration.name.isidentifier() or declaration.name in TAKEN:
         raise ConfigError(f"{here}: the name {declaration.name!r} is already in use; choose another")
+    if declaration.baseline and declaration.baseline not in METRICS:
+        raise ConfigError(
+            f"{here}: baseline={declaration.baseline!r} is not a metric from which its reference value could follow;"
+            " use reuse_baseline, or declare reference=..."
+        )
     return cast(type[OwnMetric], kind)

@@ -59,7 +59,7 @@ class Progress(Callback):
         say = self._console.print
         search = config.search
         say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={search.name}")
-        say(f"hypervolume up to the reference point {reference_text(sweep)}", highlight=False)
+        say(f"hypervolume up to the reference point {reference_text(sweep)}", highlight=False, soft_wrap=True)
         say(f"storage {config.storage}   tracking {describe_tracking(config)}", markup=False)
         if over >= self._budget:
             say(f"all {self._budget} trials are already in the tables; nothing to train")
