@@ -28,7 +28,11 @@ def sweep_of(*coefficients, test=None, **search):
         Point(
             trial,
             Choice.contribution(0.1),
-            {"calibrated_reuse_accuracy": 0.5 + trial.number / 10, "cut_size": 0.1 + trial.number / 10, "brand_new": 7.0},
+            {
+                "calibrated_reuse_accuracy": 0.5 + trial.number / 10,
+                "cut_size": 0.1 + trial.number / 10,
+                "brand_new": 7.0,
+            },
             test if trial.number else None,
         )
         for trial in trials
@@ -42,7 +46,11 @@ def test_a_point_has_its_trial_coefficients_choice_and_metrics():
     assert (first["point"], first["trial_id"], first["trial"], first["on_front"]) == ("0/0.1", "s-0", 0, True)
     assert (first["alpha"], first["epochs"], second["alpha"], second["epochs"]) == (1.0, None, 2.0, 3)
     assert (first["tau"], first["threshold"], first["level"]) == (None, None, 0.1)
-    assert (second["calibrated_reuse_accuracy"], second["test_calibrated_reuse_accuracy"], second["brand_new"]) == (0.6, 0.55, 7.0)
+    assert (second["calibrated_reuse_accuracy"], second["test_calibrated_reuse_accuracy"], second["brand_new"]) == (
+        0.6,
+        0.55,
+        7.0,
+    )
     assert (first["test_calibrated_reuse_accuracy"], second["test_cut_size"], first["flops"]) == (None, None, None)
 
 

@@ -87,7 +87,9 @@ def test_only_points_that_meet_every_constraint_count():
     sweep = made_sweep(constraints=("cut_size <= 0.5", "calibrated_reuse_accuracy >= 0.9"))
     assert labels(sweep.feasible) == ["0/0.9/0", "0/0.9/0.1", "0/0.1", "1/0.5/0"]
     assert labels(sweep.front) == ["0/0.1", "0/0.9/0"]
-    assert sweep.broken == "1 of 6 points violate cut_size <= 0.5, 1 of 6 points violate calibrated_reuse_accuracy >= 0.9"
+    assert (
+        sweep.broken == "1 of 6 points violate cut_size <= 0.5, 1 of 6 points violate calibrated_reuse_accuracy >= 0.9"
+    )
     assert made_sweep().broken == ""
     assert sweep.hypervolume == pytest.approx((0.93 - 0.5) * 0.5 + (0.9 - 0.5) * 0.25)
 
@@ -132,7 +134,9 @@ def test_a_mean_goes_before_a_training_of_the_same_name():
     sweep = made_sweep(pair, repeats=2)
     (mean,) = sweep.candidates
     assert (mean.label, mean.over) == ("0/0.5/0", tuple(pair))
-    assert mean.metrics == pytest.approx({"calibrated_reuse_accuracy": 0.85, "cut_size": 0.4, "calibrated_reuse_accuracy_error": 0})
+    assert mean.metrics == pytest.approx(
+        {"calibrated_reuse_accuracy": 0.85, "cut_size": 0.4, "calibrated_reuse_accuracy_error": 0}
+    )
     assert sweep.find("0/0.5/0") == sweep.find("best") == mean
     assert sweep.find("1/0.5/0") is pair[1]  # a training of its own can be had, too
     assert [sweep.set_of(trial) for trial in TRIALS] == [0, 0, 1, 1, 2, 2]
@@ -153,7 +157,10 @@ def test_coefficients_are_those_of_all_trials():
 
 def test_a_metric_that_was_not_measured_is_named():
     message = "^point 0/0.5/0 was measured before the metric flops existed; choose another metric$"
-    for search in ({"objectives": {"calibrated_reuse_accuracy": "max", "flops": "min"}}, {"constraints": ("flops <= 0.5",)}):
+    for search in (
+        {"objectives": {"calibrated_reuse_accuracy": "max", "flops": "min"}},
+        {"constraints": ("flops <= 0.5",)},
+    ):
         sweep = made_sweep(**search)
         with pytest.raises(ConfigError, match=message):
             sweep.find("best")
