@@ -66,8 +66,8 @@ def draw_budget(labels: Tensor, pairs: int, *, num_classes: int, seed: int) -> R
     subsets_SC = torch.zeros(len(subsets), num_classes, dtype=torch.bool)
     for row, subset in enumerate(subsets):
         subsets_SC[row, list(subset)] = True
-    rows, classes = (torch.tensor(column) for column in list(zip(*ordered, strict=True))[2:])
-    return ReuseDraw(subsets_SC, torch.tensor(images), rows, classes)
+    pair_subset_P, pair_label_P = (torch.tensor(column) for column in list(zip(*ordered, strict=True))[2:])
+    return ReuseDraw(subsets_SC, torch.tensor(images), pair_subset_P, pair_label_P)
 
 
 def _subsets_of_size(num_classes: int, size: int, most: int, generator: torch.Generator) -> list[Subset]:

@@ -53,7 +53,8 @@ class CrossFitting:
         plain_P = correct_pairs(logits_PC, draw)
         uncalibrated = Calibrated(plain_P)
         second_P = self.in_second_half_I[draw.pair_image_P]
-        if units.bias_C is not None or second_P.all() or not second_P.any() or not logits_PC.isfinite().all():
+        is_fixed = units.bias_C is not None or bool(plain_P.all())  # nothing to fit, or nothing to gain
+        if is_fixed or second_P.all() or not second_P.any() or not logits_PC.isfinite().all():
             return uncalibrated
         bias_C = _fit(logits_PC, draw, torch.ones_like(second_P))
         for_second_C, for_first_C = (_fit(logits_PC, draw, part_P, bias_C) for part_P in (~second_P, second_P))

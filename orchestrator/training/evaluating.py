@@ -7,7 +7,6 @@ All choices are tested on the first pairs of a draw, and those that may be on th
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,36 +49,6 @@ def draw_pairs_of(labels: Tensor, num_classes: int, config: EvaluationConfig, sp
     return [draw] if split == "test" or first >= len(draw.pair_label_P) else [draw.first(first), draw]
 
 
-@dataclass(frozen=True)
-class Look:
-    """A choice's modules on a draw.
-
-    Attributes:
-        draw: the draw.
-        logits_PC: of the composed modules.
-        calibrated: with the bias of each class.
-    """
-
-    draw: ReuseDraw
-    logits_PC: Tensor
-    calibrated: Calibrated
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """As columns of the table ``points``."""
-        reuse = summarize_reuse(correct_pairs(self.logits_PC, self.draw), self.draw)
-        calibrated, bias_C = summarize_reuse(self.calibrated.correct_P, self.draw), self.calibrated.bias_C
-        return {
-            "reuse_accuracy": reuse.mean,
-            "reuse_accuracy_error": reuse.standard_error,
-            "calibrated_reuse_accuracy": calibrated.mean,
-            "calibrated_reuse_accuracy_error": calibrated.standard_error,
-            "bias": None if bias_C is None else bias_C.tolist(),
-            "reuse_subsets": len(self.draw.pair_subset_P.unique()),
-            "reuse_images": self.draw.images,
-        }
-
-
 def evaluate_reuse(
     network: nn.Module,
     choices: Sequence[Choice],
@@ -103,26 +72,29 @@ def evaluate_reuse(
     keys = [_what_is_measured(choice, one) for choice, one in zip(choices, chosen, strict=True)]
     places = {key: place for place, key in reversed(list(enumerate(keys)))}  # the first choice with these units
 
-    def look(place: int, draw: ReuseDraw, earlier: Look | None = None) -> Look:
-        one, before = chosen[place], 0 if earlier is None else len(earlier.logits_PC)
-        logits_PC = reuse_logits(network, one.sites, one.units, images, draw.rest(before))
-        if earlier is not None:
-            logits_PC = torch.cat([earlier.logits_PC, logits_PC])
-        return Look(draw, logits_PC, calibration(choices[place], one.units, logits_PC, draw))
+    def logits(key: Hashable, draw: ReuseDraw) -> Tensor:
+        one = chosen[places[key]]
+        return reuse_logits(network, one.sites, one.units, images, draw)
 
-    looks = {key: look(place, draws[0]) for key, place in places.items()}
-    for draw in draws[1:]:
-        correct = [one.calibrated.correct_P for one in looks.values()]
-        near = near_front(correct, [cut_sizes[places[key]] for key in looks], draws[0])
+    first, whole = draws[0], draws[-1]
+    looks = {key: (first, logits(key, first)) for key in places}
+    if first is not whole:
+        correct = [correct_pairs(logits_PC, first) for _, logits_PC in looks.values()]
+        near = near_front(correct, [cut_sizes[places[key]] for key in looks], first)
+        rest = whole.rest(len(first.pair_label_P))
         for key in [key for key, is_near in zip(looks, near, strict=True) if is_near]:
-            looks[key] = look(places[key], draw, looks[key])
-    columns = {key: one.columns for key, one in looks.items()}
+            looks[key] = whole, torch.cat([looks[key][1], logits(key, rest)])
+    columns = {}
+    for key, (draw, logits_PC) in looks.items():
+        place = places[key]
+        calibrated = calibration(choices[place], chosen[place].units, logits_PC, draw)
+        columns[key] = _columns(logits_PC, calibrated, draw)
     return [columns[key] for key in keys]
 
 
 def near_front(correct: Sequence[Tensor], sizes: Sequence[float], draw: ReuseDraw) -> list[bool]:
-    """Whether each choice may be on the front of accuracy against size: it is at most two standard errors worse than
-    the best one that is no larger.
+    """Whether each choice may be on the front of accuracy against size: it is the best of those that are no larger, or
+    less than two standard errors worse than that one.
 
     Args:
         correct: for each choice, which pairs of the draw are correct; the errors are those of paired differences.
@@ -133,10 +105,24 @@ def near_front(correct: Sequence[Tensor], sizes: Sequence[float], draw: ReuseDra
     near = []
     for correct_P, size in zip(correct, sizes, strict=True):
         rivals = [place for place, other in enumerate(sizes) if other <= size]
-        best_P = correct[max(rivals, key=values.__getitem__)]
-        behind, error = draw.mean(best_P.double() - correct_P.double())
-        near.append(behind <= NEAR * error)
+        best = max(rivals, key=lambda place: (values[place], -sizes[place]))
+        behind, error = draw.mean(correct[best].double() - correct_P.double())
+        near.append(correct[best] is correct_P or behind < NEAR * error)
     return near
+
+
+def _columns(logits_PC: Tensor, calibrated: Calibrated, draw: ReuseDraw) -> dict[str, Any]:
+    """Columns of the table ``points``."""
+    plain, reuse = (summarize_reuse(one, draw) for one in (correct_pairs(logits_PC, draw), calibrated.correct_P))
+    return {
+        "reuse_accuracy": plain.mean,
+        "reuse_accuracy_error": plain.standard_error,
+        "calibrated_reuse_accuracy": reuse.mean,
+        "calibrated_reuse_accuracy_error": reuse.standard_error,
+        "bias": None if calibrated.bias_C is None else calibrated.bias_C.tolist(),
+        "reuse_subsets": len(draw.pair_subset_P.unique()),
+        "reuse_images": draw.images,
+    }
 
 
 def _what_is_measured(choice: Choice, chosen: Chosen) -> Hashable:

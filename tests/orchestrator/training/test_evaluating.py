@@ -51,7 +51,7 @@ def one_subset_draw(pairs):
         ((0, 40), (0.2, 0.1), [True, True]),  # smaller and worse
         ((0, 3), (0.1, 0.2), [True, True]),  # 3 more of 100 are wrong: 1.75 standard errors
         ((0, 5), (0.1, 0.2), [True, False]),  # 2.3
-        ((10, 10), (0.1, 0.1), [True, True]),  # the same
+        ((10, 10), (0.1, 0.2), [True, False]),  # larger for nothing
     ],
 )
 def test_a_choice_is_near_the_front_within_two_errors_of_the_difference(wrong, sizes, expected):
