@@ -14,6 +14,8 @@ SMALL = (
     "evaluation.thresholds=[0.0,0.1]",
     "evaluation.levels=[0.1,0.3]",
     "training.epochs=3",
+    *("evaluation.pairs=null", "evaluation.subsets_per_size=3", "evaluation.images_per_size=60"),
+    *("evaluation.test_pairs=null", "evaluation.test_subsets_per_size=10", "evaluation.test_images_per_size=2000"),
 )
 
 

@@ -1,4 +1,5 @@
 from .bias import fit_bias
+from .budget import draw_budget, spread_sizes
 from .metrics import ModuleMetrics, cohesion, module_metrics, sizes_and_overlaps
 from .reuse import (
     ReuseAccuracy,
@@ -21,6 +22,7 @@ __all__ = [
     "all_subsets",
     "cohesion",
     "correct_pairs",
+    "draw_budget",
     "draw_pairs",
     "draw_subsets",
     "estimate_reuse",
@@ -30,5 +32,6 @@ __all__ = [
     "reuse_by_composing",
     "reuse_logits",
     "sizes_and_overlaps",
+    "spread_sizes",
     "summarize_reuse",
 ]

@@ -16,8 +16,14 @@ LEFT_OUT: dict[tuple[str, str], Any] = {
     ("data", "mean"): None,
     ("data", "std"): None,
     ("evaluation", "levels"): [],
+    ("evaluation", "images_per_size"): None,
     ("evaluation", "metrics"): [],
+    ("evaluation", "pairs"): None,
     ("evaluation", "rules"): {},
+    ("evaluation", "subsets_per_size"): None,
+    ("evaluation", "test_images_per_size"): None,
+    ("evaluation", "test_pairs"): None,
+    ("evaluation", "test_subsets_per_size"): None,
     ("training", "optimizer"): "sgd",
 }
 

@@ -175,6 +175,12 @@ class TrainingConfig:
             )
 
 
+DRAWS = {  # how many pairs reuse accuracy is estimated from, and what said so in earlier versions
+    "pairs": ("subsets_per_size", "images_per_size"),
+    "test_pairs": ("test_subsets_per_size", "test_images_per_size"),
+}
+
+
 @dataclass(frozen=True)
 class EvaluationConfig:
     """The choices after training (every tau and threshold, every level), and how reuse accuracy is estimated for them.
@@ -183,6 +189,9 @@ class EvaluationConfig:
         rules: a user's own rules by import path, each with the values of its parameters; none until
             :func:`orchestrator.training.with_own_parts` has asked the rule.
         metrics: a user's own metrics by import path, each as it declares itself; nothing until then likewise.
+        pairs: how many (image, subset) pairs a choice near the front is tested on, on validation.
+        test_pairs: likewise on test.
+        subsets_per_size: of sweeps from before there was ``pairs``, as the three after it: the draw of their time.
     """
 
     taus: tuple[float, ...]
@@ -191,10 +200,12 @@ class EvaluationConfig:
     rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     floor: float = 0.005
-    subsets_per_size: int = 3
-    images_per_size: int = 200
-    test_subsets_per_size: int = 10
-    test_images_per_size: int = 2000
+    pairs: int | None = None
+    test_pairs: int | None = None
+    subsets_per_size: int | None = None
+    images_per_size: int | None = None
+    test_subsets_per_size: int | None = None
+    test_images_per_size: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -210,9 +221,22 @@ class EvaluationConfig:
                 _grid(f"evaluation.rules: {path}: {name}", values)
         _check_seed("evaluation.seed", self.seed)
         _check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
-        for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size", "test_images_per_size"):
+        for budget, earlier in DRAWS.items():
+            self._check_draw(budget, earlier)
+
+    def _check_draw(self, budget: str, earlier: tuple[str, ...]) -> None:
+        """Refuse a draw that is stated in both ways, or in none."""
+        stated = [name for name in (budget, *earlier) if getattr(self, name) is not None]
+        for name in stated:
             value = getattr(self, name)
-            _check(f"evaluation.{name}", value, value >= 1, "a whole number of at least 1")
+            _check(f"evaluation.{name}", value, 1 <= value <= MOST, f"a whole number from 1 to {MOST}")
+        if len(stated) > 1 and budget in stated:
+            raise ConfigError(
+                f"evaluation.{stated[1]}={getattr(self, stated[1])} is how draws were stated before"
+                f" evaluation.{budget}={getattr(self, budget)}; leave it out, or set evaluation.{budget}=null"
+            )
+        if budget not in stated and len(stated) < len(earlier):
+            raise ConfigError(f"evaluation.{budget}=null: must be a whole number of (image, subset) pairs")
 
     @property
     def grids(self) -> dict[str, Mapping[str, tuple[float, ...]]]:

@@ -111,7 +111,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "reuse_baseline",
             "reuse accuracy of the whole network",
-            "the whole network with restricted logits, on the same draw",
+            "the whole network with restricted logits, on all pairs of the draw",
         ),
         Metric("reuse_subsets", "subsets", "class subsets drawn", COUNT),
         Metric("reuse_images", "images", "images drawn", COUNT),

@@ -74,7 +74,8 @@ def surface(
     """
     device = data.train.labels.device
     evaluation = config.evaluation
-    fewer = replace(evaluation, images_per_size=math.ceil(evaluation.images_per_size / PART))
+    name = "images_per_size" if evaluation.pairs is None else "pairs"
+    fewer = replace(evaluation, **{name: math.ceil(getattr(evaluation, name) / PART)})
     whole = nn.ModuleList([network] if parts is None else [network, parts])
     with evaluating(whole), torch.random.fork_rng([device] if device.type == "cuda" else []):
         part = replace(data, train=_part(data.train))

@@ -23,6 +23,7 @@ from orchestrator.search import halving, make_searcher, scaled, scaled_reference
 from orchestrator.search.pareto import hypervolume
 from orchestrator.search.problem import History, Problem
 from orchestrator.training.batches import Workers
+from orchestrator.training.calibration import CrossFitting, second_half
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import grid, measure, prepare
 from orchestrator.training.loop import choose_precision, train
@@ -76,9 +77,11 @@ def trained(config, count):
                 rows = surface(network, data, own, precision=precision, workers=Workers())
                 judging += time.perf_counter() - started
                 surfaces[end][name] = objectives(rows, search)
-        evaluation = own.evaluation
+        evaluation, fitting = own.evaluation, CrossFitting(second_half(data.validation.labels, own.data.seed))
         ready = prepare(network, data, own, precision=precision)
-        rows = measure(ready, data.validation, evaluation, split="validation", choices=grid(evaluation))
+        rows = measure(
+            ready, data.validation, evaluation, split="validation", choices=grid(evaluation), calibration=fitting
+        )
         surfaces[FINAL][name] = objectives(rows, search)
     return surfaces, f"{training / count:.2f}, {judging / count / len(ends):.2f}"
 

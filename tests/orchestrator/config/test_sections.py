@@ -22,7 +22,7 @@ from tests.objectives import linear
 RIGHT = {
     DataConfig: {"name": "digits"},
     TrainingConfig: {"epochs": 1, "batch_size": 2, "learning_rate": 0.1},
-    EvaluationConfig: {"taus": (0.9,), "thresholds": (0.0,)},
+    EvaluationConfig: {"taus": (0.9,), "thresholds": (0.0,), "pairs": 1000, "test_pairs": 5000},
     SearchConfig: {
         "name": "sobol",
         "space": {"alpha": Dimension(0.1, 10.0, log=True)},
@@ -105,8 +105,19 @@ REFUSED = [
     (EvaluationConfig, {"seed": -1}, f"evaluation.seed=-1: {SEED}"),
     (EvaluationConfig, {"floor": 1.0}, "evaluation.floor=1.0: must be within [0, 1)"),
     *(
-        (EvaluationConfig, {name: 0}, f"evaluation.{name}=0: must be a whole number of at least 1")
-        for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size", "test_images_per_size")
+        (EvaluationConfig, {name: 0}, f"evaluation.{name}=0: {COUNT}")
+        for name in ("pairs", "test_pairs", "subsets_per_size", "test_images_per_size")
+    ),
+    (
+        EvaluationConfig,
+        {"images_per_size": 60},
+        "evaluation.images_per_size=60 is how draws were stated before evaluation.pairs=1000; leave it out, or set"
+        " evaluation.pairs=null",
+    ),
+    (
+        EvaluationConfig,
+        {"test_pairs": None, "test_images_per_size": 60},
+        "evaluation.test_pairs=null: must be a whole number of (image, subset) pairs",
     ),
     (
         SearchConfig,
@@ -284,7 +295,7 @@ def test_a_dimension_that_is_none_is_named_with_its_key(stated, message, part):
 def test_the_ends_of_what_is_allowed_are_taken():
     assert TrainingConfig(epochs=0, batch_size=10**9, learning_rate=1e-9, init_from="x", seed=2**63 - 1).epochs == 0
     assert DataConfig("digits", validation_fraction=0.01, resize=4096, mean=(0.0,), std=(1.0,)).resize == 4096
-    assert EvaluationConfig(taus=(1.0,), thresholds=(0.0,), levels=(), floor=0.0).levels == ()
+    assert EvaluationConfig(**{**RIGHT[EvaluationConfig], "taus": (1.0,), "floor": 0.0}).levels == ()
     assert SweepConfig(name="a" * 64, trials=1, concurrency=1).concurrency == 1
     several = ("accuracy", "coupling", "flops", "cut_size")
     given = {"objectives": linear(**dict.fromkeys(several, "min")), "reference": dict.fromkeys(several, 1.0)}

@@ -151,7 +151,7 @@ def test_a_confirmation_searches_nothing_whatever_its_parent_does(parent, store,
     store.append("trials", trials)
     store.append("points", [{**point(number, 0.5, 0.9, 0.2), "sweep_id": "t", "flops": 0.1} for number in (0, 1)])
     sweep = read_sweep(store, "t")
-    for override in ("training.batch_size=32", "data.crop=1", "data.limit=900", "evaluation.images_per_size=50"):
+    for override in ("training.batch_size=32", "data.crop=1", "data.limit=900", "evaluation.pairs=50"):
         config = confirming(sweep, sweep.front, Request(seeds=2, overrides=[override]))
         check_space(config)
         assert (config.search.warm_start, config.search.early_stopping) == ((), "none")
