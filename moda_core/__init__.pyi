@@ -1,7 +1,4 @@
 from .choosing import (
-    ACTIVITY,
-    CONTRIBUTION,
-    RULES,
     Contributions,
     Decomposition,
     Frequencies,
@@ -33,6 +30,7 @@ from .measuring import (
 )
 from .methods import ModularLosses, modular_losses
 from .models import build_model
+from .rules import ACTIVITY, CONTRIBUTION, RULES, SIZE
 from .sets import (
     ClassAccuracy,
     Modules,
@@ -57,6 +55,7 @@ __all__ = [
     "ACTIVITY",
     "CONTRIBUTION",
     "RULES",
+    "SIZE",
     "ClassAccuracy",
     "Contributions",
     "Decomposition",

@@ -13,6 +13,7 @@ SMALL = (
     "evaluation.taus=[0.5,0.9]",
     "evaluation.thresholds=[0.0,0.1]",
     "evaluation.levels=[0.1,0.3]",
+    "evaluation.targets=[]",
     "training.epochs=3",
 )
 

@@ -9,6 +9,7 @@ from .reuse import (
     reuse_accuracy,
     reuse_by_composing,
 )
+from .sizes import count_all_parameters, count_parameters
 
 __all__ = [
     "ModuleMetrics",
@@ -16,6 +17,8 @@ __all__ = [
     "ReuseDraw",
     "all_subsets",
     "cohesion",
+    "count_all_parameters",
+    "count_parameters",
     "draw_pairs",
     "draw_subsets",
     "estimate_reuse",
