@@ -97,6 +97,7 @@ def test_the_same_sweep_goes_on_and_other_values_are_another(storage, shared_ray
     ("override", "message"),
     [
         ("evaluation.rules=[tests.seams.toy_rule:Nothing]", "has no Nothing"),
+        ("evaluation.rules=[tests.seams.toy_rule:size]", "size is a built-in rule; rename yours"),
         ("evaluation.rules=[tests.seams.toy_metric:FirstUnits]", "has no name; a rule has"),
         (f"evaluation.rules=[{{name: {RULE}, power: [1.0]}}]", "has no parameter power; known: share"),
         (f"evaluation.rules=[{{name: {RULE}, share: [2.0]}}]", "share=2.0 must lie in"),
