@@ -33,7 +33,8 @@ def listed(names: Collection[object]) -> str:
 
 
 def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:
-    """A text as one line of at most so many characters, what is not printable escaped."""
+    """A text as one line of at most so many characters, what is not printable escaped, without PyTorch's C++ frames."""
+    text = text.partition("Exception raised from ")[0]
     cut = text if len(text) <= 4 * longest else text[: 4 * longest]  # a message may show a megabyte
     line = re.sub(r"\s*[\r\n]\s*", " ", cut).strip()
     if not line.isprintable():

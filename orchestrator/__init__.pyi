@@ -12,6 +12,8 @@ from .api import (
 )
 from .errors import ConfigError, ServiceError, StorageError, UserError
 
+__version__: str
+
 __all__ = [
     "ConfigError",
     "OpenConfirmation",

@@ -1,13 +1,17 @@
+from .bias import fit_bias
 from .metrics import ModuleMetrics, cohesion, module_metrics, sizes_and_overlaps
 from .reuse import (
     ReuseAccuracy,
     ReuseDraw,
     all_subsets,
+    correct_pairs,
     draw_pairs,
     draw_subsets,
     estimate_reuse,
     reuse_accuracy,
     reuse_by_composing,
+    reuse_logits,
+    summarize_reuse,
 )
 from .sizes import count_all_parameters, count_parameters
 
@@ -17,13 +21,17 @@ __all__ = [
     "ReuseDraw",
     "all_subsets",
     "cohesion",
+    "correct_pairs",
     "count_all_parameters",
     "count_parameters",
     "draw_pairs",
     "draw_subsets",
     "estimate_reuse",
+    "fit_bias",
     "module_metrics",
     "reuse_accuracy",
     "reuse_by_composing",
+    "reuse_logits",
     "sizes_and_overlaps",
+    "summarize_reuse",
 ]

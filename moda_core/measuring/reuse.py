@@ -8,8 +8,9 @@ Shapes: S subsets, C classes, P (image, subset) pairs, N_l units of layer l, I i
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -46,6 +47,33 @@ class ReuseDraw:
     def images(self) -> int:
         """How many different images take part."""
         return len(self.pair_image_P.unique())
+
+    @cached_property
+    def pair_subset_PC(self) -> Tensor:
+        """The classes of each pair's subset, boolean."""
+        return self.subsets_SC[self.pair_subset_P]
+
+    @cached_property
+    def weight_P(self) -> Tensor:
+        """A pair's weight in a mean: sizes weigh the same, so do a size's subsets, so do a subset's images; float64."""
+        size_S = self.subsets_SC.sum(1)
+        per_subset_S = torch.bincount(self.pair_subset_P, minlength=len(size_S)).double()
+        subsets_of_size = torch.bincount(size_S[per_subset_S > 0])
+        size_P = size_S[self.pair_subset_P]
+        sizes = int((subsets_of_size > 0).sum())
+        return 1 / (per_subset_S[self.pair_subset_P] * subsets_of_size[size_P] * sizes)
+
+    def mean(self, values_P: Tensor) -> tuple[float, float]:
+        """Return the weighted mean of a value for each pair, and its standard error over draws of images.
+
+        An image that takes part in several pairs is one observation. Of the difference of two values on the same pairs
+        this is the paired error.
+        """
+        mean = float((self.weight_P * values_P).sum())
+        residual = torch.zeros(int(self.pair_image_P.max()) + 1, dtype=torch.float64)
+        residual.index_add_(0, self.pair_image_P, self.weight_P * (values_P.double() - mean))
+        images = self.images
+        return mean, math.sqrt(float(residual.square().sum()) * images / max(1, images - 1))
 
 
 @dataclass(frozen=True)
@@ -170,23 +198,60 @@ def estimate_reuse(
         draw: which images are tested in which subsets.
         batch_size: rows of one forward pass.
     """
+    parts = [
+        logits_BC.masked_fill(~in_subset_BC, -torch.inf).argmax(1).cpu()
+        for logits_BC, in_subset_BC in _logits_by_batch(network, layers, masks, images, draw, batch_size)
+    ]
+    return summarize_reuse(torch.cat(parts) == draw.pair_label_P, draw)
+
+
+def reuse_logits(
+    network: nn.Module,
+    layers: UnitLayers,
+    masks: Masks | None,
+    images: Images,
+    draw: ReuseDraw,
+    *,
+    batch_size: int = 512,
+) -> Tensor:
+    """Compute the logits of composed modules on a draw, by masking, for :func:`correct_pairs` and :func:`fit_bias`.
+
+    Arguments are those of :func:`estimate_reuse`.
+
+    Returns:
+        (P, C) on the CPU, the bias of a decomposition included; those of classes outside a pair's subset mean nothing.
+    """
+    return torch.cat([logits.cpu() for logits, _ in _logits_by_batch(network, layers, masks, images, draw, batch_size)])
+
+
+def _logits_by_batch(
+    network: nn.Module, layers: UnitLayers, masks: Masks | None, images: Images, draw: ReuseDraw, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The logits (B, C) of each batch of pairs, and which of the classes are in their subsets, on the device."""
     device = device_of(network)
     subsets_SC = draw.subsets_SC.to(device)
     decomposition = None if masks is None else as_decomposition(masks)
     factors = [] if decomposition is None else _factors(decomposition, subsets_SC)
     bias_C = None if decomposition is None or decomposition.bias_C is None else decomposition.bias_C.to(device)
     masked = network if decomposition is None else fx.GraphModule(network, row_masked_graph(layers))
-    correct = []
     with evaluating(network):
         for image_B, subset_B in zip(
             draw.pair_image_P.to(device).split(batch_size), draw.pair_subset_P.to(device).split(batch_size), strict=True
         ):
             logits_BC = masked(images[image_B], *(factor_SN[subset_B] for factor_SN in factors))
-            if bias_C is not None:
-                logits_BC = logits_BC + bias_C.to(logits_BC.dtype)
-            logits_BC = logits_BC.masked_fill(~subsets_SC[subset_B], float("-inf"))
-            correct.append(logits_BC.argmax(1))
-    return _summary(torch.cat(correct).cpu() == draw.pair_label_P, draw)
+            yield logits_BC if bias_C is None else logits_BC + bias_C.to(logits_BC.dtype), subsets_SC[subset_B]
+
+
+def correct_pairs(logits_PC: Tensor, draw: ReuseDraw, bias: Tensor | None = None) -> Tensor:
+    """Return for which pairs the largest logit of the subset is the image's class, boolean (P,).
+
+    Args:
+        logits_PC: from :func:`reuse_logits`.
+        draw: the draw that they are of.
+        bias: (C,), or (P, C) for a bias of each pair, added to the logits.
+    """
+    biased_PC = logits_PC if bias is None else logits_PC.double() + bias
+    return biased_PC.masked_fill(~draw.pair_subset_PC, -torch.inf).argmax(1) == draw.pair_label_P
 
 
 def reuse_by_composing(
@@ -210,7 +275,7 @@ def reuse_by_composing(
             for part in own_P.split(batch_size):
                 found = network(images[draw.pair_image_P[part]]).argmax(1).cpu()
                 correct_P[part] = classes[found] == draw.pair_label_P[part]
-    return _summary(correct_P, draw)
+    return summarize_reuse(correct_P, draw)
 
 
 def _factors(decomposition: Decomposition, subsets_SC: Tensor) -> list[Tensor]:
@@ -227,21 +292,12 @@ def _union(subsets_SC: Tensor, mask_CN: Tensor) -> Tensor:
     return ((subsets_SC.float() @ mask_CN.float()) > 0).float()
 
 
-def _summary(correct_P: Tensor, draw: ReuseDraw) -> ReuseAccuracy:
-    size_P = draw.subsets_SC.sum(1)[draw.pair_subset_P]
-    sizes = size_P.unique().tolist()
-    # A pair's weight in the mean: sizes weigh the same, so do a size's subsets, so do a subset's images.
-    per_subset = torch.bincount(draw.pair_subset_P, minlength=len(draw.subsets_SC)).double()
-    subsets_of_size = torch.bincount(draw.subsets_SC.sum(1))
-    weight_P = 1 / (per_subset[draw.pair_subset_P] * subsets_of_size[size_P] * len(sizes))
-    mean = float((weight_P * correct_P).sum())
-    residual = torch.zeros(int(draw.pair_image_P.max()) + 1, dtype=torch.float64)
-    residual.index_add_(0, draw.pair_image_P, weight_P * (correct_P.double() - mean))
-    images = draw.images
-    spread = math.sqrt(float(residual.square().sum()) * images / max(1, images - 1))
-    error = max(spread, 1 / images)
+def summarize_reuse(correct_P: Tensor, draw: ReuseDraw) -> ReuseAccuracy:
+    """Return the reuse accuracy of pairs that are correct or not."""
+    mean, spread = draw.mean(correct_P)
+    size_P = draw.pair_subset_PC.sum(1)
     by_size = {}
-    for size in sizes:
+    for size in size_P.unique().tolist():
         chosen = size_P == size
-        by_size[size] = float((weight_P * correct_P)[chosen].sum() / weight_P[chosen].sum())
-    return ReuseAccuracy(mean, error, by_size)
+        by_size[size] = float((draw.weight_P * correct_P)[chosen].sum() / draw.weight_P[chosen].sum())
+    return ReuseAccuracy(mean, max(spread, 1 / draw.images), by_size)

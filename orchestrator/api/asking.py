@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from orchestrator.config import Config, compose_config, override_words, parse_config, text_word
+from orchestrator.config import Config, compose_config, override_words, parse_config, storage_of, text_word
 from orchestrator.errors import ConfigError
 
 Section = str | Mapping[str, Any]
@@ -50,7 +50,7 @@ def asked_config(words: Sequence[str]) -> Config:
 
 def asked_storage(words: Sequence[str]) -> str:
     """Return the storage that the overrides name, else ``MODA_STORAGE``, else the default."""
-    return asked_config([word for word in words if word.startswith("storage=")]).storage
+    return storage_of([word for word in words if word.startswith("storage=")])
 
 
 def checked_names(key: str, names: Sequence[str]) -> list[str]:

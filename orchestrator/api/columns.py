@@ -75,7 +75,7 @@ def trials_table(sweep: Sweep) -> pa.Table:
         {
             "trial_id": trial.trial_id,
             "trial": trial.number,
-            "status": trial.status,
+            "status": str(trial.status),
             "attempt": trial.attempt,
             "seconds": trial.seconds,
             "evaluation_seconds": trial.evaluation_seconds,
@@ -109,7 +109,7 @@ def sweeps_table(store: ResultStore) -> pa.Table:
     events = store.read("trials")
     for sweep_id in events["sweep_id"].unique().to_pylist():
         states = trial_states(events.filter(pc.equal(events["sweep_id"], sweep_id)))
-        finished[sweep_id] = sum(trial.status == "finished" for trial in states)
+        finished[sweep_id] = sum(trial.is_finished for trial in states)
     rows = []
     for row in sorted(store.read("sweeps").to_pylist(), key=lambda row: row["created"]):
         config = json.loads(row["config"])

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from orchestrator.cli import commands
+from orchestrator.cli.asked import Asked
 from orchestrator.cli.command_table import COMMANDS, DESCRIPTION, DETAILS
 from orchestrator.cli.endings import INTERRUPTED, UNREAD, end, is_unread
 from orchestrator.cli.parser import make_parser
-from orchestrator.config import compose_config, is_override, parse_config, render_config
+from orchestrator.cli.without_pandas import keep_pandas_out
+from orchestrator.config import is_override, render_config
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # which text editors type for -
 PASTED_OPTION = re.compile(rf"-?[{DASHES}]+[a-z][a-z-]*(=|$)")
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("orchestrator.search").setLevel(logging.INFO)  # it logs a reference point that it derives
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and COMMANDS[options.command].only_looks:
+        keep_pandas_out()
     try:
         code = _run(options)
         sys.stdout.flush()  # here, so that a closed output is handled below
@@ -79,15 +83,15 @@ def _run(options: argparse.Namespace) -> int:
     overrides = [word for word in options.overrides if not commands.is_view(word, options.command)]
     if options.command == "confirm":  # its other overrides are for the recorded configuration
         overrides = [word for word in overrides if word.startswith(("storage=", "tracking"))]
-    plain = compose_config(overrides)
-    config = parse_config(plain)
+    asked = Asked(tuple(overrides))
+    asked.check()
     if getattr(options, "cfg", False):
-        print(render_config(plain), end="")
+        print(render_config(asked.plain), end="")
         return 0
     command = COMMANDS[options.command]
     command.check_overrides(options.overrides)
     console = _Output() if sys.stdout.isatty() else _Output(width=LOG_WIDTH)
-    return command.run(config, options, console) or 0
+    return command.run(asked, options, console) or 0
 
 
 def _overrides_last(arguments: Sequence[str]) -> list[str]:

@@ -98,6 +98,7 @@ Examples:
 """,
     arguments=(SWEEP,),
     overrides=JUDGING,
+    only_looks=True,
 )
 REPORT = Command(
     name="report",
@@ -110,6 +111,7 @@ Examples:
 """,
     arguments=(SWEEP, Argument("--to", metavar="FILE", help="the file to write (default <sweep>.html)")),
     overrides=JUDGING,
+    only_looks=True,
 )
 PULL = Command(
     name="pull",
@@ -187,6 +189,7 @@ Examples:
     overrides=STORAGE,
     accepts=("storage=",),
     otherwise="the SQL is one argument, in quotes",
+    only_looks=True,
 )
 GC = Command(
     name="gc",
@@ -218,6 +221,7 @@ Examples:
     overrides=STORAGE,
     accepts=("storage=",),
     otherwise="a sweep is judged as it was recorded",
+    only_looks=True,
 )
 REPLACE = Command(
     name="replace",

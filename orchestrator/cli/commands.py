@@ -1,4 +1,4 @@
-"""The functions of the commands: each takes the configuration, the options and a console.
+"""The functions of the commands: each takes what the overrides ask for, the options and a console.
 
 They return the exit code, or None for 0. Whatever is slow to import is imported by the command that needs it.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestrator.api import PLACES, OpenSweep, check_looking, is_judging, open_recorded, open_store, write_output
+from orchestrator.cli.asked import Asked
 from orchestrator.config import Config, absolute
 from orchestrator.errors import ConfigError
 from orchestrator.results import ROLES
@@ -23,7 +24,11 @@ SHOWN_DIFFERENCES = 10
 LOOKING = ("front", "pull", "report")
 
 
-def train(config: Config, options: argparse.Namespace, console: Console) -> None:
+def train(asked: Asked, options: argparse.Namespace, console: Console) -> None:
+    _train(asked.config, console)
+
+
+def _train(config: Config, console: Console) -> None:
     from orchestrator.runs import train_one
     from orchestrator.views import surface_table
 
@@ -35,22 +40,22 @@ def train(config: Config, options: argparse.Namespace, console: Console) -> None
         _say(
             console,
             f"{name}: {point.choice}; on test: accuracy {point.test['accuracy']:.4f},"
-            f" reuse accuracy {point.test['reuse_accuracy']:.4f} (whole network {point.test['reuse_baseline']:.4f}),"
+            f" reuse accuracy {point.test[sweep.reuse_metric]:.4f} (whole network {point.test['reuse_baseline']:.4f}),"
             f" module size {point.test['cut_size']:.4f}, overlap {point.test['cut_overlap']:.4f}",
         )
     _say(console, f"to pull its modules: moda pull sweep:{sweep.sweep_id}/best --to modules")
 
 
-def decompose(config: Config, options: argparse.Namespace, console: Console) -> None:
-    training = dataclasses.replace(config.training, init_from=absolute(options.checkpoint), epochs=0)
-    train(dataclasses.replace(config, training=training), options, console)
+def decompose(asked: Asked, options: argparse.Namespace, console: Console) -> None:
+    training = dataclasses.replace(asked.config.training, init_from=absolute(options.checkpoint), epochs=0)
+    _train(dataclasses.replace(asked.config, training=training), console)
 
 
-def sweep(config: Config, options: argparse.Namespace, console: Console) -> int:
+def sweep(asked: Asked, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.runs import run_sweep
     from orchestrator.views import Progress, front_table
 
-    sweep = run_sweep(config, Progress(console))
+    sweep = run_sweep(asked.config, Progress(console))
     if not sweep.front:
         print(f"moda sweep: {sweep.why_no_front}", file=sys.stderr)
         return 1
@@ -59,10 +64,10 @@ def sweep(config: Config, options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def front(config: Config, options: argparse.Namespace, console: Console) -> None:
+def front(asked: Asked, options: argparse.Namespace, console: Console) -> None:
     from orchestrator.views import front_table
 
-    sweep = _opened(config, options, options.sweep)
+    sweep = _opened(asked, options, options.sweep)
     if not sweep.recorded.front:
         raise ConfigError(sweep.recorded.why_no_front)
     console.print(front_table(sweep.recorded, title=f"the front of {sweep.sweep_id}"))
@@ -74,23 +79,24 @@ def front(config: Config, options: argparse.Namespace, console: Console) -> None
         )
 
 
-def confirm(config: Config, options: argparse.Namespace, console: Console) -> int:
+def confirm(asked: Asked, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.runs import Request, confirm
     from orchestrator.views import confirmation_lines, confirmation_table
 
     request = Request(options.points, options.seeds, options.overrides)
-    confirmation = confirm(open_recorded(config.storage, options.sweep).recorded, request, config, console)
+    parent = open_recorded(asked.storage, options.sweep).recorded
+    confirmation = confirm(parent, request, asked.config, console)
     console.print(confirmation_table(confirmation))
     _say(console, *confirmation_lines(confirmation))
     _say(console, f"to write the report: moda report {options.sweep}")
     return 0 if confirmation.told else 1
 
 
-def report(config: Config, options: argparse.Namespace, console: Console) -> None:
-    _say(console, f"report written to {_opened(config, options, options.sweep).report(options.to or None)}")
+def report(asked: Asked, options: argparse.Namespace, console: Console) -> None:
+    _say(console, f"report written to {_opened(asked, options, options.sweep).report(options.to or None)}")
 
 
-def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
+def pull(asked: Asked, options: argparse.Namespace, console: Console) -> None:
     from orchestrator import api
     from orchestrator.modules import SweepPoint, parse_reference
 
@@ -99,7 +105,7 @@ def pull(config: Config, options: argparse.Namespace, console: Console) -> None:
         pulled = api.pull(options.reference, options.to, *options.overrides, classes=options.classes)
         _say_pulled(pulled, options.reference, console)
         return
-    point = _opened(config, options, reference.sweep_id).point(reference.point)
+    point = _opened(asked, options, reference.sweep_id).point(reference.point)
     pulled = point.pull(options.to, classes=options.classes)
     _say_pulled(pulled, f"trial {point.recorded.trial.number}, {point.choice}", console)
 
@@ -119,7 +125,7 @@ def _say_pulled(pulled: "Pulled", what: str, console: Console) -> None:
     )
 
 
-def export(config: Config, options: argparse.Namespace, console: Console) -> None:
+def export(asked: Asked, options: argparse.Namespace, console: Console) -> None:
     from moda_core import export_modules, load_modules
     from moda_core.sets import check_export_path
 
@@ -137,12 +143,12 @@ def export(config: Config, options: argparse.Namespace, console: Console) -> Non
     )
 
 
-def rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
+def rerun(asked: Asked, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.runs import rerun
 
-    root = Files(config.storage).root  # refuses a path that cannot be a storage
+    root = Files(asked.storage).root  # refuses a path that cannot be a storage
     moved = [override for override in options.overrides if override.startswith((*PLACES, "training.init_from="))]
-    repeated = rerun(root, options.trial, console, data_root=_data_root(config, options), moved=moved)
+    repeated = rerun(root, options.trial, console, data_root=_data_root(asked, options), moved=moved)
     counted = " and ".join(f"{count} rows of {table}" for table, count in repeated.rows.items())
     weights = "the weights are the same" if repeated.same_weights else "the weights differ"
     lines = [f"{repeated.trial_id}: {counted} compared, {len(repeated.differences)} values differ; {weights}"]
@@ -154,12 +160,12 @@ def rerun(config: Config, options: argparse.Namespace, console: Console) -> int:
     return 0 if repeated.is_same else 1
 
 
-def replace(config: Config, options: argparse.Namespace, console: Console) -> None:
+def replace(asked: Asked, options: argparse.Namespace, console: Console) -> None:
     from orchestrator.modules import Request, replace_from_sets
     from orchestrator.views import replacement_table
 
     request = Request(options.weak, options.strong, options.class_name, epochs=options.epochs, seed=options.seed)
-    replacement = replace_from_sets(request, config, options.overrides)
+    replacement = replace_from_sets(request, asked.config, options.overrides)
     title = f"class {request.class_name} of {request.weak} from {request.strong}, on test"
     console.print(replacement_table(replacement.accuracy, class_name=request.class_name, title=title))
     lines = [
@@ -171,14 +177,14 @@ def replace(config: Config, options: argparse.Namespace, console: Console) -> No
     _say(console, *lines)
 
 
-def query(config: Config, options: argparse.Namespace, console: Console) -> None:
+def query(asked: Asked, options: argparse.Namespace, console: Console) -> None:
     from orchestrator.results import query
     from orchestrator.views import render_rows
 
     if options.format == "arrow" and options.to is None and sys.stdout.isatty():
         raise ConfigError("--format arrow cannot be printed on a terminal; add --to FILE")
-    open_store(config.storage)
-    data = render_rows(query(config.storage, options.sweep, options.sql), options.format)
+    open_store(asked.storage)
+    data = render_rows(query(asked.storage, options.sweep, options.sql), options.format)
     if options.to is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -186,12 +192,12 @@ def query(config: Config, options: argparse.Namespace, console: Console) -> None
     _say(console, f"rows written to {write_output(options.to, data)}")
 
 
-def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
+def gc(asked: Asked, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.modules import delete_versions, remove, retentions, stale_versions, survey
     from orchestrator.results import utc_now
     from orchestrator.views import Removable, garbage_table, mebibytes, unknown_lines
 
-    store, files = open_store(config.storage), Files(config.storage)
+    store, files = open_store(asked.storage), Files(asked.storage)
     kept = retentions(store, options.sweeps)
     surveyed = survey(store, files, kept, utc_now())
     stale, trouble = stale_versions(kept, store)
@@ -209,7 +215,7 @@ def gc(config: Config, options: argparse.Namespace, console: Console) -> int:
         try:
             remove(surveyed, store, files, utc_now)
         except OSError as error:
-            raise ConfigError(f"storage={config.storage!r}: {error}; run the same command again to continue") from error
+            raise ConfigError(f"storage={asked.storage!r}: {error}; run the same command again to continue") from error
         deleted, refused = delete_versions(stale)
         trouble = trouble or refused
         count = sum(removal.count for removal in surveyed.removals)
@@ -228,16 +234,16 @@ def _say(console: Console, *lines: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _data_root(config: Config, options: argparse.Namespace) -> str | None:
+def _data_root(asked: Asked, options: argparse.Namespace) -> str | None:
     """The ``data.root`` that was typed, or None: the data is where the sweep recorded it."""
-    return config.data.root if any(word.startswith("data.root=") for word in options.overrides) else None
+    return asked.config.data.root if any(word.startswith("data.root=") for word in options.overrides) else None
 
 
-def _opened(config: Config, options: argparse.Namespace, sweep_id: str) -> OpenSweep:
+def _opened(asked: Asked, options: argparse.Namespace, sweep_id: str) -> OpenSweep:
     """The sweep of a command that only reads, with its recorded configuration."""
     places = ("data.root=", *PLACES) if options.command == "pull" else ()
     check_looking(options.overrides, ("storage=", *places))
-    return open_recorded(config.storage, sweep_id, options.overrides)
+    return open_recorded(asked.storage, sweep_id, options.overrides)
 
 
 def is_view(override: str, command: str) -> bool:

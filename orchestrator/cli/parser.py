@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.config import Config
+from orchestrator.cli.asked import Asked
 from orchestrator.errors import ConfigError
 
 
@@ -44,16 +44,18 @@ class Command:
         overrides: which overrides it takes, in words.
         accepts: what its overrides may begin with; None if ``run`` checks them.
         otherwise: why other overrides are refused.
+        only_looks: whether it reads what is recorded and runs no code but this package's.
     """
 
     name: str
-    run: Callable[[Config, argparse.Namespace, Console], int | None]
+    run: Callable[[Asked, argparse.Namespace, Console], int | None]
     summary: str
     details: str
     arguments: tuple[Argument, ...] = ()
     overrides: str = "configuration overrides, see below"
     accepts: tuple[str, ...] | None = None
     otherwise: str = ""
+    only_looks: bool = False
 
     def check_overrides(self, overrides: Sequence[str]) -> None:
         """Refuse overrides that the command does not take.

@@ -1,4 +1,4 @@
-"""Checks what was asked for before anything runs. May import `search` and `errors`."""
+"""Checks what was asked for before anything runs. May import `search`, `declarations` and `errors`."""
 
 import lazy_loader
 

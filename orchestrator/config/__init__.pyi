@@ -8,6 +8,7 @@ from .config import (
     parse_config,
     path_here,
     render_config,
+    storage_of,
     to_plain,
 )
 from .identities import (
@@ -22,7 +23,7 @@ from .identities import (
     weights_fingerprint,
 )
 from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
-from .overrides import absolute, is_override
+from .overrides import absolute, is_override, named_storage
 from .parsing import as_plain, build
 from .recorded import read_recorded
 from .sections import (
@@ -70,6 +71,7 @@ __all__ = [
     "identity_hash",
     "is_override",
     "is_own_model",
+    "named_storage",
     "override_config",
     "override_words",
     "parse_config",
@@ -78,6 +80,7 @@ __all__ = [
     "recorded_fingerprints",
     "render_config",
     "short_name",
+    "storage_of",
     "text_word",
     "to_plain",
     "weights_fingerprint",

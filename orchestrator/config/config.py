@@ -9,11 +9,20 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib import resources
+from typing import TYPE_CHECKING, Any
 
 from moda_core.methods import METHODS
 from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
-from orchestrator.config.overrides import absolute, as_hydra, known_keys, meant, read_overrides
+from orchestrator.config.overrides import (
+    DECLARED,
+    absolute,
+    as_hydra,
+    known_keys,
+    meant,
+    named_storage,
+    read_overrides,
+)
 from orchestrator.config.parsing import as_plain, build, typed
 from orchestrator.config.sections import (
     SEEDS,
@@ -27,10 +36,14 @@ from orchestrator.config.sections import (
     TrackingConfig,
     TrainingConfig,
 )
-from orchestrator.config.yaml_text import check_chosen_file
 from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import Coefficients
+
+if TYPE_CHECKING:  # a worker reads no overrides
+    from hydra.core.override_parser.types import Override
+
+MERGING = "Error merging override "  # how Hydra begins what is wrong with the value of a key
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,17 @@ def load_config(overrides: Sequence[str]) -> Config:
     return parse_config(compose_config(overrides))
 
 
+def storage_of(overrides: Sequence[str]) -> str:
+    """Return the storage that overrides name, else ``MODA_STORAGE``, else the default of ``sweeps/config.yaml``.
+
+    Hydra is loaded only where it is needed, since commands that look at results need nothing else of a configuration.
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
+    return named_storage(overrides) or load_config(overrides).storage
+
+
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     """Compose the configuration and return it as plain data. Relative paths are made absolute here, where they are
     typed.
@@ -122,9 +146,12 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    read_overrides(overrides)
-    for override in overrides:
-        check_chosen_file(override)
+    from orchestrator.config.yaml_text import check_chosen_file
+
+    for override in read_overrides(overrides):
+        _check_group(override)
+    for word in overrides:
+        check_chosen_file(word)
     addable = [_addable(as_hydra(override)) for override in overrides]
     GlobalHydra.instance().clear()
     try:
@@ -146,6 +173,8 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
     Raises:
         ConfigError: an override that cannot be read or applied, or what comes of it is wrong.
     """
+    if not overrides:
+        return config
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -300,6 +329,16 @@ def _method(value: Any) -> MethodConfig:
     return MethodConfig(name, options)
 
 
+def _check_group(override: "Override") -> None:
+    """Refuse a group that is set to anything but the name of one of its files."""
+    folder = resources.files("sweeps") / override.key_or_group
+    if override.is_delete() or "." in override.key_or_group or not folder.is_dir():
+        return
+    if not isinstance(override.value(), str):
+        names = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+        raise ConfigError(f"{override.input_line}: give the name of one file of the group: {', '.join(names)}")
+
+
 def _addable(override: str) -> str:
     """``training.epoch=3`` as ``++training.epoch=3``: any key may be given plainly, and a wrong one is our error."""
     key = override.partition("=")[0]
@@ -332,17 +371,26 @@ def _path(key: str, value: str, base: str | None = None) -> str:
     return absolute(value, base)
 
 
+def _why_not_merged(cause: BaseException) -> str:
+    """Why an override does not fit the key that it is for, and what to write."""
+    if "Cannot merge" in str(cause):
+        return "the key is a mapping; give one, as {name: value}"
+    return "the value cannot be read; write \\${ for a literal ${"
+
+
 def _one_line(error: BaseException) -> str:
     """The message of an error, or of its cause where it has none, without Hydra's extra lines."""
     while not str(error).strip() and error.__cause__ is not None:
         error = error.__cause__
     noise = ("full_key", "object_type", "Set the env variable", "See https", "To append to your config")
+    if str(error).startswith(MERGING) and error.__cause__ is not None:
+        return f"{str(error).removeprefix(MERGING).lstrip('+')}: {_why_not_merged(error.__cause__)}"
     text = str(error).partition("Config search path")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = " ".join(line for line in lines if not line.startswith(noise))
     if "nterpolation" in line:
         line += "; write \\${ for a literal ${"
     if unknown := re.match(r"Could not override '([^']*)'", line):
-        line = line.rstrip(".") + meant(unknown[1], known_keys())
+        line = line.rstrip(".") + meant(unknown[1], [*DECLARED, *known_keys()])
         line += f"; top-level keys: {', '.join(field.name for field in dataclasses.fields(Config))}"
     return line

@@ -46,12 +46,25 @@ QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 ELEMENT = re.compile(rf"[ \t]*(?:(?P<quoted>{QUOTED})[ \t]*|(?P<plain>(?:\$\{{[^}}]*\}}|[^,])*))(?:,|$)", re.DOTALL)
 SPACED_NUMBER = re.compile(r"(?<![\w.\-/])[+-]?\d+(?:_\d+)+(?![\w\-/])")  # 1_000, which Hydra reads as 1000
 
+DEFAULT_STORAGE = "~/moda-results"  # as in sweeps/config.yaml
+PLAIN_STORAGE = re.compile(r"storage=([\w./:~@+-]+)")
+
 
 def is_override(word: str) -> bool:
     """Return whether a word of the command line sets an existing key, rather than being a name that contains ``=``."""
     key, equals, _ = word.lstrip("+~").partition("=")
     section, dot, _ = key.partition(".")
     return bool(equals) and section in DECLARED and bool(dot) != (section in ("storage", "experiment"))
+
+
+def named_storage(overrides: Sequence[str]) -> str | None:
+    """The storage where the overrides name nothing else, in letters that mean nothing to Hydra; None where Hydra must
+    read them.
+    """
+    if not overrides:
+        return os.environ.get("MODA_STORAGE", DEFAULT_STORAGE) or None
+    match = PLAIN_STORAGE.fullmatch(overrides[0])
+    return match[1] if match and len(overrides) == 1 else None
 
 
 def read_overrides(overrides: Sequence[str]) -> list[Override]:
@@ -138,15 +151,15 @@ def _read(override: str) -> Override:
         raise ConfigError(f"{override!r}: the key holds {odd[0]!r} (U+{ord(odd[0]):04X}); type the key again")
     typed = as_hydra(override)
     try:
-        found = OverridesParser.create().parse_override(typed)
+        parsed = OverridesParser.create().parse_override(typed)
     except (HydraException, ValueError) as error:  # a number of thousands of digits, say
         raise ConfigError(
             f"{override!r:.300} cannot be read as key=value; put text with special characters in quotes inside"
             f" the shell's quotes: {key:.80}=\"'...'\""
         ) from error
-    if found.is_sweep_override():
+    if parsed.is_sweep_override():
         raise ConfigError(f"{override:.300}: give one value; write a list as [1,2], and text with commas in quotes")
-    return found
+    return parsed
 
 
 def _quoted(text: str) -> str:

@@ -6,8 +6,6 @@ from numbers import Integral, Real
 from os import PathLike, fspath
 from typing import Any
 
-from hydra.core.override_parser.types import Quote, QuotedString
-
 from orchestrator.errors import ConfigError, shown
 
 KEY = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
@@ -75,4 +73,6 @@ def _literal(name: str, value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString  # a command that looks needs no Hydra
+
     return QuotedString(text, Quote.single).with_quotes()

@@ -85,6 +85,21 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("reuse_accuracy_error", "standard error of reuse accuracy", "its standard error", AMOUNT),
         Metric(
+            "calibrated_reuse_accuracy",
+            "calibrated reuse accuracy",
+            "the same with the stored bias of each class; where none is kept the reuse accuracy",
+            direction="max",
+            short="calibrated",
+            since=6,
+        ),
+        Metric(
+            "calibrated_reuse_accuracy_error",
+            "standard error of calibrated reuse accuracy",
+            "its standard error",
+            AMOUNT,
+            since=6,
+        ),
+        Metric(
             "reuse_baseline",
             "reuse accuracy of the whole network",
             "the whole network with restricted logits, on the same draw",

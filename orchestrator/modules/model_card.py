@@ -8,7 +8,16 @@ from orchestrator.config import Config
 from orchestrator.results import Point, Sweep
 
 CARD = "model_card.md"
-METRICS = ("reuse_accuracy", "reuse_baseline", "accuracy", "cut_size", "cut_overlap", "flops", "coupling")
+METRICS = (
+    "calibrated_reuse_accuracy",
+    "reuse_accuracy",
+    "reuse_baseline",
+    "accuracy",
+    "cut_size",
+    "cut_overlap",
+    "flops",
+    "coupling",
+)
 
 
 def model_card(sweep: Sweep, point: Point, class_names: Sequence[str], shape: Sequence[int]) -> str:
@@ -35,7 +44,8 @@ def model_card(sweep: Sweep, point: Point, class_names: Sequence[str], shape: Se
         metrics=_metrics(point),
         some_classes=repr(list(class_names[:2])),
         shape=shape,
-        choices=[_curve(other, point) for other in same_trial],
+        has_bias=point.bias is not None,
+        choices=[_curve(other, point, sweep.reuse_metric) for other in same_trial],
     )
 
 
@@ -65,8 +75,8 @@ def _metrics(point: Point) -> list[tuple[str, str, str]]:
     return [(name, _number(point.metrics.get(name)), _number(test.get(name))) for name in METRICS]
 
 
-def _curve(one: Point, chosen: Point) -> tuple[str, ...]:
-    shown = ("reuse_accuracy", "cut_size", "cut_overlap")
+def _curve(one: Point, chosen: Point, accuracy: str) -> tuple[str, ...]:
+    shown = (accuracy, "cut_size", "cut_overlap")
     cells = (str(one.choice), *(_number(one.metrics.get(name)) for name in shown))
     return tuple(f"**{cell}**" for cell in cells) if one.choice == chosen.choice else cells
 

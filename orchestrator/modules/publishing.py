@@ -23,7 +23,7 @@ from orchestrator.modules.model_card import CARD, model_card
 from orchestrator.modules.module_log import is_recorded, published_row
 from orchestrator.results import Point, Sweep, package_versions, utc_now
 from orchestrator.storage import DeltaStore, Files, set_file, set_folder, set_name
-from orchestrator.training import Trial, check_unchanged, choose, load_trained
+from orchestrator.training import Trial, check_unchanged, choose, load_trained, with_stored_bias
 from orchestrator.training.data import data_here, load_data
 
 LOG = logging.getLogger("moda")
@@ -80,6 +80,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
     check_unchanged(sweep, data, sections=("data", "network", *own))
     trained = load_trained(trial, data, [point.choice])
     chosen = choose(trained, point.choice, config.evaluation)
+    units = with_stored_bias(chosen.units, point.bias)
     images = data.validation[torch.arange(min(CHECK_IMAGES, len(data.validation)))]
     about = {
         "sweep": sweep.sweep_id,
@@ -102,7 +103,7 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
             Path(scratch),
             trained.network,
             chosen.sites,
-            chosen.units,
+            units,
             images,
             class_names=data.class_names,
             preprocessing=data.preprocessing(),

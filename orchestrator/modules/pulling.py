@@ -11,7 +11,7 @@ from moda_core import open_modules, slice_modules
 from moda_core.errors import ModuleSetError
 from moda_core.placing import new_folder, write_whole
 from moda_core.sets import MANIFEST, WEIGHTS, check_file, check_manifest_size, check_size, parse_manifest
-from orchestrator.config import compose_config, parse_config
+from orchestrator.config import storage_of
 from orchestrator.errors import ConfigError, StorageError, listed, shown
 from orchestrator.modules.model_card import CARD, sliced_card
 from orchestrator.modules.publishing import published
@@ -104,20 +104,20 @@ def pull(
             that does not give it.
         ModuleSetError: a set that is not what its manifest says, or that lacks a class.
     """
-    found = parse_reference(reference)
-    if isinstance(found, SweepPoint):
-        root = resolve_root(storage or parse_config(compose_config([])).storage)
-        sweep = read_sweep(DeltaStore(root), found.sweep_id)
-        return pull_point(sweep, sweep.find(found.point), root, to, classes=classes, data_root=data_root)
-    if isinstance(found, Folder):
-        folder, files = free_folder(to), Files(found.root)
+    named = parse_reference(reference)
+    if isinstance(named, SweepPoint):
+        root = resolve_root(storage or storage_of([]))
+        sweep = read_sweep(DeltaStore(root), named.sweep_id)
+        return pull_point(sweep, sweep.find(named.point), root, to, classes=classes, data_root=data_root)
+    if isinstance(named, Folder):
+        folder, files = free_folder(to), Files(named.root)
         if files.local is not None and not files.local.is_dir():
             raise ConfigError(f"{reference} is not a folder here; a sweep's point is sweep:<id>/<point>")
         return place(folder, FolderSource(files), reference, classes)
     from orchestrator.tracking import ArtifactSource
 
     folder = free_folder(to)
-    return place(folder, ArtifactSource(found.name), reference, classes)
+    return place(folder, ArtifactSource(named.name), reference, classes)
 
 
 def pull_point(

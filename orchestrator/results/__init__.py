@@ -1,4 +1,7 @@
-"""Reads from the tables what a sweep has found. May import `config`, `search`, `storage`."""
+"""Reads from the tables what a sweep has found; says what a run can show of itself.
+
+May import `config`, `search`, `storage`.
+"""
 
 import lazy_loader
 

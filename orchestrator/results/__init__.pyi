@@ -1,6 +1,6 @@
 from .confirmation import Confirmation, confirmations, without_seed
 from .courses import Course, read_courses
-from .points import OVER, POINT_NAME, Point, TrialState
+from .points import POINT_NAME, Point, TrialState
 from .records import (
     as_column,
     canonical,
@@ -17,15 +17,20 @@ from .records import (
 )
 from .sql import query
 from .sweep import ROLES, Sweep, by_label
+from .tracker import Artifact, Link, NoTracker, Rows, Tracker
 
 __all__ = [
-    "OVER",
     "POINT_NAME",
     "ROLES",
+    "Artifact",
     "Confirmation",
     "Course",
+    "Link",
+    "NoTracker",
     "Point",
+    "Rows",
     "Sweep",
+    "Tracker",
     "TrialState",
     "as_column",
     "by_label",

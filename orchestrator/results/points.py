@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.config import Choice
-from orchestrator.search import Coefficients
+from orchestrator.search import Coefficients, Status
 
-OVER = ("finished", "diverged", "stopped")  # running such a trial again would tell nothing new
 POINT_NAME = "trial/tau/threshold, trial/size/target or trial/level"  # how Point.label reads
 
 
 @dataclass(frozen=True)
 class TrialState:
-    """The state of a trial according to its events; ``status`` is the last event."""
+    """The state of a trial according to its events."""
 
     trial_id: str
     number: int
     coefficients: Coefficients
-    status: str
+    status: Status
     attempt: int
     reason: str | None
     seconds: float | None
@@ -28,13 +27,18 @@ class TrialState:
     @property
     def is_over(self) -> bool:
         """Whether the trial need not run again: it finished, its loss diverged, or it was stopped early."""
-        return self.status in OVER
+        return self.status.is_over
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the trial has points."""
+        return self.status == Status.FINISHED
 
 
 @dataclass(frozen=True)
 class Point:
     """A point of a sweep: a trial and the choice made after training. ``test`` is None if it was not measured on the
-    test images.
+    test images. ``bias`` is what is added to each class's logit, by class; None where no bias is kept.
 
     With ``search.repeats`` the metrics are means over the points ``over``, one of each seed, and the trial is the one
     nearest to them.
@@ -44,6 +48,7 @@ class Point:
     choice: Choice
     metrics: dict[str, float]
     test: dict[str, float] | None
+    bias: tuple[float, ...] | None = None
     over: tuple["Point", ...] = ()
 
     @property

@@ -26,13 +26,12 @@ from orchestrator.config import (
 )
 from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
-from orchestrator.results.points import OVER, Point, TrialState
+from orchestrator.results.points import Point, TrialState
 from orchestrator.results.sweep import Sweep
-from orchestrator.search import TRIAL_COLUMNS, Coefficients, History
+from orchestrator.search import TRIAL_COLUMNS, Coefficients, History, Status
 from orchestrator.storage import ResultStore
 
-# How an event log is read: what is over stays over, whatever a late second attempt adds; else the last attempt counts.
-ORDER = ("proposed", "started", "failed", "diverged", "stopped", "finished")
+ORDER = list(Status)
 HISTORY_COLUMNS = {*TRIAL_COLUMNS, *COLUMNS, *METRICS}  # beside the coefficients
 PACKAGES = (
     *("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb"),
@@ -120,8 +119,10 @@ def trial_states(events: pa.Table) -> list[TrialState]:
     last: dict[str, dict[str, Any]] = {}
 
     def rank(row: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
+        # What is over stays over, whatever a late second attempt adds; else the last attempt counts.
         # Two drivers at once may judge a trial differently at a rung: a finished one has its points.
-        return row["event"] in OVER, row["event"] == "finished", row["attempt"], ORDER.index(row["event"])
+        status = Status(row["event"])
+        return status.is_over, status == Status.FINISHED, row["attempt"], ORDER.index(status)
 
     for row in sorted(events.to_pylist(), key=rank):
         last[row["trial_id"]] = row
@@ -130,7 +131,7 @@ def trial_states(events: pa.Table) -> list[TrialState]:
             trial_id=row["trial_id"],
             number=row["number"],
             coefficients=json.loads(row["coefficients"]),
-            status=row["event"],
+            status=Status(row["event"]),
             attempt=row["attempt"],
             reason=row["reason"],
             seconds=row["seconds"],
@@ -157,7 +158,7 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
         {
             "trial_id": trial.trial_id,
             "number": trial.number,
-            "status": trial.status,
+            "status": str(trial.status),
             "reason": trial.reason,
             **coefficient_columns(names, trial.coefficients),
         }
@@ -189,14 +190,16 @@ def coefficient_columns(names: Iterable[str], coefficients: Mapping[str, Any]) -
     return {coefficient_column(name): coefficients.get(name) for name in names}
 
 
-def trial_event(sweep_id: str, trial: Any, event: str, *, attempt: int, now: datetime, **more: Any) -> dict[str, Any]:
+def trial_event(
+    sweep_id: str, trial: Any, event: Status, *, attempt: int, now: datetime, **more: Any
+) -> dict[str, Any]:
     """Build a row of the event log; ``trial`` has trial_id, number and coefficients."""
     return {
         "sweep_id": sweep_id,
         "trial_id": trial.trial_id,
         "number": trial.number,
         "attempt": attempt,
-        "event": event,
+        "event": str(event),
         "time": now,
         "coefficients": canonical(dict(trial.coefficients)),
         **more,
@@ -246,8 +249,19 @@ def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
 
 def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
     """Validation points of finished trials, each with its test metrics, in order of trial and choice."""
-    finished = {trial.trial_id: trial for trial in trials if trial.status == "finished"}
-    names = ("sweep_id", "trial_id", "rule", "rule_parameters", *COLUMNS, "stage", "split", "own", "schema_version")
+    finished = {trial.trial_id: trial for trial in trials if trial.is_finished}
+    names = (
+        "sweep_id",
+        "trial_id",
+        "rule",
+        "rule_parameters",
+        *COLUMNS,
+        "stage",
+        "split",
+        "bias",
+        "own",
+        "schema_version",
+    )
     test: dict[tuple[Any, ...], dict[str, float]] = {}
     points = []
     rows = [row for row in table.to_pylist() if row["trial_id"] in finished]
@@ -259,7 +273,8 @@ def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
         if row["split"] == "test":
             test[key] = metrics
         else:
-            points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key)))
+            bias = None if row["bias"] is None else tuple(row["bias"])
+            points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key), bias))
     return sorted(points, key=lambda point: (point.trial.number, point.choice.place))
 
 

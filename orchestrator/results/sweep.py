@@ -13,6 +13,7 @@ from orchestrator.results.repeats import mean_points
 from orchestrator.search import Constraint, pareto
 
 ROLES = ("best", "knee")
+REUSE = ("calibrated_reuse_accuracy", "reuse_accuracy")
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,12 @@ class Sweep:
     def directions(self) -> list[str]:
         """The directions of the objectives."""
         return list(self.config.search.objectives.values())
+
+    @property
+    def reuse_metric(self) -> str:
+        """The reuse accuracy that is shown: the calibrated one, unless only the other is an objective."""
+        named = [name for name in REUSE if name in self.config.search.objectives]
+        return (named or REUSE)[0]
 
     def count(self, status: str) -> int:
         """Return how many trials have this status."""

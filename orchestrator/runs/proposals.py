@@ -19,7 +19,16 @@ from orchestrator.results import (
     utc_now,
 )
 from orchestrator.runs.warm_start import earlier_points, in_space
-from orchestrator.search import Coefficients, Grid, Problem, Searcher, SpaceExhausted, exhausted_text, make_searcher
+from orchestrator.search import (
+    Coefficients,
+    Grid,
+    Problem,
+    Searcher,
+    SpaceExhausted,
+    Status,
+    exhausted_text,
+    make_searcher,
+)
 from orchestrator.storage import DeltaStore
 from orchestrator.training import Trial
 
@@ -91,7 +100,7 @@ class Proposals:
             raise
         self.next_number += 1
         trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
-        self.store.append("trials", [trial_event(self.sweep_id, trial, "proposed", attempt=0, now=utc_now())])
+        self.store.append("trials", [trial_event(self.sweep_id, trial, Status.PROPOSED, attempt=0, now=utc_now())])
         recorded = self._states()[trial.trial_id].coefficients
         self.pending[trial.trial_id] = recorded
         return number, recorded
@@ -102,9 +111,11 @@ class Proposals:
         self.pending.pop(trial.trial_id, None)
         if died:
             state = self._states()[trial.trial_id]
-            if state.status == "started":
+            if state.status == Status.STARTED:
                 reason = "its process died (it crashed, was killed for want of memory, or lost its node)"
-                event = trial_event(self.sweep_id, trial, "failed", attempt=state.attempt, now=utc_now(), reason=reason)
+                event = trial_event(
+                    self.sweep_id, trial, Status.FAILED, attempt=state.attempt, now=utc_now(), reason=reason
+                )
                 self.store.append("trials", [event])
 
     def _proposal(self, number: int) -> Coefficients:
@@ -141,8 +152,10 @@ class Proposals:
         space = self.config.search.space
         configs = [self.config.with_coefficients(coefficients) for coefficients in trained]
         stated = [(config, in_space(space, config)) for config in configs]
-        same = [own for config, own in stated if self.config.with_coefficients(own) == config]
-        return [coefficient_columns(space, own) for own in same]
+        same = [
+            coefficients for config, coefficients in stated if self.config.with_coefficients(coefficients) == config
+        ]
+        return [coefficient_columns(space, coefficients) for coefficients in same]
 
     def _states(self) -> dict[str, TrialState]:
         return {state.trial_id: state for state in trial_states(self.store.read("trials", self.sweep_id))}

@@ -18,6 +18,7 @@ from orchestrator.config import FINGERPRINTS, Choice, TrackingConfig, override_c
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, package_versions, read_sweep
 from orchestrator.runs.train import run_alone
+from orchestrator.search import Status
 from orchestrator.storage import METHOD_PARTS, TERM_COLUMNS, WEIGHTS, DeltaStore, Files
 from orchestrator.training import (
     Trial,
@@ -89,7 +90,7 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
         again = DeltaStore(scratch)
         run_alone(trial, data, console)
         last = _events(again, trial)[-1]
-        if last["event"] != "finished":
+        if last["event"] != Status.FINISHED:
             raise ConfigError(
                 f"{trial.trial_id} finished when it was recorded; now it {last['event']}: {last['reason']}"
             )
@@ -115,13 +116,13 @@ def _recorded(root: str, name: str, moved: Sequence[str]) -> tuple[Sweep, Trial]
     sweep = read_sweep(store, named["sweep"])
     sweep = dataclasses.replace(sweep, config=override_config(sweep.config, moved))
     state = next((trial for trial in sweep.trials if trial.number == int(named["number"])), None)
-    if state is None or state.status != "finished":
+    if state is None or not state.is_finished:
         how = "is not in the tables" if state is None else f"{state.status} ({state.reason})"
-        finished = ", ".join(str(trial.number) for trial in sweep.trials if trial.status == "finished")
+        finished = ", ".join(str(trial.number) for trial in sweep.trials if trial.is_finished)
         raise ConfigError(f"trial {name!r} {how}; of {sweep.sweep_id} these finished: {finished or 'none'}")
     config = sweep.config.for_trial(state.number, state.coefficients)
     trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
-    precision = next(row["precision"] for row in _events(store, trial) if row["event"] == "finished")
+    precision = next(row["precision"] for row in _events(store, trial) if row["event"] == Status.FINISHED)
     training = dataclasses.replace(config.training, precision=precision)
     search = dataclasses.replace(config.search, early_stopping="none")  # a rung leaves a training as it was
     return sweep, dataclasses.replace(trial, config=dataclasses.replace(config, training=training, search=search))
@@ -152,12 +153,12 @@ def _differences(names: tuple[str, ...], before: Rows, now: Rows) -> Iterator[st
             yield f"{where}: {'not recorded' if key in now else 'missing now'}"
             continue
         for column, recorded in before[key].items():
-            found = now[key][column]
-            absent = found is None and recorded == 0 and column in TERM_COLUMNS
+            value = now[key][column]
+            absent = value is None and recorded == 0 and column in TERM_COLUMNS
             if absent and before[key]["schema_version"] < TERMS_SINCE:
                 continue
-            if column not in UNLIKE and found != recorded:
-                yield f"{where}: {column} {found!r}, recorded {recorded!r}"
+            if column not in UNLIKE and value != recorded:
+                yield f"{where}: {column} {value!r}, recorded {recorded!r}"
 
 
 def _changed_versions(store: DeltaStore, sweep_id: str) -> list[str]:

@@ -23,7 +23,7 @@ from orchestrator.results import Point, Sweep, claim_sweep, name_sweep, read_swe
 from orchestrator.runs.cluster import concurrent_trials, connected
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.tracked import run_tracked
-from orchestrator.search import SpaceExhausted
+from orchestrator.search import SpaceExhausted, Status
 from orchestrator.storage import WEIGHTS, DeltaStore, Files, trial_file, usable_root
 from orchestrator.training import (
     Trial,
@@ -86,8 +86,8 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
                 finally:
                     progress.close()
             sweep = proposals.sweep()
-            untested = [one for one in reported(sweep) if one.test is None]
-            points = [one for one in untested if _can_be_measured(one, root)]
+            untested = [point for point in reported(sweep) if point.test is None]
+            points = [point for point in untested if _can_be_measured(point, root)]
             if gone := len(untested) - len(points):
                 progress.say(
                     f"{gone} points cannot be measured on test, because `moda gc` removed their trials' weights"
@@ -123,7 +123,7 @@ def _check_earlier(config: Config, data: Data, store: DeltaStore) -> None:
     """Refuse a warm start or a confirmation of sweeps that were made of something else than what is here now."""
     for name in (*config.search.warm_start, *filter(None, [config.sweep.confirms])):
         sweep = read_sweep(store, name)
-        shapes = [(one.data.resize, one.data.channels) for one in (sweep.config, config)]
+        shapes = [(each.data.resize, each.data.channels) for each in (sweep.config, config)]
         # A network has another graph on images of another size.
         network = ("network",) if shapes[0] == shapes[1] else ()
         check_unchanged(sweep, data, sections=("data", "method", *network))
@@ -163,8 +163,8 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
 
     def trainable(given: dict[str, Any]) -> None:
         coefficients = dict(given["coefficients"])
-        own = config.for_trial(given["number"], coefficients)
-        trial = Trial(sweep_id, given["number"], coefficients, own, config.storage)
+        of_trial = config.for_trial(given["number"], coefficients)
+        trial = Trial(sweep_id, given["number"], coefficients, of_trial, config.storage)
         if training.num_workers > 1:
             from orchestrator.runs.workers import train_on_workers
 
@@ -199,13 +199,16 @@ def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, p
             ),
         ).fit()
     asked_for = [trial for trial in proposals.sweep().trials if trial.number < proposals.budget]
-    if len(asked_for) < proposals.budget or any(trial.status in ("proposed", "started") for trial in asked_for):
+    in_flight = [trial for trial in asked_for if trial.status in (Status.PROPOSED, Status.STARTED)]
+    if len(asked_for) < proposals.budget or in_flight:
         raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
 
 
 def _can_be_measured(point: Point, root: str) -> bool:
     files = Files(root)
-    return all(files.exists(trial_file(one.trial.trial_id, WEIGHTS)) for one in point.singles if one.test is None)
+    return all(
+        files.exists(trial_file(single.trial.trial_id, WEIGHTS)) for single in point.singles if single.test is None
+    )
 
 
 def _measure_on_test(sweep: Sweep, points: Sequence[Point], root: str, data: "ray.ObjectRef[Data]") -> None:
@@ -213,7 +216,7 @@ def _measure_on_test(sweep: Sweep, points: Sequence[Point], root: str, data: "ra
     training = sweep.config.training
     task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=training.gpus_per_worker)(measure_on_test)
     waiting = []
-    untested = [one for point in points for one in point.singles if one.test is None]
+    untested = [single for point in points for single in point.singles if single.test is None]
     for state in sweep.trials:
         choices = [point.choice for point in untested if point.trial.number == state.number]
         if choices:

@@ -1,7 +1,7 @@
 """A trial as a run starts it: shown in W&B where its configuration asks for that."""
 
 from orchestrator.config import to_plain
-from orchestrator.tracker import Tracker
+from orchestrator.results import Tracker
 from orchestrator.tracking import make_tracker
 from orchestrator.training import Report, Trial, Workers, run_trial
 from orchestrator.training.data import Data

@@ -10,6 +10,7 @@ from orchestrator.config import Config
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, claim_sweep, read_sweep, trial_event, utc_now
 from orchestrator.runs.tracked import run_tracked
+from orchestrator.search import Status
 from orchestrator.storage import DeltaStore, usable_root
 from orchestrator.training import (
     Report,
@@ -48,12 +49,12 @@ def train_one(config: Config, console: Console) -> Sweep:
     console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
     sweep = read_sweep(store, sweep_id)
     if not any(trial.is_over for trial in sweep.trials):
-        store.append("trials", [trial_event(sweep_id, trial, "proposed", attempt=0, now=utc_now())])
+        store.append("trials", [trial_event(sweep_id, trial, Status.PROPOSED, attempt=0, now=utc_now())])
         run_alone(trial, data, console)
         sweep = read_sweep(store, sweep_id)
     else:
         console.print("read from the tables; nothing to train")
-    if sweep.trials[0].status != "finished":
+    if not sweep.trials[0].is_finished:
         raise ConfigError(f"the training {sweep.trials[0].status}: {sweep.trials[0].reason}; try a lower learning rate")
     named = (sweep.find("best"), sweep.find("knee"))
     untested = {point.choice for point in named if point.test is None}

@@ -55,11 +55,11 @@ def earlier_points(
         mine = identity(config, comparable(prints, sweep.fingerprints))
         recorded = comparable(sweep.fingerprints, prints)
         stated: dict[str, Coefficients] = {}
-        for one in sweep.trials:
-            if one.status == "finished":
-                theirs = sweep.config.with_coefficients(one.coefficients)
-                _check_comparable(mine, identity(theirs, recorded), f"trial {one.number} of {name!r}")
-                stated[one.trial_id] = in_space(config.search.space, theirs)
+        for trial in sweep.trials:
+            if trial.is_finished:
+                theirs = sweep.config.with_coefficients(trial.coefficients)
+                _check_comparable(mine, identity(theirs, recorded), f"trial {trial.number} of {name!r}")
+                stated[trial.trial_id] = in_space(config.search.space, theirs)
         for point in sweep.points:
             trial = dataclasses.replace(point.trial, coefficients=stated[point.trial.trial_id])
             points.append(dataclasses.replace(point, trial=trial))
@@ -73,7 +73,7 @@ def earlier_points(
 
 def _check_comparable(mine: Mapping[str, Any], theirs: Mapping[str, Any], name: str) -> None:
     searched = {f"{part}.{key}" for part in PARTS for key in mine["space"]}
-    recorded, asked = ({part: one[part] for part in PARTS} for one in (theirs, mine))
+    recorded, asked = ({part: sections[part] for part in PARTS} for sections in (theirs, mine))
     if found := difference(recorded, asked, ignoring={*searched, *MAY_DIFFER}):
         raise ConfigError(
             f"search.warm_start: {name} is of another kind: {found}; leave its sweep out, or search that key"

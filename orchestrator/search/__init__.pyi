@@ -1,6 +1,7 @@
 from .halving import rungs
 from .problem import TRIAL_COLUMNS, Coefficients, Constraint, Grid, History, Problem, Searcher, SpaceExhausted
 from .searchers import SEARCHERS, make_searcher
+from .statuses import Status
 from .untrained import exhausted_text
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Problem",
     "Searcher",
     "SpaceExhausted",
+    "Status",
     "exhausted_text",
     "make_searcher",
     "rungs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from orchestrator.search import pareto
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
+from orchestrator.search.statuses import Status
 from orchestrator.search.untrained import trained_keys
 
 if TYPE_CHECKING:  # importing Optuna takes a second, and only its searchers need it
@@ -26,7 +28,7 @@ Row = Mapping[str, Any]
 Params = dict[str, Any]
 
 
-class OptunaSearcher:
+class OptunaSearcher(ABC):
     """Builds a study from what is known, asks it once, and drops the free choice from the answer.
 
     A finished trial is told as several Optuna trials: points spread over its own front, with the free parameters among
@@ -63,7 +65,7 @@ class OptunaSearcher:
         study, distributions = self._study(history, surfaces, pending, number)
         for _ in range(ASKS):
             params = study.ask(distributions).params
-            asked = {name: _decode(one, params[name]) for name, one in self.problem.space.items()}
+            asked = {name: _decode(dimension, params[name]) for name, dimension in self.problem.space.items()}
             if self.problem.key(asked) not in trained:
                 return asked
         return self.start.propose(history, pending, number)
@@ -79,16 +81,16 @@ class OptunaSearcher:
         toward = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
         directions = [toward[objective] for objective in self.problem.objectives.values()]
         study = optuna.create_study(directions=directions, sampler=self.sampler(seed))
-        diverged = [row for row in history.trials.to_pylist() if row["status"] == "diverged"]
+        diverged = [row for row in history.trials.to_pylist() if row["status"] == Status.DIVERGED]
         distributions = _distributions(self.problem)
         study.add_trials(self._finished(surfaces, distributions))
         study.add_trials(self._without_values(diverged, "PRUNED", distributions))
         study.add_trials(self._without_values(pending, "RUNNING", distributions))
         return study, distributions
 
+    @abstractmethod
     def sampler(self, seed: int) -> BaseSampler:
         """The sampler of one proposal."""
-        raise NotImplementedError
 
     def told_points(self, surface: list[Row]) -> list[Row]:
         """The points of a surface that are told: of the front of those that meet the constraints, if any do."""
@@ -115,7 +117,8 @@ class OptunaSearcher:
     def _excess(self, row: Row) -> dict[str, float]:
         """By how much a point fails each constraint; Optuna takes 0 and less as met."""
         return {
-            text: (one.bound - row[one.metric]) * (1 if one.at_least else -1) for text, one in self.constraints.items()
+            text: (constraint.bound - row[constraint.metric]) * (1 if constraint.at_least else -1)
+            for text, constraint in self.constraints.items()
         }
 
     def _finished(
@@ -196,20 +199,24 @@ def _distributions(problem: Problem) -> dict[str, BaseDistribution]:
     """Of the space, then of the free parameters and of the way to choose, where there is anything to choose."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    found: dict[str, BaseDistribution] = {}
-    for name, one in problem.space.items():
-        if choices := one.get("choices"):
-            found[name] = CategoricalDistribution(range(len(choices)))
+    distributions: dict[str, BaseDistribution] = {}
+    for name, dimension in problem.space.items():
+        if choices := dimension.get("choices"):
+            distributions[name] = CategoricalDistribution(range(len(choices)))
         else:
-            width = one["high"] - one["low"]
-            is_counted = one.get("integer") and width <= MOST_VALUES  # the GP lists them; others are rounded
+            width = dimension["high"] - dimension["low"]
+            is_counted = dimension.get("integer") and width <= MOST_VALUES  # the GP lists them; others are rounded
             kind: Callable[..., BaseDistribution] = IntDistribution if is_counted else FloatDistribution
-            found[name] = kind(_number(one, one["low"]), _number(one, one["high"]), log=bool(one.get("log")))
+            distributions[name] = kind(
+                _number(dimension, dimension["low"]),
+                _number(dimension, dimension["high"]),
+                log=bool(dimension.get("log")),
+            )
     for name, (low, high) in _free_ranges(problem).items():
-        found[f"free:{name}"] = FloatDistribution(low, high)
+        distributions[f"free:{name}"] = FloatDistribution(low, high)
     if len(ways := _ways(problem)) > 1:
-        found["free:way"] = CategoricalDistribution(range(len(ways)))
-    return found
+        distributions["free:way"] = CategoricalDistribution(range(len(ways)))
+    return distributions
 
 
 def _choice_params(problem: Problem, choice: Mapping[str, float | None]) -> Params:
@@ -231,20 +238,20 @@ def _ways(problem: Problem) -> list[tuple[str, ...]]:
 def _free_ranges(problem: Problem) -> dict[str, tuple[float, float]]:
     """Lowest and highest value of each free parameter that has several."""
     values = {name: [float(v) for grid in problem.grids for v in grid.get(name, ())] for name in problem.free_names}
-    return {name: (min(found), max(found)) for name, found in values.items() if min(found) < max(found)}
+    return {name: (min(numbers), max(numbers)) for name, numbers in values.items() if min(numbers) < max(numbers)}
 
 
 def _encode(problem: Problem, row: Row) -> Params:
     return {
-        name: list(choices).index(row[name]) if (choices := one.get("choices")) else _number(one, row[name])
-        for name, one in problem.space.items()
+        name: list(choices).index(row[name]) if (choices := dimension.get("choices")) else _number(dimension, row[name])
+        for name, dimension in problem.space.items()
     }
 
 
-def _decode(one: Row, value: Any) -> Any:
-    choices = one.get("choices")
-    return choices[value] if choices else _number(one, value)
+def _decode(dimension: Row, value: Any) -> Any:
+    choices = dimension.get("choices")
+    return choices[value] if choices else _number(dimension, value)
 
 
-def _number(one: Row, value: Any) -> int | float:
-    return round(value) if one.get("integer") else float(value)
+def _number(dimension: Row, value: Any) -> int | float:
+    return round(value) if dimension.get("integer") else float(value)

@@ -1,6 +1,6 @@
-"""Dominance, hypervolume, attainment, and the points that people ask for by name. Pure functions of arrays.
+"""Dominance, hypervolume, and the points that people ask for by name. Pure functions of arrays.
 
-Shapes: P points, M metrics, K corners of a staircase. Directions are "max" or "min", one a metric. NaN is refused.
+Shapes: P points, M metrics. Directions are "max" or "min", one a metric. NaN is refused.
 
 Infinite values compare as such; values beyond a quarter of float64's range count as infinite. A point that is
 infinitely bad in one metric can be on the front by another, but no reference point lies behind it, so that it has no
@@ -9,7 +9,6 @@ given an infinite value: with three or more metrics it crashes on them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,28 +17,6 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 LARGEST = np.finfo(np.float64).max / 4  # a difference of two such values is still finite
-
-
-@dataclass(frozen=True)
-class Attainment:
-    """What the seeds of an experiment reach in two metrics, as staircases that can be drawn as they are.
-
-    A staircase is the line through its corners in order: the first metric, the same for all three, against the best
-    second metric that is reached together with it. The band between worst and best is filled between two such lines.
-    Where nothing is reached stands the reference, hence every corner is finite unless a second metric is infinitely
-    good.
-
-    Attributes:
-        first_K: first metric of each corner, ascending; from the best of any point to the reference.
-        worst_K: second metric that every seed reaches.
-        median_K: second metric that at least half of the seeds reach.
-        best_K: second metric that at least one seed reaches.
-    """
-
-    first_K: Floats
-    worst_K: Floats
-    median_K: Floats
-    best_K: Floats
 
 
 def on_front(values_PM: npt.ArrayLike, directions: Sequence[str]) -> Mask:
@@ -108,37 +85,6 @@ def contributions(values_PM: npt.ArrayLike, directions: Sequence[str], reference
     alone_P = _alone(costs_PM[near]) & (np.arange(len(near)) < front.sum())
     found_P[near] = np.where(alone_P, np.where(np.isinf(costs_PM[near]).any(1), np.inf, lost_P), 0.0)
     return found_P
-
-
-def attainment(fronts: Sequence[npt.ArrayLike], directions: Sequence[str], reference_M: Sequence[float]) -> Attainment:
-    """Return the empirical attainment surfaces (Grunert da Fonseca et al. 2001) of several seeds' points in two
-    metrics.
-
-    Only points better than the reference in both metrics count. One that is infinitely good in the first metric counts
-    from the first corner on.
-
-    Args:
-        fronts: for each seed its points, (P, 2) with any P; points that are not on its front change nothing.
-        directions: of the two metrics.
-        reference_M: where the staircases end.
-
-    Raises:
-        ValueError: as :func:`hypervolume`; no seeds, or another number of metrics than two.
-    """
-    if len(directions) != 2:
-        raise ValueError(f"attainment surfaces are drawn for 2 metrics, not {len(directions)}; choose two of them")
-    if len(fronts) == 0:
-        raise ValueError("there are no seeds, so there is no attainment surface; give the points of one at least")
-    limit = as_limit(reference_M, directions)
-    seeds = [costs[(costs < limit).all(1)] for costs in (as_costs(front, directions) for front in fronts)]
-    places = np.unique(np.concatenate([*(costs[:, 0] for costs in seeds), limit[:1]]))
-    places = places[np.isfinite(places)]
-    reached = np.sort([_reached(costs, places, limit[1]) for costs in seeds], axis=0)  # (seeds, places), best first
-    worst, median, top = reached[len(seeds) - 1], reached[(len(seeds) - 1) // 2], reached[0]
-    first_K = _turned(np.repeat(places, 2)[1:], directions[0])
-    order = np.arange(len(first_K))[:: -1 if directions[0] == "max" else 1]
-    others = [_turned(np.repeat(level, 2)[:-1], directions[1])[order] for level in (worst, median, top)]
-    return Attainment(first_K[order], *others)
 
 
 def knee(values_PM: npt.ArrayLike, directions: Sequence[str]) -> int:
@@ -250,16 +196,3 @@ def _alone(costs_PM: Floats) -> Mask:
     _, places_P, counts = np.unique(costs_PM, axis=0, return_inverse=True, return_counts=True)
     mask: Mask = counts[places_P] == 1
     return mask
-
-
-def _reached(costs: Floats, places: Floats, limit: float) -> Floats:
-    """The least second cost of the points whose first cost is at most each place; the limit where there is none."""
-    costs = costs[np.argsort(costs[:, 0])]
-    least = np.minimum.accumulate(np.append(limit, costs[:, 1]))
-    found: Floats = least[np.searchsorted(costs[:, 0], places, side="right")]
-    return found
-
-
-def _turned(costs: Floats, direction: str) -> Floats:
-    """Values again, of one metric."""
-    return 0.0 - costs if direction == "max" else costs

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orchestrator.search.problem import Constraint, History, Problem
+from orchestrator.search.statuses import Status
 
 Floats = npt.NDArray[np.float64]
 
-FAILED = ("diverged", "failed")
+FAILED = (Status.DIVERGED, Status.FAILED)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def read_surfaces(problem: Problem, history: History) -> Surfaces:
     if missing := [name for name in names if len(history.points) and name not in history.points.column_names]:
         raise ValueError(f"the points have no metric {missing[0]!r}; known: {', '.join(history.points.column_names)}")
     values_PV, free = _values(history.points, names), [_column(history.points, name) for name in problem.free_names]
-    place = {tuple(one.values()): index for index, one in enumerate(choices)}
+    place = {tuple(choice.values()): index for index, choice in enumerate(choices)}
     trial_ids = _column(history.points, "trial_id")
     rows: dict[str, dict[int | None, list[int]]] = {}  # of each trial, by choice
     for row in np.flatnonzero(np.isfinite(values_PV).all(1)).tolist():
@@ -67,7 +68,7 @@ def read_surfaces(problem: Problem, history: History) -> Surfaces:
     x: list[list[float]] = []
     surfaces: list[list[int]] = []
     others: list[int] = []
-    for trial_id in sorted(rows, key=lambda one: (numbers.get(one, -1), one)):
+    for trial_id in sorted(rows, key=lambda trial_id: (numbers.get(trial_id, -1), trial_id)):
         cells = rows[trial_id]
         (coefficients,) = history.points.slice(next(iter(cells.values()))[0], 1).to_pylist()
         unit = problem.to_unit(coefficients)
@@ -82,7 +83,7 @@ def read_surfaces(problem: Problem, history: History) -> Surfaces:
         np.array(x, dtype=np.float64).reshape(-1, width),
         values_PV[np.array(surfaces, dtype=np.int64).reshape(-1, len(choices))],
         values_PV[np.array(others, dtype=np.int64)],
-        np.array([one for one in failed if one is not None], dtype=np.float64).reshape(-1, width),
+        np.array([unit for unit in failed if unit is not None], dtype=np.float64).reshape(-1, width),
     )
 
 

@@ -59,6 +59,17 @@ def with_cut_sizes(rows: pa.Table) -> pa.Table:
     return rows
 
 
+def with_calibrated(rows: pa.Table) -> pa.Table:
+    """Rows of points with a calibrated reuse accuracy: without a bias, as before schema version 6, it is the reuse
+    accuracy.
+    """
+    for name in ("reuse_accuracy", "reuse_accuracy_error"):
+        if name in rows.column_names:
+            calibrated = f"calibrated_{name}"
+            rows = _replaced(rows, calibrated, pc.coalesce(_whole(rows[calibrated]), _whole(rows[name])))
+    return rows
+
+
 _NAMES = ("tau", "threshold", "level")
 
 

@@ -3,20 +3,21 @@
 They are the truth; the rest is a view. docs/tables.md says the same in prose, and a test compares the two.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from orchestrator.declarations import COUNT, METRICS, Metric
-from orchestrator.storage.older_rows import with_choice, with_choices, with_cut_sizes
+from orchestrator.storage.older_rows import with_calibrated, with_choice, with_choices, with_cut_sizes
 
 # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules;
 # 5: points by rule, parameters and stage, a user's own metrics; terms in epochs, after_seconds in trials
-# 6: sizes and overlaps in points by both ways to count, linear_retention; target
+# 6: sizes and overlaps in points by both ways to count, linear_retention; a bias of each class; target
 SCHEMA_VERSION = 6
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
+LARGEST_BIAS = 1e6  # as moda_core has it
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
 
 
@@ -27,7 +28,7 @@ class Column:
     Attributes:
         kind: the Arrow type.
         what: the meaning, for people.
-        low: the smallest number that it, or each value of a map, may hold; None for what is not a number.
+        low: the smallest number that it, or each value of a map or list, may hold; None for what is not a number.
         high: the largest one, of a column of floats.
         better: ``up`` or ``down`` for a metric that has a good direction.
         since: the schema version that brought it.
@@ -82,10 +83,10 @@ class Table:
 
     @property
     def constraints(self) -> dict[str, str]:
-        """The ranges of columns in SQL, by name, maps left out. A null meets every range, NaN and infinity none."""
+        """The ranges of columns of numbers in SQL, by name. A null meets every range, NaN and infinity none."""
         found = {}
         for name, one in self.columns.items():
-            if one.bounds is not None and not pa.types.is_map(one.kind):
+            if one.bounds is not None and not pa.types.is_nested(one.kind):
                 low, high = one.bounds
                 below = f" AND {name} <= {high!r}" if pa.types.is_floating(one.kind) else ""
                 found[f"{name}_range"] = f"({name} IS NULL OR ({name} >= {low!r}{below}))"
@@ -96,7 +97,9 @@ class Table:
         for name in set(self.columns) - set(rows.schema.names):
             rows = rows.append_column(name, pa.nulls(len(rows)))
         rows = rows.select(list(self.columns)).cast(self.schema)
-        return with_choices(with_cut_sizes(rows)).cast(self.schema) if self.has_choices else rows
+        if not self.has_choices:
+            return rows
+        return with_choices(with_calibrated(with_cut_sizes(rows))).cast(self.schema)
 
 
 _TEXT, _INT, _FLOAT, _TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
@@ -149,6 +152,13 @@ def _metric(metric: Metric) -> Column:
 # Of a point, and of a point at a rung.
 METRIC_COLUMNS = {name: _metric(metric) for name, metric in METRICS.items()}
 _OWN = Column(_NUMBERS, "a user's own metrics, by name", low=-FINITE, since=5)
+_BIAS = Column(
+    pa.list_(_FLOAT),
+    "added to each class's logit, by class; null where none is kept",
+    low=-LARGEST_BIAS,
+    high=LARGEST_BIAS,
+    since=6,
+)
 
 
 def _since(version: int, columns: Mapping[str, Column]) -> dict[str, Column]:
@@ -214,6 +224,7 @@ TABLES = {
             "stage": Column(_TEXT, "cut: measured as it was cut", since=5),
             "split": Column(_TEXT, "validation or test"),
             **METRIC_COLUMNS,
+            "bias": _BIAS,
             "own": _OWN,
             **_VERSION,
         },
@@ -288,8 +299,14 @@ def _check(table: str, declared: Table, row: Mapping[str, Any]) -> None:
             if name in declared.key and name not in declared.nullable_key:
                 raise ValueError(f"{table}.{name} is missing in {dict(row)}; it is part of the key")
         elif bounds := column.bounds:
-            parts = dict(value).items() if pa.types.is_map(column.kind) else [(None, value)]
-            for key, number in parts:
+            for key, number in _numbers(column, value):
                 if not bounds[0] <= number <= bounds[1]:  # NaN is in no range
                     place = f"{name}[{key!r}]" if key is not None else name
                     raise ValueError(f"{table}.{place}={number!r} cannot be; it is {column.range_text}")
+
+
+def _numbers(column: Column, value: Any) -> Iterable[tuple[Any, float]]:
+    """The numbers of a value, each with its key or place in it; None for the value itself."""
+    if pa.types.is_map(column.kind):
+        return dict(value).items()
+    return enumerate(value) if pa.types.is_list(column.kind) else [(None, value)]

@@ -1,7 +1,8 @@
 """The tables behind a small protocol, so that another table format is one class.
 
 Rows have deterministic keys, and appending a row whose key is there adds nothing, so whoever is not sure that a write
-went through writes again. Sweeps keep their tables as Delta tables; plain Parquet files are the second implementation.
+went through writes again. Sweeps keep their tables as Delta tables. ``tests/benchmarks/parquet_store.py`` keeps to the
+same contract with plain Parquet files, for a benchmark to compare with.
 """
 
 from collections.abc import Mapping, Sequence

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config import Config, TrackingConfig
+from orchestrator.results import Artifact, Link, NoTracker, Rows, Tracker
 from orchestrator.storage import Files
-from orchestrator.tracker import Artifact, Link, NoTracker, Rows, Tracker
 from orchestrator.tracking.login import client_settings, has_key, quieten
 
 if TYPE_CHECKING:  # a run without tracking loads no client
@@ -51,7 +51,7 @@ class WandbTracker:
 
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
         """Log numbers, without those that are None. A step that the run has from an earlier attempt stays as it is."""
-        known = {key: one for key, one in values.items() if one is not None}
+        known = {key: value for key, value in values.items() if value is not None}
         self._calls.put(lambda run: _log_step(run, known, step))
 
     def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:

@@ -1,4 +1,5 @@
 from .batches import Workers
+from .calibration import with_stored_bias
 from .decompose import choose
 from .dry_run import distinct
 from .fingerprinting import check_unchanged, fingerprints
@@ -36,4 +37,5 @@ __all__ = [
     "measure_on_test",
     "run_trial",
     "with_own_parts",
+    "with_stored_bias",
 ]

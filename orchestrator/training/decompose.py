@@ -16,7 +16,9 @@ from orchestrator.config import Choice, Config, EvaluationConfig
 from orchestrator.errors import ConfigError
 from orchestrator.storage import CUT
 from orchestrator.training.batches import Workers
+from orchestrator.training.calibration import Calibration
 from orchestrator.training.data import Data, ImageSet
+from orchestrator.training.evaluating import evaluate_reuse
 from orchestrator.training.loop import computing
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
 from orchestrator.training.rules import CountedRule, Counts, count_rules, restore_rules
@@ -139,18 +141,29 @@ def choose(trained: Trained, choice: Choice, config: EvaluationConfig) -> Chosen
 
 
 def measure(
-    trained: Trained, images: ImageSet, config: EvaluationConfig, *, split: str, choices: Sequence[Choice]
+    trained: Trained,
+    images: ImageSet,
+    config: EvaluationConfig,
+    *,
+    split: str,
+    choices: Sequence[Choice],
+    calibration: Calibration,
 ) -> list[dict[str, Any]]:
     """One row of the points table for each choice.
 
     Reuse accuracy is the seeded estimate: some subsets of each size, some images; more of both on test.
     """
     with computing(images.labels.device, trained.precision):
-        return _measure(trained, images, config, split, choices)
+        return _measure(trained, images, config, split, choices, calibration)
 
 
 def _measure(
-    trained: Trained, images: ImageSet, config: EvaluationConfig, split: str, choices: Sequence[Choice]
+    trained: Trained,
+    images: ImageSet,
+    config: EvaluationConfig,
+    split: str,
+    choices: Sequence[Choice],
+    calibration: Calibration,
 ) -> list[dict[str, Any]]:
     classes = trained.graph.output.channels
     on_test = split == "test"
@@ -171,21 +184,20 @@ def _measure(
         "reuse_images": draw.images,
     }
     metrics = make_metrics(list(config.metrics))
+    chosen = [choose(trained, choice, config) for choice in choices]
+    evaluated = evaluate_reuse(network, choices, chosen, images, draw, calibration)
     rows = []
-    for choice in choices:
-        chosen = choose(trained, choice, config)
-        sizes = sizes_and_overlaps(chosen.graph, chosen.units)
-        reuse = estimate_reuse(network, chosen.sites, chosen.units, images, draw)
+    for choice, one, reuse in zip(choices, chosen, evaluated, strict=True):
+        sizes = sizes_and_overlaps(one.graph, one.units)
         rows.append(
             {
                 **choice.columns,
                 "stage": CUT,
                 **whole,
-                "reuse_accuracy": reuse.mean,
-                "reuse_accuracy_error": reuse.standard_error,
+                **reuse,
                 **{name: getattr(sizes, name) for name in SIZES},
-                "floored": chosen.units.floored,
-                "own": measure_own(metrics, Measured(network, chosen.sites, chosen.units.keep, images)),
+                "floored": one.units.floored,
+                "own": measure_own(metrics, Measured(network, one.sites, one.units.keep, images)),
             }
         )
     return rows

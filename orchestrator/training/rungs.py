@@ -20,6 +20,7 @@ from orchestrator.config import Config, SearchConfig
 from orchestrator.search import halving
 from orchestrator.storage import ResultStore
 from orchestrator.training.batches import Workers
+from orchestrator.training.calibration import CrossFitting, second_half
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.decompose import grid, measure, prepare
 
@@ -79,7 +80,8 @@ def surface(
         trained = prepare(network, part, config, precision=precision, workers=workers, parts=lambda: parts)
         if workers.rank > 0:
             return []
-        return measure(trained, data.validation, fewer, split="validation", choices=grid(evaluation))
+        choices, fitting = grid(evaluation), CrossFitting(second_half(data.validation.labels, config.data.seed))
+        return measure(trained, data.validation, fewer, split="validation", choices=choices, calibration=fitting)
 
 
 def verdict(rows: Iterable[Mapping[str, Any]], trial_id: str, rung: Rung, config: Config) -> str | None:

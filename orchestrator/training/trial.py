@@ -19,7 +19,8 @@ from moda_core.graph import channel_graph
 from moda_core.methods import Method, has_step_after
 from orchestrator.config import COLUMNS, Choice, Config, to_plain
 from orchestrator.errors import MISTAKES, ConfigError
-from orchestrator.results import trial_event, trial_states, utc_now
+from orchestrator.results import NoTracker, Tracker, trial_event, trial_states, utc_now
+from orchestrator.search import Status
 from orchestrator.storage import (
     AFTER_CHECKPOINT,
     CHECKPOINT,
@@ -31,9 +32,9 @@ from orchestrator.storage import (
     counts_file,
     trial_file,
 )
-from orchestrator.tracker import NoTracker, Tracker
 from orchestrator.training.after import take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
+from orchestrator.training.calibration import CrossFitting, StoredBiases, second_half
 from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.data import Data
 from orchestrator.training.decompose import Trained, grid, measure, prepare
@@ -49,6 +50,8 @@ from orchestrator.training.weights import dump_weights, load_weights_file, read_
 Report = Callable[[dict[str, Any]], None]
 SHOWN_COLUMNS = (  # of the points that a run shows
     *COLUMNS,
+    "calibrated_reuse_accuracy",
+    "calibrated_reuse_accuracy_error",
     "reuse_accuracy",
     "reuse_accuracy_error",
     "cut_size",
@@ -160,7 +163,7 @@ def run_trial(
     if state is not None and state.is_over:
         return  # somebody else did it
     record = _Recorder(trial, store, 1 if state is None else state.attempt + 1, active=workers.rank == 0)
-    record("started")
+    record(Status.STARTED)
     tracker = track() if workers.rank == 0 else NoTracker()
     try:
         data = data.to(device)
@@ -210,23 +213,23 @@ def run_trial(
         if workers.rank == 0:
             points = _finish(trial, trained, data, files, store, [_epoch(trial, row, method) for row in rows])
             spent = _spent(rows, judge.seconds + time.perf_counter() - started, precision)
-            record("finished", **spent, after_seconds=after_seconds)
+            record(Status.FINISHED, **spent, after_seconds=after_seconds)
             for name in (AFTER_CHECKPOINT, CHECKPOINT):
                 files.delete(trial.file(name))
             tracker.table("points", SHOWN_COLUMNS, lambda _: points)
-            tracker.finish({"accuracy": points[0]["accuracy"], "status": "finished"})
+            tracker.finish({"accuracy": points[0]["accuracy"], "status": Status.FINISHED.value})
     except Stopped as error:
         if workers.rank == 0:
             store.append("epochs", [_epoch(trial, row, method) for row in rows])
-            record("stopped", reason=str(error), **_spent(rows, judge.seconds, precision))
+            record(Status.STOPPED, reason=str(error), **_spent(rows, judge.seconds, precision))
             files.delete(checkpoint)
-        tracker.finish({"status": "stopped"})
+        tracker.finish({"status": Status.STOPPED.value})
     except Diverged as error:
-        record("diverged", reason=str(error))
-        tracker.finish({"status": "diverged"}, failed=True)
+        record(Status.DIVERGED, reason=str(error))
+        tracker.finish({"status": Status.DIVERGED.value}, failed=True)
     except Exception as error:
-        record("failed", reason=f"{type(error).__name__}: {error}".removesuffix(": ")[:2000])
-        tracker.finish({"status": "failed"}, failed=True)
+        record(Status.FAILED, reason=f"{type(error).__name__}: {error}".removesuffix(": ")[:2000])
+        tracker.finish({"status": Status.FAILED.value}, failed=True)
         if not isinstance(error, MISTAKES):
             raise
 
@@ -282,12 +285,17 @@ def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> n
 
 
 def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
-    """Measure some of a finished trial's points on the test images, and write the rows."""
+    """Measure some of a finished trial's points on the test images, with the biases that are stored with them, and
+    write the rows."""
     torch.set_num_threads(trial.config.training.cpus_per_worker)
     data = data.to(choose_device(trial.config.training))
     trained = load_trained(trial, data, choices)
-    rows = measure(trained, data.test, trial.config.evaluation, split="test", choices=choices)
-    DeltaStore(trial.root).append("points", [_keyed(trial, row) for row in rows])
+    store = DeltaStore(trial.root)
+    points = store.read("points", trial.sweep_id).to_pylist()
+    stored = StoredBiases.of_rows(row for row in points if row["trial_id"] == trial.trial_id)
+    evaluation = trial.config.evaluation
+    rows = measure(trained, data.test, evaluation, split="test", choices=choices, calibration=stored)
+    store.append("points", [_keyed(trial, row) for row in rows])
 
 
 class _Recorder:
@@ -296,7 +304,7 @@ class _Recorder:
     def __init__(self, trial: Trial, store: DeltaStore, attempt: int, *, active: bool) -> None:
         self.trial, self.store, self.attempt, self.active = trial, store, attempt, active
 
-    def __call__(self, event: str, **more: Any) -> None:
+    def __call__(self, event: Status, **more: Any) -> None:
         if self.active:
             row = trial_event(self.trial.sweep_id, self.trial, event, attempt=self.attempt, now=utc_now(), **more)
             self.store.append("trials", [row])
@@ -312,7 +320,10 @@ def _finish(
     for rule, counted in trained.rules.items():
         files.write(trial.file(counts_file(rule)), dump_counts(rule, counted.counts))
     evaluation = trial.config.evaluation
-    points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
+    fitting = CrossFitting(second_half(data.validation.labels, trial.config.data.seed))
+    points = measure(
+        trained, data.validation, evaluation, split="validation", choices=grid(evaluation), calibration=fitting
+    )
     store.append("epochs", epochs)
     store.append("points", [_keyed(trial, row) for row in points])
     return points

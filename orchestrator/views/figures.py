@@ -11,11 +11,12 @@ from moda_core.rules import RULES
 from orchestrator.config import Config
 from orchestrator.declarations import Metric
 from orchestrator.results import Course, Point, Sweep
-from orchestrator.views.terminal import SHOWN, coefficients_text, number_text
+from orchestrator.views.terminal import coefficients_text, number_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
 INFEASIBLE = "#dfe4e8"
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
+NAMED = ("reuse_accuracy", "calibrated_reuse_accuracy", "cut_size", "cut_overlap", "accuracy")  # by every point
 TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 LOG_AXIS = {"type": "log", "tickvals": TICKS, "ticktext": [f"{100 * tick:g} %" for tick in TICKS]}
 
@@ -197,13 +198,13 @@ def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
         f"<b>{point.label}</b>",
         coefficients_text(point.trial.coefficients),
         str(point.choice),
-        f"reuse accuracy {number_text(point, 'reuse_accuracy')}",
+        f"reuse accuracy {number_text(point, 'calibrated_reuse_accuracy')}{_without_bias(point.metrics)}",
         f"module size {number_text(point, 'cut_size')}, overlap {number_text(point, 'cut_overlap')}",
         f"accuracy {number_text(point, 'accuracy')}",
         ", ".join(
             f"{metric.title} {number_text(point, name)}"
             for name, metric in metrics.items()
-            if metric.direction and name not in SHOWN and name in point.metrics
+            if metric.direction and name not in NAMED and name in point.metrics
         ),
     ]
     if point.over:
@@ -211,5 +212,12 @@ def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
     if not point.choice.reaches_target(point.metrics["cut_size"]):
         lines.append("the target size is out of reach")
     if point.test:
-        lines.append(f"test: reuse {point.test['reuse_accuracy']:.4f}, accuracy {point.test['accuracy']:.4f}")
+        reuse = f"reuse {point.test['calibrated_reuse_accuracy']:.4f}{_without_bias(point.test)}"
+        lines.append(f"test: {reuse}, accuracy {point.test['accuracy']:.4f}")
     return "<br>".join(filter(None, lines))
+
+
+def _without_bias(metrics: Mapping[str, float]) -> str:
+    """The reuse accuracy without the bias of each class, where that is another one."""
+    plain = metrics.get("reuse_accuracy", metrics["calibrated_reuse_accuracy"])
+    return "" if plain == metrics["calibrated_reuse_accuracy"] else f" (uncalibrated {plain:.4f})"

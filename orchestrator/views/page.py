@@ -12,7 +12,7 @@ from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation
 from orchestrator.views.figures import courses_figure, curves_figure
 from orchestrator.views.pairs import objectives_figure
 from orchestrator.views.terminal import (
-    SHOWN,
+    always_shown,
     coefficients_text,
     number_text,
     repeats_text,
@@ -56,7 +56,7 @@ def _plot(figure: Any, *, with_plotly: bool = False) -> Markup:
 
 def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
     """What each way of choosing gives, with its heading."""
-    metrics = {"reuse_accuracy": "Reuse accuracy", "cut_size": "Module size"}
+    metrics = {sweep.reuse_metric: "Reuse accuracy", "cut_size": "Module size"}
     for rule, grid in sweep.config.evaluation.grids.items():
         over = next(iter(grid))
         where = {"activity": "tau", "contribution": "the level", "size": "the target size"}.get(
@@ -88,14 +88,14 @@ def _front(sweep: Sweep) -> dict[str, Any]:
         f"{declared[name].title} ({'higher' if direction == 'max' else 'lower'} is better)"
         for name, direction in sweep.config.search.objectives.items()
     )
-    names = shown_metrics(sweep, always=SHOWN)
+    names = shown_metrics(sweep, always=always_shown(sweep))
     titles = [declared[name].title for name in names]
     rows = []
     for point in sweep.front:
         mark = sweep.mark(point)
         cells = [point.label, mark, coefficients_text(point.trial.coefficients)]
         cells += [number_text(point, name) for name in names]
-        cells += [number_text(point, name, on_test=True) for name in ("reuse_accuracy", "accuracy")]
+        cells += [number_text(point, name, on_test=True) for name in (sweep.reuse_metric, "accuracy")]
         rows.append((cells, bool(mark)))
     return {
         "objectives": objectives,

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.config import Config
-from orchestrator.results import OVER, Sweep
+from orchestrator.results import Sweep
+from orchestrator.search import Status
 from orchestrator.tracking import describe_tracking
 from orchestrator.views.terminal import coefficients_text, front_table, losses_text
 
@@ -91,10 +92,12 @@ class Progress(Callback):
         self._console.print(
             f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front, hypervolume {sweep.hypervolume:.4f}"
         )
-        for one in sweep.trials:
-            if one.status in ("failed", "diverged"):
-                self._console.print(f"trial {one.number} {one.status}: {one.reason}", markup=False, highlight=False)
-        if failed := sweep.count("failed"):
+        for trial in sweep.trials:
+            if trial.status in (Status.FAILED, Status.DIVERGED):
+                self._console.print(
+                    f"trial {trial.number} {trial.status}: {trial.reason}", markup=False, highlight=False
+                )
+        if failed := sweep.count(Status.FAILED):
             self.say(f"run the same command again to retry the {failed} that failed")
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -136,13 +139,13 @@ class Progress(Callback):
 
     @property
     def _over(self) -> int:
-        return sum(trial.status in (*OVER, "failed") for trial in self._sweep.trials)
+        return sum(trial.is_over or trial.status == Status.FAILED for trial in self._sweep.trials)
 
     def _left(self) -> str:
         done = self._over - self._done_before
         if done < 1:
             return "time left: not known before the first trial ends"
-        partial = sum(one["epoch"] / one["epochs"] for one in self._running.values() if one["epochs"])
+        partial = sum(state["epoch"] / state["epochs"] for state in self._running.values() if state["epochs"])
         rate = (done + partial) / (self._clock() - self._started)
         return f"about {_duration(max(0.0, (self._budget - self._over - partial) / rate))} left"
 
@@ -151,8 +154,8 @@ class Progress(Callback):
             self._live.update(self._view())
         elif self._clock() - self._last_line > LOG_SECONDS and self._running:
             running = ", ".join(
-                f"trial {one['config']['number']} epoch {one['epoch']}/{one['epochs'] or '?'}"
-                for one in self._running.values()
+                f"trial {state['config']['number']} epoch {state['epoch']}/{state['epochs'] or '?'}"
+                for state in self._running.values()
             )
             self._line(f"running {running}; {self._left()}")
 
@@ -162,10 +165,12 @@ class Progress(Callback):
 
     def _view(self) -> Group:
         running = Table("trial", "epoch", "loss", "coefficients", title="running", title_justify="left", box=None)
-        for one in self._running.values():
-            loss = losses_text(one["loss"], one["terms"]).removeprefix("loss ") if "loss" in one else ""
-            epoch = f"{one['epoch']}/{one['epochs']}" if one["epochs"] else "starting"
-            running.add_row(str(one["config"]["number"]), epoch, loss, coefficients_text(one["config"]["coefficients"]))
+        for state in self._running.values():
+            loss = losses_text(state["loss"], state["terms"]).removeprefix("loss ") if "loss" in state else ""
+            epoch = f"{state['epoch']}/{state['epochs']}" if state["epochs"] else "starting"
+            running.add_row(
+                str(state["config"]["number"]), epoch, loss, coefficients_text(state["config"]["coefficients"])
+            )
         head = Text(f"{self._over} of {self._budget} trials, {self._left()}", style="bold")
         parts: list[Any] = [head, running]
         if self._sweep.front:

@@ -15,9 +15,6 @@ from orchestrator.search import Constraint
 if TYPE_CHECKING:  # looking at a sweep loads no PyTorch
     from moda_core import ReplacementAccuracy
 
-ON_FRONT = ("reuse_accuracy", "cut_size", "cut_overlap")
-SHOWN = (*ON_FRONT, "accuracy")
-
 
 def coefficients_text(coefficients: Mapping[str, Any]) -> str:
     """Format coefficients: ``alpha 1 beta 1 gamma 0.3 optimizer adamw``."""
@@ -35,6 +32,16 @@ def losses_text(loss: float, terms: Mapping[str, float]) -> str:
     """Format the loss and its terms: ``loss 0.532``, or ``loss 0.532 (affinity 0.104, dispersion 0.212)``."""
     text = ", ".join(f"{name} {value:.3f}" for name, value in terms.items())
     return f"loss {loss:.3f}" + (f" ({text})" if text else "")
+
+
+def on_front(sweep: Sweep) -> tuple[str, ...]:
+    """Return the metrics that a table of the front always shows."""
+    return sweep.reuse_metric, "cut_size", "cut_overlap"
+
+
+def always_shown(sweep: Sweep) -> tuple[str, ...]:
+    """Return the metrics that a table of points always shows where there is room."""
+    return *on_front(sweep), "accuracy"
 
 
 def shown_metrics(sweep: Sweep, *, always: Sequence[str]) -> list[str]:
@@ -77,32 +84,33 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     """
     front = sweep.front
     names = sweep.coefficient_names
-    metrics, declared = shown_metrics(sweep, always=ON_FRONT), sweep.config.metrics
+    metrics, declared = shown_metrics(sweep, always=on_front(sweep)), sweep.config.metrics
     tested = any(point.test for point in front)
     table = _table(title, ["", "point", *names, *(declared[name].head for name in metrics)])
     table.caption = "; ".join(filter(None, [f"point: {POINT_NAME}", sweep.broken]))
     if sweep.config.search.repeats > 1:
         table.caption += f"\n{repeats_text(sweep)}"
     table.caption_justify = "left"
-    for name in ("reuse_accuracy", "accuracy") if tested else ():
+    on_test = (sweep.reuse_metric, "accuracy")
+    for name in on_test if tested else ():
         table.add_column(f"test {declared[name].head}", justify="right", no_wrap=True)
     for point in _some(front, rows):
         cells = [sweep.mark(point), point.label]
         cells += [value_text(point.trial.coefficients.get(name)) for name in names]
         cells += [_cell(point, declared[name]) for name in metrics]
         if tested:
-            cells += [_cell(point, declared[name], on_test=True) for name in ("reuse_accuracy", "accuracy")]
+            cells += [_cell(point, declared[name], on_test=True) for name in on_test]
         table.add_row(*cells, style="bold" if sweep.mark(point) else None)
     return table
 
 
 def surface_table(sweep: Sweep, *, title: str) -> Table:
     """Build the table of every choice of a sweep of one trial, in per cent."""
-    declared = sweep.config.metrics
-    table = _table(title, ["", "chosen", *(declared[name].head for name in SHOWN), "floored"])
+    declared, shown = sweep.config.metrics, always_shown(sweep)
+    table = _table(title, ["", "chosen", *(declared[name].head for name in shown), "floored"])
     for point in sweep.points:
         cells = [sweep.mark(point), str(point.choice)]
-        cells += [_cell(point, declared[name]) for name in SHOWN]
+        cells += [_cell(point, declared[name]) for name in shown]
         table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if sweep.mark(point) else None)
     return table
 

@@ -7,8 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.config import COLUMNS
-from orchestrator.results import Sweep, coefficient_column, coefficient_columns
-from orchestrator.tracker import Link
+from orchestrator.results import Link, Sweep, coefficient_column, coefficient_columns
 from orchestrator.tracking import FINISH_SECONDS, ModuleArtifact, make_tracker
 from orchestrator.views.figures import hover_text, style_axes
 from orchestrator.views.pairs import objectives_figure
@@ -33,8 +32,8 @@ def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> 
     tracker.table("front", columns, lambda link: front_rows(sweep, names, link))
     tracker.figure("front_plot", lambda _: objectives_figure(sweep))
     tracker.figure("front_runs", lambda link: runs_figure(sweep, link))
-    for one in artifacts:
-        tracker.artifact(one)
+    for artifact in artifacts:
+        tracker.artifact(artifact)
     summary = {"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(sweep.front)}
     tracker.finish(summary)
 

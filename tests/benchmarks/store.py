@@ -20,10 +20,10 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 
 import numpy as np
+from parquet_store import ParquetStore
 
 from orchestrator.search.pareto import on_front
 from orchestrator.storage.delta import DeltaStore
-from orchestrator.storage.parquet import ParquetStore
 from orchestrator.storage.tables import ResultStore
 
 APPENDS, ROWS, PART = 10, 100, 10_000

@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.results.confirmation import Confirmation
 from orchestrator.results.points import Point, TrialState
 from orchestrator.results.sweep import Sweep
+from orchestrator.search import Status
 
 
 def sweep_of(*coefficients, test=None, **search):
@@ -21,14 +22,18 @@ def sweep_of(*coefficients, test=None, **search):
     config = load_config([])
     config = dataclasses.replace(config, search=dataclasses.replace(config.search, **search))
     trials = [
-        TrialState(f"s-{number}", number, values, "finished", 1, None, 1.5, 0.5)
+        TrialState(f"s-{number}", number, values, Status.FINISHED, 1, None, 1.5, 0.5)
         for number, values in enumerate(coefficients)
     ]
     points = [
         Point(
             trial,
             Choice.contribution(0.1),
-            {"reuse_accuracy": 0.5 + trial.number / 10, "cut_size": 0.1 + trial.number / 10, "brand_new": 7.0},
+            {
+                "calibrated_reuse_accuracy": 0.5 + trial.number / 10,
+                "cut_size": 0.1 + trial.number / 10,
+                "brand_new": 7.0,
+            },
             test if trial.number else None,
         )
         for trial in trials
@@ -37,13 +42,17 @@ def sweep_of(*coefficients, test=None, **search):
 
 
 def test_a_point_has_its_trial_coefficients_choice_and_metrics():
-    sweep = sweep_of({"alpha": 1.0}, {"alpha": 2.0, "epochs": 3}, test={"reuse_accuracy": 0.55})
+    sweep = sweep_of({"alpha": 1.0}, {"alpha": 2.0, "epochs": 3}, test={"calibrated_reuse_accuracy": 0.55})
     first, second = points_table(sweep, sweep.points).to_pylist()
     assert (first["point"], first["trial_id"], first["trial"], first["on_front"]) == ("0/0.1", "s-0", 0, True)
     assert (first["alpha"], first["epochs"], second["alpha"], second["epochs"]) == (1.0, None, 2.0, 3)
     assert (first["tau"], first["threshold"], first["level"]) == (None, None, 0.1)
-    assert (second["reuse_accuracy"], second["test_reuse_accuracy"], second["brand_new"]) == (0.6, 0.55, 7.0)
-    assert (first["test_reuse_accuracy"], second["test_cut_size"], first["flops"]) == (None, None, None)
+    assert (second["calibrated_reuse_accuracy"], second["test_calibrated_reuse_accuracy"], second["brand_new"]) == (
+        0.6,
+        0.55,
+        7.0,
+    )
+    assert (first["test_calibrated_reuse_accuracy"], second["test_cut_size"], first["flops"]) == (None, None, None)
 
 
 def test_best_and_knee_have_a_role_and_others_none():
@@ -86,7 +95,7 @@ def test_without_points_the_columns_are_the_same():
 def test_with_repeats_points_are_means():
     sweep = sweep_of({"alpha": 1.0}, {"alpha": 1.0}, repeats=2)
     (row,) = OpenSweep(sweep, "/nowhere").points().to_pylist()
-    assert row["reuse_accuracy"] == pytest.approx(0.55)
+    assert row["calibrated_reuse_accuracy"] == pytest.approx(0.55)
 
 
 def test_what_a_notebook_shows_is_text():
@@ -104,8 +113,8 @@ def test_what_is_not_yet_confirmed_is_null_and_nothing_is_best():
     again = Sweep("s-confirm", dataclasses.replace(parent.config, sweep=chosen), [], [])
     confirmation = OpenConfirmation(Confirmation(parent, again), OpenSweep(parent, "/nowhere"))
     (row,) = confirmation.points().to_pylist()
-    assert (row["point"], row["reuse_accuracy"]) == ("0/0.1", 0.5)
-    assert (row["confirmed_reuse_accuracy"], row["confirmed_test_reuse_accuracy"]) == (None, None)
+    assert (row["point"], row["calibrated_reuse_accuracy"]) == ("0/0.1", 0.5)
+    assert (row["confirmed_calibrated_reuse_accuracy"], row["confirmed_test_calibrated_reuse_accuracy"]) == (None, None)
     assert "0 of 1 points of 's' confirmed" in repr(confirmation)
     with pytest.raises(ConfigError, match="no point has finished all its trainings"):
         _ = confirmation.best

@@ -8,17 +8,34 @@ import pytest
 
 from tests.older_storage import unpack_older_storage
 
-HEAVY = {"torch", "torchvision", "ray", "wandb", "sklearn", "scipy", "plotly", "botorch", "optuna"}
+HEAVY = {"hydra", "pandas", "torch", "torchvision", "ray", "wandb", "sklearn", "scipy", "plotly", "botorch", "optuna"}
 LOADED = "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
 COMMAND = f"""
 import json, sys
 from orchestrator.cli import main
 try:
-    code = main(sys.argv[1:])
+    code = main()
 except SystemExit as ending:
     code = ending.code
 {LOADED}
 sys.exit(code)
+"""
+PROGRAM = f"""
+import json, sys
+from orchestrator.cli import main
+assert main(["front", "first"]) == 0
+import pandas, pyarrow
+assert pyarrow.table(pandas.DataFrame({{"a": [1]}})).num_rows == 1
+{LOADED}
+"""
+TO_PANDAS = f"""
+import json, sys
+import pyarrow
+from orchestrator.cli.without_pandas import keep_pandas_out
+keep_pandas_out()
+assert pyarrow.array([1, 2]).to_pylist() == [1, 2] and "pandas" not in sys.modules
+assert pyarrow.table({{"a": [1, 2]}}).to_pandas()["a"].tolist() == [1, 2]
+{LOADED}
 """
 WORKER = f"""
 import json, sys
@@ -54,6 +71,23 @@ def test_a_command_that_looks_loads_nothing_that_computes(tmp_path, monkeypatch,
     assert loaded & {*HEAVY, "asset_net"} == set()  # the network of the sweep `own` is in a file of that name
 
 
+def test_a_named_storage_needs_no_hydra(tmp_path, monkeypatch):
+    unpack_older_storage(tmp_path, monkeypatch)
+    monkeypatch.delenv("MODA_STORAGE")
+    output, loaded = run(COMMAND, "front", "first", f"storage={tmp_path}/storage")
+    assert "best 1/0.9/0.1" in output
+    assert loaded & HEAVY == set()
+
+
+def test_a_program_that_runs_a_command_can_still_give_arrow_its_data_frames(tmp_path, monkeypatch):
+    unpack_older_storage(tmp_path, monkeypatch)
+    run(PROGRAM)
+
+
+def test_without_pandas_a_table_still_becomes_a_data_frame():
+    run(TO_PANDAS)
+
+
 def test_a_report_loads_plotly_and_nothing_that_trains(tmp_path, monkeypatch):
     unpack_older_storage(tmp_path, monkeypatch)
     output, loaded = run(COMMAND, "report", "first", "--to", "page.html")
@@ -64,4 +98,4 @@ def test_a_report_loads_plotly_and_nothing_that_trains(tmp_path, monkeypatch):
 def test_a_worker_loads_what_a_training_needs():
     _, loaded = run(WORKER)
     assert "torch" in loaded
-    assert loaded & (HEAVY | {"duckdb", "hydra"}) == {"torch"}
+    assert loaded & (HEAVY | {"duckdb"}) == {"torch"}

@@ -41,6 +41,12 @@ def test_every_shipped_file_composes_and_says_what_it_is(file):
 
 
 WRONG = {
+    "search.space=[]": r"search.space=\[\]: the key is a mapping; give one, as \{name: value\}",
+    "storage=a${b": r"storage='a\$\{b': the value cannot be read; write \\\$\{ for a literal \$\{",
+    "data=[1]": r"data=\[1\]: give the name of one file of the group: .*digits, fashion_mnist, table",
+    "data=[digits,cifar10]": "give the name of one file of the group",
+    "model={width: 3}": "give the name of one file of the group: .*vgg_small",
+    "training=null": "training=null: give the name of one file of the group: digits",
     "foo=1": "'foo'.*model, data, method",
     "training.epoch=3": r"unknown key training.epoch \(did you mean training.epochs\?\); known: .*epochs",
     "+training.epoch=3": "unknown key training.epoch ",

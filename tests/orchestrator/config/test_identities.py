@@ -18,6 +18,7 @@ from orchestrator.results.points import Point, TrialState
 from orchestrator.results.records import canonical, claim_sweep, name_sweep, read_sweep, utc_now
 from orchestrator.runs.confirming import Request, confirming
 from orchestrator.runs.warm_start import earlier_points
+from orchestrator.search import Status
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.training.data.loading import data_here, load_data
 from orchestrator.training.fingerprinting import check_unchanged, fingerprints
@@ -174,7 +175,7 @@ def test_a_confirmation_keeps_its_name_when_its_table_moves(images, on_table, st
     config = on_table(tmp_path / "a.parquet", "sweep.name=mine")
     claim(store, config, printed(config))
     parent = read_sweep(store, "mine")
-    state = TrialState("mine-0000", 0, {"alpha": 1.0}, "finished", 1, None, None, None)
+    state = TrialState("mine-0000", 0, {"alpha": 1.0}, Status.FINISHED, 1, None, None, None)
     points = [Point(state, Choice.activity(0.9, 0.0), {}, None)]
     places = ([], [f"data.path={tmp_path}/b.parquet"])
     here, moved = (confirming(parent, points, Request(overrides=place)) for place in places)

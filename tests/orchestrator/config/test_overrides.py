@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.cli.command_line import main
-from orchestrator.config.config import load_config, override_config
+from orchestrator.config.config import load_config, override_config, storage_of
 from orchestrator.config.overrides import declared_type, is_override, known_keys, read_overrides
 from orchestrator.errors import ConfigError
 
@@ -67,6 +67,19 @@ def test_any_list_of_texts_is_taken_as_typed(names):
     assert override.value() == names
 
 
+PLACES = ["/there", "~/größe", "s3://bucket/some.prefix", "a,b", "'/quoted'", "${oc.env:HERE}"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_storage_is_the_same_whether_or_not_hydra_reads_it(monkeypatch, place):
+    monkeypatch.setenv("HERE", "/there")
+    assert storage_of([f"storage={place}"]) == load_config([f"storage={place}"]).storage
+    monkeypatch.setenv("MODA_STORAGE", place)
+    assert storage_of([]) == load_config([]).storage == place
+    monkeypatch.delenv("MODA_STORAGE")
+    assert storage_of([]) == load_config([]).storage == "~/moda-results"
+
+
 def test_null_quotes_and_interpolation_stay_what_hydra_means(monkeypatch):
     monkeypatch.setenv("HERE", "/there")
     config = load_config(["sweep.name=null", "storage=${oc.env:HERE}/größe", "tracking.project='a, b'"])
@@ -94,6 +107,7 @@ WRONG = {
     "training.epoch=3": r"unknown key training.epoch \(did you mean training.epochs\?\); known: ",
     "trainin.epochs=3": r"unknown key trainin \(did you mean training\?\)",
     "epochs=3": r"'epochs' \(did you mean training.epochs\?\)",
+    "modle=vgg16": r"'modle' \(did you mean model\?\)",
     "seed=3": "did you mean data.seed or training.seed",
     "sweep.name=1.5": "quoted or not, use 1 to 64 of .* such as 1-5",
     "sweep.name=My Sweep": "such as my-sweep",

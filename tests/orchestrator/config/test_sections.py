@@ -201,8 +201,8 @@ def test_what_is_refused_is_named_with_its_value_and_the_remedy(kind, wrong, mes
 
 
 KNOWN = (
-    "accuracy, coupling, cut_overlap, cut_size, flops, kernel_retention, linear_retention, module_overlap, module_size,"
-    " overlap_jaccard, reuse_accuracy"
+    "accuracy, calibrated_reuse_accuracy, coupling, cut_overlap, cut_size, flops, kernel_retention, linear_retention,"
+    " module_overlap, module_size, overlap_jaccard, reuse_accuracy"
 )
 
 

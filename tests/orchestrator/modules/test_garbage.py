@@ -18,6 +18,7 @@ from orchestrator.results.points import Point, TrialState
 from orchestrator.results.records import canonical, claim_sweep, read_sweep
 from orchestrator.results.sweep import Sweep
 from orchestrator.runs.confirming import Request, chosen_points, confirming
+from orchestrator.search import Status
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.storage.files import Files, StoredFile
 from orchestrator.views.garbage import unknown_lines
@@ -275,14 +276,15 @@ def test_whatever_lies_there_nothing_that_stays_goes(data):
     states = data.draw(st.lists(statuses, min_size=1, max_size=6))
     repeats = data.draw(st.integers(1, 3))
     trials = [
-        TrialState(f"s-{number:04d}", number, {}, status, 1, None, 1.0, 1.0) for number, status in enumerate(states)
+        TrialState(f"s-{number:04d}", number, {}, Status(status), 1, None, 1.0, 1.0)
+        for number, status in enumerate(states)
     ]
     values = st.integers(0, 3).map(lambda one: one / 4)
     points = [
         Point(
             one,
             Choice.contribution(level),
-            {"reuse_accuracy": data.draw(values), "cut_size": data.draw(values)},
+            {"calibrated_reuse_accuracy": data.draw(values), "cut_size": data.draw(values)},
             None,
         )
         for one in trials

@@ -4,6 +4,7 @@ from orchestrator.config.choice import Choice
 from orchestrator.modules.model_card import model_card, sliced_card
 from orchestrator.results.points import Point, TrialState
 from orchestrator.results.sweep import Sweep
+from orchestrator.search import Status
 
 
 def test_class_names_stay_on_their_line():
@@ -16,8 +17,8 @@ def test_class_names_stay_on_their_line():
 
 
 def test_hostile_names_stay_in_their_cells(configured):
-    trial = TrialState("s-3", 3, {"alpha": 0.3, "optimizer": "adamw"}, "finished", 1, None, None, None)
-    metrics = {"reuse_accuracy": 0.9, "cut_size": 0.25}
+    trial = TrialState("s-3", 3, {"alpha": 0.3, "optimizer": "adamw"}, Status.FINISHED, 1, None, None, None)
+    metrics = {"calibrated_reuse_accuracy": 0.9, "reuse_accuracy": 0.8, "cut_size": 0.25}
     points = [Point(trial, Choice.contribution(level), metrics, None) for level in (0.1, 0.3)]
     sweep = Sweep("| {{ 7 * 7 }}\n# Heading", configured("sweep.name=s"), [trial], points)
     lines = model_card(sweep, points[1], ["a|b", "c\nd", "e"], (1, 8, 8)).splitlines()

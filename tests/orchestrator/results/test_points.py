@@ -7,12 +7,13 @@ import pytest
 
 from orchestrator.config.choice import Choice
 from orchestrator.results.points import Point, TrialState, deviation
+from orchestrator.search import Status
 
 LEVEL = Choice.contribution(0.1)
 
 
 def trial(number):
-    return TrialState(f"s-{number}", number, {}, "finished", 1, None, 1.0, 1.0)
+    return TrialState(f"s-{number}", number, {}, Status.FINISHED, 1, None, 1.0, 1.0)
 
 
 def point(number, accuracy, *, error=0.3, test=None, choice=LEVEL):

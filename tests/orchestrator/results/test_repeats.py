@@ -18,7 +18,7 @@ from orchestrator.results.points import Point, TrialState
 from orchestrator.results.records import canonical, claim_sweep, read_sweep, utc_now
 from orchestrator.results.repeats import mean_points
 from orchestrator.runs.proposals import Proposals
-from orchestrator.search import make_searcher
+from orchestrator.search import Status, make_searcher
 from orchestrator.search.problem import History, Problem
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.views.figures import curves_figure, front_figure
@@ -26,14 +26,14 @@ from orchestrator.views.page import render_report
 from orchestrator.views.terminal import front_table
 from tests.orchestrator.results.test_records import event, point
 
-NAMES = ("reuse_accuracy", "cut_size")
+NAMES = ("calibrated_reuse_accuracy", "cut_size")
 LEVEL = Choice.contribution(0.1)
 VALUES = st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=12)
 
 
 def single(number, reuse, size, choice=LEVEL, test=None):
-    trial = TrialState(f"s-{number}", number, {"alpha": 1.0}, "finished", 1, None, 1.0, 1.0)
-    metrics = {"reuse_accuracy": reuse, "cut_size": size, "reuse_accuracy_error": 0.03}
+    trial = TrialState(f"s-{number}", number, {"alpha": 1.0}, Status.FINISHED, 1, None, 1.0, 1.0)
+    metrics = {"calibrated_reuse_accuracy": reuse, "cut_size": size, "calibrated_reuse_accuracy_error": 0.03}
     return Point(trial, choice, metrics, test)
 
 
@@ -51,7 +51,7 @@ def test_means_are_those_of_complete_sets_in_any_order(values, repeats, chance: 
             assert mean.metrics[name] == pytest.approx(statistics.mean(column))
             spread = statistics.stdev(column) if repeats > 1 else 0.0
             assert mean.deviation(name) == pytest.approx(spread)
-            shared = 0.03 if name == "reuse_accuracy" else 0.0
+            shared = 0.03 if name == "calibrated_reuse_accuracy" else 0.0
             assert mean.error(name) ** 2 == pytest.approx(shared**2 + spread**2 / repeats)
         assert mean.own.metrics == single(0, *values[mean.trial.number]).metrics
 
@@ -89,7 +89,7 @@ def sweep(tmp_path, configured):
     """Two sets, each trained twice: single points of trial 3 and 0 would lead, the means of trials 0 and 1 do."""
     store = DeltaStore(str(tmp_path))
     claim_sweep(store, configured("sweep.name=s", "search.repeats=2"), prefix="x", now=utc_now())
-    rows = [{**event(n, "finished", 1), "coefficients": canonical({"alpha": n // 2})} for n in range(5)]
+    rows = [{**event(n, Status.FINISHED, 1), "coefficients": canonical({"alpha": n // 2})} for n in range(5)]
     store.append("trials", rows)
     store.append("points", [point(0, 0.5, 0.98, 0.2), point(1, 0.5, 0.94, 0.2), point(0, 0.9, 0.99, 0.3)])
     store.append("points", [point(2, 0.5, 0.60, 0.2), point(3, 0.5, 1.0, 0.2), point(4, 0.5, 1.0, 0.1)])
@@ -99,11 +99,11 @@ def sweep(tmp_path, configured):
 
 def test_the_front_is_made_of_means(sweep):
     (front,) = sweep.front
-    assert (front.label, front.metrics["reuse_accuracy"]) == ("0/0.5/0", pytest.approx(0.96))
+    assert (front.label, front.metrics["calibrated_reuse_accuracy"]) == ("0/0.5/0", pytest.approx(0.96))
     assert front.test is None
     assert sweep.find("best") == sweep.find("0/0.5/0") == front
-    assert sweep.find("best").own.metrics["reuse_accuracy"] == 0.98
-    assert sweep.find("3/0.5/0").metrics["reuse_accuracy"] == 1.0
+    assert sweep.find("best").own.metrics["calibrated_reuse_accuracy"] == 0.98
+    assert sweep.find("3/0.5/0").metrics["calibrated_reuse_accuracy"] == 1.0
     assert sweep.hypervolume == pytest.approx((0.96 - 0.5) * (1 - 0.2))
 
 

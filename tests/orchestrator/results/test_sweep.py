@@ -9,17 +9,18 @@ from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState
 from orchestrator.results.sweep import Sweep
+from orchestrator.search import Status
 
 CONFIG = load_config([])  # reuse accuracy of at least 0.5 up, module size of at most 1 down
 STATES = ["finished", "finished", "failed", "diverged", "stopped", "started"]
 TRIALS = [
-    TrialState(f"s-{number}", number, {"alpha": 1.0 + number}, status, 1, None, 2.0, 0.5)
+    TrialState(f"s-{number}", number, {"alpha": 1.0 + number}, Status(status), 1, None, 2.0, 0.5)
     for number, status in enumerate(STATES)
 ]
 
 
 def made_point(trial, choice, reuse, size, *, error=0.0, test=None, **metrics):
-    values = {"reuse_accuracy": reuse, "cut_size": size, "reuse_accuracy_error": error, **metrics}
+    values = {"calibrated_reuse_accuracy": reuse, "cut_size": size, "calibrated_reuse_accuracy_error": error, **metrics}
     return Point(TRIALS[trial], choice, values, test)
 
 
@@ -48,9 +49,9 @@ def labels(points):
 
 def test_the_front_is_sorted_by_the_last_objective_and_of_equal_points_the_first_stays():
     assert labels(made_sweep().front) == ["1/0.25", "0/0.1", "0/0.9/0", "0/0.5/0"]
-    turned = made_sweep(objectives={"cut_size": "min", "reuse_accuracy": "max"})
+    turned = made_sweep(objectives={"cut_size": "min", "calibrated_reuse_accuracy": "max"})
     assert labels(turned.front) == ["1/0.25", "0/0.1", "0/0.9/0", "0/0.5/0"]
-    assert labels(made_sweep(objectives={"reuse_accuracy": "min", "cut_size": "max"}).front) == [
+    assert labels(made_sweep(objectives={"calibrated_reuse_accuracy": "min", "cut_size": "max"}).front) == [
         "1/0.25", "1/0.5/0", "0/0.5/0",
     ]  # fmt: skip
 
@@ -58,7 +59,7 @@ def test_the_front_is_sorted_by_the_last_objective_and_of_equal_points_the_first
 def test_the_hypervolume_is_the_area_up_to_the_reference_point():
     strips = [(0.95 - 0.5) * (1 - 0.75), (0.93 - 0.5) * 0.25, (0.9 - 0.5) * 0.25, (0.6 - 0.5) * 0.125]
     assert made_sweep().hypervolume == pytest.approx(sum(strips))
-    nearer = made_sweep(reference={"reuse_accuracy": 0.9, "cut_size": 0.75})
+    nearer = made_sweep(reference={"calibrated_reuse_accuracy": 0.9, "cut_size": 0.75})
     assert nearer.hypervolume == pytest.approx((0.93 - 0.9) * (0.75 - 0.5))
 
 
@@ -84,10 +85,12 @@ def test_roles_are_of_the_front_and_one_point_may_have_both():
 
 
 def test_only_points_that_meet_every_constraint_count():
-    sweep = made_sweep(constraints=("cut_size <= 0.5", "reuse_accuracy >= 0.9"))
+    sweep = made_sweep(constraints=("cut_size <= 0.5", "calibrated_reuse_accuracy >= 0.9"))
     assert labels(sweep.feasible) == ["0/0.9/0", "0/0.9/0.1", "0/0.1", "1/0.5/0"]
     assert labels(sweep.front) == ["0/0.1", "0/0.9/0"]
-    assert sweep.broken == "1 of 6 points violate cut_size <= 0.5, 1 of 6 points violate reuse_accuracy >= 0.9"
+    assert (
+        sweep.broken == "1 of 6 points violate cut_size <= 0.5, 1 of 6 points violate calibrated_reuse_accuracy >= 0.9"
+    )
     assert made_sweep().broken == ""
     assert sweep.hypervolume == pytest.approx((0.93 - 0.5) * 0.5 + (0.9 - 0.5) * 0.25)
 
@@ -99,11 +102,11 @@ def test_why_there_is_no_front_and_what_to_do():
     assert thrice.why_no_front == (
         "sweep 's' has no points yet; let all 3 trainings of a set of coefficients finish first"
     )
-    strict = made_sweep(constraints=("reuse_accuracy >= 0.99", "cut_size <= 0.1"))
+    strict = made_sweep(constraints=("calibrated_reuse_accuracy >= 0.99", "cut_size <= 0.1"))
     assert strict.front == []
     assert strict.why_no_front == (
-        "sweep 's': no point meets search.constraints: 6 of 6 points violate reuse_accuracy >= 0.99,"
-        " 6 of 6 points violate cut_size <= 0.1 (reuse_accuracy reaches 0.95, cut_size reaches 0.125);"
+        "sweep 's': no point meets search.constraints: 6 of 6 points violate calibrated_reuse_accuracy >= 0.99,"
+        " 6 of 6 points violate cut_size <= 0.1 (calibrated_reuse_accuracy reaches 0.95, cut_size reaches 0.125);"
         " loosen them or train more trials"
     )
 
@@ -115,7 +118,7 @@ def test_nothing_is_found_in_a_sweep_without_points(name):
 
 
 def test_points_are_found_by_their_labels_on_the_front_or_not():
-    sweep = made_sweep(constraints=("reuse_accuracy >= 0.99",))  # which none meets
+    sweep = made_sweep(constraints=("calibrated_reuse_accuracy >= 0.99",))  # which none meets
     for point in POINTS:
         assert sweep.find(point.label) is point
     with pytest.raises(ConfigError, match=r"^sweep 's': no point meets search.constraints"):
@@ -134,7 +137,9 @@ def test_a_mean_goes_before_a_training_of_the_same_name():
     sweep = made_sweep(pair, repeats=2)
     (mean,) = sweep.candidates
     assert (mean.label, mean.over) == ("0/0.5/0", tuple(pair))
-    assert mean.metrics == pytest.approx({"reuse_accuracy": 0.85, "cut_size": 0.4, "reuse_accuracy_error": 0})
+    assert mean.metrics == pytest.approx(
+        {"calibrated_reuse_accuracy": 0.85, "cut_size": 0.4, "calibrated_reuse_accuracy_error": 0}
+    )
     assert sweep.find("0/0.5/0") == sweep.find("best") == mean
     assert sweep.find("1/0.5/0") is pair[1]  # a training of its own can be had, too
     assert [sweep.set_of(trial) for trial in TRIALS] == [0, 0, 1, 1, 2, 2]
@@ -155,7 +160,10 @@ def test_coefficients_are_those_of_all_trials():
 
 def test_a_metric_that_was_not_measured_is_named():
     message = "^point 0/0.5/0 was measured before the metric flops existed; choose another metric$"
-    for search in ({"objectives": {"reuse_accuracy": "max", "flops": "min"}}, {"constraints": ("flops <= 0.5",)}):
+    for search in (
+        {"objectives": {"calibrated_reuse_accuracy": "max", "flops": "min"}},
+        {"constraints": ("flops <= 0.5",)},
+    ):
         sweep = made_sweep(**search)
         with pytest.raises(ConfigError, match=message):
             sweep.find("best")

@@ -1,16 +1,14 @@
-"""Dominance, hypervolume, contributions, attainment, knee and best against plain definitions."""
+"""Dominance, hypervolume, contributions, knee and best against plain definitions."""
 
 import itertools
 import math
 from fractions import Fraction
 
-import moocore
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.search.pareto import attainment, best, contributions, hypervolume, knee, on_front, ranks
+from orchestrator.search.pareto import best, contributions, hypervolume, knee, on_front, ranks
 
 INF = float("inf")
 VALUES = st.integers(0, 16).map(lambda sixteenths: sixteenths / 16)  # exact, with many ties
@@ -23,7 +21,6 @@ CALLS = {
     "knee": knee,
     "hypervolume": lambda points, directions: hypervolume(points, directions, [0.5] * len(directions)),
     "contributions": lambda points, directions: contributions(points, directions, [0.5] * len(directions)),
-    "attainment": lambda points, directions: attainment([points], directions, [0.5] * len(directions)),
     "best": lambda points, directions: best(points, directions, [0.1] * len(points)),
 }
 
@@ -148,68 +145,6 @@ def test_hypervolume_grows_with_points(problem, data):
     assert hypervolume([*points, more], directions, reference) >= hypervolume(*problem) - 1e-12
 
 
-def staircase(x_K, y_K, x):
-    """Where the drawn line stands at x, between corners."""
-    after = int(np.searchsorted(x_K, x))
-    assert y_K[after - 1] == y_K[after]
-    return y_K[after]
-
-
-@given(st.lists(POINTS | st.just([]), min_size=1, max_size=5), DIRECTIONS)
-@settings(deadline=None)
-def test_attainment_is_what_so_many_seeds_reach(seeds, directions):
-    reference = [0.125 if one == "max" else 0.875 for one in directions]
-    found = attainment(seeds, directions, reference)
-    levels = {"worst_K": len(seeds), "median_K": math.ceil(len(seeds) / 2), "best_K": 1}
-    worse = max if directions[1] == "min" else min
-    inside = [
-        [p for p in one if all(dominates((v,), (r,), (d,)) for v, r, d in zip(p, reference, directions, strict=True))]
-        for one in seeds
-    ]
-    assert found.first_K.tolist() == sorted(found.first_K)
-    for x in np.unique(found.first_K)[:-1] + 1 / 64:
-        reached = []
-        for points in inside:
-            near = [y for p, y in points if p == x or dominates((p,), (x,), directions[:1])]
-            reached.append((min if directions[1] == "min" else max)([*near, reference[1]]))
-        reached.sort(reverse=directions[1] == "max")
-        for name, level in levels.items():
-            assert staircase(found.first_K, getattr(found, name), x) == worse(reached[:level])
-
-
-@given(st.lists(POINTS, min_size=1, max_size=5))
-@settings(deadline=None)
-def test_attainment_agrees_with_moocore(seeds):
-    found = attainment(seeds, ["min", "min"], [2.0, 2.0])
-    rows = np.concatenate([np.asarray(one) for one in seeds])
-    owners = np.repeat(np.arange(len(seeds)), [len(one) for one in seeds])
-    for name, percent in (("best_K", 0), ("median_K", 50), ("worst_K", 100)):
-        surface = moocore.eaf(rows, owners, percentiles=[percent])[:, :2]
-        corners = np.stack([found.first_K, getattr(found, name)], axis=1)
-        lowest = corners[(corners < 2.0).all(1)]
-        lowest = np.unique(lowest[on_front(lowest, ["min", "min"])], axis=0)
-        assert lowest.tolist() == np.unique(surface, axis=0).tolist()
-
-
-def test_an_attainment_band_is_drawn_from_its_corners():
-    found = attainment([[(0.9, 0.4), (0.5, 0.1)], [(0.7, 0.2)], []], ["max", "min"], [0.0, 1.0])
-    assert found.first_K.tolist() == [0.0, 0.0, 0.5, 0.5, 0.7, 0.7, 0.9]
-    assert found.best_K.tolist() == [0.1, 0.1, 0.1, 0.2, 0.2, 0.4, 0.4]
-    assert found.median_K.tolist() == [0.2, 0.2, 0.2, 0.4, 0.4, 1.0, 1.0]
-    assert found.worst_K.tolist() == [1.0] * 7
-
-
-def test_attainment_wants_seeds_and_two_metrics():
-    with pytest.raises(ValueError, match="2 metrics, not 3"):
-        attainment([[(1, 2, 3)]], ["max"] * 3, [0, 0, 0])
-    with pytest.raises(ValueError, match="no seeds"):
-        attainment([], ["max", "min"], [0, 1])
-    endless = attainment([[(-INF, 0.5), (0.25, -INF), (INF, 0.0)]], ["min", "min"], [1.0, 1.0])
-    assert endless.first_K.tolist() == [0.25, 1.0, 1.0]
-    assert endless.best_K.tolist() == [-INF] * 3
-    assert attainment([[(-INF, 0.5)]], ["min", "min"], [1.0, 1.0]).best_K.tolist() == [0.5]
-
-
 @given(ENDLESS)
 @settings(deadline=None, max_examples=300)
 def test_infinite_values_compare_as_such(points):
@@ -268,8 +203,6 @@ def test_of_no_points():
     assert ranks([], ["max", "min"]).tolist() == []
     assert hypervolume([], ["max", "min"], [0, 1]) == 0
     assert contributions([], ["max", "min"], [0, 1]).tolist() == []
-    empty = attainment([[]], ["max", "min"], [0, 1])
-    assert [one.tolist() for one in (empty.first_K, empty.worst_K, empty.best_K)] == [[0], [1], [1]]
     with pytest.raises(ValueError, match="no points"):
         knee([], ["max", "min"])
     with pytest.raises(ValueError, match="no points"):

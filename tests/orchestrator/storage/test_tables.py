@@ -13,8 +13,8 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from orchestrator.storage.delta import DeltaStore
-from orchestrator.storage.parquet import ParquetStore
 from orchestrator.storage.schema import SCHEMA_VERSION, TABLES
+from tests.benchmarks.parquet_store import ParquetStore
 from tests.integration.waiting import PATIENCE
 from tests.orchestrator.storage.store_contract import BY_LEVEL, POINT, StoreContract, event
 

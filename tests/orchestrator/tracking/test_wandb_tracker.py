@@ -7,7 +7,7 @@ import pytest
 import wandb
 
 from orchestrator.config import TrackingConfig
-from orchestrator.tracker import NoTracker
+from orchestrator.results import NoTracker
 from orchestrator.tracking.wandb_tracker import WandbTracker, make_tracker
 from tests.integration.waiting import PATIENCE
 

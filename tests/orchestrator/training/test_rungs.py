@@ -4,6 +4,7 @@ import dataclasses
 import math
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -11,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.config.config import load_config
+from orchestrator.results import NoTracker
 from orchestrator.results.records import claim_sweep, history, read_sweep, trial_event
 from orchestrator.runs.proposals import Proposals
 from orchestrator.search import halving
 from orchestrator.storage.delta import DeltaStore
-from orchestrator.tracker import NoTracker
 from orchestrator.training import trial as trial_module
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import grid
@@ -113,12 +114,12 @@ values = st.tuples(st.sampled_from([0.4, 0.6, 0.8, 0.9]), st.sampled_from([0.05,
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.lists(values, max_size=4), min_size=1))
 def test_the_verdict_is_the_rules_of_the_rows_at_that_fraction(surfaces):
     def row(name, one, fraction=0.111111):
-        return {"trial_id": name, "fraction": fraction, "reuse_accuracy": one[0], "cut_size": one[1]}
+        return {"trial_id": name, "fraction": fraction, "calibrated_reuse_accuracy": one[0], "cut_size": one[1]}
 
     rows = [row(name, one) for name, points in surfaces.items() for one in points]
     empty = [row(name, (math.nan, 0.01)) for name in surfaces] + [row(name, (None, 0.01)) for name in surfaces]
     elsewhere = [row("a", (1.0, 0.0), fraction=0.333333), row("z", (1.0, 0.0), fraction=0.333333)]
-    arrays = {name: torch.tensor(points).reshape(-1, 2).numpy() for name, points in surfaces.items()}
+    arrays = {name: np.array(points, dtype=np.float64).reshape(-1, 2) for name, points in surfaces.items()}
     for name in surfaces:
         reason = verdict([*elsewhere, *rows, *empty], name, Rung(1, 0.111111, 3), CONFIG)
         options = {"reference": [0.5, 1.0]}

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from orchestrator.results.points import TrialState
+from orchestrator.search import Status
 from orchestrator.views.page import render_report
 from tests.orchestrator.results.test_sweep import CONFIG, TRIALS, made_sweep
 from tests.orchestrator.views.test_terminal import FRONT
@@ -48,7 +49,7 @@ def test_the_front_s_table_has_a_row_for_each_point(page):
     (front, _) = Tables(page).found
     assert front == [
         [
-            *("point", "", "coefficients", "reuse accuracy", "module size", "overlap", "accuracy"),
+            *("point", "", "coefficients", "calibrated reuse accuracy", "module size", "overlap", "accuracy"),
             *("test reuse", "test accuracy"),
         ],
         ["1/0.1", "", "alpha 2", "0.8000 ± 0.0200", "0.1000", "0.1250", "0.9700", "", ""],
@@ -72,8 +73,8 @@ def test_the_words_around_them(page):
     )
     strips = (0.95 - 0.5) * 0.25 + (0.9 - 0.5) * 0.25 + (0.8 - 0.5) * 0.4
     assert (
-        "Objectives: reuse accuracy (higher is better), module size (lower is better). Points are chosen on validation"
-        f" images; test is only reported. Hypervolume {strips:.4f}." in " ".join(page.split())
+        "Objectives: calibrated reuse accuracy (higher is better), module size (lower is better). Points are chosen on"
+        f" validation images; test is only reported. Hypervolume {strips:.4f}." in " ".join(page.split())
     )
     assert "<code>moda pull sweep:s/best --to modules</code>" in page
     assert "<code>sweep:s/1/0.1</code>" in page
@@ -121,7 +122,8 @@ def test_without_levels_there_are_no_curves_over_them():
 
 
 def test_what_others_wrote_is_text_and_no_html():
-    trial = TrialState("s-0", 0, {"optimizer": "<b>adamw</b>"}, "failed", 1, "<script>alert(1)</script>", None, None)
+    coefficients = {"optimizer": "<b>adamw</b>"}
+    trial = TrialState("s-0", 0, coefficients, Status.FAILED, 1, "<script>alert(1)</script>", None, None)
     page = render_report(made_sweep([], trials=[trial]))
     assert "<p>sweep 's' has no points yet; let a trial finish first</p>" in html.unescape(page)
     (trials,) = Tables(page).found

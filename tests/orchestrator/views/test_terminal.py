@@ -19,14 +19,14 @@ from orchestrator.views.terminal import (
 )
 from tests.orchestrator.results.test_sweep import CONFIG, TRIALS, by_tau, made_point, made_sweep
 
-TEST = {"reuse_accuracy": 0.85, "reuse_accuracy_error": 0.004, "accuracy": 0.96, "cut_size": 0.75}
+TEST = {"calibrated_reuse_accuracy": 0.85, "calibrated_reuse_accuracy_error": 0.004, "accuracy": 0.96, "cut_size": 0.75}
 OTHERS = {"cut_overlap": 0.125, "accuracy": 0.97, "floored": 2.0}
 FRONT = [
     made_point(0, by_tau(0.5), 0.95, 0.75, error=0.012, test=TEST, **OTHERS),
     made_point(0, by_tau(0.9), 0.9, 0.5, error=0.01, **OTHERS),
     made_point(1, Choice.contribution(0.1), 0.8, 0.1, error=0.02, **OTHERS),
 ]
-HEADS = ["", "point", "alpha", "reuse %", "size %", "overlap %"]
+HEADS = ["", "point", "alpha", "calibrated %", "size %", "overlap %"]
 
 
 def cells(table):
@@ -37,7 +37,7 @@ def cells(table):
 
 def test_a_front_is_shown_smallest_first_in_per_cent():
     heads, rows = cells(front_table(made_sweep(FRONT)))
-    assert heads == [*HEADS, "test reuse %", "test acc %"]
+    assert heads == [*HEADS, "test calibrated %", "test acc %"]
     assert rows == [
         ["", "1/0.1", "2", "80.0±2.0", "10.0", "12.5", "", ""],
         ["knee", "0/0.9/0", "1", "90.0±1.0", "50.0", "12.5", "", ""],
@@ -85,7 +85,7 @@ def test_means_are_shown_with_their_deviation_over_the_seeds():
 def test_a_surface_is_every_choice_of_a_training():
     sweep = Sweep("s", CONFIG, TRIALS[:1], FRONT[:2])
     heads, rows = cells(surface_table(sweep, title="validation"))
-    assert heads == ["", "chosen", "reuse %", "size %", "overlap %", "acc %", "floored"]
+    assert heads == ["", "chosen", "calibrated %", "size %", "overlap %", "acc %", "floored"]
     assert rows == [
         ["best", "tau 0.5, threshold 0", "95.0±1.2", "75.0", "12.5", "97.0", "2"],
         ["knee", "tau 0.9, threshold 0", "90.0±1.0", "50.0", "12.5", "97.0", "2"],
@@ -119,10 +119,10 @@ def test_values_of_coefficients_are_short(value, text):
 
 def test_numbers_are_shown_with_what_they_may_be_off_by():
     point = FRONT[0]
-    assert number_text(point, "reuse_accuracy") == "0.9500 ± 0.0120"
+    assert number_text(point, "calibrated_reuse_accuracy") == "0.9500 ± 0.0120"
     assert number_text(point, "cut_size") == "0.7500"
-    assert number_text(point, "reuse_accuracy", on_test=True) == "0.8500 ± 0.0040"
-    assert number_text(FRONT[1], "reuse_accuracy", on_test=True) == ""
-    assert spread_of(FRONT[1], "reuse_accuracy", on_test=True) is None
+    assert number_text(point, "calibrated_reuse_accuracy", on_test=True) == "0.8500 ± 0.0040"
+    assert number_text(FRONT[1], "calibrated_reuse_accuracy", on_test=True) == ""
+    assert spread_of(FRONT[1], "calibrated_reuse_accuracy", on_test=True) is None
     mean = dataclasses.replace(point, over=(point, point))
-    assert spread_of(mean, "reuse_accuracy") == 0.0
+    assert spread_of(mean, "calibrated_reuse_accuracy") == 0.0
