@@ -1,7 +1,4 @@
 from .choosing import (
-    ACTIVITY,
-    CONTRIBUTION,
-    RULES,
     Contributions,
     Decomposition,
     Frequencies,
@@ -39,6 +36,7 @@ from .measuring import (
 )
 from .methods import ModularLosses, modular_losses
 from .models import build_model
+from .rules import ACTIVITY, CONTRIBUTION, RULES, SIZE
 from .sets import (
     ClassAccuracy,
     Modules,
@@ -63,6 +61,7 @@ __all__ = [
     "ACTIVITY",
     "CONTRIBUTION",
     "RULES",
+    "SIZE",
     "ClassAccuracy",
     "Contributions",
     "Decomposition",

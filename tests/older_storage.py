@@ -13,6 +13,7 @@ SMALL = (
     "evaluation.taus=[0.5,0.9]",
     "evaluation.thresholds=[0.0,0.1]",
     "evaluation.levels=[0.1,0.3]",
+    "evaluation.targets=[]",
     "training.epochs=3",
     *("evaluation.pairs=null", "evaluation.subsets_per_size=3", "evaluation.images_per_size=60"),
     *("evaluation.test_pairs=null", "evaluation.test_subsets_per_size=10", "evaluation.test_images_per_size=2000"),

@@ -4,15 +4,10 @@ from .decomposition import Decomposition, Masks, MergedUnits, Scales, as_decompo
 from .frequency import Frequencies, active_units, check_thresholds, count_frequencies
 from .masked import Select, check_keep, mask_network, row_masked_graph
 from .masks import floored, keep_masks, merge_masks
-from .rule_protocol import Parameter, Rule, check_parameters, check_rule
-from .rules import ACTIVITY, CONTRIBUTION, RULES, ActivityRule, ContributionRule
+from .rule_protocol import DEFAULT_FLOOR, Parameter, Rule, check_parameters, check_rule
 
 __all__ = [
-    "ACTIVITY",
-    "CONTRIBUTION",
-    "RULES",
-    "ActivityRule",
-    "ContributionRule",
+    "DEFAULT_FLOOR",
     "Contributions",
     "Decomposition",
     "Frequencies",

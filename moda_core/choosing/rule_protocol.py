@@ -35,6 +35,7 @@ class Parameter:
         high: the largest value; infinity itself is never allowed.
         excludes_low: whether values must lie above ``low``.
         larger_is_smaller: whether a larger value means smaller modules.
+        is_logarithmic: whether axes show it on a logarithmic scale.
         grid: the values that are tried unless a configuration says otherwise, ascending.
     """
 
@@ -44,6 +45,7 @@ class Parameter:
     high: float = math.inf
     excludes_low: bool = False
     larger_is_smaller: bool = True
+    is_logarithmic: bool = False
     grid: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from .reuse import (
     reuse_logits,
     summarize_reuse,
 )
+from .sizes import count_all_parameters, count_parameters
 
 __all__ = [
     "ModuleMetrics",
@@ -22,6 +23,8 @@ __all__ = [
     "all_subsets",
     "cohesion",
     "correct_pairs",
+    "count_all_parameters",
+    "count_parameters",
     "draw_budget",
     "draw_pairs",
     "draw_subsets",

@@ -32,6 +32,22 @@ def count_shared_parameters(graph: ChannelGraph, held: Held) -> Tensor:
     return total
 
 
+def count_parameters(graph: ChannelGraph, held: Held) -> Tensor:
+    """Trainable parameters that each of K networks holds: (K,), the diagonal of :func:`count_shared_parameters`."""
+    total = torch.zeros((), dtype=torch.float64)
+    for name in graph.calls:
+        node = graph.by_name[name]
+        held_K, read_K = held.over_calls(graph, node)
+        for tensor, axes in node.tensors().items():
+            if tensor not in TRAINABLE:
+                continue
+            if axes in ("oi", "p"):
+                total = total + _kernels(node, held_K, read_K) * math.prod(node.kernel())
+            else:
+                total = total + held_K.double().sum(1) * (math.prod(node.size) if axes == "os" else 1)
+    return total
+
+
 def count_all_parameters(graph: ChannelGraph) -> int:
     """Parameters of all layers of the graph, whole."""
     total = 0
@@ -70,9 +86,15 @@ def count_kernels(graph: ChannelGraph, held: Held) -> Tensor:
 def count_linear_weights(graph: ChannelGraph, held: Held) -> Tensor:
     """Weights of all linear layers, without biases: (K,); 1 where there is no linear layer."""
     layers = [node for node in graph.nodes if node.op == "linear" and node.shares is None]
-    pairs = [_weight_pairs(node, *held.over_calls(graph, node)).diagonal() for node in layers]
+    weights = [_kernels(node, *held.over_calls(graph, node)) for node in layers]
     rows = len(held.channels[graph.output.name])
-    return torch.stack(pairs).sum(0) if pairs else torch.ones(rows).double()
+    return torch.stack(weights).sum(0) if weights else torch.ones(rows).double()
+
+
+def _kernels(node: Node, held_K: Tensor, read_K: Tensor) -> Tensor:
+    """Kernels that each network holds: in each group, its outputs times its inputs."""
+    held_KG, read_KG = (part.view(len(part), node.groups, -1).double().sum(2) for part in (held_K, read_K))
+    return (held_KG * read_KG).sum(1)
 
 
 def _weight_pairs(node: Node, held_K: Tensor, read_K: Tensor) -> Tensor:

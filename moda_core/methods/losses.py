@@ -27,7 +27,12 @@ class ModularLosses(NamedTuple):
 
 
 def modular_losses(
-    units: Sequence[Tensor], labels: Tensor, *, num_classes: int, group: dist.ProcessGroup | None = None
+    units: Sequence[Tensor],
+    labels: Tensor,
+    *,
+    num_classes: int,
+    group: dist.ProcessGroup | None = None,
+    layer_weights: Sequence[float] | None = None,
 ) -> ModularLosses:
     """Compute the three modular losses of a batch.
 
@@ -38,6 +43,7 @@ def modular_losses(
         group: the workers that the batch is spread over; None for one worker. Every worker then returns the loss of
             the whole batch, and its gradient flows through its own samples only: the workers' gradients *add up* to
             the exact one, so under DDP, which averages them, multiply the term by the number of workers.
+        layer_weights: by which the layers' compactness is multiplied before its mean over layers; None for 1.
 
     Returns:
         Affinity in [0, 1] (1 - mean same-class cosine), dispersion in [0, 1] (mean cosine of different classes) and
@@ -51,10 +57,12 @@ def modular_losses(
     flat = torch.cat(parts)
     if group is not None:
         flat = _SumOverWorkers.apply(flat, group)  # type: ignore[no-untyped-call]
-    return _from_sums(flat, num_classes, [unit_BN.shape[1] for unit_BN in units])
+    return _from_sums(flat, num_classes, [unit_BN.shape[1] for unit_BN in units], layer_weights)
 
 
-def _from_sums(flat: Tensor, num_classes: int, widths: list[int]) -> ModularLosses:
+def _from_sums(
+    flat: Tensor, num_classes: int, widths: list[int], layer_weights: Sequence[float] | None
+) -> ModularLosses:
     sizes = [num_classes, 1]
     for width in widths:
         sizes += [num_classes * width, 1, 1]
@@ -68,6 +76,8 @@ def _from_sums(flat: Tensor, num_classes: int, widths: list[int]) -> ModularLoss
         same.append((by_class - norms[0]) / 2)
         different.append((sum_CN.sum(0).square().sum() - by_class) / 2)
         compact.append(absolute[0] / (batch[0] * width).clamp(min=1))
+    if layer_weights is not None:
+        compact = [weight * mean for weight, mean in zip(layer_weights, compact, strict=True)]
     zero = torch.zeros_like(same_pairs)
     affinity = 1 - torch.stack(same).mean() / same_pairs.clamp(min=1)
     dispersion = torch.stack(different).mean() / different_pairs.clamp(min=1)

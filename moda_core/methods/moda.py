@@ -11,11 +11,19 @@ from moda_core.methods.method import Method, Objective, Prepared, Workers
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+COMPACTNESS = ("uniform", "size", "sqrt_size")
+
 
 @dataclass(frozen=True)
 class Moda(Method):
-    """The MODA method. The defaults of its three coefficients are the published ones; with all three at 0 it is
-    standard training.
+    """The MODA method. The defaults are the published ones; with its three coefficients at 0 it is standard training.
+
+    Attributes:
+        alpha: of the affinity.
+        beta: of the dispersion.
+        gamma: of the compactness.
+        compactness: how layers weigh in it: ``uniform``, by the parameters that go with their units (``size``), or by
+            the square root of these (``sqrt_size``).
     """
 
     terms: ClassVar[tuple[str, ...]] = ("affinity", "dispersion", "compactness")
@@ -23,12 +31,15 @@ class Moda(Method):
     alpha: float = 1.0
     beta: float = 1.0
     gamma: float = 0.3
+    compactness: str = "uniform"
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "gamma"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"method.{name}={value} must be a finite number of at least 0")
+        if self.compactness not in COMPACTNESS:
+            raise ValueError(f"method.compactness={self.compactness!r} must be one of {', '.join(COMPACTNESS)}")
 
     @property
     def watches_units(self) -> bool:
@@ -37,21 +48,28 @@ class Moda(Method):
 
     def prepare(self, network: nn.Module, example: Tensor) -> Prepared:
         """Return the network that also returns its units, or the network itself if no coefficient needs them."""
+        from moda_core.methods.layer_weights import WithWeights, layer_weights
         from moda_core.units import unit_layers, watch_units
 
         if not self.watches_units:
             return Prepared(network)
-        return Prepared(watch_units(network, unit_layers(network, example)))
+        layers = unit_layers(network, example)
+        watched = watch_units(network, layers)
+        if self.compactness == "uniform":
+            return Prepared(watched)
+        return Prepared(WithWeights(watched, layer_weights(network, layers, example, self.compactness)))
 
     def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute cross-entropy and the weighted terms; the terms are 0 if no coefficient needs them."""
         from moda_core.methods.losses import modular_losses
         from moda_core.methods.sharing import added_up, cross_entropy
 
-        logits, units = output if self.watches_units else (output, None)
+        logits, units, *weights = output if self.watches_units else (output, None)
         loss = entropy = cross_entropy(logits, labels, size=size, workers=workers)
         if units is None:
             return Objective(loss, entropy, dict.fromkeys(self.terms, entropy.new_zeros(())), logits)
-        losses = modular_losses(units, labels, num_classes=num_classes, group=workers.group)
+        losses = modular_losses(
+            units, labels, num_classes=num_classes, group=workers.group, layer_weights=weights[0] if weights else None
+        )
         weighted = self.alpha * losses.affinity + self.beta * losses.dispersion + self.gamma * losses.compactness
         return Objective(entropy + added_up(weighted, workers), entropy, losses._asdict(), logits)

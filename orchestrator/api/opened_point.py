@@ -42,7 +42,7 @@ class OpenPoint:
 
     @property
     def label(self) -> str:
-        """The point's name: ``trial/tau/threshold`` or ``trial/level``."""
+        """The point's name: ``trial/tau/threshold``, ``trial/level`` or ``trial/size/target``."""
         return self.recorded.label
 
     @property

@@ -26,7 +26,7 @@ CFG = Argument("--cfg", action="store_true", help="print the resolved configurat
 TRAIN = Command(
     name="train",
     run=commands.train,
-    summary="train one network and show every way to cut it: by tau and threshold, or by level",
+    summary="train one network and show every way to cut it: by tau and threshold, or by size",
     details=f"""\
 {CONFIGURATION}\
   moda train

@@ -1,4 +1,4 @@
-from .choice import ACTIVITY, COLUMNS, CONTRIBUTION, Choice, free_name, short_name
+from .choice import COLUMNS, Choice, free_name, short_name
 from .config import (
     Config,
     check_space,
@@ -41,9 +41,7 @@ from .sections import (
 from .words import override_words, text_word
 
 __all__ = [
-    "ACTIVITY",
     "COLUMNS",
-    "CONTRIBUTION",
     "FINGERPRINTS",
     "GIVEN",
     "LARGEST_SIDE",

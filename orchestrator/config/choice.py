@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moda_core.choosing import RULES
+from moda_core.rules import RULES, reaches
 
-ACTIVITY, CONTRIBUTION = tuple(RULES)  # the rules of this package, in the order of lists
+ACTIVITY, CONTRIBUTION, SIZE = tuple(RULES)  # the rules of this package, in the order of lists
 PARAMETERS = {name: tuple(parameter.name for parameter in rule.parameters) for name, rule in RULES.items()}
+UNNAMED = (ACTIVITY, CONTRIBUTION)  # which points do not name: `3/0.9/0.1` and `3/0.1`
 COLUMNS = tuple(name for names in PARAMETERS.values() for name in names)  # each has a column of its own in the tables
 
 
@@ -18,7 +19,8 @@ class Choice:
 
     Attributes:
         rule: ``activity`` (tau and threshold: how often a unit is active), ``contribution`` (level: what it contributes
-            to the class's logit), or the import path of a user's own rule.
+            to the class's logit), ``size`` (target: how large modules should be), or the import path of a user's own
+            rule.
         parameters: names and values, in the order of the rule.
 
     Raises:
@@ -43,6 +45,11 @@ class Choice:
     def contribution(cls, level: float) -> "Choice":
         """A class keeps the units whose mean contribution to its logit reaches ``level``."""
         return cls(CONTRIBUTION, (("level", level),))
+
+    @classmethod
+    def size(cls, target: float) -> "Choice":
+        """A class keeps the units of the largest contributions, so that modules have the size ``target`` on average."""
+        return cls(SIZE, (("target", target),))
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Choice":
@@ -70,8 +77,8 @@ class Choice:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What names the rule where a point is named: nothing for the rules of this package."""
-        return () if self.rule in PARAMETERS else (short_name(self.rule),)
+        """What names the rule where a point is named: nothing for activity and contribution."""
+        return () if self.rule in UNNAMED else (short_name(self.rule),)
 
     @property
     def place(self) -> tuple[int, str, tuple[float, ...]]:
@@ -79,8 +86,12 @@ class Choice:
         rank = list(PARAMETERS).index(self.rule) if self.rule in PARAMETERS else len(PARAMETERS)
         return rank, self.rule, tuple(value for _, value in reversed(self.parameters))
 
+    def reaches_target(self, size: float) -> bool:
+        """Whether modules of this size are as large as they should be; True where no size was asked for."""
+        return self.rule != SIZE or reaches(self.values["target"], size)
+
     def __str__(self) -> str:
-        """As people read it: ``tau 0.9, threshold 0.1`` or ``level 0.1``."""
+        """As people read it: ``tau 0.9, threshold 0.1``, ``level 0.1`` or ``size target 0.02``."""
         return " ".join([*self.prefix, ", ".join(f"{name} {value:.12g}" for name, value in self.parameters)])
 
 

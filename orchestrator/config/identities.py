@@ -8,6 +8,7 @@ from typing import Any
 
 from moda_core.sets import SHA256
 from orchestrator.config.config import Config, to_plain
+from orchestrator.config.sections import BEFORE_OPTIONS
 from orchestrator.errors import ConfigError
 
 # Of an identity, at these values: sweeps from before there were such keys record none.
@@ -24,6 +25,8 @@ LEFT_OUT: dict[tuple[str, str], Any] = {
     ("evaluation", "test_images_per_size"): None,
     ("evaluation", "test_pairs"): None,
     ("evaluation", "test_subsets_per_size"): None,
+    ("evaluation", "targets"): [],
+    **{("method", name): value for name, value in BEFORE_OPTIONS.items()},
     ("training", "optimizer"): "sgd",
 }
 
@@ -69,8 +72,8 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
     plain["training"].update(prints.get("training") or weights_fingerprint(config))
     plain["evaluation"]["metrics"] = sorted(plain["evaluation"]["metrics"])  # how they are shown may change
     for (section, key), value in LEFT_OUT.items():
-        if plain[section][key] == value:
-            del plain[section][key]
+        if plain[section].get(key, value) == value:
+            plain[section].pop(key, None)
     plain["search"]["space"] = {key: one.stated for key, one in config.search.space.items()}
     repeats = {"repeats": config.search.repeats} if config.search.repeats > 1 else {}  # as before there were repeats
     sweep = config.sweep

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from moda_core.methods import METHODS
-from orchestrator.config.choice import ACTIVITY, CONTRIBUTION
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, SIZE
 from orchestrator.declarations import METRICS, NUMBER, OBJECTIVES, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import FLOOR, LINEAR, LOGARITHMIC, SCALES, SEARCHERS, Constraint, rungs
@@ -25,6 +25,7 @@ SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 EARLY_STOPPING = ("none", "pareto_halving")
 BACKGROUNDS = ("black", "white")
 LARGEST_SIDE = 4096  # pixels of an image
+BEFORE_OPTIONS = {"compactness": "uniform"}  # of a method: what those recorded without such options did
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,16 @@ class MethodConfig:
         return self.name not in METHODS
 
     @property
+    def stated(self) -> dict[str, Any]:
+        """The coefficients without options at their value from before there were such options."""
+        return {name: value for name, value in self.coefficients.items() if BEFORE_OPTIONS.get(name) != value}
+
+    @property
     def is_standard(self) -> bool:
-        """Whether the cross-entropy is the whole loss: a shipped method all of whose coefficients are 0, or that has
+        """Whether the cross-entropy is the whole loss: a shipped method all of whose numbers are 0, or that has
         none."""
-        return not self.is_own and not any(self.coefficients.values())
+        numbers = [value for value in self.coefficients.values() if not isinstance(value, str)]
+        return not self.is_own and not any(numbers)
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,7 @@ DRAWS = {  # how many pairs reuse accuracy is estimated from, and what said so i
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The choices after training (every tau and threshold, every level), and how reuse accuracy is estimated for them.
+    """The choices after training (every tau and threshold, level and target size), and how reuse accuracy is estimated.
 
     Attributes:
         rules: a user's own rules by import path, each with the values of its parameters; none until
@@ -197,6 +204,7 @@ class EvaluationConfig:
     taus: tuple[float, ...]
     thresholds: tuple[float, ...]
     levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
+    targets: tuple[float, ...] = ()  # nor of target sizes
     rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     floor: float = 0.005
@@ -211,9 +219,14 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         _grid("evaluation.taus", self.taus)
         _grid("evaluation.thresholds", self.thresholds)
-        different = len(set(self.levels)) == len(self.levels)
-        _check("evaluation.levels", list(self.levels), different, "different numbers, or [] for none")
+        for name in ("levels", "targets"):
+            values = getattr(self, name)
+            different = len(set(values)) == len(values)
+            _check(f"evaluation.{name}", list(values), different, "different numbers, or [] for none")
         _check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
+        _check(
+            "evaluation.targets", list(self.targets), all(0 < size <= 1 for size in self.targets), "each within (0, 1]"
+        )
         _check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
         _check("evaluation.levels", list(self.levels), min(self.levels, default=0) >= 0, "each at least 0")
         for path, grid in self.rules.items():
@@ -242,7 +255,8 @@ class EvaluationConfig:
     def grids(self) -> dict[str, Mapping[str, tuple[float, ...]]]:
         """The rules that are tried, each with the values of its parameters."""
         levels = {CONTRIBUTION: {"level": self.levels}} if self.levels else {}
-        return {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}, **levels, **self.rules}
+        targets = {SIZE: {"target": self.targets}} if self.targets else {}
+        return {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}, **levels, **targets, **self.rules}
 
     @property
     def own_metrics(self) -> dict[str, Metric]:

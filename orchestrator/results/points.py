@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orchestrator.config import Choice
 from orchestrator.search import Coefficients, Status
 
-POINT_NAME = "trial/tau/threshold or trial/level"  # how Point.label reads
+POINT_NAME = "trial/tau/threshold, trial/size/target or trial/level"  # how Point.label reads
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class Point:
 
     @property
     def label(self) -> str:
-        """The name of the point on the command line: trial number, then tau and threshold, or the level."""
+        """The name of the point on the command line: trial number, then tau and threshold, the level, or
+        ``size`` and the target."""
         values = (f"{value:.12g}" for value in self.choice.values.values())
         return "/".join([str(self.trial.number), *self.choice.prefix, *values])
 

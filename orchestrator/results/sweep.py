@@ -199,7 +199,8 @@ class Sweep:
         return ", ".join(self.roles.get(point.label, ()))
 
     def find(self, name: str) -> Point:
-        """Return the point called ``best``, ``knee``, ``<trial>/<tau>/<threshold>`` or ``<trial>/<level>``.
+        """Return the point called ``best``, ``knee``, ``<trial>/<tau>/<threshold>``, ``<trial>/<level>`` or
+        ``<trial>/size/<target>``.
 
         Raises:
             ConfigError: no such point.

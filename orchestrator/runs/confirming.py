@@ -35,6 +35,7 @@ FIXED = (
     "evaluation.taus",
     "evaluation.thresholds",
     "evaluation.levels",
+    "evaluation.targets",
     "evaluation.rules",
 )
 

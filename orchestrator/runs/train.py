@@ -45,7 +45,7 @@ def train_one(config: Config, console: Console) -> Sweep:
     prefix = "train" if config.training.epochs else "decompose"
     prints = fingerprints(config, data)
     sweep_id = claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
-    trial = Trial(sweep_id, 0, dict(config.method.coefficients), config, root)
+    trial = Trial(sweep_id, 0, config.method.stated, config, root)
     console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
     sweep = read_sweep(store, sweep_id)
     if not any(trial.is_over for trial in sweep.trials):

@@ -15,7 +15,8 @@ from orchestrator.storage.older_rows import with_calibrated, with_choice, with_c
 
 # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules;
 # 5: points by rule, parameters and stage, a user's own metrics; terms in epochs, after_seconds in trials
-# 6: sizes and overlaps in points by both ways to count, linear_retention; a bias of each class; reference_points
+# 6: sizes and overlaps in points by both ways to count, linear_retention; a bias of each class; target;
+# reference_points
 SCHEMA_VERSION = 6
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 LARGEST_BIAS = 1e6  # as moda_core has it
@@ -111,8 +112,8 @@ def _count(what: str, since: int = 1) -> Column:
     return Column(_INT, what, low=0, since=since)
 
 
-def _share(what: str) -> Column:
-    return Column(_FLOAT, what, low=0, high=1)
+def _share(what: str, since: int = 1) -> Column:
+    return Column(_FLOAT, what, low=0, high=1, since=since)
 
 
 def _amount(what: str, since: int = 1) -> Column:
@@ -129,11 +130,12 @@ _VERSION = {"schema_version": Column(pa.int32(), "of the program that wrote the 
 
 # A choice is a rule with its parameters; those of this package's rules have columns of their own.
 _CHOICE = {
-    "rule": Column(_TEXT, "activity, contribution, or the import path of an own rule", since=5),
+    "rule": Column(_TEXT, "activity, contribution, size, or the import path of an own rule", since=5),
     "rule_parameters": Column(_TEXT, "JSON of its parameters, in the order of the rule", since=5),
     "tau": _share("share of a class's images on which a unit must be active; else null"),
     "threshold": _amount("active is above this times the unit's mean; else null"),
     "level": _amount("contribution to the class's logit that a unit must reach; else null", since=3),
+    "target": _share("mean share of the parameters that modules should keep; else null", since=6),
 }
 
 

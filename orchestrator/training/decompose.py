@@ -116,7 +116,7 @@ def accuracy(network: nn.Module, images: ImageSet) -> float:
 
 
 def grid(config: EvaluationConfig) -> list[Choice]:
-    """Every tau and threshold, then every level, then the choices of a user's own rules."""
+    """Every tau and threshold, then every level and target size, then the choices of a user's own rules."""
     return [
         Choice(rule, tuple(zip(values, chosen, strict=True)))
         for rule, values in config.grids.items()

@@ -13,6 +13,7 @@ from orchestrator.errors import ConfigError, listed
 from orchestrator.storage import TABLES, TERM_COLUMNS
 from orchestrator.training.importing import import_named
 
+KEYS = {"contribution": "levels", "size": "targets"}  # of the rules that a method may not offer
 NEEDED = ("prepare", "objective", "after")
 RESERVED = ("name", "source")  # what a method's section of the configuration and of the identity holds besides
 
@@ -48,8 +49,9 @@ def with_method_defaults(config: Config) -> Config:
     if not config.search.space:
         complete["search"]["space"] = {key: dict(dimension) for key, dimension in kind.space.items()}
         complete["search"]["baselines"] = [*config.search.baselines] or [dict(baseline) for baseline in kind.baselines]
-    if "contribution" not in kind.rules:
-        complete["evaluation"]["levels"] = []
+    for rule, key in KEYS.items():
+        if rule not in kind.rules:
+            complete["evaluation"][key] = []
     return parse_config(complete)
 
 

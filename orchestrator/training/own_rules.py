@@ -6,6 +6,7 @@ Only what trains, measures or publishes imports them. Their parameters' values a
 from collections.abc import Mapping, Sequence
 
 from moda_core.choosing import Rule
+from moda_core.rules import RULES
 from orchestrator.config import Config, parse_config, short_name, to_plain
 from orchestrator.errors import ConfigError, listed
 from orchestrator.training.importing import import_named
@@ -25,6 +26,8 @@ def with_own_rules(config: Config) -> Config:
         return config
     if len({short_name(path) for path in grids}) < len(grids):
         raise ConfigError(f"evaluation.rules: {listed(grids)} do not differ behind the colon; rename one")
+    if taken := sorted(RULES.keys() & {short_name(path) for path in grids}):
+        raise ConfigError(f"evaluation.rules: {taken[0]} is a built-in rule; rename yours")
     complete = to_plain(config)
     complete["evaluation"]["rules"] = {path: _whole_grid(path, grid) for path, grid in grids.items()}
     return parse_config(complete)

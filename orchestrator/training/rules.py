@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from moda_core import NetworkError, UnitLayers, mask_network, unit_layers
-from moda_core.choosing import RULES, Decomposition, Rule
+from moda_core.choosing import Decomposition, Rule
 from moda_core.graph import ChannelGraph, channel_graph
+from moda_core.rules import CONTRIBUTION, RULES, SIZE
 from orchestrator.config import Choice, EvaluationConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.batches import Workers
@@ -82,13 +83,16 @@ def count_rules(
     Of several workers each counts a share of the batches, and all have the counts of all.
     """
     batches = data.train.batches(rank=workers.rank, world=workers.world)
-    counted = {}
+    counted: dict[str, CountedRule] = {}
     for name, grid in config.grids.items():
         placed = _place(name, network, example, units)
         with computing(example.device, precision):
-            counts = placed.rule.count(
-                network, placed.sites, batches, num_classes=data.num_classes, grid=grid, group=workers.group
-            )
+            if placed.rule is SIZE and CONTRIBUTION.name in counted:  # one pass for both
+                counts = SIZE.extend(counted[CONTRIBUTION.name].counts, network, placed.sites, grid)
+            else:
+                counts = placed.rule.count(
+                    network, placed.sites, batches, num_classes=data.num_classes, grid=grid, group=workers.group
+                )
         counted[name] = CountedRule(placed.rule, placed.sites, placed.graph, counts)
     return counted
 

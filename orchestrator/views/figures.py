@@ -7,6 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from moda_core.rules import RULES
 from orchestrator.config import Config
 from orchestrator.declarations import Metric
 from orchestrator.results import Course, Point, Sweep
@@ -125,7 +126,10 @@ def curves_figure(sweep: Sweep, rule: str, metric: str) -> Any:
         if point.choice.rule == rule and all(point.choice.values[name] == value for name, value in fixed.items())
     ]
     beside = ", ".join(f"{name} {value:g}" for name, value in fixed.items())
-    return _curves(sweep, points, metric, over=over, axis=f"{over} ({beside})" if beside else over)
+    figure = _curves(sweep, points, metric, over=over, axis=f"{over} ({beside})" if beside else over)
+    if rule in RULES and RULES[rule].parameters[0].is_logarithmic:
+        figure.update_xaxes(type="log")
+    return figure
 
 
 def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, axis: str) -> Any:
@@ -212,6 +216,8 @@ def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
     ]
     if point.over:
         lines.append("mean ± deviation of trials " + ", ".join(str(one.trial.number) for one in point.over))
+    if not point.choice.reaches_target(point.metrics["cut_size"]):
+        lines.append("the target size is out of reach")
     if point.test:
         reuse = f"reuse {point.test['calibrated_reuse_accuracy']:.4f}{_without_bias(point.test)}"
         lines.append(f"test: {reuse}, accuracy {point.test['accuracy']:.4f}")

@@ -60,7 +60,9 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
     metrics = {sweep.reuse_metric: "Reuse accuracy", "cut_size": "Module size"}
     for rule, grid in sweep.config.evaluation.grids.items():
         over = next(iter(grid))
-        where = {"activity": "tau", "contribution": "the level"}.get(rule, f"{over} ({short_name(rule)})")
+        where = {"activity": "tau", "contribution": "the level", "size": "the target size"}.get(
+            rule, f"{over} ({short_name(rule)})"
+        )
         for metric, title in metrics.items():
             yield f"{title} over {where}", curves_figure(sweep, rule, metric)
 
@@ -142,6 +144,7 @@ def _facts(sweep: Sweep) -> dict[str, str]:
         "taus": ", ".join(f"{tau:g}" for tau in evaluation.taus),
         "thresholds": ", ".join(f"{threshold:g}" for threshold in evaluation.thresholds),
         "levels": ", ".join(f"{level:g}" for level in evaluation.levels) or "none",
+        "target sizes": ", ".join(f"{target:g}" for target in evaluation.targets) or "none",
         **{short_name(rule): _grid_text(grid) for rule, grid in evaluation.rules.items()},
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}, early stopping"
         f" {sweep.config.search.early_stopping}",

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from moda_core import Frequencies, UnitLayers, build_model, count_frequencies, keep_masks, unit_layers, watch_units
 from moda_core.choosing.frequency import DEFAULT_THRESHOLDS
 from moda_core.choosing.masks import DEFAULT_FLOOR
-from moda_core.choosing.rules import ACTIVITY
+from moda_core.rules.built_in import ACTIVITY
 from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.training.count_files import dump_counts

@@ -11,10 +11,10 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from moda_core import watch_units
-from moda_core.choosing.rules import ActivityRule
 from moda_core.graph.graph import ChannelGraph
 from moda_core.measuring.metrics import sizes_and_overlaps
 from moda_core.modes import evaluating
+from moda_core.rules.built_in import ActivityRule
 from moda_core.units.layers import UnitLayers, rewrite_units
 from orchestrator.training.data.loading import ImageSet
 from orchestrator.training.decompose import Trained

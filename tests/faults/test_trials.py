@@ -29,6 +29,7 @@ def sweep(storage, shared_ray, *faults, max_failures):
         f"training.max_failures={max_failures}",
         "evaluation.taus=[0.5,0.9]",
         "evaluation.levels=[0.1]",
+        "evaluation.targets=[]",
         "tracking=none",
         storage=storage,
         **shared_ray,

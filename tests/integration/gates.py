@@ -65,6 +65,7 @@ class Gate:
             "training.learning_rate=0.01",
             "evaluation.taus=[0.5,0.9]",
             "evaluation.levels=[0.1]",
+            "evaluation.targets=[]",
         )
 
     def is_reached_by(self, process: subprocess.Popen[str]) -> bool:

@@ -34,7 +34,8 @@ from tests.integration.once import once
 from tests.integration.waiting import PATIENCE, WANDB_PATIENCE
 
 ROOT = Path(__file__).parents[2]
-TINY = ("experiment=digits", "sweep.name=tiny", "sweep.trials=4", "training.epochs=1")
+CHOICES = ("evaluation.levels=[0.05,0.1,0.3]", "evaluation.targets=[0.05,0.2]")
+TINY = ("experiment=digits", "sweep.name=tiny", "sweep.trials=4", "training.epochs=1", *CHOICES)
 RAY_TIMED_OUT = "The current node timed out during startup"  # after 30 seconds, which Ray does not let one set
 RAY_STARTS = 20
 Done = subprocess.CompletedProcess[str]

@@ -29,7 +29,15 @@ def gate(tmp_path_factory):
 @pytest.fixture(scope="module")
 def storage(gate, shared_ray, tmp_path_factory):
     folder = tmp_path_factory.mktemp("storage")
-    done = run_moda("sweep", *SWEEP, *gate.overrides, "evaluation.levels=[0.1,0.5]", storage=folder, **shared_ray)
+    done = run_moda(
+        "sweep",
+        *SWEEP,
+        *gate.overrides,
+        "evaluation.levels=[0.1,0.5]",
+        "evaluation.targets=[]",
+        storage=folder,
+        **shared_ray,
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     assert "over the 2 seeds" in done.stdout
     return folder

@@ -37,7 +37,7 @@ def test_the_card_shows_the_point_and_the_whole_curve_of_its_training(storage, t
     assert CARD in pulled.manifest["files"]
     assert f"| trial | {point.trial.number} of sweep tiny |" in card
     assert f"| reuse_accuracy | {point.metrics['reuse_accuracy']:.4f} | {point.test['reuse_accuracy']:.4f} |" in card
-    curve = [line for line in card.splitlines() if line.startswith(("| tau ", "| level ", "| **"))]
+    curve = [line for line in card.splitlines() if line.startswith(("| tau ", "| level ", "| size ", "| **"))]
     assert len(curve) == sum(one.trial.number == point.trial.number for one in sweep.points)
     (chosen,) = (line for line in curve if line.startswith("| **"))
     assert f"**{point.choice}** | **{point.metrics['calibrated_reuse_accuracy']:.4f}** |" in chosen

@@ -21,7 +21,14 @@ def net(in_channels, image_size, num_classes):
     widths = [int(Path("width.txt").read_text()), "M"]
     return build_model("vgg", in_channels=in_channels, image_size=image_size, num_classes=num_classes, widths=widths)
 """
-SWEEP = ("search=random", "sweep.trials=2", "sweep.concurrency=1", "training.epochs=1", "evaluation.levels=[]")
+SWEEP = (
+    "search=random",
+    "sweep.trials=2",
+    "sweep.concurrency=1",
+    "training.epochs=1",
+    "evaluation.levels=[]",
+    "evaluation.targets=[]",
+)
 
 
 def write_images(path, labels):

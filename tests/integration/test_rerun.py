@@ -8,7 +8,7 @@ import pytest
 from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import call_moda, run_moda
 
-GRID = ("evaluation.taus=[0.5,0.9]", "evaluation.levels=[0.1]")
+GRID = ("evaluation.taus=[0.5,0.9]", "evaluation.levels=[0.1]", "evaluation.targets=[]")
 SMALL = ("training.epochs=2", "data.limit=400", "tracking=none", "sweep.name=one", *GRID)
 
 

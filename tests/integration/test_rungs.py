@@ -19,6 +19,7 @@ OVERRIDES = (
     "data.limit=200",
     "evaluation.taus=[0.5,0.9]",
     "evaluation.levels=[0.1]",
+    "evaluation.targets=[]",
     "search.early_stopping=pareto_halving",
     "training.epochs=9",
     "tracking=none",

@@ -26,7 +26,7 @@ def sweep(swept):
 def test_every_trial_finished_with_its_whole_surface(swept, sweep):
     assert [one.status for one in sweep.trials] == ["finished"] * 4
     evaluation = sweep.config.evaluation
-    grid = len(evaluation.taus) * len(evaluation.thresholds) + len(evaluation.levels)
+    grid = len(evaluation.taus) * len(evaluation.thresholds) + len(evaluation.levels) + len(evaluation.targets)
     assert len(sweep.points) == 4 * grid
     store = DeltaStore(str(swept[0]))
     events = store.read("trials", "tiny").to_pylist()
@@ -69,7 +69,8 @@ def test_what_it_printed(swept):
 
 def test_files_are_the_weights_and_counts_and_no_optimiser(swept):
     names = sorted(file.name for file in (swept[0] / "trials" / "tiny-0002").iterdir())
-    assert names == ["contributions.safetensors", "frequencies.safetensors", "weights.safetensors"]
+    counts = ["contributions.safetensors", "counts-size.safetensors", "frequencies.safetensors"]
+    assert names == [*counts, "weights.safetensors"]
 
 
 def test_the_same_command_again_trains_nothing(swept):
@@ -115,6 +116,7 @@ def test_the_report_is_one_file_that_needs_no_network(swept, sweep, tmp_path):
     assert "tau 0.99, threshold 0.3" in page  # what hovering shows
     assert "level 0.05" in page
     assert "Module size over the level" in page
+    assert "Module size over the target size" in page
     assert "standard training" in page
 
 
@@ -153,6 +155,26 @@ def test_a_level_s_modules_are_what_its_point_says(swept, sweep, tmp_path):
     ]
     size = sum(kept) / len(kept) / about["full_parameters"]
     assert size == pytest.approx(sweep.find("0/0.1").metrics["cut_size"], rel=1e-9)
+
+
+def test_modules_of_a_target_size_are_what_their_point_says(swept, sweep, tmp_path):
+    point = sweep.find("0/size/0.2")
+    assert point.choice.reaches_target(point.metrics["cut_size"])
+    done = call_moda("pull", "sweep:tiny/0/size/0.2", "--to", str(tmp_path / "modules"), storage=swept[0])
+    assert done.returncode == 0, done.stderr
+    assert "trial 0, size target 0.2," in done.stdout
+    assert (swept[0] / "modules" / "tiny-0000-size-target0.2" / MANIFEST).is_file()
+    about = json.loads((tmp_path / "modules" / MANIFEST).read_text())["about"]
+    assert (about["rule"], about["target"], about["level"]) == ("size", 0.2, None)
+    kept = [
+        sum(one.numel() for one in load_modules(tmp_path / "modules", classes=[name]).parameters())
+        for name in map(str, range(10))
+    ]
+    size = sum(kept) / len(kept) / about["full_parameters"]
+    assert size == pytest.approx(point.metrics["cut_size"], rel=1e-9)
+    asked = "select count(*) as n from points where target = 0.2 and abs(cut_size / target - 1) <= 0.1"
+    done = call_moda("query", "tiny", asked, "--format", "csv", storage=swept[0])
+    assert int(done.stdout.split()[1]) >= 4
 
 
 def test_a_level_of_a_trial_without_contributions_is_refused(own_swept, tmp_path):

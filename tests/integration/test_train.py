@@ -12,7 +12,13 @@ from orchestrator.training.decompose import prepare
 from orchestrator.training.trial import Trial, load_trained
 from tests.integration.sweeps import call_moda, run_moda
 
-FAST = ("data.limit=400", "tracking=none", "evaluation.taus=[0.5,0.9]", "evaluation.levels=[0.1]")
+FAST = (
+    "data.limit=400",
+    "tracking=none",
+    "evaluation.taus=[0.5,0.9]",
+    "evaluation.levels=[0.1]",
+    "evaluation.targets=[]",
+)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from moda_core import build_model, count_contributions, count_frequencies, unit_layers, watch_units
+from moda_core import build_model, count_contributions, count_frequencies, unit_layers
 from moda_core.methods.moda import Moda
 from orchestrator.config.sections import TrainingConfig
 from orchestrator.training.batches import Workers
@@ -27,6 +27,7 @@ NETWORKS = {
     "no batch norm": {"name": "lenet5"},
     "batch norm in eval mode": {"name": "vgg", "widths": [5, "M", 6, "M", 7], "hidden": [8]},
 }
+METHODS = {"no batch norm": METHOD, "batch norm in eval mode": Moda(1.0, 0.7, 0.3, "sqrt_size")}
 BATCHES = {
     "even": [0, 1, 2, 3, 4, 0, 1, 2],
     "uneven": [0, 1, 2, 0, 1, 4, 0, 2, 3, 4, 4],
@@ -70,14 +71,14 @@ def step(name, labels, workers):
     labels = torch.tensor(labels)
     images = image_set(labels)
     network = make(name)
-    model = watch_units(network, unit_layers(network, images[torch.arange(2).clamp(max=len(labels) - 1)]))
+    model = METHODS[name].prepare(network, images[torch.arange(2).clamp(max=len(labels) - 1)]).model
     if workers.world > 1 or dist.is_initialized():
         model = DistributedDataParallel(model)
     mine = torch.arange(len(labels)).tensor_split(workers.world)[workers.rank]
     with mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as collectives:
         output = _output(model, images, images.images[mine])
         size = len(labels)
-        loss, shown = _losses(output, labels[mine], METHOD, num_classes=CLASSES, workers=workers, size=size)
+        loss, shown = _losses(output, labels[mine], METHODS[name], num_classes=CLASSES, workers=workers, size=size)
         loss.backward()
     return shown, {key: one.grad for key, one in network.named_parameters()}, collectives.call_count
 

@@ -26,7 +26,12 @@ METHODS = "tests.seams.toy_method"
 TOY = ("method=own", f"method.name={METHODS}:Toy")
 SMALL = (
     *("data.limit=200", "model.widths=[8,M,8]", "model.hidden=[8]", "training.epochs=3", "training.learning_rate=0.05"),
-    *("evaluation.taus=[0.5,0.9]", "evaluation.thresholds=[0.0,0.1]", "evaluation.levels=[0.1]"),
+    *(
+        "evaluation.taus=[0.5,0.9]",
+        "evaluation.thresholds=[0.0,0.1]",
+        "evaluation.levels=[0.1]",
+        "evaluation.targets=[]",
+    ),
 )
 EPOCHS, BEFORE = 3, 1
 

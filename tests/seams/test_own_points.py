@@ -17,7 +17,7 @@ RULE, METRIC = "tests.seams.toy_rule:StrengthRule", "tests.seams.toy_metric:Firs
 OVERRIDES = (
     *("experiment=digits", "sweep.name=own", "sweep.trials=2", "training.epochs=1", "tracking=none"),
     *("model.widths=[8,M,8]", "model.hidden=[8]", "evaluation.taus=[0.5]", "evaluation.thresholds=[0.0]"),
-    *("evaluation.levels=[]", f"evaluation.rules=[{{name: {RULE}, share: [0.25, 0.75]}}]"),
+    *("evaluation.levels=[]", "evaluation.targets=[]", f"evaluation.rules=[{{name: {RULE}, share: [0.25, 0.75]}}]"),
     *(f"evaluation.metrics=[{METRIC}]", "search.objectives={reuse_accuracy: max, first_units: min}"),
 )
 
@@ -97,6 +97,7 @@ def test_the_same_sweep_goes_on_and_other_values_are_another(storage, shared_ray
     ("override", "message"),
     [
         ("evaluation.rules=[tests.seams.toy_rule:Nothing]", "has no Nothing"),
+        ("evaluation.rules=[tests.seams.toy_rule:size]", "size is a built-in rule; rename yours"),
         ("evaluation.rules=[tests.seams.toy_metric:FirstUnits]", "has no name; a rule has"),
         (f"evaluation.rules=[{{name: {RULE}, power: [1.0]}}]", "has no parameter power; known: share"),
         (f"evaluation.rules=[{{name: {RULE}, share: [2.0]}}]", "share=2.0 must lie in"),

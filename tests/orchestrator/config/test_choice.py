@@ -4,17 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, Choice
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, SIZE, Choice
 
 NUMBERS = st.floats(0, 2)
 OWN = "somebody.rules:Share"
-BUILT_IN = st.builds(Choice.activity, NUMBERS, NUMBERS) | st.builds(Choice.contribution, NUMBERS)
+BUILT_IN = (
+    st.builds(Choice.activity, NUMBERS, NUMBERS)
+    | st.builds(Choice.contribution, NUMBERS)
+    | st.builds(Choice.size, NUMBERS)
+)
 CHOICES = BUILT_IN | st.builds(lambda share: Choice(OWN, (("share", share),)), NUMBERS)
 
 
 def test_how_it_reads():
     assert str(Choice.activity(0.9, 0.1)) == "tau 0.9, threshold 0.1"
     assert str(Choice.contribution(0.1)) == "level 0.1"
+    assert str(Choice.size(0.02)) == "size target 0.02"
     assert str(Choice(OWN, (("share", 0.25), ("power", 2.0)))) == "Share share 0.25, power 2"
 
 
@@ -25,6 +30,15 @@ def test_its_columns():
         "tau": None,
         "threshold": None,
         "level": 0.1,
+        "target": None,
+    }
+    assert Choice.size(0.02).columns == {
+        "rule": "size",
+        "rule_parameters": '{"target": 0.02}',
+        "tau": None,
+        "threshold": None,
+        "level": None,
+        "target": 0.02,
     }
     own = Choice(OWN, (("tau", 0.25),))  # a parameter of its own, whatever its name
     assert own.columns == {
@@ -33,9 +47,18 @@ def test_its_columns():
         "tau": None,
         "threshold": None,
         "level": None,
+        "target": None,
     }
     assert (own.free, own.prefix) == ({"Share.tau": 0.25}, ("Share",))
     assert Choice.activity(0.9, 0.1).free == {"tau": 0.9, "threshold": 0.1}
+    assert (Choice.size(0.02).free, Choice.size(0.02).prefix) == ({"target": 0.02}, ("size",))
+
+
+def test_whether_a_target_is_reached():
+    assert [Choice.size(0.02).reaches_target(size) for size in (0.0179, 0.0181, 0.0219, 0.0221)] == [
+        *(False, True, True, False)
+    ]
+    assert Choice.contribution(0.1).reaches_target(0.5)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +67,7 @@ def test_its_columns():
         (ACTIVITY, ("tau",), "tau and threshold"),
         (ACTIVITY, ("threshold", "tau"), "tau and threshold"),
         (CONTRIBUTION, ("tau",), "level"),
+        (SIZE, ("level",), "target"),
         (OWN, (), "at least one parameter"),
     ],
 )
@@ -57,5 +81,5 @@ def test_any_two_have_different_places_and_a_row_says_which_it_is(choices):
     ordered = sorted(choices, key=lambda choice: choice.place)
     assert len({choice.place for choice in choices}) == len(choices)
     rules = [choice.rule for choice in ordered]
-    assert rules == sorted(rules, key=[ACTIVITY, CONTRIBUTION, OWN].index)
+    assert rules == sorted(rules, key=[ACTIVITY, CONTRIBUTION, SIZE, OWN].index)
     assert all(Choice.of_row(choice.columns) == choice for choice in choices)

@@ -82,6 +82,9 @@ WRONG = {
     "evaluation.levels=[-0.1]": r"evaluation.levels=\[-0.1\]: must be each at least 0",
     "evaluation.levels=[0.1,0.1]": "evaluation.levels.*different numbers",
     "evaluation.levels=[inf]": "finite",
+    "evaluation.targets=[0.0]": r"evaluation.targets=\[0.0\]: must be each within \(0, 1\]",
+    "evaluation.targets=[0.1,0.1]": "evaluation.targets.*different numbers",
+    "method.compactness=large": "method.compactness='large' must be one of uniform, size, sqrt_size",
     "search.space.alpha.low=0": "search.space.alpha.low=0.0: must be above 0 on a logarithmic scale",
     "search.space.epochs={low: 1, high: 3}": "search.space.epochs takes whole numbers: add integer: true",
     "search.space.epochs={low: 1.5, high: 3, integer: true}": "between whole numbers",
@@ -171,6 +174,7 @@ def test_budget_early_stopping_objectives_tracking_and_concurrency_are_no_part_o
     assert {hashed(one) for one in [*same, "data.root=/x", "training.cpus_per_worker=2"]} == {base}
     different = ["training.epochs=31", "method.alpha=2", "model.hidden=[32]", "data.seed=1", "search.seed=1"]
     different += ["search.space.alpha.low=0.2", "evaluation.taus=[0.5]", "evaluation.levels=[0.1]"]
+    different += ["evaluation.targets=[0.1]", "method.compactness=size"]
     different += ["training.optimizer=adamw", "search.space.optimizer={choices: [sgd, adamw]}"]
     assert base not in {hashed(one) for one in different}
     workers = ["training.num_workers=2", "training.gpus_per_worker=1"]
@@ -282,21 +286,22 @@ def test_a_relative_storage_is_refused_inside_a_job(monkeypatch, capsys):
     assert "give an absolute path or a URI" in capsys.readouterr().err
 
 
-def test_a_sweep_from_before_there_were_levels_is_one_without():
-    """What it recorded has no such key, neither in its configuration nor in its identity."""
-    config = load_config(["evaluation.levels=[]"])
-    assert "levels" not in identity(config)["evaluation"]
+def test_a_sweep_from_before_there_were_levels_and_targets_is_one_without():
+    """What it recorded has no such keys, neither in its configuration nor in its identity; nor one of compactness."""
+    config = load_config(["evaluation.levels=[]", "evaluation.targets=[]"])
+    assert not {"levels", "targets"} & identity(config)["evaluation"].keys()
+    assert "compactness" not in identity(config)["method"]
     plain = to_plain(config)
-    del plain["evaluation"]["levels"]
+    del plain["evaluation"]["levels"], plain["evaluation"]["targets"], plain["method"]["compactness"]
     assert parse_config(plain) == config
 
 
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["search.baselines=[]", "search.reference.reuse_accuracy=0.8"],
+        ["search.baselines=[]", "search.reference.calibrated_reuse_accuracy=0.8"],
         ["search.baselines=[{alpha: 0, beta: 0, gamma: 0, weight_decay: 0.01}]"],
-        ["search.baselines=[]", "search.objectives={accuracy: max}", "~search.objectives.reuse_accuracy"],
+        ["search.baselines=[]", "search.objectives={accuracy: max}", "~search.objectives.calibrated_reuse_accuracy"],
         ["method=standard", "search.baselines=[]"],  # every training is a standard one
         ["search.baselines=[]", "sweep.confirms=s"],
     ],
@@ -307,6 +312,14 @@ def test_a_sweep_whose_reference_point_can_be_known_is_taken(overrides):
 
 def test_of_an_own_method_no_training_is_known_to_be_a_standard_one():
     own = ["method=own", "method.name=my_package.methods:Mine", "search.space={learning_rate: {low: 0.01, high: 0.1}}"]
-    with pytest.raises(ConfigError, match=r"search\.reference\.reuse_accuracy=null: .* to be one; state it"):
+    with pytest.raises(ConfigError, match=r"search\.reference\.calibrated_reuse_accuracy=null: .* to be one; state it"):
         check_space(load_config([*own, "search.baselines=[{learning_rate: 0.05}]"]))
-    check_space(load_config([*own, "search.reference.reuse_accuracy=0.8"]))
+    check_space(load_config([*own, "search.reference.calibrated_reuse_accuracy=0.8"]))
+
+
+def test_uniform_compactness_is_no_coefficient_that_is_stated():
+    assert "compactness" not in load_config([]).method.stated
+    assert load_config(["method.compactness=size"]).method.stated["compactness"] == "size"
+    standard = ["method.alpha=0", "method.beta=0", "method.gamma=0"]
+    assert load_config(standard).method.is_standard
+    assert not load_config([*standard[:2], "method.compactness=size"]).method.is_standard

@@ -256,7 +256,13 @@ def test_a_table_that_moved_is_pulled_from_where_it_lies_and_only_if_it_is_the_s
     """One training; the same command with other images trains anew, and neither pull nor rerun take them."""
     monkeypatch.chdir(tmp_path)
     pq.write_table(images, "a.parquet")
-    small = ["training.epochs=1", "evaluation.taus=[0.9]", "evaluation.thresholds=[0.0]", "evaluation.levels=[]"]
+    small = [
+        "training.epochs=1",
+        "evaluation.taus=[0.9]",
+        "evaluation.thresholds=[0.0]",
+        "evaluation.levels=[]",
+        "evaluation.targets=[]",
+    ]
     common = [f"storage={tmp_path}/storage", "tracking=none"]
     train = ["train", "data=table", "data.path=a.parquet", "data.resize=8", "sweep.name=mine", *small, *common]
     monkeypatch.delenv("MODA_DATA_DIR", raising=False)

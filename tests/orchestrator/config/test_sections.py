@@ -102,6 +102,7 @@ REFUSED = [
         "evaluation.levels=[0.1, 0.1]: must be different numbers, or [] for none",
     ),
     (EvaluationConfig, {"levels": (-0.1,)}, "evaluation.levels=[-0.1]: must be each at least 0"),
+    (EvaluationConfig, {"targets": (1.1,)}, "evaluation.targets=[1.1]: must be each within (0, 1]"),
     (EvaluationConfig, {"seed": -1}, f"evaluation.seed=-1: {SEED}"),
     (EvaluationConfig, {"floor": 1.0}, "evaluation.floor=1.0: must be within [0, 1)"),
     *(

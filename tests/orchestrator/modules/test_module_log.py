@@ -41,6 +41,7 @@ def test_a_row_says_what_the_manifest_says():
         "tau": None,
         "threshold": None,
         "level": 0.1,
+        "target": None,
         "name": "s-0000-level0.1",
         "event": "published",
         "time": NOW,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import re
 from datetime import UTC, datetime
 
@@ -9,10 +10,13 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from orchestrator.config.choice import Choice
 from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
+from orchestrator.modules.publishing import name_of
 from orchestrator.results.records import canonical, claim_sweep, history, read_sweep, trial_states
 from orchestrator.storage.delta import DeltaStore
+from orchestrator.tracking.artifacts import point_alias
 from orchestrator.views.figures import curves_figure, front_figure, hover_text
 from orchestrator.views.page import render_report
 from orchestrator.views.pairs import objectives_figure
@@ -45,6 +49,11 @@ def level_point(number, level, reuse, size, split="validation"):
     return {**point(number, None, reuse, size, split), "threshold": None, "level": level}
 
 
+def size_point(number, target, reuse, size):
+    choice = {"rule": "size", "rule_parameters": json.dumps({"target": target}), "stage": "cut", "target": target}
+    return {**point(number, None, reuse, size), "threshold": None, **choice}
+
+
 def point(number, tau, reuse, size, split="validation"):
     return {
         "sweep_id": "s",
@@ -62,7 +71,7 @@ def point(number, tau, reuse, size, split="validation"):
 
 @pytest.fixture
 def sweep(store, configured):
-    claim_sweep(store, configured("sweep.name=s", *LINEAR), prefix="x", now=NOW)
+    claim_sweep(store, configured("sweep.name=s", "evaluation.levels=[0.03,0.1]", *LINEAR), prefix="x", now=NOW)
     store.append("trials", [event(n, "proposed", 0) for n in range(4)])
     store.append("trials", [event(n, "started", 1) for n in range(4)])
     store.append("trials", [event(0, "finished", 1, seconds=2.0), event(1, "failed", 1, reason="out of memory")])
@@ -117,7 +126,9 @@ def test_the_front_is_made_of_finished_trials_by_validation(sweep):
 def test_points_are_found_by_name(sweep):
     assert sweep.find("best").label == "0/0.9/0"  # within 0.02 of the top, and smaller
     assert sweep.find("1/0.5/0").metrics["cut_size"] == 0.6
-    with pytest.raises(ConfigError, match=r"best, knee, or trial/tau/threshold or trial/level such as 0/0\.99/0"):
+    with pytest.raises(
+        ConfigError, match=r"best, knee, or trial/tau/threshold, trial/size/target or trial/level such as 0/0\.99/0"
+    ):
         sweep.find("7/0.5/0")
 
 
@@ -206,6 +217,27 @@ def test_points_of_both_ways_to_choose(sweep, store):
     assert len(curves_figure(sweep, "contribution", "cut_size").data[0].x) == 2
     assert len(curves_figure(sweep, "activity", "cut_size").data[0].x) == 3
     assert "level 0.1" in hover_text(found, sweep.config.metrics)
+
+
+def test_points_of_target_sizes(sweep, store):
+    store.append("points", [size_point(0, 0.3, 0.97, 0.31), size_point(0, 0.02, 0.94, 0.06)])
+    store.append("points", [level_point(0, 0.1, 0.95, 0.08), level_point(0, 0.03, 0.99, 0.3)])
+    sweep = read_sweep(store, "s")
+    labels = ["0/0.5/0", "0/0.9/0", "0/0.99/0", "0/0.03", "0/0.1", "0/size/0.02", "0/size/0.3"]
+    assert [point.label for point in sweep.points if point.trial.number == 0] == labels
+    reached, unreached = sweep.find("0/size/0.3"), sweep.find("0/size/0.02")
+    assert reached.choice == Choice.size(0.3)
+    assert (reached.metrics["cut_size"], unreached.metrics["cut_size"]) == (0.31, 0.06)
+    assert "the target size is out of reach" not in hover_text(reached, sweep.config.metrics)
+    assert "the target size is out of reach" in hover_text(unreached, sweep.config.metrics)
+    assert unreached in sweep.front
+    assert history(sweep).points["target"].to_pylist()[3:7] == [None, None, 0.02, 0.3]
+    assert history(sweep).points["cut_size"].to_pylist()[5:7] == [0.06, 0.31]
+    figure = curves_figure(sweep, "size", "cut_size")
+    assert list(figure.data[0].x) == [0.02, 0.3]
+    assert figure.layout.xaxis.type == "log"
+    assert name_of(unreached) == "s-0-size-target0.02"
+    assert point_alias(unreached) == "pareto-0-size-0.02"
 
 
 def test_the_order_of_objectives_survives_the_table(store, configured):

@@ -125,7 +125,9 @@ def test_points_are_found_by_their_labels_on_the_front_or_not():
         assert sweep.find(point.label) is point
     with pytest.raises(ConfigError, match=r"^sweep 's': no point meets search.constraints"):
         sweep.find("best")
-    remedy = "^2/0.5/0: no such point; use best, knee, or trial/tau/threshold or trial/level such as {}$"
+    remedy = (
+        "^2/0.5/0: no such point; use best, knee, or trial/tau/threshold, trial/size/target or trial/level such as {}$"
+    )
     with pytest.raises(ConfigError, match=remedy.format("0/0.5/0")):
         sweep.find("2/0.5/0")
     with pytest.raises(ConfigError, match=remedy.format("1/0.25")):  # the first of the front

@@ -133,7 +133,7 @@ def test_a_searcher_learns_of_dimensions_whatever_their_names(store, configured,
         config = configured(
             *ONLY[:3], f"search.space={{{space}}}", f"sweep.name={sweep_id}", f"search={search}", "search.baselines=[]",
             "sweep.trials=30", "model=own", "model.name=tests.orchestrator.runs.test_proposals:network",
-            "evaluation.taus=[0.5, 0.9]", "evaluation.thresholds=[0]", "evaluation.levels=[]",
+            "evaluation.taus=[0.5, 0.9]", "evaluation.thresholds=[0]", "evaluation.levels=[]", "evaluation.targets=[]",
         )  # fmt: skip
         claim_sweep(store, config, prefix="x", now=NOW)
         for number in range(12):

@@ -17,7 +17,13 @@ from orchestrator.training.dry_run import distinct
 from orchestrator.training.trial import Trial, check_trainable, run_trial
 
 HERE = "tests.orchestrator.training.test_dry_run"
-SHORT = ("training.epochs=1", "evaluation.taus=[0.9]", "evaluation.thresholds=[0.0]", "evaluation.levels=[0.1]")
+SHORT = (
+    "training.epochs=1",
+    "evaluation.taus=[0.9]",
+    "evaluation.thresholds=[0.0]",
+    "evaluation.levels=[0.1]",
+    "evaluation.targets=[]",
+)
 
 
 class Net(nn.Module):

@@ -72,7 +72,9 @@ def test_nothing_is_told_without_weights_from_elsewhere(configured):
 
 
 def test_it_is_the_first_thing_that_a_command_tells(configured, weights):
-    config = configured(f"training.init_from={weights[0]}", "evaluation.taus=[0.9]", "evaluation.levels=[0.1]")
+    config = configured(
+        f"training.init_from={weights[0]}", "evaluation.taus=[0.9]", "evaluation.levels=[0.1]", "evaluation.targets=[]"
+    )
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=0))
     out = io.StringIO()
     sweep = train_one(config, Console(file=out, width=60))

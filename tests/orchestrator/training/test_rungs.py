@@ -33,6 +33,7 @@ SMALL = (
     "evaluation.taus=[0.5,0.9]",
     "evaluation.thresholds=[0.0]",
     "evaluation.levels=[0.1]",
+    "evaluation.targets=[]",
     "tracking=none",
     "sweep.name=s",
 )

@@ -8,7 +8,11 @@ import torch
 import wandb
 import wandb.errors
 
+from moda_core import choosing, count_contributions
+from moda_core.measuring import sizes_and_overlaps
+from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
+from orchestrator.errors import ConfigError
 from orchestrator.results.records import claim_sweep, read_sweep
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.tracked import run_tracked
@@ -16,13 +20,13 @@ from orchestrator.search.problem import History
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.training import trial as trial_module
 from orchestrator.training.data.loading import load_data
-from orchestrator.training.decompose import accuracy
+from orchestrator.training.decompose import accuracy, choose
 from orchestrator.training.trial import Trial, check_trainable, load_trained, run_trial
 from orchestrator.training.weights import dump_weights
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-LEVELS = "evaluation.levels=[0.1,0.5]"
-SMALL = ("training.epochs=2", "data.limit=200", "evaluation.taus=[0.9]", LEVELS, "sweep.name=s", "sweep.trials=4")
+LEVELS = ("evaluation.levels=[0.1,0.5]", "evaluation.targets=[]")
+SMALL = ("training.epochs=2", "data.limit=200", "evaluation.taus=[0.9]", *LEVELS, "sweep.name=s", "sweep.trials=4")
 
 
 @pytest.fixture
@@ -149,6 +153,29 @@ def test_a_network_whose_tensors_have_several_names_is_trained_resumed_and_read(
     trained = load_trained(trial, data)
     assert accuracy(trained.network, data.validation) == point.metrics["accuracy"]
     assert dump_weights(trained.network) == trial_module.Files(trial.root).read(trial.file(trial_module.WEIGHTS))
+
+
+def test_levels_and_target_sizes_share_one_pass_and_points_are_chosen_again_from_the_files(prepared, monkeypatch):
+    trial, data, store = prepared("tracking=none", "evaluation.targets=[0.3,0.1]")
+    passes = []
+
+    def counting(*arguments, **options):
+        passes.append(options["num_classes"])
+        return count_contributions(*arguments, **options)
+
+    monkeypatch.setattr(choosing, "count_contributions", counting)
+    run_trial(trial, data, report=lambda _: None)
+    assert len(passes) == 1
+    points = [point for point in read_sweep(store, "s").points if point.choice.rule == "size"]
+    assert [point.choice for point in points] == [Choice.size(0.1), Choice.size(0.3)]
+    assert all(point.choice.reaches_target(point.metrics["cut_size"]) for point in points)
+    trained = load_trained(trial, data, [Choice.size(0.3)])
+    assert list(trained.rules) == ["size"]
+    for point in points:
+        chosen = choose(trained, point.choice, trial.config.evaluation)
+        assert sizes_and_overlaps(chosen.graph, chosen.units).cut_size == point.metrics["cut_size"]
+    with pytest.raises(ConfigError, match=r"level 0\.1: the trial has no counts of the rule contribution"):
+        choose(trained, Choice.contribution(0.1), trial.config.evaluation)
 
 
 def test_two_drivers_at_once_propose_the_same_trials(prepared):

@@ -436,7 +436,7 @@ def test_weights_and_counts_come_back_as_written():
     read_weights(dump_weights(network), other)
     assert same(network, other)
     images, labels = torch.rand(9, 1, 4, 4), torch.arange(9) % 3
-    grid = {"tau": [0.5], "threshold": [0.25, 0.0, 0.1], "level": [0.1]}
+    grid = {"tau": [0.5], "threshold": [0.25, 0.0, 0.1], "level": [0.1], "target": [0.3, 0.1]}
     for name, rule in RULES.items():
         sites = rule.sites(network.eval(), images)
         counts = rule.count(network, sites, [(images, labels)], num_classes=3, grid=grid)

@@ -42,7 +42,9 @@ def sweep_with(tmp_path, configured):
 
     def read(name, text):
         store = DeltaStore(str(tmp_path / name))
-        claim_sweep(store, configured("sweep.name=s", "evaluation.levels=[]"), prefix="x", now=NOW)
+        claim_sweep(
+            store, configured("sweep.name=s", "evaluation.levels=[]", "evaluation.targets=[]"), prefix="x", now=NOW
+        )
         rows = [event(0, "finished", 1), event(1, "finished", 1), event(2, "failed", 1, reason=text)]
         rows[1]["coefficients"] = canonical({"alpha": 1.0, "optimizer": text})
         store.append("trials", rows)

@@ -59,7 +59,10 @@ def test_objectives_and_constrained_metrics_have_columns():
     assert shown_metrics(sweep, always=("cut_overlap",)) == ["cut_overlap", "accuracy", "cut_size"]
     table = front_table(sweep)
     assert cells(table)[0] == [*HEADS, "acc %"]
-    assert table.caption == "point: trial/tau/threshold or trial/level; 1 of 3 points violate cut_size <= 0.6"
+    assert (
+        table.caption
+        == "point: trial/tau/threshold, trial/size/target or trial/level; 1 of 3 points violate cut_size <= 0.6"
+    )
 
 
 @pytest.mark.parametrize(

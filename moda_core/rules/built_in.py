@@ -1,4 +1,5 @@
-"""The built-in rules: by how often a unit is active, and by what it contributes to the class's logit.
+"""The built-in rules: by how often a unit is active, by what it contributes to the class's logit, and by the size that
+modules should have.
 
 This file loads no torch: what there is to choose is known before anything runs.
 """
@@ -8,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from moda_core.choosing.rule_protocol import DEFAULT_FLOOR, Parameter, Rule, check_parameters
+from moda_core.choosing import DEFAULT_FLOOR, Parameter, Rule, check_parameters
 
 if TYPE_CHECKING:
     import torch.distributed as dist
     from torch import Tensor, nn
 
-    from moda_core.choosing.contributions import Contributions
-    from moda_core.choosing.decomposition import Decomposition
-    from moda_core.choosing.frequency import Frequencies
+    from moda_core.choosing import Contributions, Decomposition, Frequencies
     from moda_core.units import UnitLayers
 
     Batches = Iterable[tuple[Tensor, Tensor]]
+
+TOLERANCE = 0.1  # of a target size, within which it is reached
 
 
 class _AtActivations:
@@ -43,7 +44,7 @@ class ActivityRule(_AtActivations):
 
     def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
         """Refuse threshold 0 where an activation has no exact zeros."""
-        from moda_core.choosing.frequency import check_thresholds
+        from moda_core.choosing import check_thresholds
 
         check_thresholds(sites, grid["threshold"])
 
@@ -58,7 +59,7 @@ class ActivityRule(_AtActivations):
         group: dist.ProcessGroup | None = None,
     ) -> dict[str, Tensor]:
         """Count by :func:`moda_core.count_frequencies` at every threshold of the grid."""
-        from moda_core.choosing.frequency import count_frequencies
+        from moda_core.choosing import count_frequencies
 
         thresholds = grid["threshold"]
         return self.pack(
@@ -69,8 +70,7 @@ class ActivityRule(_AtActivations):
         self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
     ) -> Decomposition:
         """Choose by :func:`moda_core.keep_masks`."""
-        from moda_core.choosing.decomposition import Decomposition
-        from moda_core.choosing.masks import floored, keep_masks
+        from moda_core.choosing import Decomposition, floored, keep_masks
 
         check_parameters(self, parameters)
         frequencies = self.unpack(counts)
@@ -95,7 +95,7 @@ class ActivityRule(_AtActivations):
     @staticmethod
     def unpack(counts: Mapping[str, Tensor]) -> Frequencies:
         """Return the frequencies that :meth:`pack` was given."""
-        from moda_core.choosing.frequency import Frequencies
+        from moda_core.choosing import Frequencies
 
         thresholds, widths = tuple(counts["thresholds"].tolist()), tuple(counts["widths"].tolist())
         return Frequencies(thresholds, counts["counts"], counts["sizes"], counts["means"], widths)
@@ -123,7 +123,7 @@ class ContributionRule(_AtActivations):
         group: dist.ProcessGroup | None = None,
     ) -> dict[str, Tensor]:
         """Count by :func:`moda_core.count_contributions`; the counts serve every level."""
-        from moda_core.choosing.contributions import count_contributions
+        from moda_core.choosing import count_contributions
 
         return self.pack(count_contributions(network, sites, batches, num_classes=num_classes, group=group))
 
@@ -131,8 +131,7 @@ class ContributionRule(_AtActivations):
         self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
     ) -> Decomposition:
         """Choose by :func:`moda_core.contribution_masks`. The floor is one unit of each site, whatever ``floor`` is."""
-        from moda_core.choosing.contributions import contribution_masks
-        from moda_core.choosing.decomposition import Decomposition
+        from moda_core.choosing import Decomposition, contribution_masks
 
         check_parameters(self, parameters)
         return Decomposition(contribution_masks(self.unpack(counts), parameters["level"]))
@@ -147,10 +146,89 @@ class ContributionRule(_AtActivations):
     @staticmethod
     def unpack(counts: Mapping[str, Tensor]) -> Contributions:
         """Return the contributions that :meth:`pack` was given."""
-        from moda_core.choosing.contributions import Contributions
+        from moda_core.choosing import Contributions
 
         return Contributions(counts["means"], tuple(counts["widths"].tolist()))
 
 
-ACTIVITY, CONTRIBUTION = ActivityRule(), ContributionRule()
-RULES: dict[str, Rule] = {rule.name: rule for rule in (ACTIVITY, CONTRIBUTION)}
+class SizeRule(_AtActivations):
+    """The rule by which modules have a target size: as the contribution rule, at the level that gives it.
+
+    The mean over classes of the parameters that a class's module keeps, of all, comes as near to the target as a level
+    can bring it (:func:`moda_core.rules.target_sizes.levels_of_targets`).
+    """
+
+    name: ClassVar[str] = "size"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter(
+            "target",
+            "target size",
+            0.0,
+            1.0,
+            excludes_low=True,
+            larger_is_smaller=False,
+            is_logarithmic=True,
+            grid=(0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5),
+        ),
+    )
+
+    def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
+        """Accept any network, since any activation will do."""
+
+    def count(
+        self,
+        network: nn.Module,
+        sites: UnitLayers,
+        batches: Batches,
+        *,
+        num_classes: int,
+        grid: Mapping[str, Sequence[float]],
+        group: dist.ProcessGroup | None = None,
+    ) -> dict[str, Tensor]:
+        """Count by :func:`moda_core.count_contributions`, and find the level of every target of the grid.
+
+        Raises:
+            NetworkError: a network that cannot be cut.
+        """
+        contributions = CONTRIBUTION.count(network, sites, batches, num_classes=num_classes, grid=grid, group=group)
+        return self.extend(contributions, network, sites, grid)
+
+    def extend(
+        self,
+        contributions: Mapping[str, Tensor],
+        network: nn.Module,
+        sites: UnitLayers,
+        grid: Mapping[str, Sequence[float]],
+    ) -> dict[str, Tensor]:
+        """Return what :meth:`count` does, from what the contribution rule counted on the same network."""
+        import torch
+
+        from moda_core.graph import channel_graph
+        from moda_core.modes import device_of
+        from moda_core.rules.target_sizes import levels_of_targets
+
+        example = next(node for node in sites.graph.nodes if node.op == "placeholder").meta["value"]
+        graph, _ = channel_graph(network, sites, torch.zeros_like(example, device=device_of(network)))
+        targets = torch.tensor(sorted(set(grid["target"])), dtype=torch.float64)
+        levels = levels_of_targets(graph, CONTRIBUTION.unpack(contributions), targets)
+        return {**contributions, "targets": targets, "levels": levels}
+
+    def choose(
+        self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
+    ) -> Decomposition:
+        """Choose by :func:`moda_core.contribution_masks`, at the target's level."""
+        check_parameters(self, parameters)
+        target, targets = parameters["target"], counts["targets"].tolist()
+        if target not in targets:
+            raise ValueError(f"target={target} was not counted; counted: {', '.join(f'{one:g}' for one in targets)}")
+        level = float(counts["levels"][targets.index(target)])
+        return CONTRIBUTION.choose(counts, {"level": level})
+
+
+def reaches(target: float, size: float) -> bool:
+    """Return whether modules have the size that they should have: within 10 % of it."""
+    return abs(size / target - 1) <= TOLERANCE
+
+
+ACTIVITY, CONTRIBUTION, SIZE = ActivityRule(), ContributionRule(), SizeRule()
+RULES: dict[str, Rule] = {rule.name: rule for rule in (ACTIVITY, CONTRIBUTION, SIZE)}

@@ -11,6 +11,7 @@ from moda_core import (
     ACTIVITY,
     CONTRIBUTION,
     RULES,
+    SIZE,
     Parameter,
     build_model,
     contribution_masks,
@@ -18,15 +19,17 @@ from moda_core import (
     count_frequencies,
     floored,
     keep_masks,
+    module_metrics,
     unit_layers,
 )
 from moda_core.choosing import check_rule
+from moda_core.rules import reaches
 from tests.moda_core.conftest import randomise
 
 IMAGES = torch.randn(24, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 LABELS = torch.arange(24) % 3
 BATCHES = [(IMAGES[:10], LABELS[:10]), (IMAGES[10:], LABELS[10:])]
-GRID = {"tau": [0.5, 0.95], "threshold": [0.2, 0.0], "level": [0.1]}
+GRID = {"tau": [0.5, 0.95], "threshold": [0.2, 0.0], "level": [0.1], "target": [0.3, 0.1, 0.9]}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,44 @@ def test_contribution_chooses_the_masks_of_the_contributions(network):
     assert 0 < sum(int(mask.sum()) for mask in chosen.keep) < sum(mask.numel() for mask in chosen.keep)
     assert chosen.is_plain
     assert chosen.floored == 0
+
+
+@pytest.mark.parametrize(("target", "is_reached"), [(0.1, True), (0.3, True), (0.9, False)])  # a third never acts
+def test_size_chooses_the_masks_of_a_level_that_gives_it(network, target, is_reached):
+    counts = counted(SIZE, network)
+    chosen = SIZE.choose(counts, {"target": target})
+    level = float(counts["levels"][counts["targets"].tolist().index(target)])
+    expected = CONTRIBUTION.choose(counted(CONTRIBUTION, network), {"level": level})
+    assert all(torch.equal(mask, other) for mask, other in zip(chosen.keep, expected.keep, strict=True))
+    assert chosen.is_plain
+    metrics = module_metrics(network, SIZE.sites(network, IMAGES), chosen, IMAGES)
+    assert reaches(target, metrics.cut_size) == is_reached
+
+
+def test_size_and_contribution_can_share_one_pass(network):
+    sites = SIZE.sites(network, IMAGES)
+    extended = SIZE.extend(counted(CONTRIBUTION, network), network, sites, GRID)
+    counts = counted(SIZE, network)
+    assert extended.keys() == counts.keys()
+    assert all(torch.equal(extended[name], tensor) for name, tensor in counts.items())
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"target": 0.2}, "target=0.2 was not counted; counted: 0.1, 0.3, 0.9"),
+        ({"target": 0.0}, r"target=0.0 must lie in \(0, 1\]"),
+        ({"level": 0.1}, "the rule 'size' takes target, not level"),
+    ],
+)
+def test_wrong_target_sizes_are_refused(network, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        SIZE.choose(counted(SIZE, network), parameters)
+
+
+@pytest.mark.parametrize(("size", "is_reached"), [(0.0182, True), (0.0219, True), (0.0179, False), (0.0221, False)])
+def test_a_target_is_reached_within_a_tenth_of_it(size, is_reached):
+    assert reaches(0.02, size) == is_reached
 
 
 @pytest.mark.parametrize(
@@ -131,6 +172,6 @@ def test_what_is_no_rule_is_refused(changes, message):
 
 
 def test_what_there_is_to_choose_is_known_without_torch():
-    code = "import sys; from moda_core.choosing import RULES; assert 'torch' not in sys.modules; print(*RULES)"
+    code = "import sys; from moda_core.rules import RULES; assert 'torch' not in sys.modules; print(*RULES)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == list(RULES) == ["activity", "contribution"]
+    assert found.stdout.split() == list(RULES) == ["activity", "contribution", "size"]

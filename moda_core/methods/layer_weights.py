@@ -1,0 +1,58 @@
+"""How much each unit layer weighs in the compactness term: alike, or by the parameters that its units hold.
+
+Shapes: L layers, N_l units of layer l.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moda_core.cutting import held_channels
+from moda_core.graph import ChannelGraph, channel_graph
+from moda_core.measuring import count_all_parameters, count_parameters
+from moda_core.units import UnitLayers
+
+
+class WithWeights(nn.Module):
+    """A watched network that returns the weights of its layers, too."""
+
+    def __init__(self, watched: nn.Module, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.watched, self.weights = watched, tuple(weights)
+
+    def forward(self, images: Tensor) -> tuple[Any, ...]:
+        return (*self.watched(images), self.weights)
+
+
+def layer_weights(network: nn.Module, layers: UnitLayers, example_input: Tensor, kind: str) -> list[float]:
+    """Return the weight of each layer, of mean 1: N_l x the parameters that go with one unit of it.
+
+    Args:
+        network: the network.
+        layers: its unit layers.
+        example_input: one batch, for the shapes.
+        kind: ``size``, or ``sqrt_size`` for the square root.
+
+    Raises:
+        NetworkError: a network that cannot be cut.
+    """
+    graph, _ = channel_graph(network, layers, example_input)
+    sizes = [width * lost for width, lost in zip(layers.widths, unit_parameters(graph), strict=True)]
+    weights = [math.sqrt(size) for size in sizes] if kind == "sqrt_size" else sizes
+    mean = sum(weights) / len(weights)
+    return [weight / mean for weight in weights]
+
+
+def unit_parameters(graph: ChannelGraph) -> list[float]:
+    """Return how many parameters the whole network loses with one unit, the first, of each layer; 1 at least."""
+    count = len(graph.widths)
+    keep = [torch.ones(count, width, dtype=torch.bool) for width in graph.widths]
+    for layer, masks_LN in enumerate(keep):
+        masks_LN[layer, 0] = False
+    outputs = torch.ones(count, graph.output.channels, dtype=torch.bool)
+    kept_L = count_parameters(graph, held_channels(graph, keep, outputs))
+    lost: list[float] = (count_all_parameters(graph) - kept_L).clamp(min=1).tolist()
+    return lost

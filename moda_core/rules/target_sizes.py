@@ -1,0 +1,52 @@
+"""From target sizes to levels: where the modules that contributions choose are as large as they should be.
+
+Shapes: T targets, C classes, N units of all layers together.
+"""
+
+import torch
+from torch import Tensor
+
+from moda_core.choosing import Contributions
+from moda_core.cutting import held_channels
+from moda_core.graph import ChannelGraph
+from moda_core.measuring import count_all_parameters, count_parameters
+
+
+def levels_of_targets(graph: ChannelGraph, contributions: Contributions, targets_T: Tensor) -> Tensor:
+    """Return the levels at which the mean size of one-class modules, as they are cut, comes nearest to each target.
+
+    Near is meant by ratio. A unit without any contribution is never kept for a larger size, and the largest unit of
+    each layer is always kept (:func:`moda_core.contribution_masks`), so that targets may lie above or below all sizes
+    that there are; then it is the nearest end. No network is built.
+
+    Args:
+        graph: the channel graph.
+        contributions: counted on the network.
+        targets_T: shares of the full model's parameters, float64.
+    """
+    positive = contributions.means_CN[contributions.means_CN > 0]
+    values = positive.unique() if len(positive) else contributions.means_CN.new_ones(1)
+    larger_T = torch.zeros(len(targets_T), dtype=torch.long)  # places of levels whose modules are larger, if any are
+    smaller_T = torch.full_like(larger_T, len(values) - 1)
+    while bool((smaller_T - larger_T > 1).any()):
+        middle_T = (larger_T + smaller_T) // 2
+        is_larger_T = mean_sizes(graph, contributions, values[middle_T]) >= targets_T
+        larger_T = torch.where(is_larger_T, middle_T, larger_T)
+        smaller_T = torch.where(is_larger_T, smaller_T, middle_T)
+    ratio_T, other_T = (
+        (mean_sizes(graph, contributions, values[place_T]) / targets_T).log().abs() for place_T in (larger_T, smaller_T)
+    )
+    return values[torch.where(ratio_T < other_T, larger_T, smaller_T)]
+
+
+def mean_sizes(graph: ChannelGraph, contributions: Contributions, levels_T: Tensor) -> Tensor:
+    """Return the mean size of one-class modules at each level, as ``module_metrics(...).cut_size``: (T,) float64."""
+    classes, count = len(contributions.means_CN), len(levels_T)
+    keep = []
+    for mean_CN in contributions.means_CN.split(contributions.widths, dim=1):
+        largest_C = mean_CN.argmax(1, keepdim=True)
+        masks_TCN = (mean_CN >= levels_T[:, None, None]).scatter(2, largest_C.expand(count, -1, -1), True)
+        keep.append(masks_TCN.flatten(0, 1))
+    each_class = torch.eye(graph.output.channels, dtype=torch.bool)[:classes].repeat(count, 1)
+    held = held_channels(graph, keep, each_class)
+    return count_parameters(graph, held).view(count, classes).mean(1) / count_all_parameters(graph)
