@@ -101,9 +101,10 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
     """
     row = _sweep_row(store, sweep_id)
     trials = trial_states(store.read("trials", sweep_id))
-    points = _points(store.read("points", sweep_id), trials)
+    config = read_recorded(row)
+    points = _points(store.read("points", sweep_id), trials, has_validation=config.data.has_validation)
     prints = recorded_fingerprints(json.loads(row["identity"]))
-    return Sweep(sweep_id, read_recorded(row), trials, points, prints)
+    return Sweep(sweep_id, config, trials, points, prints)
 
 
 def recorded_config(store: ResultStore, sweep_id: str) -> Config:
@@ -152,6 +153,8 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
     """
     searched = [name for point in earlier for name in point.trial.coefficients]
     names = list(dict.fromkeys([*sweep.coefficient_names, *searched]))
+    # A baseline need not state every dimension: what it leaves out has the configured value.
+    configured = {name: sweep.config.coefficient(name) for name in sweep.config.search.space}
     before = {point.trial.trial_id: point.trial for point in earlier}
     trials = [
         {
@@ -159,14 +162,14 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
             "number": trial.number,
             "status": trial.status,
             "reason": trial.reason,
-            **coefficient_columns(names, trial.coefficients),
+            **coefficient_columns(names, {**configured, **trial.coefficients}),
         }
         for trial in (*before.values(), *sweep.trials)
     ]
     points = [
         {
             "trial_id": point.trial.trial_id,
-            **coefficient_columns(names, point.trial.coefficients),
+            **coefficient_columns(names, {**configured, **point.trial.coefficients}),
             **dict.fromkeys(COLUMNS),
             **point.choice.free,
             **point.metrics,
@@ -244,8 +247,9 @@ def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
     return {f"{section}.{key}" for section in absent for key in FINGERPRINTS[section]} | places
 
 
-def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
-    """Validation points of finished trials, each with its test metrics, in order of trial and choice."""
+def _points(table: pa.Table, trials: Sequence[TrialState], *, has_validation: bool) -> list[Point]:
+    """Points of finished trials, each with its test metrics, in order of trial and choice: those of validation, or of
+    test where nothing was held out."""
     finished = {trial.trial_id: trial for trial in trials if trial.status == "finished"}
     names = ("sweep_id", "trial_id", "rule", "rule_parameters", *COLUMNS, "stage", "split", "own", "schema_version")
     test: dict[tuple[Any, ...], dict[str, float]] = {}
@@ -258,6 +262,8 @@ def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
         metrics.update(row["own"] or ())
         if row["split"] == "test":
             test[key] = metrics
+            if not has_validation:
+                points.append(Point(finished[row["trial_id"]], choice, {}, metrics))
         else:
             points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key)))
     return sorted(points, key=lambda point: (point.trial.number, point.choice.place))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orchestrator.search import dimension as dimensions
 from orchestrator.search import pareto
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
@@ -200,6 +201,8 @@ def _distributions(problem: Problem) -> dict[str, BaseDistribution]:
     for name, one in problem.space.items():
         if choices := one.get("choices"):
             found[name] = CategoricalDistribution(range(len(choices)))
+        elif one.get("zero"):
+            found[name] = FloatDistribution(0.0, 1.0)  # its place in the unit interval
         else:
             width = one["high"] - one["low"]
             is_counted = one.get("integer") and width <= MOST_VALUES  # the GP lists them; others are rounded
@@ -235,15 +238,19 @@ def _free_ranges(problem: Problem) -> dict[str, tuple[float, float]]:
 
 
 def _encode(problem: Problem, row: Row) -> Params:
-    return {
-        name: list(choices).index(row[name]) if (choices := one.get("choices")) else _number(one, row[name])
-        for name, one in problem.space.items()
-    }
+    return {name: _encoded(one, row[name]) for name, one in problem.space.items()}
+
+
+def _encoded(one: Row, value: Any) -> Any:
+    if choices := one.get("choices"):
+        return list(choices).index(value)
+    return dimensions.to_unit(one, value) if one.get("zero") else _number(one, value)
 
 
 def _decode(one: Row, value: Any) -> Any:
-    choices = one.get("choices")
-    return choices[value] if choices else _number(one, value)
+    if choices := one.get("choices"):
+        return choices[value]
+    return dimensions.from_unit(one, value) if one.get("zero") else _number(one, value)
 
 
 def _number(one: Row, value: Any) -> int | float:

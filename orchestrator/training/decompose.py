@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ from moda_core.modes import evaluating
 from orchestrator.config import ACTIVITY, CONTRIBUTION, Choice, Config, EvaluationConfig
 from orchestrator.errors import ConfigError
 from orchestrator.storage import CUT
-from orchestrator.training.batches import Workers
+from orchestrator.training.batches import Workers, augmented_once
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.loop import computing
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
@@ -111,7 +111,7 @@ def prepare(
     """Trace the network, and count over the training images unless that was done before. Leaves it in eval mode.
 
     Contributions are counted where the configuration has levels. Of several workers each counts a share of the batches,
-    and all have the counts of all.
+    and all have the counts of all. With ``evaluation.augmented`` the images that are counted are cropped and flipped.
     """
     workers = workers or Workers()
     network.eval()
@@ -119,6 +119,9 @@ def prepare(
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
     if counted is None:
+        if config.evaluation.augmented:
+            crop, flip, seed = config.data.crop, config.data.flip, config.evaluation.seed
+            data = replace(data, train=augmented_once(data.train, crop=crop, flip=flip, seed=seed))
         with computing(example.device, precision):
             frequencies, contributions = _count(network, layers, data, config.evaluation, workers)
         own = count_own_rules(network, data, config.evaluation, example, precision=precision, workers=workers)

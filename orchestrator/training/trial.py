@@ -227,8 +227,9 @@ def run_trial(
             record("finished", **spent, after_seconds=after_seconds)
             for name in (AFTER_CHECKPOINT, CHECKPOINT):
                 files.delete(trial.file(name))
-            tracker.table("points", SHOWN_COLUMNS, lambda _: points)
-            tracker.finish({"accuracy": points[0]["accuracy"], "status": "finished"})
+            of_test = "" if config.data.has_validation else "test_"
+            tracker.table(f"{of_test}points", SHOWN_COLUMNS, lambda _: points)
+            tracker.finish({f"{of_test}accuracy": points[0]["accuracy"], "status": "finished"})
     except Stopped as error:
         if workers.rank == 0:
             store.append("epochs", [_epoch(trial, row, method) for row in rows])
@@ -324,7 +325,8 @@ class _Recorder:
 def _finish(
     trial: Trial, trained: Trained, data: Data, files: Files, store: DeltaStore, epochs: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Keep weights, the method's parts and counts, then the rows of epochs and validation points."""
+    """Keep weights, the method's parts and counts, then the rows of epochs and of the points: on validation, or on test
+    where nothing is held out."""
     files.write(trial.file(WEIGHTS), dump_weights(trained.network))
     if (parts := trained.parts()) is not None:
         files.write(trial.file(METHOD_PARTS), dump_weights(parts))
@@ -334,7 +336,8 @@ def _finish(
     for path, counted in trained.own.items():
         files.write(trial.file(counts_file(short_name(path))), dump_counts(counted.counts))
     evaluation = trial.config.evaluation
-    points = measure(trained, data.validation, evaluation, split="validation", choices=grid(evaluation))
+    split, images = data.judged
+    points = measure(trained, images, evaluation, split=split, choices=grid(evaluation))
     store.append("epochs", epochs)
     store.append("points", [_keyed(trial, row) for row in points])
     return points
