@@ -145,16 +145,17 @@ def trial_states(events: pa.Table) -> list[TrialState]:
 def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
     """Return what a searcher may know: all trials, and the validation points of the finished ones.
 
-    Coefficients are under :func:`coefficient_column`.
+    Coefficients are under :func:`coefficient_column`; one that is searched, and that a trial leaves out, has the
+    configured value.
 
     Args:
         sweep: the sweep.
         earlier: what it starts from, as :func:`orchestrator.runs.warm_start.earlier_points` gives it.
     """
     searched = [name for point in earlier for name in point.trial.coefficients]
-    names = list(dict.fromkeys([*sweep.coefficient_names, *searched]))
     # A baseline need not state every dimension: what it leaves out has the configured value.
     configured = {name: sweep.config.coefficient(name) for name in sweep.config.search.space}
+    names = list(dict.fromkeys([*sweep.coefficient_names, *searched, *configured]))
     before = {point.trial.trial_id: point.trial for point in earlier}
     trials = [
         {

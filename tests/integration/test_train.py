@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 
 from moda_core import count_frequencies, load_modules, unit_layers
+from orchestrator import open_sweep
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.training.batches import augmented_once
@@ -66,6 +67,10 @@ def test_a_training_on_all_images_is_measured_on_test_and_nothing_is_chosen(tmp_
     assert not any(point.metrics for point in sweep.points)
     data = load_data(sweep.config.data)
     assert (len(data.train), len(data.validation)) == (400, 0)
+
+    row = open_sweep("whole", storage=storage).points().to_pylist()[0]
+    assert (row["cut_size"], row["test_cut_size"]) == (None, sweep.points[0].test["cut_size"])
+    assert (row["role"], row["on_front"]) == (None, False)
 
     refusal = "sweep 'whole' has no validation images (data.validation_fraction=0), so nothing is chosen: name a point"
     for command in (["front", "whole"], ["pull", "sweep:whole/best", "--to", str(tmp_path / "x")]):

@@ -14,6 +14,7 @@ from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.tracked import run_tracked
 from orchestrator.search.problem import History
 from orchestrator.storage.delta import DeltaStore
+from orchestrator.tracker import NoTracker
 from orchestrator.training import trial as trial_module
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import accuracy
@@ -151,6 +152,30 @@ def test_a_network_whose_tensors_have_several_names_is_trained_resumed_and_read(
     trained = load_trained(trial, data)
     assert accuracy(trained.network, data.validation) == point.metrics["accuracy"]
     assert dump_weights(trained.network) == trial_module.Files(trial.root).read(trial.file(trial_module.WEIGHTS))
+
+
+class Shown(NoTracker):
+    """Remembers what it was shown."""
+
+    def __init__(self):
+        self.tables, self.summary = {}, {}
+
+    def table(self, name, columns, rows):
+        self.tables[name] = rows(lambda _: "")
+
+    def finish(self, summary, *, failed=False):
+        self.summary = summary
+
+
+@pytest.mark.parametrize(("fraction", "prefix", "split"), [(0.2, "", "validation"), (0, "test_", "test")])
+def test_a_tracker_is_told_which_images_points_were_measured_on(prepared, fraction, prefix, split):
+    trial, data, store = prepared("tracking=none", f"data.validation_fraction={fraction}")
+    shown = Shown()
+    run_trial(trial, data, report=lambda _: None, track=lambda: shown)
+    assert list(shown.tables) == [f"{prefix}points"]
+    assert {row["split"] for row in shown.tables[f"{prefix}points"]} == {split}
+    assert shown.summary == {f"{prefix}accuracy": shown.tables[f"{prefix}points"][0]["accuracy"], "status": "finished"}
+    assert {row["split"] for row in store.read("points", "s").to_pylist()} == {split}
 
 
 def test_two_drivers_at_once_propose_the_same_trials(prepared):
