@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.defaults import THREE_COEFFICIENTS
+
 ASSET = Path(__file__).parent / "assets" / "storage_2026_11_25.tar.gz"
 SMALL = (
+    *THREE_COEFFICIENTS,  # the defaults of then
     "tracking=none",
     "model.widths=[8,M,8]",
     "model.hidden=[8]",

@@ -29,6 +29,7 @@ from .recorded import read_recorded
 from .sections import (
     LARGEST_SIDE,
     SEEDS,
+    STATISTICS,
     DataConfig,
     Dimension,
     EvaluationConfig,
@@ -47,6 +48,7 @@ __all__ = [
     "LARGEST_SIDE",
     "PLACES",
     "SEEDS",
+    "STATISTICS",
     "TORCHVISION",
     "Choice",
     "Config",

@@ -62,6 +62,11 @@ class Config:
     storage: str
 
     def __post_init__(self) -> None:
+        if self.evaluation.augmented and not (self.data.crop or self.data.flip):
+            raise ConfigError(
+                "evaluation.augmented=true: training images are not augmented; set data.crop or data.flip, or"
+                " evaluation.augmented=false"
+            )
         if all(self.evaluation.metrics.values()):  # else not all that may be an objective is known yet
             self.search.check_metrics(self.evaluation.own_metrics)
 
@@ -240,6 +245,11 @@ def check_space(config: Config) -> None:
     """
     if not config.search.space:
         raise ConfigError("search.space={}: name at least one coefficient to search")
+    if not config.data.has_validation:
+        raise ConfigError(
+            "data.validation_fraction=0: a sweep chooses on validation images; set data.validation_fraction=0.2 (only"
+            " moda train takes 0)"
+        )
     hints = typing.get_type_hints(TrainingConfig)
     for key, dimension in config.search.space.items():
         if hints.get(key) is int and not dimension.integer and dimension.choices is None:
@@ -258,13 +268,13 @@ def check_space(config: Config) -> None:
 
 
 def corners(search: SearchConfig) -> list[Coefficients]:
-    """Return the corners of the search space: all lowest and all highest coefficients, the other choices one at a time,
-    and the baselines.
+    """Return the corners of the search space: all lowest and all highest coefficients, the other choices and low ends
+    beside zeros one at a time, and the baselines.
     """
     space = search.space.items()
     lows = {key: dimension.ends[0] for key, dimension in space}
     highs = {key: dimension.ends[1] for key, dimension in space}
-    others = [{**lows, key: value} for key, dimension in space for value in (dimension.choices or ())[1:-1]]
+    others = [{**lows, key: value} for key, dimension in space for value in dimension.between]
     return [lows, highs, *others, *({**lows, **baseline} for baseline in search.baselines)]
 
 

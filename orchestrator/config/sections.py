@@ -8,7 +8,7 @@ from typing import Any
 
 from moda_core.methods import METHODS
 from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, SIZE
-from orchestrator.declarations import METRICS, NUMBER, OBJECTIVES, Metric
+from orchestrator.declarations import METRICS, NORMALISATIONS, NUMBER, OBJECTIVES, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import FLOOR, LINEAR, LOGARITHMIC, SCALES, SEARCHERS, Constraint, rungs
 
@@ -24,6 +24,8 @@ SEEDS = 2**63  # how many seeds there are: PyTorch takes these and as many again
 SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 EARLY_STOPPING = ("none", "pareto_halving")
 BACKGROUNDS = ("black", "white")
+SCHEDULES = ("epoch", "step")
+STATISTICS = "statistics"  # of the training images
 LARGEST_SIDE = 4096  # pixels of an image
 BEFORE_OPTIONS = {"compactness": "uniform"}  # of a method: what those recorded without such options did
 
@@ -76,7 +78,10 @@ class MethodConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The images and how they are split. See ``sweeps/data``."""
+    """The images and how they are split. See ``sweeps/data``.
+
+    ``normalisation`` says by which constants images are normalised where ``mean`` and ``std`` are not given.
+    """
 
     name: str
     root: str | None = None
@@ -90,6 +95,7 @@ class DataConfig:
     background: str = "white"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    normalisation: str = STATISTICS
     download: bool = False
     classes: tuple[str, ...] | None = None
     limit: int | None = None
@@ -110,7 +116,7 @@ class DataConfig:
         _check("data.channels", self.channels, self.channels in (1, 3), "1 (grey) or 3 (colour)")
         _check("data.limit", self.limit, self.limit is None or self.limit > 0, "a positive number, or null for all")
         _check("data.test_limit", self.test_limit, self.test_limit is None or self.test_limit > 0, "positive, or null")
-        _check("data.validation_fraction", self.validation_fraction, 0 < self.validation_fraction < 1, "within (0, 1)")
+        _check("data.validation_fraction", self.validation_fraction, 0 <= self.validation_fraction < 1, "within [0, 1)")
         _check("data.crop", self.crop, self.crop >= 0, "at least 0: the padding of the random crop")
         fits = self.resize is None or 0 < self.resize <= LARGEST_SIDE
         _check("data.resize", self.resize, fits, f"1 to {LARGEST_SIDE}, or null")
@@ -120,7 +126,17 @@ class DataConfig:
         if self.name == "table" and self.path is None:
             raise ConfigError("data.path=null: name the Parquet or Arrow file, folder or pattern, data.path=...")
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether images are held out, by which something can be chosen; without any all train."""
+        return self.validation_fraction > 0
+
     def _check_normalisation(self) -> None:
+        one_of("data.normalisation", self.normalisation, (STATISTICS, *NORMALISATIONS))
+        if self.normalisation != STATISTICS and self.mean is not None:
+            raise ConfigError(
+                f"data.normalisation={self.normalisation} and data.mean={list(self.mean)}: give the one or the other"
+            )
         if (self.mean is None) != (self.std is None):
             absent = "data.mean" if self.mean is None else "data.std"
             raise ConfigError(f"{absent}=null: data.mean and data.std go together; set both, or neither")
@@ -135,13 +151,14 @@ class DataConfig:
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a network is trained: SGD with Nesterov momentum, or AdamW (which ignores ``momentum``), with a cosine
-    schedule of the learning rate down to 0. See ``sweeps/training``.
+    schedule of the learning rate down to 0, by step or by epoch. See ``sweeps/training``.
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
     optimizer: str = "sgd"
+    schedule: str = "step"
     momentum: float = 0.9
     weight_decay: float = 0.0
     precision: str = "auto"
@@ -155,6 +172,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         one_of("training.optimizer", self.optimizer, OPTIMIZERS)
+        one_of("training.schedule", self.schedule, SCHEDULES)
         one_of("training.precision", self.precision, PRECISIONS)
         least_epochs = 1 if self.init_from is None else 0
         _check(
@@ -196,6 +214,7 @@ class EvaluationConfig:
         rules: a user's own rules by import path, each with the values of its parameters; none until
             :func:`orchestrator.training.with_own_parts` has asked the rule.
         metrics: a user's own metrics by import path, each as it declares itself; nothing until then likewise.
+        augmented: whether counting sees the training images cropped and flipped as training does, by ``seed``.
         pairs: how many (image, subset) pairs a choice near the front is tested on, on validation.
         test_pairs: likewise on test.
         subsets_per_size: of sweeps from before there was ``pairs``, as the three after it: the draw of their time.
@@ -208,6 +227,7 @@ class EvaluationConfig:
     rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     floor: float = 0.005
+    augmented: bool = False
     pairs: int | None = None
     test_pairs: int | None = None
     subsets_per_size: int | None = None
@@ -267,12 +287,16 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One dimension of the search space: from low to high, or one of a few choices, all numbers or all text."""
+    """One dimension of the search space: from low to high, or one of a few choices, all numbers or all text.
+
+    A logarithmic one of real numbers may have a zero of its own.
+    """
 
     low: float | None = None
     high: float | None = None
     log: bool = False
     integer: bool = False
+    zero: bool = False
     choices: tuple[int | float | str, ...] | None = None
 
     @property
@@ -280,7 +304,8 @@ class Dimension:
         """As :class:`~orchestrator.search.Problem` states it."""
         if self.choices is not None:
             return {"choices": list(self.choices)}
-        return {"low": self.low, "high": self.high, "log": self.log, "integer": self.integer}
+        stated = {"low": self.low, "high": self.high, "log": self.log, "integer": self.integer}
+        return {**stated, "zero": True} if self.zero else stated  # as before there were zeros
 
     @property
     def ends(self) -> tuple[Any, Any]:
@@ -289,7 +314,16 @@ class Dimension:
             return self.choices[0], self.choices[-1]
         assert self.low is not None
         assert self.high is not None
-        return (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
+        if self.integer:
+            return int(self.low), int(self.high)
+        return 0.0 if self.zero else self.low, self.high
+
+    @property
+    def between(self) -> tuple[Any, ...]:
+        """The other values that are of a kind of their own: the other choices, or the low end beside a zero."""
+        if self.choices is not None:
+            return self.choices[1:-1]
+        return (self.low,) if self.zero else ()
 
     @property
     def is_text(self) -> bool:
@@ -313,8 +347,8 @@ class Dimension:
             _check(f"{key}.choices", list(self.choices), len(kinds) == 1, "all numbers or all text")
             largest = max((abs(choice) for choice in self.choices if isinstance(choice, int)), default=0)
             _check(f"{key}.choices", list(self.choices), largest <= EXACT, "whole numbers of at most 2^53")
-            rest = {"low": self.low, "high": self.high, "log": self.log or None, "integer": self.integer or None}
-            given = {name: value for name, value in rest.items() if value is not None}
+            rest = {name: getattr(self, name) for name in ("low", "high", "log", "integer", "zero")}
+            given = {name: value for name, value in rest.items() if value is not None and value is not False}
             drop = " ".join(f"~{key}.{name}" for name in given)
             _check(key, given, not given, f"choices alone; remove the other keys ({drop} if a shipped file sets them)")
             return
@@ -322,7 +356,11 @@ class Dimension:
             raise ConfigError(f"{key}: low={self.low} high={self.high}; give both, or choices")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ConfigError(f"{key}: low={self.low} high={self.high}; low must be below high")
-        _check(f"{key}.low", self.low, self.low > 0 or not self.log, "above 0 on a logarithmic scale")
+        remedy = "above 0 on a logarithmic scale; zero: true adds 0 itself"
+        _check(f"{key}.low", self.low, self.low > 0 or not self.log, remedy)
+        has_axis = self.log and not self.integer
+        remedy = "false but for log: true without integer: true; elsewhere low may be 0"
+        _check(f"{key}.zero", self.zero, has_axis or not self.zero, remedy)
         is_integer = self.low == int(self.low) and self.high == int(self.high)
         is_integer &= max(abs(self.low), abs(self.high)) <= EXACT
         _check(

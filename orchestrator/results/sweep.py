@@ -64,7 +64,9 @@ class Sweep:
 
     @cached_property
     def feasible(self) -> list[Point]:
-        """The points that meet every constraint."""
+        """The points that meet every constraint; none where there are no validation images to judge them by."""
+        if not self.config.data.has_validation:
+            return []
         asked = [Constraint.parse(text) for text in self.config.search.constraints]
         return [point for point in self.candidates if all(one.met(_metric(point, one.metric)) for one in asked)]
 
@@ -81,6 +83,11 @@ class Sweep:
     @property
     def why_no_front(self) -> str:
         """A message that says why the front is empty, and what to do."""
+        if not self.config.data.has_validation and self.points:
+            return (
+                f"sweep {self.sweep_id!r} has no validation images (data.validation_fraction=0), so nothing is chosen:"
+                f" name a point, such as {self.points[0].label}, or train with data.validation_fraction=0.2"
+            )
         if not self.candidates:
             repeats = self.config.search.repeats
             wanted = "a trial" if repeats == 1 else f"all {repeats} trainings of a set of coefficients"

@@ -95,7 +95,8 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
             raise ConfigError(
                 f"{trial.trial_id} finished when it was recorded; now it {last['event']}: {last['reason']}"
             )
-        if tested := [Choice.of_row(row) for row in before["points"].values() if row["split"] == "test"]:
+        tested = [Choice.of_row(row) for row in before["points"].values() if row["split"] == "test"]
+        if tested and data.judged[0] != "test":  # else the training has measured every choice on test already
             measure_on_test(trial, data, tested)
         now = {table: _rows(again, table, trial) for table in KEYS}
         same_weights = _trained_bytes(Files(root), trial) == _trained_bytes(Files(scratch), trial)

@@ -241,7 +241,7 @@ class CurveSearcher:
         """Four digits: what people can read, and the same on machines that round sums differently."""
         rounded = dict(coefficients)
         for name, dimension in self.problem.space.items():
-            if isinstance(value := coefficients[name], float) and not dimension.get("choices"):
+            if isinstance(value := coefficients[name], float) and value != 0 and not dimension.get("choices"):
                 low, high = float(dimension["low"]), float(dimension["high"])
                 rounded[name] = min(max(float(f"{value:.4g}"), low), high)
         return rounded

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orchestrator.search import dimension as dimensions
 from orchestrator.search import pareto
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
@@ -209,6 +210,8 @@ def _distributions(problem: Problem) -> dict[str, BaseDistribution]:
     for name, dimension in problem.space.items():
         if choices := dimension.get("choices"):
             distributions[name] = CategoricalDistribution(range(len(choices)))
+        elif dimension.get("zero"):
+            distributions[name] = FloatDistribution(0.0, 1.0)  # its place in the unit interval
         else:
             width = dimension["high"] - dimension["low"]
             is_counted = dimension.get("integer") and width <= MOST_VALUES  # the GP lists them; others are rounded
@@ -248,15 +251,19 @@ def _free_ranges(problem: Problem) -> dict[str, tuple[float, float]]:
 
 
 def _encode(problem: Problem, row: Row) -> Params:
-    return {
-        name: list(choices).index(row[name]) if (choices := dimension.get("choices")) else _number(dimension, row[name])
-        for name, dimension in problem.space.items()
-    }
+    return {name: _encoded(dimension, row[name]) for name, dimension in problem.space.items()}
+
+
+def _encoded(dimension: Row, value: Any) -> Any:
+    if choices := dimension.get("choices"):
+        return list(choices).index(value)
+    return dimensions.to_unit(dimension, value) if dimension.get("zero") else _number(dimension, value)
 
 
 def _decode(dimension: Row, value: Any) -> Any:
-    choices = dimension.get("choices")
-    return choices[value] if choices else _number(dimension, value)
+    if choices := dimension.get("choices"):
+        return choices[value]
+    return dimensions.from_unit(dimension, value) if dimension.get("zero") else _number(dimension, value)
 
 
 def _number(dimension: Row, value: Any) -> int | float:

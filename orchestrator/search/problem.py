@@ -58,7 +58,8 @@ class Problem:
 
     Attributes:
         space: a dimension a coefficient: ``{"low": 0.01, "high": 10.0, "log": True, "integer": False}``, or
-            ``{"choices": ["sgd", "adamw"]}``.
+            ``{"choices": ["sgd", "adamw"]}``. With ``"zero": True`` a logarithmic one has 0 as well
+            (:mod:`orchestrator.search.dimension`).
         free: what is chosen after training and costs none: a grid each, ``{"tau": [...], "threshold": [...]}``, or
             several such mappings where there are several ways to choose.
         objectives: metric -> "max" or "min".

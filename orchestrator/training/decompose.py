@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from moda_core.modes import evaluating
 from orchestrator.config import Choice, Config, EvaluationConfig
 from orchestrator.errors import ConfigError
 from orchestrator.storage import CUT
-from orchestrator.training.batches import Workers
+from orchestrator.training.batches import Workers, augmented_once
 from orchestrator.training.calibration import Calibration
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.evaluating import draw_pairs_of, evaluate_reuse
@@ -85,13 +85,17 @@ def prepare(
 ) -> Trained:
     """Trace the network, and count over the training images unless that was done before. Leaves it in eval mode.
 
-    Of several workers each counts a share of the batches, and all have the counts of all.
+    Of several workers each counts a share of the batches, and all have the counts of all. With ``evaluation.augmented``
+    the images that are counted are cropped and flipped.
     """
     network.eval()
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
     if counted is None:
+        if config.evaluation.augmented:
+            crop, flip, seed = config.data.crop, config.data.flip, config.evaluation.seed
+            data = replace(data, train=augmented_once(data.train, crop=crop, flip=flip, seed=seed))
         rules = count_rules(
             network,
             data,

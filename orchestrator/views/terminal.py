@@ -123,14 +123,15 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     return table
 
 
-def surface_table(sweep: Sweep, *, title: str) -> Table:
-    """Build the table of every choice of a sweep of one trial, in per cent."""
+def surface_table(sweep: Sweep, *, title: str, on_test: bool = False) -> Table:
+    """Build the table of every choice of a sweep of one trial, in per cent: on validation, or ``on_test``."""
     declared, shown = sweep.config.metrics, always_shown(sweep)
     table = _table(title, ["", "chosen", *(declared[name].head for name in shown), "floored"])
     for point in sweep.points:
         cells = [sweep.mark(point), str(point.choice)]
-        cells += [_cell(point, declared[name]) for name in shown]
-        table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if sweep.mark(point) else None)
+        cells += [_cell(point, declared[name], on_test=on_test) for name in shown]
+        floored = ((point.test if on_test else point.metrics) or {})["floored"]
+        table.add_row(*cells, f"{floored:.0f}", style="bold" if sweep.mark(point) else None)
     return table
 
 

@@ -39,7 +39,10 @@ def run(rank: int, world: int, folder: str, epochs: int) -> None:
     found = []
     for seed in SEEDS:
         config = load_config(
-            [f"training.epochs={epochs}", f"training.seed={seed}", f"training.num_workers={world}", "tracking=none"]
+            [
+                *("method=moda_published", f"training.epochs={epochs}", f"training.seed={seed}"),
+                *(f"training.num_workers={world}", "tracking=none"),
+            ]
         )
         data = load_data(config.data)
         network = make_network(config, data)

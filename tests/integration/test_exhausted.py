@@ -4,11 +4,12 @@ import pytest
 
 from orchestrator.results.records import canonical, read_sweep
 from orchestrator.storage.delta import DeltaStore
+from tests.defaults import NO_SPACE
 from tests.integration.sweeps import call_moda, run_moda
 
 pytestmark = pytest.mark.slow
 SPACE = (
-    *("~search.space.alpha", "~search.space.beta", "~search.space.gamma"),
+    *NO_SPACE,
     "search.space.epochs={low: 1, high: 2, integer: true}",
     "search.space.weight_decay={choices: [0.0, 0.0005]}",
     "search.baselines=[{epochs: 1, weight_decay: 0.0}]",

@@ -7,11 +7,13 @@ import pytest
 
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
+from tests.defaults import THREE_COEFFICIENTS
 from tests.integration.sweeps import call_moda, run_moda
 
 pytestmark = pytest.mark.slow
 SWEEP = (
     "experiment=digits",
+    *THREE_COEFFICIENTS,
     "training.epochs=1",
     "sweep.concurrency=1",
     "search=curve",

@@ -109,8 +109,10 @@ def test_trials_with_different_coefficients_line_up(store, configured):
     sweep = read_sweep(store, "s")
     assert sweep.coefficient_names == ["alpha", "beta", "gamma", "learning_rate"]
     known = history(sweep)
-    assert known.points["learning_rate"].to_pylist() == [None, 0.05]
-    assert known.trials["beta"].to_pylist() == [1.0, None]
+    # What a trial leaves out has the configured value, in what a searcher knows.
+    assert known.points["learning_rate"].to_pylist() == [0.1, 0.05]
+    assert known.trials["beta"].to_pylist() == [1.0, 0.3]
+    assert known.trials["weight_decay"].to_pylist() == [0.01, 0.01]
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(front_table(sweep))
     row = next(line for line in console.export_text().splitlines() if " 1/0.5/0 " in line)

@@ -24,6 +24,7 @@ from orchestrator.storage.delta import DeltaStore
 from orchestrator.views.figures import curves_figure, front_figure
 from orchestrator.views.page import render_report
 from orchestrator.views.terminal import front_table
+from tests.defaults import THREE_COEFFICIENTS
 from tests.objectives import LINEAR
 from tests.orchestrator.results.test_records import event, point
 
@@ -132,7 +133,8 @@ def test_without_a_complete_set_there_are_no_points(sweep):
 
 
 def test_every_set_is_proposed_as_often_as_it_is_trained(tmp_path, configured):
-    store, config = DeltaStore(str(tmp_path)), configured("sweep.name=s", "search.repeats=2", "sweep.trials=7")
+    store = DeltaStore(str(tmp_path))
+    config = configured(*THREE_COEFFICIENTS, "sweep.name=s", "search.repeats=2", "sweep.trials=7")
     claim_sweep(store, config, prefix="x", now=utc_now())
     first = Proposals(config, "s", store)
     given_first = [first.next() for _ in range(5)]

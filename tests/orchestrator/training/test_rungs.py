@@ -23,9 +23,11 @@ from orchestrator.training.decompose import grid
 from orchestrator.training.rungs import Rung, rungs_of, verdict
 from orchestrator.training.trial import Trial, run_trial
 from orchestrator.views.page import render_report
+from tests.defaults import THREE_COEFFICIENTS
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SMALL = (
+    *THREE_COEFFICIENTS,
     "model=own",
     "model.name=tests.faults.nets:Faulty",
     "training.epochs=9",
