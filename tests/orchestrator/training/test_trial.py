@@ -7,13 +7,13 @@ import pytest
 import torch
 import wandb
 import wandb.errors
-from orchestrator.tracker import NoTracker
 
 from moda_core import choosing, count_contributions
 from moda_core.measuring import sizes_and_overlaps
 from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.errors import ConfigError
+from orchestrator.results import NoTracker
 from orchestrator.results.records import claim_sweep, read_sweep
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.tracked import run_tracked
