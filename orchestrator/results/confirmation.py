@@ -12,7 +12,7 @@ import numpy.typing as npt
 from orchestrator.config import to_plain
 from orchestrator.results.points import Point
 from orchestrator.results.records import read_sweep
-from orchestrator.results.sweep import Sweep
+from orchestrator.results.sweep import TOLERANCE, Sweep
 from orchestrator.search import pareto
 from orchestrator.storage import ResultStore
 
@@ -96,7 +96,7 @@ class Confirmation:
             return self.told[pareto.knee(values, self.parent.directions)][0]
         first = next(iter(self.parent.config.search.objectives))
         errors = [found.error(first) for _, found in self.told]
-        return self.told[pareto.best(values, self.parent.directions, errors)][0]
+        return self.told[pareto.best(values, self.parent.directions, errors, tolerance=TOLERANCE)][0]
 
     @property
     def changes(self) -> dict[str, Any]:
