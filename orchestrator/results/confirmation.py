@@ -12,7 +12,7 @@ import numpy.typing as npt
 from orchestrator.config import to_plain
 from orchestrator.results.points import Point
 from orchestrator.results.records import read_sweep
-from orchestrator.results.sweep import Sweep
+from orchestrator.results.sweep import TOLERANCE, Sweep
 from orchestrator.search import pareto
 from orchestrator.storage import ResultStore
 
@@ -94,7 +94,7 @@ class Confirmation:
             return self.told[pareto.knee(self.parent.scaled_values(fresh), self.parent.directions)][0]
         first = next(iter(self.parent.config.search.objectives))
         errors = [found.error(first) for found in fresh]
-        return self.told[pareto.best(self.parent.values(fresh), self.parent.directions, errors)][0]
+        return self.told[pareto.best(self.parent.values(fresh), self.parent.directions, errors, tolerance=TOLERANCE)][0]
 
     @property
     def changes(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from orchestrator.results.repeats import mean_points
 from orchestrator.search import Constraint, pareto, scaled
 
 ROLES = ("best", "knee")
+TOLERANCE = 0.005  # of the first objective: what best gives for a better second one, half a point of an accuracy
 REUSE = ("calibrated_reuse_accuracy", "reuse_accuracy")
 NO_HYPERVOLUME = "—"
 
@@ -218,7 +219,7 @@ class Sweep:
         if name == "best":
             first = next(iter(self.config.search.objectives))
             errors = [point.error(first) for point in front]
-            return front[pareto.best(self.values(front), self.directions, errors)]
+            return front[pareto.best(self.values(front), self.directions, errors, tolerance=TOLERANCE)]
         if name == "knee":
             return front[pareto.knee(self.scaled_values(front), self.directions)]
         found = [point for point in (*self.candidates, *self.points) if point.label == name]

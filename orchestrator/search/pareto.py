@@ -106,14 +106,17 @@ def knee(values_PM: npt.ArrayLike, directions: Sequence[str]) -> int:
     return int(finite[np.argmin(scaled.sum(1))])  # the plane through the unit points is sum = 1
 
 
-def best(values_PM: npt.ArrayLike, directions: Sequence[str], errors_P: npt.ArrayLike) -> int:
+def best(
+    values_PM: npt.ArrayLike, directions: Sequence[str], errors_P: npt.ArrayLike, *, tolerance: float = 0.0
+) -> int:
     """Return the one-standard-error choice: of the front's points whose first metric is within one standard error of
-    its best, the one that is best in the second metric.
+    its best, or within the tolerance where that is more, the one that is best in the second metric.
 
     Args:
         values_PM: the points.
         directions: of the metrics.
         errors_P: standard error of each point's first metric; infinite where it is not known at all.
+        tolerance: of the first metric, in its own unit.
     """
     costs_PM = as_costs(values_PM, directions)
     errors = np.asarray(errors_P, dtype=np.float64)
@@ -123,7 +126,7 @@ def best(values_PM: npt.ArrayLike, directions: Sequence[str], errors_P: npt.Arra
     if len(front) == 0:
         raise ValueError("there are no points, so there is no best one")
     top = front[np.argmin(costs_PM[front, 0])]
-    limit = np.inf if np.isinf(errors[top]) else costs_PM[top, 0] + errors[top]
+    limit = np.inf if np.isinf(errors[top]) else costs_PM[top, 0] + max(errors[top], tolerance)
     near = front[costs_PM[front, 0] <= limit]
     return int(near[np.lexsort((costs_PM[near, 0], costs_PM[near, 1]))[0]])
 

@@ -96,7 +96,7 @@ def test_wandb_has_a_run_for_each_trial_and_one_for_the_sweep(swept):
     ]
     (own,) = list((swept[0] / "wandb").glob("offline-run-*-tiny"))
     tables = list(own.rglob("*.table.json"))
-    assert any("test_reuse_accuracy" in file.read_text() for file in tables)
+    assert any("test_calibrated_reuse_accuracy" in file.read_text() for file in tables)
     assert list(own.rglob("*.plotly.json"))
 
 

@@ -229,6 +229,8 @@ def test_best_is_the_smallest_within_one_standard_error_of_the_top():
     assert best(points, ["max", "min"], [0.006] * 4) == 2
     assert best(points, ["max", "min"], [0.0] * 4) == 3
     assert best(points, ["max", "min"], [INF] * 4) == 0
+    assert best(points, ["max", "min"], [0.0] * 4, tolerance=0.006) == 2  # where that is more than the error
+    assert best(points, ["max", "min"], [0.01] * 4, tolerance=0.006) == 1
     for wrong in (float("nan"), -0.1):
         with pytest.raises(ValueError, match=r"points \[2\] are not at least 0"):
             best(points, ["max", "min"], [0.1, 0.1, wrong, 0.1])
