@@ -7,7 +7,7 @@ ranked by contribution x specificity^.5 / cost^.5 too: specificity is the contri
 the cost is what a unit of the layer adds to the class's module, counted again three times. `table` prints the smallest
 size from which on the reuse accuracy is at least what is wanted (interpolated on a logarithmic scale).
 
-Needs MODA_DATA_DIR. About 1 minute for a VGG and 4 for a ResNet, on one idle core.
+Needs MODA_DATA_DIR. Some minutes of processor time for a VGG, more for a ResNet; most of it is measuring.
 
 Usage: python tests/benchmarks/compact_modules.py train NETWORK RECIPE COMPACTNESS SEED
        (vgg | resnet18) (published | good) (uniform | size | sqrt_size) 0
