@@ -22,6 +22,7 @@ from .measuring import (
     all_subsets,
     cohesion,
     correct_pairs,
+    draw_budget,
     draw_pairs,
     draw_subsets,
     estimate_reuse,
@@ -30,6 +31,7 @@ from .measuring import (
     reuse_accuracy,
     reuse_by_composing,
     reuse_logits,
+    spread_sizes,
     summarize_reuse,
 )
 from .methods import ModularLosses, modular_losses
@@ -90,6 +92,7 @@ __all__ = [
     "count_contributions",
     "count_frequencies",
     "cut_network",
+    "draw_budget",
     "draw_pairs",
     "draw_subsets",
     "estimate_reuse",
@@ -111,6 +114,7 @@ __all__ = [
     "reuse_logits",
     "save_modules",
     "slice_modules",
+    "spread_sizes",
     "summarize_reuse",
     "unit_layers",
     "unit_sites",

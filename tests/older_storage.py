@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.defaults import THREE_COEFFICIENTS
+
 ASSET = Path(__file__).parent / "assets" / "storage_2026_11_25.tar.gz"
 SMALL = (
+    *THREE_COEFFICIENTS,  # the defaults of then
     "tracking=none",
     "model.widths=[8,M,8]",
     "model.hidden=[8]",
@@ -15,6 +18,8 @@ SMALL = (
     "evaluation.levels=[0.1,0.3]",
     "evaluation.targets=[]",
     "training.epochs=3",
+    *("evaluation.pairs=null", "evaluation.subsets_per_size=3", "evaluation.images_per_size=60"),
+    *("evaluation.test_pairs=null", "evaluation.test_subsets_per_size=10", "evaluation.test_images_per_size=2000"),
 )
 
 

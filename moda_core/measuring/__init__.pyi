@@ -1,4 +1,5 @@
 from .bias import fit_bias
+from .budget import draw_budget, spread_sizes
 from .metrics import ModuleMetrics, cohesion, module_metrics, sizes_and_overlaps
 from .reuse import (
     ReuseAccuracy,
@@ -24,6 +25,7 @@ __all__ = [
     "correct_pairs",
     "count_all_parameters",
     "count_parameters",
+    "draw_budget",
     "draw_pairs",
     "draw_subsets",
     "estimate_reuse",
@@ -33,5 +35,6 @@ __all__ = [
     "reuse_by_composing",
     "reuse_logits",
     "sizes_and_overlaps",
+    "spread_sizes",
     "summarize_reuse",
 ]

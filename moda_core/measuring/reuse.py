@@ -53,6 +53,17 @@ class ReuseDraw:
         """The classes of each pair's subset, boolean."""
         return self.subsets_SC[self.pair_subset_P]
 
+    def first(self, pairs: int) -> "ReuseDraw":
+        """Return the draw of the first so many pairs."""
+        return self._part(slice(pairs))
+
+    def rest(self, pairs: int) -> "ReuseDraw":
+        """Return the draw of the pairs after the first so many."""
+        return self._part(slice(pairs, None))
+
+    def _part(self, part: slice) -> "ReuseDraw":
+        return ReuseDraw(self.subsets_SC, self.pair_image_P[part], self.pair_subset_P[part], self.pair_label_P[part])
+
     @cached_property
     def weight_P(self) -> Tensor:
         """A pair's weight in a mean: sizes weigh the same, so do a size's subsets, so do a subset's images; float64."""

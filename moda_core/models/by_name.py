@@ -5,8 +5,10 @@ from typing import Any
 
 from torch import nn
 
+from moda_core.models.initialising import LINEAR_DEVIATIONS, initialise_published
 from moda_core.models.lenet import LeNet5
 from moda_core.models.mobilenet import MobileNetV1
+from moda_core.models.options import INITIALISATIONS
 from moda_core.models.resnet import resnet18, resnet50
 from moda_core.models.vgg import VGG, vgg16
 
@@ -20,15 +22,31 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build_model(name: str, *, in_channels: int, image_size: int, num_classes: int, **options: Any) -> nn.Module:
+def build_model(
+    name: str, *, in_channels: int, image_size: int, num_classes: int, init: str = "pytorch", **options: Any
+) -> nn.Module:
     """Build the network called ``name`` for square images of ``in_channels x image_size x image_size``.
 
+    Args:
+        name: a key of :data:`MODELS`.
+        in_channels: channels of the image.
+        image_size: its height and width.
+        num_classes: number of logits.
+        init: how the weights are drawn: ``pytorch``, as PyTorch's layers do, or ``published``, as the published code
+            does (:mod:`moda_core.models.initialising`).
+        options: the builder's own keywords.
+
     Raises:
-        ValueError: an unknown name, an unknown option, or images too small for the network.
+        ValueError: an unknown name, option or ``init``, or images too small for the network.
     """
     if name not in MODELS:
         raise ValueError(f"model.name={name!r} is not known; known: {', '.join(sorted(MODELS))}")
+    if init not in INITIALISATIONS:
+        raise ValueError(f"model.init={init!r} is not known; known: {', '.join(INITIALISATIONS)}")
     try:
-        return MODELS[name](in_channels=in_channels, image_size=image_size, num_classes=num_classes, **options)
+        network = MODELS[name](in_channels=in_channels, image_size=image_size, num_classes=num_classes, **options)
     except TypeError as error:
         raise ValueError(f"model {name!r} does not take these options: {error}") from error
+    if init == "published":
+        initialise_published(network, LINEAR_DEVIATIONS[name])
+    return network

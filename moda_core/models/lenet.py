@@ -6,7 +6,7 @@ from moda_core.models.width import check_width
 
 
 class LeNet5(nn.Module):
-    """LeNet-5 for any square image of at least 12 x 12.
+    """LeNet-5 for square images of at least 12 x 12, or 16 x 16 without padding.
 
     Args:
         in_channels: channels of the image.
@@ -14,20 +14,27 @@ class LeNet5(nn.Module):
         num_classes: number of logits.
         width: channels of the first convolution; the second has 16 / 6 as many (rounded to the nearest), the hidden
             layers 20 and 14 times as many.
+        padding: of the first convolution: 2, or 0 as in the published network, which has 62,006 parameters for
+            3 x 32 x 32 images and 10 classes.
 
     Raises:
-        ValueError: images that are too small, or a width below 1.
+        ValueError: images that are too small, a width below 1, or a padding below 0.
     """
 
-    def __init__(self, *, in_channels: int, image_size: int, num_classes: int, width: int = 6) -> None:
+    def __init__(
+        self, *, in_channels: int, image_size: int, num_classes: int, width: int = 6, padding: int = 2
+    ) -> None:
         super().__init__()
         check_width(width)
-        side = ((image_size + 4 - 4) // 2 - 4) // 2  # 5x5 padded by 2, pool, 5x5, pool
+        if padding < 0:
+            raise ValueError(f"model.padding={padding} must be at least 0")
+        side = ((image_size + 2 * padding - 4) // 2 - 4) // 2  # 5x5, pool, 5x5, pool
         if side < 1:
-            raise ValueError(f"lenet5 needs images of at least 12 x 12, not {image_size} x {image_size}")
+            least = 16 - 2 * padding
+            raise ValueError(f"lenet5 needs images of at least {least} x {least}, not {image_size} x {image_size}")
         second, hidden = round(width * 16 / 6), (width * 20, width * 14)
         self.features = nn.Sequential(
-            nn.Conv2d(in_channels, width, 5, padding=2),
+            nn.Conv2d(in_channels, width, 5, padding=padding),
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Conv2d(width, second, 5),

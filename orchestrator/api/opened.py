@@ -49,9 +49,18 @@ class OpenSweep:
         return self.recorded.config
 
     @property
-    def hypervolume(self) -> float:
-        """The hypervolume that the points dominate on validation, up to ``search.reference``."""
+    def hypervolume(self) -> float | None:
+        """The hypervolume that the points dominate on validation, up to :attr:`reference` and on the objectives'
+        scales; None before the reference point is known.
+        """
         return self.recorded.hypervolume
+
+    @property
+    def reference(self) -> dict[str, float | None]:
+        """The hypervolume's reference point: of each objective the worst value that still counts; None before the
+        standard training from which it follows has finished.
+        """
+        return self.recorded.reference
 
     def front(self) -> pa.Table:
         """Return the points that no other point dominates on validation, sorted by the last objective. The table may be
@@ -182,6 +191,6 @@ class OpenSweep:
     @property
     def _lines(self) -> list[str]:
         sweep = self.recorded
-        front = f"{len(sweep.front)} points on the front, hypervolume {self.hypervolume:.4f}"
+        front = f"{len(sweep.front)} points on the front, hypervolume {sweep.hypervolume_text}"
         made_of = f"{self.config.model.name} on {self.config.data.name}"
         return [made_of, sweep.finished_text, front if sweep.front else sweep.why_no_front, f"storage {self.storage}"]

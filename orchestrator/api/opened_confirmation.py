@@ -73,4 +73,6 @@ class OpenConfirmation:
         if not confirmed.told:
             return [told]
         held = confirmed.held
+        if held.claimed is None or held.found is None:
+            return [told]
         return [told, f"their hypervolume {held.claimed:.4f} by the sweep, {held.found:.4f} by fresh seeds"]

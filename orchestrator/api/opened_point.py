@@ -62,7 +62,7 @@ class OpenPoint:
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """All metrics on the validation images, by which the point was chosen."""
+        """All metrics on the validation images, by which the point was chosen; empty without such images."""
         return self.recorded.metrics
 
     @property
@@ -79,14 +79,14 @@ class OpenPoint:
         texts = [", ".join(f"{name} {self.metrics[name]:.4f}" for name in shown if name in self.metrics)]
         if self.test is not None:
             texts.append("on test " + ", ".join(f"{name} {self.test[name]:.4f}" for name in shown if name in self.test))
-        return f"<OpenPoint {'; '.join([self._title, *texts])}>"
+        return f"<OpenPoint {'; '.join(filter(None, [self._title, *texts]))}>"
 
     def _repr_html_(self) -> str:
         coefficients = ", ".join(f"{name} {value}" for name, value in self.coefficients.items())
         columns = {
-            "metric": list(self.metrics),
-            "validation": list(self.metrics.values()),
-            "test": [(self.test or {}).get(name) for name in self.metrics],
+            "metric": (names := list(self.metrics or self.test or ())),
+            "validation": [self.metrics.get(name) for name in names],
+            "test": [(self.test or {}).get(name) for name in names],
         }
         return shown_html(self._title, [f"coefficients: {coefficients}", str(self.choice)], pa.table(columns))
 

@@ -66,8 +66,8 @@ def query(sweep_id: str, sql: str, /, *, storage: PathText | None = None) -> pa.
 
     Args:
         sweep_id: its name.
-        sql: one SELECT in DuckDB's SQL over ``sweeps``, ``trials``, ``epochs``, ``points``, ``rungs``, ``modules`` and
-            ``front``; docs/tables.md describes their columns.
+        sql: one SELECT in DuckDB's SQL over ``sweeps``, ``trials``, ``epochs``, ``points``, ``reference_points``,
+            ``rungs``, ``modules`` and ``front``; docs/tables.md describes their columns.
         storage: as for :func:`open_sweep`.
 
     Raises:

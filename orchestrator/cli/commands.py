@@ -33,6 +33,11 @@ def _train(config: Config, console: Console) -> None:
     from orchestrator.views import surface_table
 
     sweep = train_one(config, console)
+    if not config.data.has_validation:
+        console.print(surface_table(sweep, title="test (no validation images: nothing is chosen)", on_test=True))
+        example = sweep.points[0].label
+        _say(console, f"to pull the modules of a point: moda pull sweep:{sweep.sweep_id}/{example} --to modules")
+        return
     console.print(surface_table(sweep, title="validation"))
     for name in ROLES:
         point = sweep.find(name)

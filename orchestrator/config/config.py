@@ -31,12 +31,13 @@ from orchestrator.config.sections import (
     EvaluationConfig,
     MethodConfig,
     ModelConfig,
+    Objective,
     SearchConfig,
     SweepConfig,
     TrackingConfig,
     TrainingConfig,
 )
-from orchestrator.declarations import METRICS, Metric
+from orchestrator.declarations import MARGIN, METRICS, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import Coefficients
 
@@ -61,6 +62,11 @@ class Config:
     storage: str
 
     def __post_init__(self) -> None:
+        if self.evaluation.augmented and not (self.data.crop or self.data.flip):
+            raise ConfigError(
+                "evaluation.augmented=true: training images are not augmented; set data.crop or data.flip, or"
+                " evaluation.augmented=false"
+            )
         if all(self.evaluation.metrics.values()):  # else not all that may be an objective is known yet
             self.search.check_metrics(self.evaluation.own_metrics)
 
@@ -217,13 +223,16 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     search["space"] = {key: build(Dimension, value, f"search.space.{key}") for key, value in space.items()}
     baselines = typed("search.baselines", search.get("baselines") or [], list)
     search["baselines"] = tuple(baselines)
+    search["objectives"] = _objectives(search.get("objectives"))
+    search["reference"] = search.get("reference") or {}
+    evaluation = build(EvaluationConfig, _evaluation(plain["evaluation"]), "evaluation")
     return Config(
         model=_model(plain["model"]),
         data=build(DataConfig, plain["data"], "data"),
         method=_method(plain["method"]),
         training=build(TrainingConfig, plain["training"], "training"),
-        evaluation=build(EvaluationConfig, _evaluation(plain["evaluation"]), "evaluation"),
-        search=build(SearchConfig, search, "search"),
+        evaluation=evaluation,
+        search=build(SearchConfig, search, "search").completed({**METRICS, **evaluation.own_metrics}),
         sweep=build(SweepConfig, plain["sweep"], "sweep"),
         tracking=build(TrackingConfig, plain["tracking"], "tracking"),
         storage=typed("storage", plain["storage"], str),
@@ -231,9 +240,16 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
 
 
 def check_space(config: Config) -> None:
-    """Refuse a search space that can propose an invalid configuration, before anything is trained."""
+    """Refuse a search space that can propose an invalid configuration, and a sweep whose reference point could never be
+    known, before anything is trained.
+    """
     if not config.search.space:
         raise ConfigError("search.space={}: name at least one coefficient to search")
+    if not config.data.has_validation:
+        raise ConfigError(
+            "data.validation_fraction=0: a sweep chooses on validation images; set data.validation_fraction=0.2 (only"
+            " moda train takes 0)"
+        )
     hints = typing.get_type_hints(TrainingConfig)
     for key, dimension in config.search.space.items():
         if hints.get(key) is int and not dimension.integer and dimension.choices is None:
@@ -248,16 +264,17 @@ def check_space(config: Config) -> None:
                     f" {'text' if dimension.is_text else 'a number'}, as search.space.{key} has it"
                 )
         config.with_coefficients(baseline)
+    _check_reference(config)
 
 
 def corners(search: SearchConfig) -> list[Coefficients]:
-    """Return the corners of the search space: all lowest and all highest coefficients, the other choices one at a time,
-    and the baselines.
+    """Return the corners of the search space: all lowest and all highest coefficients, the other choices and low ends
+    beside zeros one at a time, and the baselines.
     """
     space = search.space.items()
     lows = {key: dimension.ends[0] for key, dimension in space}
     highs = {key: dimension.ends[1] for key, dimension in space}
-    others = [{**lows, key: value} for key, dimension in space for value in (dimension.choices or ())[1:-1]]
+    others = [{**lows, key: value} for key, dimension in space for value in dimension.between]
     return [lows, highs, *others, *({**lows, **baseline} for baseline in search.baselines)]
 
 
@@ -267,6 +284,24 @@ def to_plain(config: Config) -> dict[str, Any]:
     plain["model"] = {"name": config.model.name, **plain["model"]["options"]}
     plain["method"] = {"name": config.method.name, **plain["method"]["coefficients"]}
     return plain
+
+
+def _check_reference(config: Config) -> None:
+    """Refuse a sweep whose reference point could never be known: a value that follows from the first standard training,
+    and no baseline that is one. A confirmation has the reference point of the sweep that it confirms.
+    """
+    search = config.search
+    missing = [name for name in search.objectives if search.reference.get(name) is None]
+    is_standard = any(config.with_coefficients(baseline).method.is_standard for baseline in search.baselines)
+    if not missing or is_standard or config.method.is_standard or config.sweep.confirms:
+        return
+    standard = f"{{{', '.join(f'{name}: 0' for name in config.method.coefficients)}}}"
+    instead = "" if config.method.is_own else f", or add a standard training, {standard}, to search.baselines"
+    raise ConfigError(
+        f"search.reference.{missing[0]}=null: the worst value that still counts follows from the first standard"
+        f" training, and none of search.baselines is known to be one; state it, search.reference.{missing[0]}=0.8,"
+        f" such as what `moda train method=standard` reaches with the whole network, less {MARGIN:g}{instead}"
+    )
 
 
 def _as_type(hint: Any, key: str, value: Any) -> Any:
@@ -292,6 +327,19 @@ def _model(value: Any) -> ModelConfig:
     if accepted is not None and (unknown := sorted(set(options) - set(accepted))):
         raise ConfigError(f"unknown key model.{unknown[0]} of {name}; known: {', '.join(sorted(accepted)) or 'none'}")
     return ModelConfig(name, options)
+
+
+def _objectives(value: Any) -> dict[str, Objective]:
+    """Objectives by metric: a direction alone, or a mapping with the scale."""
+    stated = typed("search.objectives", value or {}, dict)
+    return {
+        name: build(
+            Objective,
+            objective if isinstance(objective, Mapping) else {"direction": objective},
+            f"search.objectives.{name}",
+        )
+        for name, objective in stated.items()
+    }
 
 
 def _evaluation(value: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from moda_core.models import MODEL_OPTIONS, OPTION_DEFAULTS
 from moda_core.sets import SHA256
 from orchestrator.config.config import Config, to_plain
 from orchestrator.config.sections import BEFORE_OPTIONS
@@ -15,13 +16,22 @@ from orchestrator.errors import ConfigError
 LEFT_OUT: dict[tuple[str, str], Any] = {
     ("data", "background"): "white",
     ("data", "mean"): None,
+    ("data", "normalisation"): "statistics",
     ("data", "std"): None,
+    ("evaluation", "augmented"): False,
     ("evaluation", "levels"): [],
+    ("evaluation", "images_per_size"): None,
     ("evaluation", "metrics"): [],
+    ("evaluation", "pairs"): None,
     ("evaluation", "rules"): {},
+    ("evaluation", "subsets_per_size"): None,
+    ("evaluation", "test_images_per_size"): None,
+    ("evaluation", "test_pairs"): None,
+    ("evaluation", "test_subsets_per_size"): None,
     ("evaluation", "targets"): [],
     **{("method", name): value for name, value in BEFORE_OPTIONS.items()},
     ("training", "optimizer"): "sgd",
+    ("training", "schedule"): "step",
 }
 
 # What a sweep is made of that counts by content, by section of the identity: {"data": {"content": sha256}, ...}.
@@ -68,6 +78,10 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
     for (section, key), value in LEFT_OUT.items():
         if plain[section].get(key, value) == value:
             plain[section].pop(key, None)
+    if config.model.name in MODEL_OPTIONS:  # an option that is stated as it is anyway changes nothing
+        for key, value in OPTION_DEFAULTS.items():
+            if plain["model"].get(key) == value:
+                del plain["model"][key]
     plain["search"]["space"] = {key: one.stated for key, one in config.search.space.items()}
     repeats = {"repeats": config.search.repeats} if config.search.repeats > 1 else {}  # as before there were repeats
     sweep = config.sweep

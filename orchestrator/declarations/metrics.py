@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 SHARE, COUNT, AMOUNT = "share", "count", "amount"  # within [0, 1]; a whole number of at least 0; a number of at least 0
 NUMBER = "number"  # any finite number
+MARGIN = 0.05  # by how much a metric may be worse than its baseline and still count
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,11 @@ class Metric:
         direction: ``max`` or ``min`` where more or less is better, so that it can be an objective; else empty.
         short: the head of a column in the terminal, without the per cent sign.
         unit: of an axis, such as ``share of the full model's parameters``; empty where the title says it.
-        is_logarithmic: whether its axis is: from a hundredth to the whole, and never 0.
+        is_logarithmic: whether its scale is logarithmic where the configuration states none: people compare sizes by
+            their ratio. Never with ``number``, which may be below 0.
         reference: the worst value that counts for a hypervolume, where the configuration states none.
+        baseline: the metric from which that value follows instead: what it is for the sweep's first standard training,
+            less :data:`MARGIN`.
         since: the schema version that brought its column.
     """
 
@@ -36,6 +40,7 @@ class Metric:
     unit: str = ""
     is_logarithmic: bool = False
     reference: float | None = None
+    baseline: str = ""
     since: int = 1
 
     @property
@@ -75,13 +80,16 @@ class Metric:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "accuracy", "of the full model, share of images", direction="max", short="acc"),
+        Metric(
+            "accuracy", "accuracy", "of the full model, share of images", direction="max", short="acc", reference=0.0
+        ),
         Metric(
             "reuse_accuracy",
             "reuse accuracy",
             "of composed modules, over class subsets; share of images",
             direction="max",
             short="reuse",
+            baseline="reuse_baseline",
         ),
         Metric("reuse_accuracy_error", "standard error of reuse accuracy", "its standard error", AMOUNT),
         Metric(
@@ -91,6 +99,7 @@ METRICS: dict[str, Metric] = {
             direction="max",
             short="calibrated",
             since=6,
+            baseline="reuse_baseline",
         ),
         Metric(
             "calibrated_reuse_accuracy_error",
@@ -102,7 +111,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "reuse_baseline",
             "reuse accuracy of the whole network",
-            "the whole network with restricted logits, on the same draw",
+            "the whole network with restricted logits, on all pairs of the draw",
         ),
         Metric("reuse_subsets", "subsets", "class subsets drawn", COUNT),
         Metric("reuse_images", "images", "images drawn", COUNT),
@@ -111,6 +120,7 @@ METRICS: dict[str, Metric] = {
             "module size",
             "parameters of a module as it is cut and stored / full model, mean over classes",
             direction="min",
+            reference=1.0,
             short="size",
             unit="share of the full model's parameters",
             is_logarithmic=True,
@@ -121,6 +131,7 @@ METRICS: dict[str, Metric] = {
             "overlap",
             "parameters that both of two classes keep / full model, as cut, mean over pairs",
             direction="min",
+            reference=1.0,
             since=6,
         ),
         Metric(
@@ -129,6 +140,7 @@ METRICS: dict[str, Metric] = {
             "parameters of a module / full model, counted from the masks alone as MODA's published code does, mean over"
             " classes",
             direction="min",
+            reference=1.0,
             short="published size",
             unit="share of the full model's parameters",
             is_logarithmic=True,
@@ -139,6 +151,7 @@ METRICS: dict[str, Metric] = {
             "overlap (published count)",
             "parameters that both of two classes keep / full model, counted from the masks alone, mean over pairs",
             direction="min",
+            reference=1.0,
             short="published overlap",
             since=6,
         ),
@@ -147,6 +160,7 @@ METRICS: dict[str, Metric] = {
             "overlap (Jaccard)",
             "the same, over the parameters that either keeps",
             direction="min",
+            reference=1.0,
             short="Jaccard",
         ),
         Metric(
@@ -154,6 +168,7 @@ METRICS: dict[str, Metric] = {
             "kernel retention",
             "kept convolution kernels / all, mean over classes",
             direction="min",
+            reference=1.0,
             short="kernels",
             since=2,
         ),
@@ -162,6 +177,7 @@ METRICS: dict[str, Metric] = {
             "retention of linear weights",
             "kept weights of linear layers / all, mean over classes",
             direction="min",
+            reference=1.0,
             short="linear",
             since=6,
         ),
@@ -170,6 +186,7 @@ METRICS: dict[str, Metric] = {
             "FLOPs of a module",
             "operations for one image, module / full model, mean over classes",
             direction="min",
+            reference=1.0,
             short="FLOPs",
             is_logarithmic=True,
             since=2,
@@ -179,6 +196,7 @@ METRICS: dict[str, Metric] = {
             "coupling",
             "Jaccard index of two classes' unit masks, mean over pairs",
             direction="min",
+            reference=1.0,
             since=2,
         ),
         Metric("floored", "floored", "(class, layer) pairs where the floor acted", COUNT),

@@ -39,6 +39,7 @@ def model_card(sweep: Sweep, point: Point, class_names: Sequence[str], shape: Se
         model=config.model.name,
         data=config.data.name,
         class_count=len(class_names),
+        point=point,
         choice=point.choice,
         facts=_facts(config, sweep, point, class_names),
         metrics=_metrics(point),
@@ -77,7 +78,8 @@ def _metrics(point: Point) -> list[tuple[str, str, str]]:
 
 def _curve(one: Point, chosen: Point, accuracy: str) -> tuple[str, ...]:
     shown = (accuracy, "cut_size", "cut_overlap")
-    cells = (str(one.choice), *(_number(one.metrics.get(name)) for name in shown))
+    metrics = one.metrics or one.test or {}
+    cells = (str(one.choice), *(_number(metrics.get(name)) for name in shown))
     return tuple(f"**{cell}**" for cell in cells) if one.choice == chosen.choice else cells
 
 

@@ -1,7 +1,7 @@
 """Publishing a point as a module set.
 
 A set is made when it is first asked for, from the trial's weights and counts: cut to the union of all class masks,
-proven against the masked network on validation images, and kept in the storage. Files go first, then the manifest, then
+proven against the masked network on held-out images, and kept in the storage. Files go first, then the manifest, then
 the row that tells of it.
 """
 
@@ -81,7 +81,8 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
     trained = load_trained(trial, data, [point.choice])
     chosen = choose(trained, point.choice, config.evaluation)
     units = with_stored_bias(chosen.units, point.bias)
-    images = data.validation[torch.arange(min(CHECK_IMAGES, len(data.validation)))]
+    _, judged = data.judged
+    images = judged[torch.arange(min(CHECK_IMAGES, len(judged)))]
     about = {
         "sweep": sweep.sweep_id,
         "trial": trial.trial_id,

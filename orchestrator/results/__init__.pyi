@@ -1,4 +1,4 @@
-from .confirmation import Confirmation, confirmations, without_seed
+from .confirmation import Confirmation, Held, confirmations, without_seed
 from .courses import Course, read_courses
 from .points import POINT_NAME, Point, TrialState
 from .records import (
@@ -15,16 +15,20 @@ from .records import (
     trial_states,
     utc_now,
 )
+from .reference_point import BaselineReference, record_reference, recorded_reference
 from .sql import query
-from .sweep import ROLES, Sweep, by_label
+from .sweep import NO_HYPERVOLUME, ROLES, Sweep, by_label
 from .tracker import Artifact, Link, NoTracker, Rows, Tracker
 
 __all__ = [
+    "NO_HYPERVOLUME",
     "POINT_NAME",
     "ROLES",
     "Artifact",
+    "BaselineReference",
     "Confirmation",
     "Course",
+    "Held",
     "Link",
     "NoTracker",
     "Point",
@@ -45,6 +49,8 @@ __all__ = [
     "query",
     "read_courses",
     "read_sweep",
+    "record_reference",
+    "recorded_reference",
     "trial_event",
     "trial_states",
     "utc_now",

@@ -1,7 +1,7 @@
 """Chosen points of a sweep with fresh seeds, because the best of many noisy points is partly luck."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,8 @@ from orchestrator.results.records import read_sweep
 from orchestrator.results.sweep import Sweep
 from orchestrator.search import pareto
 from orchestrator.storage import ResultStore
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,15 @@ class Held:
     """How far a front held.
 
     Attributes:
-        claimed: hypervolume of the points as they were chosen.
-        found: hypervolume of the same points, measured again.
+        claimed: hypervolume of the points as they were chosen; None before the reference point is known.
+        found: hypervolume of the same points, measured again, up to the same reference point.
         on_front: of how many points that no other dominated this is still so, among themselves.
         of: how many these were.
         correlations: Kendall's rank correlation (tau-b) of each metric; None where ranks do not differ.
     """
 
-    claimed: float
-    found: float
+    claimed: float | None
+    found: float | None
     on_front: int
     of: int
     correlations: list[float | None]
@@ -72,31 +74,27 @@ class Confirmation:
 
     @property
     def held(self) -> Held:
-        """How far the chosen points held, on validation."""
-        claimed, found = ([pair[side] for pair in self.told] for side in (0, 1))
-        return compare(self.parent.values(claimed), self.parent.values(found), self.parent.directions, self.reference)
+        """How far the chosen points held, on validation. Both hypervolumes are the parent's: by its objectives, their
+        scales and its reference point.
+        """
+        claimed, found = (self.parent.values([pair[side] for pair in self.told]) for side in (0, 1))
+        return compare(claimed, found, self.parent.directions, self.parent.hypervolume_of)
 
     @property
     def on_test(self) -> float | None:
-        """The hypervolume of the chosen points on test; None before all are measured."""
+        """The hypervolume of the chosen points on test, as :attr:`held` has it; None before all are measured."""
         rows = [found.test for _, found in self.told]
         values = [[row[name] for name in self.parent.config.search.objectives] for row in rows if row is not None]
-        return pareto.hypervolume(values, self.parent.directions, self.reference) if len(values) == len(rows) else None
-
-    @property
-    def reference(self) -> list[float]:
-        """The reference point of the hypervolumes."""
-        search = self.parent.config.search
-        return [search.reference[name] for name in search.objectives]
+        return self.parent.hypervolume_of(values) if len(values) == len(rows) else None
 
     def name(self, which: str) -> Point:
         """Return the chosen point that is ``best`` or ``knee`` on validation with fresh seeds, as the parent has it."""
-        values = self.parent.values([found for _, found in self.told])
+        fresh = [found for _, found in self.told]
         if which == "knee":
-            return self.told[pareto.knee(values, self.parent.directions)][0]
+            return self.told[pareto.knee(self.parent.scaled_values(fresh), self.parent.directions)][0]
         first = next(iter(self.parent.config.search.objectives))
-        errors = [found.error(first) for _, found in self.told]
-        return self.told[pareto.best(values, self.parent.directions, errors)][0]
+        errors = [found.error(first) for found in fresh]
+        return self.told[pareto.best(self.parent.values(fresh), self.parent.directions, errors)][0]
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -114,9 +112,14 @@ class Confirmation:
 
 
 def compare(
-    claimed_PM: npt.ArrayLike, found_PM: npt.ArrayLike, directions: Sequence[str], reference_M: Sequence[float]
+    claimed_PM: npt.ArrayLike,
+    found_PM: npt.ArrayLike,
+    directions: Sequence[str],
+    hypervolume: Callable[[Floats], float | None],
 ) -> Held:
-    """Compare points with the same points measured again: P points of M metrics, in the same order."""
+    """Compare points with the same points measured again: P points of M metrics, in the same order; ``hypervolume``
+    measures both.
+    """
     from scipy.stats import kendalltau  # takes half a second
 
     claimed, found = (np.asarray(one, dtype=np.float64).reshape(-1, len(directions)) for one in (claimed_PM, found_PM))
@@ -124,8 +127,8 @@ def compare(
     pairs = zip(claimed.T, found.T, strict=True)
     ranks = [float(kendalltau(*pair).statistic) if len(claimed) > 1 else np.nan for pair in pairs]
     return Held(
-        claimed=pareto.hypervolume(claimed, directions, reference_M),
-        found=pareto.hypervolume(found, directions, reference_M),
+        claimed=hypervolume(claimed),
+        found=hypervolume(found),
         on_front=int(pareto.on_front(found[front], directions).sum()),
         of=int(front.sum()),
         correlations=[None if np.isnan(rank) else rank for rank in ranks],

@@ -38,7 +38,8 @@ class TrialState:
 @dataclass(frozen=True)
 class Point:
     """A point of a sweep: a trial and the choice made after training. ``test`` is None if it was not measured on the
-    test images. ``bias`` is what is added to each class's logit, by class; None where no bias is kept.
+    test images, and ``metrics`` is empty if there were no validation images. ``bias`` is what is added to each class's
+    logit, by class; None where no bias is kept.
 
     With ``search.repeats`` the metrics are means over the points ``over``, one of each seed, and the trial is the one
     nearest to them.

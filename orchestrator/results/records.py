@@ -27,6 +27,7 @@ from orchestrator.config import (
 from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState
+from orchestrator.results.reference_point import recorded_reference
 from orchestrator.results.sweep import Sweep
 from orchestrator.search import TRIAL_COLUMNS, Coefficients, History, Status
 from orchestrator.storage import ResultStore
@@ -100,9 +101,10 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
     """
     row = _sweep_row(store, sweep_id)
     trials = trial_states(store.read("trials", sweep_id))
-    points = _points(store.read("points", sweep_id), trials)
+    config = read_recorded(row)
+    points = _points(store.read("points", sweep_id), trials, has_validation=config.data.has_validation)
     prints = recorded_fingerprints(json.loads(row["identity"]))
-    return Sweep(sweep_id, read_recorded(row), trials, points, prints)
+    return Sweep(sweep_id, config, trials, points, prints, recorded_reference(store, sweep_id))
 
 
 def recorded_config(store: ResultStore, sweep_id: str) -> Config:
@@ -145,14 +147,17 @@ def trial_states(events: pa.Table) -> list[TrialState]:
 def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
     """Return what a searcher may know: all trials, and the validation points of the finished ones.
 
-    Coefficients are under :func:`coefficient_column`.
+    Coefficients are under :func:`coefficient_column`; one that is searched, and that a trial leaves out, has the
+    configured value.
 
     Args:
         sweep: the sweep.
         earlier: what it starts from, as :func:`orchestrator.runs.warm_start.earlier_points` gives it.
     """
     searched = [name for point in earlier for name in point.trial.coefficients]
-    names = list(dict.fromkeys([*sweep.coefficient_names, *searched]))
+    # A baseline need not state every dimension: what it leaves out has the configured value.
+    configured = {name: sweep.config.coefficient(name) for name in sweep.config.search.space}
+    names = list(dict.fromkeys([*sweep.coefficient_names, *searched, *configured]))
     before = {point.trial.trial_id: point.trial for point in earlier}
     trials = [
         {
@@ -160,14 +165,14 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
             "number": trial.number,
             "status": str(trial.status),
             "reason": trial.reason,
-            **coefficient_columns(names, trial.coefficients),
+            **coefficient_columns(names, {**configured, **trial.coefficients}),
         }
         for trial in (*before.values(), *sweep.trials)
     ]
     points = [
         {
             "trial_id": point.trial.trial_id,
-            **coefficient_columns(names, point.trial.coefficients),
+            **coefficient_columns(names, {**configured, **point.trial.coefficients}),
             **dict.fromkeys(COLUMNS),
             **point.choice.free,
             **point.metrics,
@@ -247,8 +252,9 @@ def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
     return {f"{section}.{key}" for section in absent for key in FINGERPRINTS[section]} | places
 
 
-def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
-    """Validation points of finished trials, each with its test metrics, in order of trial and choice."""
+def _points(table: pa.Table, trials: Sequence[TrialState], *, has_validation: bool) -> list[Point]:
+    """Points of finished trials, each with its test metrics, in order of trial and choice: those of validation, or of
+    test where nothing was held out."""
     finished = {trial.trial_id: trial for trial in trials if trial.is_finished}
     names = (
         "sweep_id",
@@ -272,6 +278,8 @@ def _points(table: pa.Table, trials: Sequence[TrialState]) -> list[Point]:
         metrics.update(row["own"] or ())
         if row["split"] == "test":
             test[key] = metrics
+            if not has_validation:
+                points.append(Point(finished[row["trial_id"]], choice, {}, metrics))
         else:
             bias = None if row["bias"] is None else tuple(row["bias"])
             points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key), bias))

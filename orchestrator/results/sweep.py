@@ -5,26 +5,35 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from orchestrator.config import Config, Fingerprints
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import POINT_NAME, Point, TrialState
+from orchestrator.results.reference_point import BaselineReference, derive_reference
 from orchestrator.results.repeats import mean_points
-from orchestrator.search import Constraint, pareto
+from orchestrator.search import Constraint, pareto, scaled
 
 ROLES = ("best", "knee")
 REUSE = ("calibrated_reuse_accuracy", "reuse_accuracy")
+NO_HYPERVOLUME = "—"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as its tables record it; ``fingerprints`` are those of its data, method, weights and own code."""
+    """A sweep as its tables record it.
+
+    Attributes:
+        fingerprints: of its data, method, weights and own code.
+        frozen: the reference values that it has recorded, once a standard training had finished.
+    """
 
     sweep_id: str
     config: Config
     trials: list[TrialState]
     points: list[Point]
     fingerprints: Fingerprints = field(default_factory=dict)
+    frozen: BaselineReference | None = None
 
     @cached_property
     def candidates(self) -> list[Point]:
@@ -37,16 +46,27 @@ class Sweep:
         return trial.number // self.config.search.repeats
 
     def values(self, points: Sequence[Point]) -> list[list[float]]:
-        """Return the objectives of points, in order.
+        """Return the objectives of points, in order and in the metrics' own units.
 
         Raises:
             ConfigError: a point that was measured before there was such a metric.
         """
         return [[_metric(point, name) for name in self.config.search.objectives] for point in points]
 
+    def scaled_values(self, points: Sequence[Point]) -> list[list[float]]:
+        """Return the objectives of points, in order and on their scales: where distances are compared.
+
+        Raises:
+            ConfigError: as :meth:`values`.
+        """
+        places: list[list[float]] = scaled(self.values(points), self.config.search.scales).tolist()
+        return places
+
     @cached_property
     def feasible(self) -> list[Point]:
-        """The points that meet every constraint."""
+        """The points that meet every constraint; none where there are no validation images to judge them by."""
+        if not self.config.data.has_validation:
+            return []
         asked = [Constraint.parse(text) for text in self.config.search.constraints]
         return [point for point in self.candidates if all(one.met(_metric(point, one.metric)) for one in asked)]
 
@@ -63,6 +83,11 @@ class Sweep:
     @property
     def why_no_front(self) -> str:
         """A message that says why the front is empty, and what to do."""
+        if not self.config.data.has_validation and self.points:
+            return (
+                f"sweep {self.sweep_id!r} has no validation images (data.validation_fraction=0), so nothing is chosen:"
+                f" name a point, such as {self.points[0].label}, or train with data.validation_fraction=0.2"
+            )
         if not self.candidates:
             repeats = self.config.search.repeats
             wanted = "a trial" if repeats == 1 else f"all {repeats} trainings of a set of coefficients"
@@ -85,7 +110,7 @@ class Sweep:
     @property
     def directions(self) -> list[str]:
         """The directions of the objectives."""
-        return list(self.config.search.objectives.values())
+        return self.config.search.directions
 
     @property
     def reuse_metric(self) -> str:
@@ -118,11 +143,58 @@ class Sweep:
         last = list(self.config.search.objectives)[-1]
         return sorted(chosen.values(), key=lambda point: point.metrics[last])
 
+    @cached_property
+    def baseline_reference(self) -> BaselineReference | None:
+        """The reference values that follow from the first standard training, as they were recorded; where they are not
+        yet, as they would be. None before one has finished.
+        """
+        if self.frozen is None:
+            return derive_reference(self.config, self.points)
+        derived = derive_reference(self.config, self.points, self.frozen.trial_id)  # of metrics that are newer
+        values = derived.values if derived else {}
+        return BaselineReference(self.frozen.trial_id, {**values, **self.frozen.values})
+
+    @cached_property
+    def reference(self) -> dict[str, float | None]:
+        """The hypervolume's reference point by objective, in the metrics' own units: what is stated, else what follows
+        from the baseline, and None before that is known.
+        """
+        search, baseline = self.config.search, self.baseline_reference
+        return dict(zip(search.objectives, search.reference_values(baseline.values if baseline else {}), strict=True))
+
     @property
-    def hypervolume(self) -> float:
-        """The hypervolume of the feasible validation points, up to the configured reference point."""
-        reference = [self.config.search.reference[name] for name in self.config.search.objectives]
-        return pareto.hypervolume(self.values(self.feasible), self.directions, reference)
+    def hypervolume(self) -> float | None:
+        """The hypervolume of the feasible validation points up to the reference point, on the objectives' scales; None
+        before the reference point is known.
+        """
+        return self.hypervolume_of(self.values(self.feasible))
+
+    def hypervolume_of(self, values_PM: npt.ArrayLike) -> float | None:
+        """Return the hypervolume of other points, as this sweep measures it: (P, M) values of its objectives, in the
+        metrics' own units; None before the reference point is known.
+        """
+        known = [value for value in self.reference.values() if value is not None]
+        if len(known) < len(self.reference):
+            return None
+        scales = self.config.search.scales
+        return pareto.hypervolume(scaled(values_PM, scales), self.directions, scaled(known, scales).tolist())
+
+    @property
+    def hypervolume_text(self) -> str:
+        """The hypervolume for people, with four digits; where there is none, why."""
+        volume = self.hypervolume
+        return f"{NO_HYPERVOLUME} ({self.why_no_hypervolume})" if volume is None else f"{volume:.4f}"
+
+    @property
+    def why_no_hypervolume(self) -> str:
+        """A text that says why there is no hypervolume; empty if there is one."""
+        missing = [name for name, value in self.reference.items() if value is None]
+        if not missing:
+            return ""
+        return (
+            f"no standard training has finished, from which the reference value of {missing[0]} follows; let one"
+            f" finish, or state search.reference.{missing[0]}"
+        )
 
     @cached_property
     def roles(self) -> dict[str, list[str]]:
@@ -148,7 +220,7 @@ class Sweep:
             errors = [point.error(first) for point in front]
             return front[pareto.best(self.values(front), self.directions, errors)]
         if name == "knee":
-            return front[pareto.knee(self.values(front), self.directions)]
+            return front[pareto.knee(self.scaled_values(front), self.directions)]
         found = [point for point in (*self.candidates, *self.points) if point.label == name]
         if not found:
             known = (front or self.points)[0].label

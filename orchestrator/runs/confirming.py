@@ -132,6 +132,8 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
         config.search,
         baselines=tuple(sets.values()),
         repeats=request.seeds,
+        # No chosen point need be a standard training: the hypervolumes of both sweeps are up to one reference point.
+        reference={**config.search.reference, **parent.reference},
         # Chosen coefficients are trained to the end, and nothing is searched.
         warm_start=(),
         early_stopping="none",

@@ -14,6 +14,8 @@ from orchestrator.results import (
     coefficient_columns,
     history,
     read_sweep,
+    record_reference,
+    recorded_reference,
     trial_event,
     trial_states,
     utc_now,
@@ -54,9 +56,10 @@ class Proposals:
             # Sorted: the order in which a space is written down is not a part of a sweep's identity.
             space={coefficient_column(key): dimension.stated for key, dimension in sorted(search.space.items())},
             free=_free(self.config.evaluation),
-            objectives=search.objectives,
+            objectives={name: objective.direction for name, objective in search.objectives.items()},
             constraints=search.constraints,
             reference=search.reference,
+            scales=dict(zip(search.objectives, search.scales, strict=True)),
             seed=search.seed,
         )
         self.searcher: Searcher = make_searcher(search.name, self.problem)
@@ -106,7 +109,9 @@ class Proposals:
         return number, recorded
 
     def over(self, number: int, coefficients: Coefficients, *, died: bool) -> None:
-        """Note that a trial ended. A trial whose process died silently gets its event here."""
+        """Note that a trial ended. A trial whose process died silently gets its event here. The reference values that
+        follow from the first standard training are recorded here.
+        """
         trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
         self.pending.pop(trial.trial_id, None)
         if died:
@@ -117,6 +122,14 @@ class Proposals:
                     self.sweep_id, trial, Status.FAILED, attempt=state.attempt, now=utc_now(), reason=reason
                 )
                 self.store.append("trials", [event])
+        self.record_reference()
+
+    def record_reference(self) -> None:
+        """Record the reference values that follow from the first standard training, once one has finished."""
+        if recorded_reference(self.store, self.sweep_id) is not None:
+            return
+        if (reference := self.sweep().baseline_reference) is not None:
+            record_reference(self.store, self.sweep_id, reference, utc_now())
 
     def _proposal(self, number: int) -> Coefficients:
         search = self.config.search
@@ -128,8 +141,11 @@ class Proposals:
             return dict(search.baselines[place])
         if repeat > 0:
             return begun[number - repeat]
-        trained = self._in_space(begun.values())
-        known = dataclasses.replace(history(self.sweep(), self.earlier), trained=trained)
+        trained, sweep = self._in_space(begun.values()), self.sweep()
+        if sweep.reference != self.problem.reference:  # a searcher keeps no state
+            self.problem = dataclasses.replace(self.problem, reference=sweep.reference)
+            self.searcher = make_searcher(search.name, self.problem)
+        known = dataclasses.replace(history(sweep, self.earlier), trained=trained)
         pending = [coefficient_columns(search.space, coefficients) for coefficients in self.pending.values()]
         proposed = self.searcher.propose(known, pending, place - len(search.baselines))
         return {name: proposed[coefficient_column(name)] for name in sorted(search.space)}

@@ -19,7 +19,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, package_versions, read_sweep
 from orchestrator.runs.train import run_alone
 from orchestrator.search import Status
-from orchestrator.storage import METHOD_PARTS, TERM_COLUMNS, WEIGHTS, DeltaStore, Files
+from orchestrator.storage import METHOD_PARTS, TABLES, TERM_COLUMNS, WEIGHTS, DeltaStore, Files
 from orchestrator.training import (
     Trial,
     check_trainable,
@@ -32,6 +32,7 @@ from orchestrator.training.data import data_here, load_data
 TRIAL = re.compile(r"(?P<sweep>.+)[-/](?P<number>\d+)")  # mine-0003, as the tables name it, or mine/3
 KEYS = {"epochs": ("epoch",), "points": ("split", "rule", "rule_parameters", "stage")}
 UNLIKE = ("seconds", "schema_version")  # columns that another run need not repeat
+CALIBRATED = ("calibrated_reuse_accuracy", "calibrated_reuse_accuracy_error")  # of older rows without a bias
 TERMS_SINCE = 5  # before this schema version an epoch of a method without terms had 0 for them
 
 Row = dict[str, Any]
@@ -94,14 +95,15 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
             raise ConfigError(
                 f"{trial.trial_id} finished when it was recorded; now it {last['event']}: {last['reason']}"
             )
-        if tested := [Choice.of_row(row) for row in before["points"].values() if row["split"] == "test"]:
+        tested = [Choice.of_row(row) for row in before["points"].values() if row["split"] == "test"]
+        if tested and data.judged[0] != "test":  # else the training has measured every choice on test already
             measure_on_test(trial, data, tested)
         now = {table: _rows(again, table, trial) for table in KEYS}
         same_weights = _trained_bytes(Files(root), trial) == _trained_bytes(Files(scratch), trial)
     return Rerun(
         trial.trial_id,
         {table: len(rows) for table, rows in before.items()},
-        [line for table in KEYS for line in _differences(KEYS[table], before[table], now[table])],
+        [line for table in KEYS for line in _differences(table, before[table], now[table])],
         same_weights,
         _changed_versions(store, trial.sweep_id),
     )
@@ -146,7 +148,9 @@ def _rows(store: DeltaStore, table: str, trial: Trial) -> Rows:
     return {tuple(row[name] for name in KEYS[table]): row for row in rows}
 
 
-def _differences(names: tuple[str, ...], before: Rows, now: Rows) -> Iterator[str]:
+def _differences(table: str, before: Rows, now: Rows) -> Iterator[str]:
+    """A line for each difference; what an older version did not record is not compared."""
+    names, columns = KEYS[table], TABLES[table].columns
     for key in (*before, *(key for key in now if key not in before)):
         where = ", ".join(f"{name} {value}" for name, value in zip(names, key, strict=True) if value is not None)
         if key not in before or key not in now:
@@ -155,7 +159,11 @@ def _differences(names: tuple[str, ...], before: Rows, now: Rows) -> Iterator[st
         for column, recorded in before[key].items():
             value = now[key][column]
             absent = value is None and recorded == 0 and column in TERM_COLUMNS
-            if absent and before[key]["schema_version"] < TERMS_SINCE:
+            version = before[key]["schema_version"]
+            if absent and version < TERMS_SINCE:
+                continue
+            is_newer = column in columns and columns[column].since > version
+            if is_newer and (recorded is None or column in CALIBRATED):
                 continue
             if column not in UNLIKE and value != recorded:
                 yield f"{where}: {column} {value!r}, recorded {recorded!r}"

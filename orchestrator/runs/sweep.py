@@ -76,6 +76,7 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
         with connected():
             concurrency = concurrent_trials(config)
             claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
+            proposals.record_reference()  # where a driver died between a trial's end and this
             shared = ray.put(data)
             for line in _loaded_lines(tried, shared):
                 progress.say(line)

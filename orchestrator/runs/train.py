@@ -26,8 +26,8 @@ from orchestrator.views import losses_text
 
 
 def train_one(config: Config, console: Console) -> Sweep:
-    """Train once (or read a training that has finished) and measure its best point on the test images. Returns a sweep
-    of one trial.
+    """Train once (or read a training that has finished) and measure its best point on the test images, or every point
+    where there are no validation images to choose by. Returns a sweep of one trial.
 
     Raises:
         ConfigError: anything that cannot work, before training starts; or a training that diverged.
@@ -56,6 +56,8 @@ def train_one(config: Config, console: Console) -> Sweep:
         console.print("read from the tables; nothing to train")
     if not sweep.trials[0].is_finished:
         raise ConfigError(f"the training {sweep.trials[0].status}: {sweep.trials[0].reason}; try a lower learning rate")
+    if not config.data.has_validation:
+        return sweep  # measured on test as it is
     named = (sweep.find("best"), sweep.find("knee"))
     untested = {point.choice for point in named if point.test is None}
     if untested:

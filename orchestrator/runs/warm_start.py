@@ -52,6 +52,11 @@ def earlier_points(
             sweep = read_sweep(store, name)
         except ConfigError as error:
             raise ConfigError(f"search.warm_start: {error}") from error
+        if not sweep.config.data.has_validation:
+            raise ConfigError(
+                f"search.warm_start: {name!r} was measured on test alone (data.validation_fraction=0), and a search"
+                " learns from validation images; leave it out"
+            )
         mine = identity(config, comparable(prints, sweep.fingerprints))
         recorded = comparable(sweep.fingerprints, prints)
         stated: dict[str, Coefficients] = {}

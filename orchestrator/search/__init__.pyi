@@ -1,10 +1,15 @@
 from .halving import rungs
 from .problem import TRIAL_COLUMNS, Coefficients, Constraint, Grid, History, Problem, Searcher, SpaceExhausted
+from .scales import FLOOR, LINEAR, LOGARITHMIC, SCALES, scaled, scaled_reference
 from .searchers import SEARCHERS, make_searcher
 from .statuses import Status
 from .untrained import exhausted_text
 
 __all__ = [
+    "FLOOR",
+    "LINEAR",
+    "LOGARITHMIC",
+    "SCALES",
     "SEARCHERS",
     "TRIAL_COLUMNS",
     "Coefficients",
@@ -18,4 +23,6 @@ __all__ = [
     "exhausted_text",
     "make_searcher",
     "rungs",
+    "scaled",
+    "scaled_reference",
 ]

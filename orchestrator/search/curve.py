@@ -4,7 +4,7 @@ A Gaussian process a metric (kronecker.py) says how a surface follows from the c
 was trained, at what is being trained and at candidates, give the expected hypervolume that a candidate's surface adds
 to the archive (noisy expected hypervolume improvement, Daulton et al. 2021, of sets of points). The archive is drawn
 too: a training that was lucky does not stand for what its coefficients give. Points that break a constraint in a draw
-count for nothing there.
+count for nothing there. All of it is on the objectives' scales (scales.py).
 
 Shapes: N trials, C candidates, D dimensions, G free choices, V metrics, M objectives, S draws, H pending trials.
 """
@@ -12,6 +12,7 @@ Shapes: N trials, C candidates, D dimensions, G free choices, V metrics, M objec
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from orchestrator.search import pareto
 from orchestrator.search.gain import expected_gains, front
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
+from orchestrator.search.scales import scaled, scaled_reference, unscaled
 from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces
 from orchestrator.search.untrained import trained_keys
 
@@ -45,7 +47,8 @@ class CurveSearcher:
         self.quasi_random = SobolSearcher(problem)
         self.start = max(4, len(problem.space) + 1)
         self.metrics = metrics(problem)
-        self.constraints = [Constraint.parse(text) for text in problem.constraints]
+        self.scales = problem.scales_of(self.metrics)
+        self.constraints = [self._on_scale(Constraint.parse(text)) for text in problem.constraints]
         self.categorical = [bool(dimension.get("choices")) for dimension in problem.space.values()]
         self._fitted: dict[str, Any] = {}  # by a hash of the data; it is all that is remembered, with what was said
         self._said = ""
@@ -110,22 +113,27 @@ class CurveSearcher:
         return None
 
     def _reference(self, known: Surfaces) -> Floats:
-        """As costs: the stated one; or the worst value of each objective so far, where none is stated or where no point
-        is better than it yet."""
-        directions = list(self.problem.objectives.values())
-        costs_PM = self._costs(known.points_PV)
-        worst_M: Floats = costs_PM.max(0)
-        if self.problem.reference is not None:
-            stated = [self.problem.reference[name] for name in self.problem.objectives]
-            stated_M = np.asarray(pareto.as_costs([stated], directions)[0])
-            if ((costs_PM < stated_M).all(1) & self._feasible(known.points_PV)).any():
-                return stated_M
-            worst_M = np.maximum(worst_M, stated_M)
-        values = ", ".join(f"{name} {abs(one):.4g}" for name, one in zip(self.problem.objectives, worst_M, strict=True))
+        """As costs on the objectives' scales: the stated values, and the worst value so far of an objective for which
+        none is stated; the worst values of all where no point is better than the stated ones yet."""
+        names, stated, directions = (
+            list(self.problem.objectives),
+            self.problem.reference_values,
+            self.problem.directions,
+        )
+        scales, costs_PM = self.scales[: len(names)], self._costs(known.points_PV)
+        is_missing_M = np.array([value is None for value in stated])
+        limit_M = self._costs(scaled_reference(stated, scales, directions, known.points_PV[:, : len(names)]))
+        is_inside_P = ((costs_PM < limit_M) | is_missing_M).all(1) & self._feasible(known.points_PV)
+        if not is_inside_P.any():
+            limit_M = np.maximum(costs_PM.max(0), limit_M)
+        elif not is_missing_M.any():
+            return limit_M
+        worst_M = unscaled(self._costs(limit_M), scales)  # a cost of a cost is the value
+        values = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, worst_M, strict=True))
         if values != self._said:
             log.info("the reference point is the worst values so far: %s", values)
             self._said = values
-        return worst_M
+        return limit_M
 
     def _extent(self, known: Surfaces, reference_M: Floats) -> float:
         return float(np.prod(np.maximum(reference_M - self._costs(known.points_PV).min(0), 0.0)))
@@ -217,6 +225,11 @@ class CurveSearcher:
         """(..., V) values as costs; those that break a constraint as the reference, which counts for nothing."""
         return np.where(self._feasible(values)[..., None], self._costs(values), reference_M)
 
+    def _on_scale(self, constraint: Constraint) -> Constraint:
+        """A constraint of values on their scale, met where the values in the metric's own units meet it."""
+        scale = self.scales[self.metrics.index(constraint.metric)]
+        return replace(constraint, bound=float(scaled([constraint.bound], [scale])[0]))
+
     def _feasible(self, values: Floats) -> npt.NDArray[np.bool_]:
         """Which (..., V) values meet every constraint."""
         met = np.ones(values.shape[:-1], dtype=bool)
@@ -228,7 +241,7 @@ class CurveSearcher:
         """Four digits: what people can read, and the same on machines that round sums differently."""
         rounded = dict(coefficients)
         for name, dimension in self.problem.space.items():
-            if isinstance(value := coefficients[name], float) and not dimension.get("choices"):
+            if isinstance(value := coefficients[name], float) and value != 0 and not dimension.get("choices"):
                 low, high = float(dimension["low"]), float(dimension["high"])
                 rounded[name] = min(max(float(f"{value:.4g}"), low), high)
         return rounded

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orchestrator.search import dimension as dimensions
 from orchestrator.search import pareto
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
+from orchestrator.search.scales import scaled
 from orchestrator.search.statuses import Status
 from orchestrator.search.untrained import trained_keys
 
@@ -32,10 +34,11 @@ class OptunaSearcher(ABC):
     """Builds a study from what is known, asks it once, and drops the free choice from the answer.
 
     A finished trial is told as several Optuna trials: points spread over its own front, with the free parameters among
-    their parameters. Pending trials are told as running ones, diverged ones as pruned ones without a value: TPE counts
-    these as the worst, while a GP looks only at finished and running ones. Trials outside the space are not told. The
-    first max(4, dimensions + 1) numbers are quasi-random; trials of earlier sweeps count as such. An answer that is
-    trained already stays in the study as a running trial, and the study is asked once more.
+    their parameters, and their values on the objectives' scales. Pending trials are told as running ones, diverged ones
+    as pruned ones without a value: TPE counts these as the worst, while a GP looks only at finished and running ones.
+    Trials outside the space are not told. The first max(4, dimensions + 1) numbers are quasi-random; trials of earlier
+    sweeps count as such. An answer that is trained already stays in the study as a running trial, and the study is
+    asked once more.
 
     Attributes:
         points_told: of a surface, at most.
@@ -79,7 +82,7 @@ class OptunaSearcher(ABC):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         seed = int(np.random.SeedSequence([self.problem.seed, number]).generate_state(1)[0])
         toward = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
-        directions = [toward[objective] for objective in self.problem.objectives.values()]
+        directions = [toward[direction] for direction in self.problem.directions]
         study = optuna.create_study(directions=directions, sampler=self.sampler(seed))
         diverged = [row for row in history.trials.to_pylist() if row["status"] == Status.DIVERGED]
         distributions = _distributions(self.problem)
@@ -95,8 +98,7 @@ class OptunaSearcher(ABC):
     def told_points(self, surface: list[Row]) -> list[Row]:
         """The points of a surface that are told: of the front of those that meet the constraints, if any do."""
         allowed = [row for row in surface if max(self._excess(row).values(), default=0.0) <= 0] or surface
-        values = [[row[name] for name in self.problem.objectives] for row in allowed]
-        directions = list(self.problem.objectives.values())
+        values, directions = self._scaled(allowed), self.problem.directions
         front = np.flatnonzero(pareto.on_front(values, directions))
         chosen = _spread(pareto.as_costs(values, directions)[front], self.points_told)
         return [allowed[front[index]] for index in chosen]
@@ -110,6 +112,11 @@ class OptunaSearcher(ABC):
             if known and all(row.get(name) is not None and math.isfinite(row[name]) for name in metrics):
                 surfaces.setdefault(row["trial_id"], []).append(row)
         return list(surfaces.values())
+
+    def _scaled(self, rows: Sequence[Row]) -> pareto.Floats:
+        """The objectives of points, on their scales."""
+        names = list(self.problem.objectives)
+        return scaled([[row[name] for name in names] for row in rows], self.problem.scales_of(names))
 
     def _choice(self, row: Row) -> tuple[float | None, ...]:
         return tuple(row.get(name) for name in self.problem.free_names)
@@ -131,7 +138,7 @@ class OptunaSearcher(ABC):
                 yield create_trial(
                     params=_encode(self.problem, row) | self.choices[self._choice(row)],
                     distributions=distributions,
-                    values=[row[name] for name in self.problem.objectives],
+                    values=self._scaled([row])[0].tolist(),
                     constraints=self._excess(row),
                 )
 
@@ -203,6 +210,8 @@ def _distributions(problem: Problem) -> dict[str, BaseDistribution]:
     for name, dimension in problem.space.items():
         if choices := dimension.get("choices"):
             distributions[name] = CategoricalDistribution(range(len(choices)))
+        elif dimension.get("zero"):
+            distributions[name] = FloatDistribution(0.0, 1.0)  # its place in the unit interval
         else:
             width = dimension["high"] - dimension["low"]
             is_counted = dimension.get("integer") and width <= MOST_VALUES  # the GP lists them; others are rounded
@@ -242,15 +251,19 @@ def _free_ranges(problem: Problem) -> dict[str, tuple[float, float]]:
 
 
 def _encode(problem: Problem, row: Row) -> Params:
-    return {
-        name: list(choices).index(row[name]) if (choices := dimension.get("choices")) else _number(dimension, row[name])
-        for name, dimension in problem.space.items()
-    }
+    return {name: _encoded(dimension, row[name]) for name, dimension in problem.space.items()}
+
+
+def _encoded(dimension: Row, value: Any) -> Any:
+    if choices := dimension.get("choices"):
+        return list(choices).index(value)
+    return dimensions.to_unit(dimension, value) if dimension.get("zero") else _number(dimension, value)
 
 
 def _decode(dimension: Row, value: Any) -> Any:
-    choices = dimension.get("choices")
-    return choices[value] if choices else _number(dimension, value)
+    if choices := dimension.get("choices"):
+        return choices[value]
+    return dimensions.from_unit(dimension, value) if dimension.get("zero") else _number(dimension, value)
 
 
 def _number(dimension: Row, value: Any) -> int | float:

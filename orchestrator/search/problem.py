@@ -3,13 +3,14 @@
 import itertools
 import math
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from orchestrator.search import dimension as dimensions
+from orchestrator.search.scales import LINEAR
 
 Coefficients = dict[str, Any]
 Grid = Mapping[str, Sequence[float]]
@@ -57,12 +58,15 @@ class Problem:
 
     Attributes:
         space: a dimension a coefficient: ``{"low": 0.01, "high": 10.0, "log": True, "integer": False}``, or
-            ``{"choices": ["sgd", "adamw"]}``.
+            ``{"choices": ["sgd", "adamw"]}``. With ``"zero": True`` a logarithmic one has 0 as well
+            (:mod:`orchestrator.search.dimension`).
         free: what is chosen after training and costs none: a grid each, ``{"tau": [...], "threshold": [...]}``, or
             several such mappings where there are several ways to choose.
         objectives: metric -> "max" or "min".
-        constraints: conditions on metrics, each like ``accuracy >= 0.9``.
-        reference: metric -> value of the hypervolume's reference point; one is derived from the data where it is None.
+        constraints: conditions on metrics in their own units, each like ``accuracy >= 0.9``.
+        reference: metric -> value of the hypervolume's reference point, in the metric's own units; derived from the
+            data where there is none.
+        scales: metric -> "log" or "linear"; linear where it says nothing. Hypervolumes and models are on these scales.
         seed: of every random draw.
 
     Raises:
@@ -74,7 +78,8 @@ class Problem:
     free: Grid | Sequence[Grid]
     objectives: Mapping[str, str]
     constraints: Sequence[str] = ()
-    reference: Mapping[str, float] | None = None
+    reference: Mapping[str, float | None] | None = None
+    scales: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -87,6 +92,20 @@ class Problem:
             choices = list(dimension.get("choices") or ())
             if any(value in choices[:place] for place, value in enumerate(choices)):
                 raise ValueError(f"space: the choices of {name!r} must all be different: {choices}")
+
+    @property
+    def directions(self) -> list[str]:
+        """The directions of the objectives, in order."""
+        return list(self.objectives.values())
+
+    def scales_of(self, metrics: Iterable[str]) -> list[str]:
+        """Return the scales of metrics, in order."""
+        return [self.scales.get(name, LINEAR) for name in metrics]
+
+    @property
+    def reference_values(self) -> list[float | None]:
+        """The values of the reference point, in the order of the objectives; None where there is none."""
+        return [(self.reference or {}).get(name) for name in self.objectives]
 
     @property
     def grids(self) -> list[Grid]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orchestrator.search.problem import Constraint, History, Problem
+from orchestrator.search.scales import scaled
 from orchestrator.search.statuses import Status
 
 Floats = npt.NDArray[np.float64]
@@ -25,8 +26,8 @@ class Surfaces:
 
     Attributes:
         x_ND: trials in the unit cube, by number.
-        values_NGV: their surfaces, in the metrics' own units.
-        others_PV: points of trials outside the space or without a whole surface.
+        values_NGV: their surfaces, on the metrics' scales.
+        others_PV: points of trials outside the space or without a whole surface, likewise.
         failed_FD: trials that diverged or failed for good, in the unit cube.
     """
 
@@ -48,7 +49,8 @@ def metrics(problem: Problem) -> list[str]:
 
 
 def read_surfaces(problem: Problem, history: History) -> Surfaces:
-    """Sort the history's points into surfaces. Points without a value for every metric are left out.
+    """Sort the history's points into surfaces, on the metrics' scales. Points without a value for every metric are left
+    out.
 
     Raises:
         ValueError: a metric that the table of points does not have.
@@ -56,7 +58,8 @@ def read_surfaces(problem: Problem, history: History) -> Surfaces:
     names, choices = metrics(problem), problem.choices
     if missing := [name for name in names if len(history.points) and name not in history.points.column_names]:
         raise ValueError(f"the points have no metric {missing[0]!r}; known: {', '.join(history.points.column_names)}")
-    values_PV, free = _values(history.points, names), [_column(history.points, name) for name in problem.free_names]
+    values_PV = scaled(_values(history.points, names), problem.scales_of(names))
+    free = [_column(history.points, name) for name in problem.free_names]
     place = {tuple(choice.values()): index for index, choice in enumerate(choices)}
     trial_ids = _column(history.points, "trial_id")
     rows: dict[str, dict[int | None, list[int]]] = {}  # of each trial, by choice

@@ -1,4 +1,5 @@
-"""The schema of the tables: `sweeps`, `trials` (an event log), `epochs`, `points`, `rungs`, `modules` (an event log).
+"""The schema of the tables: `sweeps`, `trials` (an event log), `epochs`, `points`, `reference_points`, `rungs`,
+`modules` (an event log).
 
 They are the truth; the rest is a view. docs/tables.md says the same in prose, and a test compares the two.
 """
@@ -14,7 +15,8 @@ from orchestrator.storage.older_rows import with_calibrated, with_choice, with_c
 
 # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules;
 # 5: points by rule, parameters and stage, a user's own metrics; terms in epochs, after_seconds in trials
-# 6: sizes and overlaps in points by both ways to count, linear_retention; a bias of each class; target
+# 6: sizes and overlaps in points by both ways to count, linear_retention; a bias of each class; target;
+# reference_points
 SCHEMA_VERSION = 6
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 LARGEST_BIAS = 1e6  # as moda_core has it
@@ -230,6 +232,19 @@ TABLES = {
         },
         nullable_key=("rule", "rule_parameters", "stage"),  # of rows from before version 5, until they are read
         has_choices=True,
+    ),
+    "reference_points": Table(
+        "The reference values that follow from the first standard training: one row a sweep, once one has finished.",
+        ("sweep_id",),
+        _since(
+            6,
+            {
+                **_TRIAL,
+                "reference_values": Column(_TEXT, "JSON of the worst values that still count, by metric"),
+                "time": Column(_TIME, "when they were recorded"),
+                **_VERSION,
+            },
+        ),
     ),
     "rungs": Table(
         "Surfaces in mid-training, with a third of the images: what early stopping judges by.",

@@ -5,7 +5,7 @@ Every draw follows from (seed, epoch): a resumed training is the uninterrupted o
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -15,6 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from orchestrator.config import TrainingConfig
 from orchestrator.errors import ConfigError
+from orchestrator.training.data import ImageSet
+
+AT_ONCE = 512  # images that are cropped and flipped together
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Batch:
 
 
 class Steps:
-    """How an epoch is cut into global batches, and the learning rate of each: cosine to 0 over all steps.
+    """How an epoch is cut into global batches, and the learning rate of each: cosine to 0 over all steps, or by epoch.
 
     Workers share every batch, so the batches are the same for any number of them; but a last batch too small to give
     every worker the samples it needs (:func:`samples_each`) is left out of that epoch.
@@ -74,7 +77,9 @@ class Steps:
             )
 
     def learning_rate(self, step: int) -> float:
-        """The rate of a step of the whole training."""
+        """The rate of a step of the whole training; by epoch it is that of the epoch's first step."""
+        if self.config.schedule == "epoch":
+            step -= step % self.per_epoch
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / (self.per_epoch * self.config.epochs)))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
@@ -104,6 +109,20 @@ def augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
         channel = torch.arange(pixels.shape[1], device=device)[None, :, None, None]
         pixels = F.pad(pixels, (crop, crop, crop, crop))[one, channel, rows, columns]
     return pixels
+
+
+def augmented_once(images: ImageSet, *, crop: int, flip: bool, seed: int) -> ImageSet:
+    """The same images, each cropped and flipped once as in training. What is drawn follows from the seed alone."""
+    generator = torch.Generator().manual_seed(seed)
+    offsets_I2 = torch.rand(len(images), 2, generator=generator)
+    flips_I = torch.rand(len(images), generator=generator) < 0.5
+    parts = [
+        augmented(
+            images.images[index_B], Batch(0, len(index_B), index_B, offsets_I2[index_B], flips_I[index_B]), crop, flip
+        )
+        for index_B in torch.arange(len(images)).split(AT_ONCE)
+    ]
+    return replace(images, images=torch.cat(parts))
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from moda_core import Decomposition, ReuseAccuracy, ReuseDraw, correct_pairs, fit_bias, summarize_reuse
+from moda_core import Decomposition, ReuseDraw, correct_pairs, fit_bias
 from orchestrator.config import Choice
 
 
@@ -23,11 +23,11 @@ class Calibrated:
     """What a bias is worth.
 
     Attributes:
-        reuse: the reuse accuracy with the bias; where none is kept, without.
+        correct_P: which pairs are correct with the bias; where none is kept, without.
         bias_C: the bias that is kept, float64; None for none.
     """
 
-    reuse: ReuseAccuracy
+    correct_P: Tensor
     bias_C: Tensor | None = None
 
 
@@ -51,15 +51,16 @@ class CrossFitting:
 
     def __call__(self, choice: Choice, units: Decomposition, logits_PC: Tensor, draw: ReuseDraw) -> Calibrated:
         plain_P = correct_pairs(logits_PC, draw)
-        uncalibrated = Calibrated(summarize_reuse(plain_P, draw))
+        uncalibrated = Calibrated(plain_P)
         second_P = self.in_second_half_I[draw.pair_image_P]
-        if units.bias_C is not None or second_P.all() or not second_P.any() or not logits_PC.isfinite().all():
+        is_fixed = units.bias_C is not None or bool(plain_P.all())  # nothing to fit, or nothing to gain
+        if is_fixed or second_P.all() or not second_P.any() or not logits_PC.isfinite().all():
             return uncalibrated
         bias_C = _fit(logits_PC, draw, torch.ones_like(second_P))
         for_second_C, for_first_C = (_fit(logits_PC, draw, part_P, bias_C) for part_P in (~second_P, second_P))
         crossed_P = correct_pairs(logits_PC, draw, torch.where(second_P[:, None], for_second_C, for_first_C))
         gain, error = draw.mean(crossed_P.double() - plain_P.double())
-        return Calibrated(summarize_reuse(crossed_P, draw), bias_C) if gain > error else uncalibrated
+        return Calibrated(crossed_P, bias_C) if gain > error else uncalibrated
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class StoredBiases:
 
     def __call__(self, choice: Choice, units: Decomposition, logits_PC: Tensor, draw: ReuseDraw) -> Calibrated:
         bias_C = self.biases.get(choice)
-        return Calibrated(summarize_reuse(correct_pairs(logits_PC, draw, bias_C), draw), bias_C)
+        return Calibrated(correct_pairs(logits_PC, draw, bias_C), bias_C)
 
 
 def with_stored_bias(units: Decomposition, bias: Sequence[float] | None) -> Decomposition:

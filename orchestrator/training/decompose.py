@@ -2,23 +2,23 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from moda_core import Decomposition, UnitLayers, draw_pairs, draw_subsets, estimate_reuse, unit_layers
+from moda_core import Decomposition, UnitLayers, estimate_reuse, unit_layers
 from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring import sizes_and_overlaps
 from moda_core.modes import evaluating
 from orchestrator.config import Choice, Config, EvaluationConfig
 from orchestrator.errors import ConfigError
 from orchestrator.storage import CUT
-from orchestrator.training.batches import Workers
+from orchestrator.training.batches import Workers, augmented_once
 from orchestrator.training.calibration import Calibration
 from orchestrator.training.data import Data, ImageSet
-from orchestrator.training.evaluating import evaluate_reuse
+from orchestrator.training.evaluating import draw_pairs_of, evaluate_reuse
 from orchestrator.training.loop import computing
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
 from orchestrator.training.rules import CountedRule, Counts, count_rules, restore_rules
@@ -85,13 +85,17 @@ def prepare(
 ) -> Trained:
     """Trace the network, and count over the training images unless that was done before. Leaves it in eval mode.
 
-    Of several workers each counts a share of the batches, and all have the counts of all.
+    Of several workers each counts a share of the batches, and all have the counts of all. With ``evaluation.augmented``
+    the images that are counted are cropped and flipped.
     """
     network.eval()
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
     if counted is None:
+        if config.evaluation.augmented:
+            crop, flip, seed = config.data.crop, config.data.flip, config.evaluation.seed
+            data = replace(data, train=augmented_once(data.train, crop=crop, flip=flip, seed=seed))
         rules = count_rules(
             network,
             data,
@@ -151,7 +155,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """One row of the points table for each choice.
 
-    Reuse accuracy is the seeded estimate: some subsets of each size, some images; more of both on test.
+    Reuse accuracy is a seeded estimate from (image, subset) pairs; choices far from the front have fewer of them.
     """
     with computing(images.labels.device, trained.precision):
         return _measure(trained, images, config, split, choices, calibration)
@@ -165,39 +169,26 @@ def _measure(
     choices: Sequence[Choice],
     calibration: Calibration,
 ) -> list[dict[str, Any]]:
-    classes = trained.graph.output.channels
-    on_test = split == "test"
-    per_size = config.test_subsets_per_size if on_test else config.subsets_per_size
-    draw = draw_pairs(
-        images.labels,
-        draw_subsets(classes, per_size, seed=config.seed),
-        num_classes=classes,
-        images_per_size=config.test_images_per_size if on_test else config.images_per_size,
-        seed=config.seed,
-    )
-    network, layers = trained.network, trained.layers
+    network, draws = trained.network, draw_pairs_of(images.labels, trained.graph.output.channels, config, split)
     whole = {
         "split": split,
         "accuracy": accuracy(network, images),
-        "reuse_baseline": estimate_reuse(network, layers, None, images, draw).mean,
-        "reuse_subsets": len(draw.subsets_SC),
-        "reuse_images": draw.images,
+        "reuse_baseline": estimate_reuse(network, trained.layers, None, images, draws[-1]).mean,
     }
     metrics = make_metrics(list(config.metrics))
     chosen = [choose(trained, choice, config) for choice in choices]
-    evaluated = evaluate_reuse(network, choices, chosen, images, draw, calibration)
-    rows = []
-    for choice, one, reuse in zip(choices, chosen, evaluated, strict=True):
-        sizes = sizes_and_overlaps(one.graph, one.units)
-        rows.append(
-            {
-                **choice.columns,
-                "stage": CUT,
-                **whole,
-                **reuse,
-                **{name: getattr(sizes, name) for name in SIZES},
-                "floored": one.units.floored,
-                "own": measure_own(metrics, Measured(network, one.sites, one.units.keep, images)),
-            }
-        )
-    return rows
+    sizes = [sizes_and_overlaps(one.graph, one.units) for one in chosen]
+    cut_sizes = [of_choice.cut_size for of_choice in sizes]
+    evaluated = evaluate_reuse(network, choices, chosen, cut_sizes, images, draws, calibration)
+    return [
+        {
+            **choice.columns,
+            "stage": CUT,
+            **whole,
+            **reuse,
+            **{name: getattr(of_choice, name) for name in SIZES},
+            "floored": one.units.floored,
+            "own": measure_own(metrics, Measured(network, one.sites, one.units.keep, images)),
+        }
+        for choice, one, of_choice, reuse in zip(choices, chosen, sizes, evaluated, strict=True)
+    ]

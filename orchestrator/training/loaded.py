@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from orchestrator.config import Config
+from orchestrator.config import STATISTICS, Config
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.decompose import accuracy
 from orchestrator.training.loop import choose_device
@@ -21,11 +21,12 @@ def loaded_lines(config: Config, data: Data) -> list[str]:
         return []
     network = make_network(config, data, pretrained=False)
     taken = load_weights_file(path, network, key="training.init_from")
-    device, images = choose_device(config.training), _first(data.validation)
+    split, judged = data.judged
+    device, images = choose_device(config.training), _first(judged)
     share = accuracy(network.to(device), images.to(device))
-    of = "" if len(images) == len(data.validation) else f" of {len(images)} images"
-    lines = [f"{path}{f' ({taken})' if taken else ''}: validation accuracy {share:.4f}{of} as loaded"]
-    if config.data.mean is None:
+    of = "" if len(images) == len(judged) else f" of {len(images)} images"
+    lines = [f"{path}{f' ({taken})' if taken else ''}: {split} accuracy {share:.4f}{of} as loaded"]
+    if config.data.mean is None and config.data.normalisation == STATISTICS:
         mean, std = (_numbers(values) for values in (images.mean, images.std))
         lines.append(
             f"warning: images are normalised with this data set's own mean={mean} std={std}; if the weights"

@@ -44,7 +44,7 @@ def make_model(
     given = dict(zip(GIVEN, (in_channels, image_size, num_classes), strict=True))
     if name in MODELS:
         try:
-            return build_model(name, **given, **options)
+            return build_model(name, in_channels=in_channels, image_size=image_size, num_classes=num_classes, **options)
         except ValueError as error:  # of its options
             raise ConfigError(str(error)) from error
     make = _torchvision_model if name.startswith(TORCHVISION) else _imported_model

@@ -50,8 +50,8 @@ class OwnMetric(Protocol):
 
 
 def with_own_metrics(config: Config) -> Config:
-    """Fill in what a user's own metrics declare, and their reference values if none are set. A configuration without
-    own metrics, or a complete one, is returned unchanged.
+    """Fill in what a user's own metrics declare, and with it their scales and reference values where none are stated. A
+    configuration without own metrics, or a complete one, is returned unchanged.
 
     Raises:
         ConfigError: a path that cannot be imported, what is not a metric, or a name that stands for something else.
@@ -67,8 +67,6 @@ def with_own_metrics(config: Config) -> Config:
         raise ConfigError(f"evaluation.metrics: {searched[0]} is the name of a searched coefficient; rename the metric")
     complete = to_plain(config)
     complete["evaluation"]["metrics"] = {path: dataclasses.asdict(metric) for path, metric in declared.items()}
-    references = {metric.name: metric.reference for metric in declared.values() if metric.reference is not None}
-    complete["search"]["reference"] = {**references, **complete["search"]["reference"]}
     return parse_config(complete)
 
 
@@ -112,4 +110,9 @@ def _own_class(path: str) -> type[OwnMetric]:
         )
     if not declaration.name.isidentifier() or declaration.name in TAKEN:
         raise ConfigError(f"{here}: the name {declaration.name!r} is already in use; choose another")
+    if declaration.baseline and declaration.baseline not in METRICS:
+        raise ConfigError(
+            f"{here}: baseline={declaration.baseline!r} is not a metric from which its reference value could follow;"
+            " use reuse_baseline, or declare reference=..."
+        )
     return cast(type[OwnMetric], kind)

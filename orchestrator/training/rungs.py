@@ -17,7 +17,8 @@ from torch import nn
 
 from moda_core.modes import evaluating
 from orchestrator.config import Config, SearchConfig
-from orchestrator.search import halving
+from orchestrator.results import BaselineReference, recorded_reference
+from orchestrator.search import halving, scaled, scaled_reference
 from orchestrator.storage import ResultStore
 from orchestrator.training.batches import Workers
 from orchestrator.training.calibration import CrossFitting, second_half
@@ -73,7 +74,8 @@ def surface(
     """
     device = data.train.labels.device
     evaluation = config.evaluation
-    fewer = replace(evaluation, images_per_size=math.ceil(evaluation.images_per_size / PART))
+    name = "images_per_size" if evaluation.pairs is None else "pairs"
+    fewer = replace(evaluation, **{name: math.ceil(getattr(evaluation, name) / PART)})
     whole = nn.ModuleList([network] if parts is None else [network, parts])
     with evaluating(whole), torch.random.fork_rng([device] if device.type == "cuda" else []):
         part = replace(data, train=_part(data.train))
@@ -84,8 +86,18 @@ def surface(
         return measure(trained, data.validation, fewer, split="validation", choices=choices, calibration=fitting)
 
 
-def verdict(rows: Iterable[Mapping[str, Any]], trial_id: str, rung: Rung, config: Config) -> str | None:
-    """Why a trial is stopped at a rung, by the rows of the table `rungs`; None where it goes on."""
+def verdict(
+    rows: Iterable[Mapping[str, Any]],
+    trial_id: str,
+    rung: Rung,
+    config: Config,
+    baseline: BaselineReference | None = None,
+) -> str | None:
+    """Why a trial is stopped at a rung, by the rows of the table `rungs`; None where it goes on.
+
+    Surfaces are compared on the objectives' scales. Where a reference value is neither stated nor follows from the
+    baseline yet, it is the worst value there.
+    """
     search = config.search
     at_rung: dict[str, list[list[float]]] = {}
     for row in rows:
@@ -94,9 +106,11 @@ def verdict(rows: Iterable[Mapping[str, Any]], trial_id: str, rung: Rung, config
             points = at_rung.setdefault(row["trial_id"], [])
             if not any(map(math.isnan, values)):
                 points.append(values)
-    surfaces = {name: np.array(points).reshape(len(points), len(search.objectives)) for name, points in at_rung.items()}
-    directions = list(search.objectives.values())
-    reference = [search.reference[name] for name in search.objectives]
+    directions, width = search.directions, len(search.objectives)
+    surfaces = {name: scaled(points, search.scales).reshape(len(points), width) for name, points in at_rung.items()}
+    stated = search.reference_values(baseline.values if baseline else {})
+    everything = np.concatenate(list(surfaces.values()))
+    reference = scaled_reference(stated, search.scales, directions, everything).tolist()
     if halving.keeps(surfaces, trial_id, directions, reference=reference, reduction=search.reduction):
         return None
     rank = 1 + halving.ranking(surfaces, directions, reference=reference).index(trial_id)
@@ -158,7 +172,8 @@ class Judge:
         own = {"sweep_id": self.sweep_id, "trial_id": self.trial_id}
         self.store.append("rungs", [{**own, **at, **row} for row in found])
         rows = self.store.read("rungs", self.sweep_id).to_pylist()
-        return verdict(rows, self.trial_id, rung, self.config) if self.may_stop else None
+        baseline = recorded_reference(self.store, self.sweep_id)
+        return verdict(rows, self.trial_id, rung, self.config, baseline) if self.may_stop else None
 
     def _agreed(self, stop: bool) -> bool:
         """The first worker's decision, on every worker."""

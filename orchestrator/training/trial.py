@@ -34,7 +34,7 @@ from orchestrator.storage import (
 )
 from orchestrator.training.after import take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
-from orchestrator.training.calibration import CrossFitting, StoredBiases, second_half
+from orchestrator.training.calibration import Calibration, CrossFitting, StoredBiases, second_half
 from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.data import Data
 from orchestrator.training.decompose import Trained, grid, measure, prepare
@@ -216,8 +216,9 @@ def run_trial(
             record(Status.FINISHED, **spent, after_seconds=after_seconds)
             for name in (AFTER_CHECKPOINT, CHECKPOINT):
                 files.delete(trial.file(name))
-            tracker.table("points", SHOWN_COLUMNS, lambda _: points)
-            tracker.finish({"accuracy": points[0]["accuracy"], "status": Status.FINISHED.value})
+            of_test = "" if config.data.has_validation else "test_"
+            tracker.table(f"{of_test}points", SHOWN_COLUMNS, lambda _: points)
+            tracker.finish({f"{of_test}accuracy": points[0]["accuracy"], "status": Status.FINISHED.value})
     except Stopped as error:
         if workers.rank == 0:
             store.append("epochs", [_epoch(trial, row, method) for row in rows])
@@ -313,17 +314,19 @@ class _Recorder:
 def _finish(
     trial: Trial, trained: Trained, data: Data, files: Files, store: DeltaStore, epochs: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Keep weights, the method's parts and counts, then the rows of epochs and validation points."""
+    """Keep weights, the method's parts and counts, then the rows of epochs and of the points: on validation, or on test
+    where nothing is held out."""
     files.write(trial.file(WEIGHTS), dump_weights(trained.network))
     if (parts := trained.parts()) is not None:
         files.write(trial.file(METHOD_PARTS), dump_weights(parts))
     for rule, counted in trained.rules.items():
         files.write(trial.file(counts_file(rule)), dump_counts(rule, counted.counts))
     evaluation = trial.config.evaluation
-    fitting = CrossFitting(second_half(data.validation.labels, trial.config.data.seed))
-    points = measure(
-        trained, data.validation, evaluation, split="validation", choices=grid(evaluation), calibration=fitting
-    )
+    split, images = data.judged
+    fitting: Calibration = StoredBiases({})
+    if split == "validation":
+        fitting = CrossFitting(second_half(images.labels, trial.config.data.seed))
+    points = measure(trained, images, evaluation, split=split, choices=grid(evaluation), calibration=fitting)
     store.append("epochs", epochs)
     store.append("points", [_keyed(trial, row) for row in points])
     return points

@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 from rich.table import Table
 
-from orchestrator.results import Confirmation, Point, by_label
+from orchestrator.results import NO_HYPERVOLUME, Confirmation, Held, Point, by_label
 from orchestrator.views.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
 from orchestrator.views.terminal import coefficients_text, number_text
 
@@ -52,7 +52,6 @@ def confirmation_lines(confirmation: Confirmation) -> list[str]:
     if not confirmation.told:
         return [*lines, "no point has finished all its trainings yet"]
     held, on_test = confirmation.held, confirmation.on_test
-    tested = "" if on_test is None else f", {on_test:.4f} on test"
     objectives = confirmation.parent.config.search.objectives
     metrics = confirmation.parent.config.metrics
     ranks = (
@@ -61,8 +60,7 @@ def confirmation_lines(confirmation: Confirmation) -> list[str]:
     )
     return [
         *lines,
-        f"hypervolume of these {len(confirmation.told)} points: {held.claimed:.4f} by the sweep, {held.found:.4f}"
-        f" confirmed{tested}",
+        f"hypervolume of these {len(confirmation.told)} points: {_volumes_text(held, on_test)}",
         f"{held.on_front} of {held.of} points that no other dominated are still not dominated by the others",
         f"Kendall's rank correlation of the two: {', '.join(ranks)}",
         *(_now(confirmation, which) for which in ("best", "knee")),
@@ -105,9 +103,16 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
     add(found, "with fresh seeds", marker={"color": FRONT, "size": 9})
     tested = [point for point in found if point.test]
     add(tested, "on test", marker={"color": TEST, "size": 8, "symbol": "circle-open"})
-    style_axes(figure, metrics[horizontal], metrics[vertical])
+    style_axes(figure, confirmation.parent.config, horizontal, vertical)
     figure.update_layout(height=440)
     return figure
+
+
+def _volumes_text(held: Held, on_test: float | None) -> str:
+    if held.claimed is None or held.found is None:
+        return NO_HYPERVOLUME
+    tested = "" if on_test is None else f", {on_test:.4f} on test"
+    return f"{held.claimed:.4f} by the sweep, {held.found:.4f} confirmed{tested}"
 
 
 def _now(confirmation: Confirmation, which: str) -> str:

@@ -17,8 +17,8 @@ FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
 INFEASIBLE = "#dfe4e8"
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 NAMED = ("reuse_accuracy", "calibrated_reuse_accuracy", "cut_size", "cut_overlap", "accuracy")  # by every point
-TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-LOG_AXIS = {"type": "log", "tickvals": TICKS, "ticktext": [f"{100 * tick:g} %" for tick in TICKS]}
+TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+TICK_TEXTS = [f"{100 * tick:g} %" for tick in TICKS]
 
 
 def front_figure(sweep: Sweep) -> Any:
@@ -54,26 +54,32 @@ def front_figure(sweep: Sweep) -> Any:
         add(tested, "the same points on test", on_test=True, mode="markers", marker=marker)
     for point in front:
         if text := sweep.mark(point):
-            x = point.metrics[horizontal]
-            if sweep.config.metrics[horizontal].is_logarithmic:  # plotly places annotations by the logarithm there
-                x = math.log10(x)
-            figure.add_annotation(x=x, y=point.metrics[vertical], text=text, showarrow=True, arrowhead=2, ay=-30)
-    style_axes(figure, *(sweep.config.metrics[name] for name in (horizontal, vertical)))
+            y, x = sweep.scaled_values([point])[0][:2]  # plotly places annotations by the logarithm on such an axis
+            figure.add_annotation(x=x, y=y, text=text, showarrow=True, arrowhead=2, ay=-30)
+    style_axes(figure, sweep.config, horizontal, vertical)
     return figure
 
 
-def style_axes(figure: Any, horizontal: Metric, vertical: Metric) -> None:
-    """Set titles, scales and margins of a figure of points."""
-    if horizontal.is_logarithmic:
-        figure.update_xaxes(LOG_AXIS)
+def style_axes(figure: Any, config: Config, horizontal: str, vertical: str) -> None:
+    """Set titles, scales and margins of a figure of points over two objectives."""
+    figure.update_xaxes(axis_of(config, horizontal))
+    figure.update_yaxes(axis_of(config, vertical))
     figure.update_layout(
         template="plotly_white",
-        xaxis_title=horizontal.axis,
-        yaxis_title=vertical.brief_axis,
+        xaxis_title=config.metrics[horizontal].axis,
+        yaxis_title=config.metrics[vertical].brief_axis,
         legend={"orientation": "h", "y": 1.08},
         margin={"l": 60, "r": 20, "t": 40, "b": 50},
         height=520,
     )
+
+
+def axis_of(config: Config, objective: str) -> dict[str, Any]:
+    """Return the axis of an objective by its scale: on a logarithmic one shares have ticks that people can read."""
+    if not config.search.objectives[objective].is_logarithmic:
+        return {}
+    ticks = {"tickvals": TICKS, "ticktext": TICK_TEXTS} if config.metrics[objective].is_percentage else {}
+    return {"type": "log", **ticks}
 
 
 def background(sweep: Sweep) -> Iterator[tuple[list[Point], str, dict[str, Any]]]:
@@ -199,7 +205,8 @@ def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
         coefficients_text(point.trial.coefficients),
         str(point.choice),
         f"reuse accuracy {number_text(point, 'calibrated_reuse_accuracy')}{_without_bias(point.metrics)}",
-        f"module size {number_text(point, 'cut_size')}, overlap {number_text(point, 'cut_overlap')}",
+        f"module size {number_text(point, 'cut_size')}{_times_fewer(point)}, overlap"
+        f" {number_text(point, 'cut_overlap')}",
         f"accuracy {number_text(point, 'accuracy')}",
         ", ".join(
             f"{metric.title} {number_text(point, name)}"
@@ -221,3 +228,9 @@ def _without_bias(metrics: Mapping[str, float]) -> str:
     """The reuse accuracy without the bias of each class, where that is another one."""
     plain = metrics.get("reuse_accuracy", metrics["calibrated_reuse_accuracy"])
     return "" if plain == metrics["calibrated_reuse_accuracy"] else f" (uncalibrated {plain:.4f})"
+
+
+def _times_fewer(point: Point) -> str:
+    """How many times fewer parameters a module has than the full model, as people say it."""
+    size = point.metrics["cut_size"]
+    return f" ({1 / size:.3g} times fewer parameters)" if 0 < size < 1 else ""

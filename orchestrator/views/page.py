@@ -15,6 +15,7 @@ from orchestrator.views.terminal import (
     always_shown,
     coefficients_text,
     number_text,
+    reference_text,
     repeats_text,
     shown_metrics,
     value_text,
@@ -85,8 +86,8 @@ def _front(sweep: Sweep) -> dict[str, Any]:
     """The front and how it came about."""
     declared = sweep.config.metrics
     objectives = ", ".join(
-        f"{declared[name].title} ({'higher' if direction == 'max' else 'lower'} is better)"
-        for name, direction in sweep.config.search.objectives.items()
+        f"{declared[name].title} ({'higher' if objective.direction == 'max' else 'lower'} is better)"
+        for name, objective in sweep.config.search.objectives.items()
     )
     names = shown_metrics(sweep, always=always_shown(sweep))
     titles = [declared[name].title for name in names]
@@ -100,7 +101,8 @@ def _front(sweep: Sweep) -> dict[str, Any]:
     return {
         "objectives": objectives,
         "broken": sweep.broken,
-        "hypervolume": f"{sweep.hypervolume:.4f}",
+        "hypervolume": sweep.hypervolume_text,
+        "reference": reference_text(sweep),
         "repeats": repeats_text(sweep) if sweep.config.search.repeats > 1 else "",
         "figure": _plot(objectives_figure(sweep), with_plotly=True),
         "head": ["point", "", "coefficients", *titles, "test reuse", "test accuracy"],

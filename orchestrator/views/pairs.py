@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from orchestrator.results import Point, Sweep
-from orchestrator.views.figures import BASELINE, FRONT, LOG_AXIS, TEST, background, front_figure, hover_text
+from orchestrator.views.figures import BASELINE, FRONT, TEST, axis_of, background, front_figure, hover_text
 
 NAMED = {"best": "star", "knee": "diamond"}
 PANEL = 300  # pixels of a panel's height
@@ -40,10 +40,8 @@ def pairs_figure(sweep: Sweep) -> Any:
         place = {"row": vertical, "col": horizontal + 1}
         for trace in _traces(sweep, names[horizontal], names[vertical]):
             figure.add_trace(trace.update(showlegend=trace.showlegend is not False and vertical == 1), **place)
-        if metrics[horizontal].is_logarithmic:
-            figure.update_xaxes(LOG_AXIS, **place)
-        if metrics[vertical].is_logarithmic:
-            figure.update_yaxes(LOG_AXIS, **place)
+        figure.update_xaxes(axis_of(sweep.config, names[horizontal]), **place)
+        figure.update_yaxes(axis_of(sweep.config, names[vertical]), **place)
         if vertical == size:
             figure.update_xaxes(title_text=metrics[horizontal].brief_axis, **place)
         if horizontal == 0:

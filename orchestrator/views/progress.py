@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.config import Config
-from orchestrator.results import Sweep
+from orchestrator.results import NO_HYPERVOLUME, Sweep
 from orchestrator.search import Status
 from orchestrator.tracking import describe_tracking
-from orchestrator.views.terminal import coefficients_text, front_table, losses_text
+from orchestrator.views.terminal import coefficients_text, front_table, losses_text, reference_text
 
 LOG_SECONDS = 15.0  # between lines of mere progress in a log
 FRONT_ROWS = 8
@@ -59,8 +59,7 @@ class Progress(Callback):
         say = self._console.print
         search = config.search
         say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={search.name}")
-        reference = ", ".join(f"{name} {search.reference[name]:g}" for name in search.objectives)
-        say(f"hypervolume up to the reference point {reference}", highlight=False)
+        say(f"hypervolume up to the reference point {reference_text(sweep)}", highlight=False, soft_wrap=True)
         say(f"storage {config.storage}   tracking {describe_tracking(config)}", markup=False)
         if over >= self._budget:
             say(f"all {self._budget} trials are already in the tables; nothing to train")
@@ -90,7 +89,9 @@ class Progress(Callback):
         over = sum(trial.is_over for trial in sweep.trials)
         took = f" in {_duration(self._clock() - self._started)}" if over > self._done_before else ""
         self._console.print(
-            f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front, hypervolume {sweep.hypervolume:.4f}"
+            f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front,"
+            f" hypervolume {sweep.hypervolume_text}",
+            soft_wrap=True,
         )
         for trial in sweep.trials:
             if trial.status in (Status.FAILED, Status.DIVERGED):
@@ -129,11 +130,12 @@ class Progress(Callback):
             state = next((state for state in self._sweep.trials if state.number == number), None)
             if state is not None:
                 took = _duration(self._clock() - known["started"])
-                front = self._sweep.front
+                front, volume = self._sweep.front, self._sweep.hypervolume
+                volume_text = NO_HYPERVOLUME if volume is None else f"{volume:.4f}"
                 self._line(
                     f"[{self._over}/{self._budget}] trial {number} {state.status} in {took}"
                     f"  {coefficients_text(state.coefficients)}; front: {len(front)} points,"
-                    f" hypervolume {self._sweep.hypervolume:.4f}; {self._left()}"
+                    f" hypervolume {volume_text}; {self._left()}"
                 )
         self._show()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.declarations import Metric
+from orchestrator.declarations import MARGIN, Metric
 from orchestrator.results import POINT_NAME, Point, Sweep
 from orchestrator.search import Constraint
 
@@ -48,6 +48,25 @@ def shown_metrics(sweep: Sweep, *, always: Sequence[str]) -> list[str]:
     """Return the metrics that a table of the front shows: ``always``, the objectives and the constrained ones."""
     constrained = [Constraint.parse(text).metric for text in sweep.config.search.constraints]
     return list(dict.fromkeys([*always, *sweep.config.search.objectives, *constrained]))
+
+
+def reference_text(sweep: Sweep) -> str:
+    """Describe the reference point: ``reuse accuracy 0.853 (of trial 1, a standard training, less 0.05), module size 1
+    (on a logarithmic scale)``.
+    """
+    search, baseline = sweep.config.search, sweep.baseline_reference
+    parts = []
+    for name, value in sweep.reference.items():
+        metric, notes = sweep.config.metrics[name], []
+        if search.reference.get(name) is None:
+            numbers = {trial.trial_id: trial.number for trial in sweep.trials}
+            which = f"trial {numbers[baseline.trial_id]}, a" if baseline else "the first"
+            notes.append(f"of {which} standard training, less {MARGIN:g}" + ("" if baseline else "; not known yet"))
+        if search.objectives[name].is_logarithmic:
+            notes.append("on a logarithmic scale")
+        shown = "" if value is None else f" {value:.4g}"
+        parts.append(f"{metric.title}{shown}" + (f" ({', '.join(notes)})" if notes else ""))
+    return ", ".join(parts)
 
 
 def repeats_text(sweep: Sweep) -> str:
@@ -104,14 +123,15 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     return table
 
 
-def surface_table(sweep: Sweep, *, title: str) -> Table:
-    """Build the table of every choice of a sweep of one trial, in per cent."""
+def surface_table(sweep: Sweep, *, title: str, on_test: bool = False) -> Table:
+    """Build the table of every choice of a sweep of one trial, in per cent: on validation, or ``on_test``."""
     declared, shown = sweep.config.metrics, always_shown(sweep)
     table = _table(title, ["", "chosen", *(declared[name].head for name in shown), "floored"])
     for point in sweep.points:
         cells = [sweep.mark(point), str(point.choice)]
-        cells += [_cell(point, declared[name]) for name in shown]
-        table.add_row(*cells, f"{point.metrics['floored']:.0f}", style="bold" if sweep.mark(point) else None)
+        cells += [_cell(point, declared[name], on_test=on_test) for name in shown]
+        floored = ((point.test if on_test else point.metrics) or {})["floored"]
+        table.add_row(*cells, f"{floored:.0f}", style="bold" if sweep.mark(point) else None)
     return table
 
 

@@ -34,8 +34,15 @@ def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> 
     tracker.figure("front_runs", lambda link: runs_figure(sweep, link))
     for artifact in artifacts:
         tracker.artifact(artifact)
-    summary = {"hypervolume": sweep.hypervolume, "trials": len(sweep.trials), "front_points": len(sweep.front)}
-    tracker.finish(summary)
+    tracker.finish(front_summary(sweep))
+
+
+def front_summary(sweep: Sweep) -> dict[str, Any]:
+    """Return the numbers of a sweep's run; the hypervolume with its reference point, once that is known."""
+    counts = {"trials": len(sweep.trials), "front_points": len(sweep.front)}
+    if sweep.hypervolume is None:
+        return counts
+    return {**counts, "hypervolume": sweep.hypervolume, "reference": sweep.reference}
 
 
 def front_rows(sweep: Sweep, names: Sequence[str], link: Link) -> list[dict[str, Any]]:
@@ -69,5 +76,5 @@ def runs_figure(sweep: Sweep, link: Link) -> Any:
             hovertemplate="%{customdata}<extra></extra>",
         )
     )
-    style_axes(figure, sweep.config.metrics[horizontal], sweep.config.metrics[vertical])
+    style_axes(figure, sweep.config, horizontal, vertical)
     return figure

@@ -231,7 +231,7 @@ def main(folder: Path | None) -> None:
     torch.set_num_threads(1)
     for name, (_, seeds) in NETWORKS.items():
         try:
-            for method in ("moda", "standard"):
+            for method in ("moda_published", "standard"):
                 found = [measure(*make(name, method, seed, folder)) for seed in range(seeds)]
                 print_table(f"{name}, {method}, seeds 0 to {seeds - 1}", found)
         except ConfigError as error:

@@ -28,7 +28,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"| training | threshold | accuracy | module size | overlap | 45 pairs | restricted | ({SEEDS} seeds) |")
     print("|---|---|---|---|---|---|---|---|")
-    for method in ("standard", "moda"):
+    for method in ("standard", "moda_published"):
         rows: dict[float, list[tuple[float, ...]]] = {0.0: [], 0.3: []}
         for seed in range(SEEDS):
             config = load_config([f"method={method}", f"training.seed={seed}", "tracking=none"])

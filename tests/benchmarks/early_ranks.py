@@ -19,10 +19,11 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from orchestrator.config.config import load_config
-from orchestrator.search import halving, make_searcher
+from orchestrator.search import halving, make_searcher, scaled, scaled_reference
 from orchestrator.search.pareto import hypervolume
 from orchestrator.search.problem import History, Problem
 from orchestrator.training.batches import Workers
+from orchestrator.training.calibration import CrossFitting, second_half
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import grid, measure, prepare
 from orchestrator.training.loop import choose_precision, train
@@ -31,6 +32,7 @@ from orchestrator.training.rungs import rungs_of, surface
 from orchestrator.training.trial import make_network
 
 FINAL = 0  # a key beside the epochs
+REUSE_REFERENCE = 0.5  # the benchmark trains no baseline from which it would follow
 COMMON = ["search.early_stopping=pareto_halving", "tracking=none"]
 DATA = {
     "digits": ["experiment=digits"],
@@ -58,7 +60,7 @@ def trained(config, count):
     precision = choose_precision(config.training.precision, torch.device("cpu"))
     search = config.search
     space = {key: one.stated for key, one in sorted(search.space.items())}
-    searcher = make_searcher("sobol", Problem(space, {}, search.objectives, seed=search.seed))
+    searcher = make_searcher("sobol", Problem(space, {}, {}, seed=search.seed))
     ends = [*(rung.epoch for rung in rungs_of(search, config.training.epochs)), config.training.epochs]
     surfaces = {epoch: {} for epoch in [*ends, FINAL]}
     training, judging = 0.0, 0.0
@@ -75,21 +77,23 @@ def trained(config, count):
                 rows = surface(network, data, own, precision=precision, workers=Workers())
                 judging += time.perf_counter() - started
                 surfaces[end][name] = objectives(rows, search)
-        evaluation = own.evaluation
+        evaluation, fitting = own.evaluation, CrossFitting(second_half(data.validation.labels, own.data.seed))
         ready = prepare(network, data, own, precision=precision)
-        rows = measure(ready, data.validation, evaluation, split="validation", choices=grid(evaluation))
+        rows = measure(
+            ready, data.validation, evaluation, split="validation", choices=grid(evaluation), calibration=fitting
+        )
         surfaces[FINAL][name] = objectives(rows, search)
     return surfaces, f"{training / count:.2f}, {judging / count / len(ends):.2f}"
 
 
 def objectives(rows, search):
-    return np.array([[row[name] for name in search.objectives] for row in rows])
+    return scaled([[row[name] for name in search.objectives] for row in rows], search.scales)
 
 
 def report(config, surfaces):
-    search = config.search
-    directions = list(search.objectives.values())
-    reference = [search.reference[name] for name in search.objectives]
+    search, directions = config.search, config.search.directions
+    stated = search.reference_values({"reuse_accuracy": REUSE_REFERENCE})
+    reference = scaled_reference(stated, search.scales, directions, []).tolist()
     last = config.training.epochs
     final = halving.ranking(surfaces[FINAL], directions, reference=reference)
     best = set(final[: math.ceil(len(final) / 3)])

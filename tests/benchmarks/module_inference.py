@@ -64,11 +64,13 @@ def trained_case() -> Case:
     """A small VGG by MODA, and its masks."""
     try:
         data_set = ["model=vgg_medium", "data=fashion_mnist", "training=fashion_mnist", f"training.epochs={EPOCHS}"]
-        config = load_config([*data_set, "data.limit=10000", "data.test_limit=5000", "tracking=none"])
+        config = load_config(
+            [*data_set, "method=moda_published", "data.limit=10000", "data.test_limit=5000", "tracking=none"]
+        )
         data = load_data(config.data)
     except ConfigError as error:
         print(f"\ndigits in place of Fashion-MNIST: {error}")
-        config = load_config(["tracking=none"])
+        config = load_config(["method=moda_published", "tracking=none"])
         data = load_data(config.data)
     network = make_network(config, data)
     precision = choose_precision(config.training.precision, torch.device("cpu"))

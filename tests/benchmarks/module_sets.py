@@ -40,7 +40,7 @@ Case = tuple[str, nn.Module, list[Tensor], Tensor]  # title, network, L masks of
 
 def trained() -> Case:
     """On digits by MODA."""
-    config = load_config(["tracking=none"])
+    config = load_config(["method=moda_published", "tracking=none"])
     data = load_data(config.data)
     network = make_network(config, data)
     for _ in train(

@@ -49,7 +49,9 @@ FEW = 200  # images
 def main() -> None:
     torch.set_num_threads(2)
     on_fashion = "MODA_DATA_DIR" in os.environ
-    config = load_config([*(FASHION if on_fashion else []), "method=moda", "training.epochs=4", "tracking=none"])
+    config = load_config(
+        [*(FASHION if on_fashion else []), "method=moda_published", "training.epochs=4", "tracking=none"]
+    )
     data = load_data(config.data)
     network = make_network(config, data)
     for _ in train(network, data.train, config.training, make_method(config.method), num_classes=10):

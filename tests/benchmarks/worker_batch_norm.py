@@ -20,6 +20,7 @@ import torch.multiprocessing as mp
 from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
 from orchestrator.training.batches import Workers
+from orchestrator.training.calibration import StoredBiases
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import measure, prepare
 from orchestrator.training.loop import train
@@ -38,7 +39,10 @@ def run(rank: int, world: int, folder: str, epochs: int) -> None:
     found = []
     for seed in SEEDS:
         config = load_config(
-            [f"training.epochs={epochs}", f"training.seed={seed}", f"training.num_workers={world}", "tracking=none"]
+            [
+                *("method=moda_published", f"training.epochs={epochs}", f"training.seed={seed}"),
+                *(f"training.num_workers={world}", "tracking=none"),
+            ]
         )
         data = load_data(config.data)
         network = make_network(config, data)
@@ -49,7 +53,9 @@ def run(rank: int, world: int, folder: str, epochs: int) -> None:
             pass
         trained = prepare(network, data, config, workers=workers)
         if rank == 0:
-            found += measure(trained, data.test, config.evaluation, split="test", choices=[CHOICE])
+            found += measure(
+                trained, data.test, config.evaluation, split="test", choices=[CHOICE], calibration=StoredBiases({})
+            )
     if rank == 0:
         torch.save([[row[name] for name in METRICS] for row in found], f"{folder}/{world}.pt")
     dist.destroy_process_group()

@@ -29,13 +29,14 @@ from orchestrator.runs.proposals import Proposals
 from orchestrator.storage import DeltaStore
 from orchestrator.training import Trial, fingerprints, measure_on_test, run_trial
 from orchestrator.training.data import load_data
+from tests.defaults import THREE_COEFFICIENTS
 from tests.integration.gates import Gate
 from tests.integration.once import once
 from tests.integration.waiting import PATIENCE, WANDB_PATIENCE
 
 ROOT = Path(__file__).parents[2]
 CHOICES = ("evaluation.levels=[0.05,0.1,0.3]", "evaluation.targets=[0.05,0.2]")
-TINY = ("experiment=digits", "sweep.name=tiny", "sweep.trials=4", "training.epochs=1", *CHOICES)
+TINY = ("experiment=digits", *THREE_COEFFICIENTS, "sweep.name=tiny", "sweep.trials=4", "training.epochs=1", *CHOICES)
 RAY_TIMED_OUT = "The current node timed out during startup"  # after 30 seconds, which Ray does not let one set
 RAY_STARTS = 20
 Done = subprocess.CompletedProcess[str]

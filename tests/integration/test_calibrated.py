@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from moda_core import correct_pairs, draw_pairs, draw_subsets, export_modules, load_modules, open_modules, reuse_logits
+from moda_core import correct_pairs, draw_budget, export_modules, load_modules, open_modules, reuse_logits
 from moda_core.choosing import mask_network
 from orchestrator.cli.command_line import main
 from orchestrator.results.records import read_sweep
@@ -60,13 +60,7 @@ def test_test_is_measured_with_the_stored_bias(storage):
     found = next(one for one in sweep_of(storage).points if one.choice == point.choice)
     evaluation = trial.config.evaluation
     chosen = choose(trained, point.choice, evaluation)
-    draw = draw_pairs(
-        data.test.labels,
-        draw_subsets(10, evaluation.test_subsets_per_size, seed=evaluation.seed),
-        num_classes=10,
-        images_per_size=evaluation.test_images_per_size,
-        seed=evaluation.seed,
-    )
+    draw = draw_budget(data.test.labels, evaluation.test_pairs, num_classes=10, seed=evaluation.seed)
     logits = reuse_logits(trained.network, chosen.sites, chosen.units, data.test, draw)
     bias = torch.tensor(point.bias, dtype=torch.float64)
     assert found.test["calibrated_reuse_accuracy"] == draw.mean(correct_pairs(logits, draw, bias))[0]

@@ -7,6 +7,7 @@ import pytest
 from orchestrator.results.records import history, read_sweep
 from orchestrator.runs.proposals import Proposals
 from orchestrator.storage.delta import DeltaStore
+from tests.defaults import THREE_COEFFICIENTS
 from tests.integration.sweeps import run_moda
 
 
@@ -14,7 +15,8 @@ from tests.integration.sweeps import run_moda
 def test_a_sweep_proposes_what_the_searcher_does_in_process(shared_ray, tmp_path):
     """One trial at a time: two baselines, the quasi-random start, then trainings that were chosen."""
     done = run_moda(
-        "sweep", "experiment=digits", "sweep.name=one", "sweep.trials=8", "sweep.concurrency=1", "training.epochs=1",
+        "sweep", "experiment=digits", *THREE_COEFFICIENTS,
+        "sweep.name=one", "sweep.trials=8", "sweep.concurrency=1", "training.epochs=1",
         "tracking=none", storage=tmp_path, **shared_ray,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout

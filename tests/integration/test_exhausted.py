@@ -4,14 +4,16 @@ import pytest
 
 from orchestrator.results.records import canonical, read_sweep
 from orchestrator.storage.delta import DeltaStore
+from tests.defaults import NO_SPACE
 from tests.integration.sweeps import call_moda, run_moda
 
 pytestmark = pytest.mark.slow
 SPACE = (
-    *("~search.space.alpha", "~search.space.beta", "~search.space.gamma"),
+    *NO_SPACE,
     "search.space.epochs={low: 1, high: 2, integer: true}",
     "search.space.weight_decay={choices: [0.0, 0.0005]}",
     "search.baselines=[{epochs: 1, weight_decay: 0.0}]",
+    "search.reference.reuse_accuracy=0.5",  # no baseline is a standard training
 )
 SWEEP = ("sweep", "experiment=digits", *SPACE, "sweep.name=small", "sweep.trials=9", "data.limit=300", "tracking=none")
 SAID = "all 4 sets of coefficients of the space are trained; the sweep is done after 4 of sweep.trials=9 trainings"

@@ -19,11 +19,13 @@ from orchestrator.results.records import read_sweep, utc_now
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.storage.files import Files
 from orchestrator.storage.schema import TABLES
+from tests.defaults import THREE_COEFFICIENTS
 from tests.integration.sweeps import run_moda, sweep_in_process
 
 # Two choices a training, and trials that do not depend on each other. Trial 2 is dominated, and so is point 0/0.1.
 CHOICES = ("evaluation.taus=[0.9]", "evaluation.thresholds=[0.1]", "evaluation.levels=[0.1]", "evaluation.targets=[]")
-ASKED = ("experiment=digits", "search=sobol", "sweep.name=tiny", "training.epochs=1", "tracking=none", *CHOICES)
+SWEEP = ("experiment=digits", *THREE_COEFFICIENTS, "search=sobol", "sweep.name=tiny")
+ASKED = (*SWEEP, "training.epochs=1", "tracking=none", *CHOICES)
 ON, OFF, LOST = "1/0.9/0.1", "0/0.1", "2/0.1"  # on the front; off it, of a trial that stays; of one that goes
 GOING = {
     "modules/tiny-0000-level0.1/manifest.json",

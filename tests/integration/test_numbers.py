@@ -1,4 +1,4 @@
-"""The digits recipe: what it must reach, with the default MODA coefficients and everything else as shipped."""
+"""The digits recipe: what it must reach, with the default recipe of MODA and everything else as shipped."""
 
 import itertools
 
@@ -28,5 +28,5 @@ def test_default_moda_on_digits(configured):
     modules = estimate_reuse(network, trained.layers, masks, data.test, pairs).mean
     assert modules >= whole - 0.01
     sizes = sizes_and_overlaps(trained.graph, masks)
-    assert sizes.cut_size < 0.25  # standard training: about 0.7
+    assert sizes.cut_size < 0.12  # published coefficients: about 0.15; standard training: about 0.7
     assert torch.all(sizes.sizes_C < 0.5)

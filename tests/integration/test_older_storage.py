@@ -115,7 +115,10 @@ def test_a_training_that_was_killed_then_goes_on(older, capfd):
 
 def test_a_trial_is_trained_again_and_compared(older, capfd):
     assert main(["rerun", "first/1"]) in (0, 1)  # another processor may round differently
-    assert "first-0001: 3 rows of epochs and 8 rows of points compared" in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert "first-0001: 3 rows of epochs and 8 rows of points compared" in printed
+    for newer in ("linear_retention", "bias", "calibrated_reuse_accuracy"):
+        assert newer not in printed
 
 
 def test_a_training_without_terms_is_as_it_was_when_these_were_recorded_as_zeros(older, capfd):

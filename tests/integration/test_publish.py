@@ -40,7 +40,7 @@ def test_the_card_shows_the_point_and_the_whole_curve_of_its_training(storage, t
     curve = [line for line in card.splitlines() if line.startswith(("| tau ", "| level ", "| size ", "| **"))]
     assert len(curve) == sum(one.trial.number == point.trial.number for one in sweep.points)
     (chosen,) = (line for line in curve if line.startswith("| **"))
-    assert f"**{point.choice}** | **{point.metrics['reuse_accuracy']:.4f}** |" in chosen
+    assert f"**{point.choice}** | **{point.metrics['calibrated_reuse_accuracy']:.4f}** |" in chosen
     assert "load_modules(folder, classes=['0', '1'])" in card
 
 

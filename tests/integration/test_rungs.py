@@ -51,7 +51,7 @@ def worker(rank, storage):
 
 def test_all_workers_do_as_the_first_one_decides(tmp_path):
     best = {"sweep_id": "s", "rung": 2, "fraction": 0.333333, "epoch": 3, "level": 0.1, "cut_size": 0.001}
-    rows = [{**best, "trial_id": f"s-{n}", "reuse_accuracy": 1.0 - n / 1000} for n in range(3)]
+    rows = [{**best, "trial_id": f"s-{n}", "calibrated_reuse_accuracy": 1.0 - n / 1000} for n in range(3)]
     DeltaStore(str(tmp_path)).append("rungs", rows)
     mp.start_processes(worker, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
     expected = [epoch != 3 for epoch in range(1, 10)]

@@ -7,15 +7,18 @@ import pytest
 
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
+from tests.defaults import THREE_COEFFICIENTS
 from tests.integration.sweeps import call_moda, run_moda
 
 pytestmark = pytest.mark.slow
 SWEEP = (
     "experiment=digits",
+    *THREE_COEFFICIENTS,
     "training.epochs=1",
     "sweep.concurrency=1",
     "search=curve",
     "search.baselines=[]",
+    "search.reference.reuse_accuracy=0.5",
     "search.space.optimizer={choices: [sgd, adamw]}",
     "search.objectives.flops=min",
     'search.constraints=["cut_size <= 0.6"]',

@@ -103,7 +103,7 @@ def test_wandb_has_a_run_for_each_trial_and_one_for_the_sweep(swept):
 def test_front_prints_a_table(swept):
     done = run_moda("front", "tiny", storage=swept[0])
     assert done.returncode == 0
-    assert "test reuse %" in done.stdout
+    assert "test calibrated %" in done.stdout
 
 
 def test_the_report_is_one_file_that_needs_no_network(swept, sweep, tmp_path):

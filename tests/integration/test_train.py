@@ -1,15 +1,20 @@
 """``moda train`` and ``moda decompose``, with one worker and with two."""
 
+import dataclasses
+import json
+
 import pytest
 import safetensors.torch
 import torch
 
-from moda_core import load_modules
+from moda_core import count_frequencies, load_modules, unit_layers
+from orchestrator import open_sweep
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
+from orchestrator.training.batches import augmented_once
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import prepare
-from orchestrator.training.trial import Trial, load_trained
+from orchestrator.training.trial import Trial, load_trained, make_network
 from tests.integration.sweeps import call_moda, run_moda
 
 FAST = (
@@ -28,7 +33,7 @@ def test_train_then_decompose_its_weights_elsewhere(tmp_path):
     assert "validation" in done.stdout
     assert "on test: accuracy" in done.stdout
     trained = read_sweep(DeltaStore(str(tmp_path)), "one")
-    assert trained.trials[0].coefficients == {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
+    assert trained.trials[0].coefficients == {"alpha": 1.0, "beta": 0.3, "gamma": 3.0}
 
     weights = tmp_path / "elsewhere.pt"
     state = safetensors.torch.load_file(tmp_path / "trials" / "one-0000" / "weights.safetensors")
@@ -45,6 +50,71 @@ def test_train_then_decompose_its_weights_elsewhere(tmp_path):
     done = call_moda("decompose", str(weights), "model.widths=[8,M,8]", *FAST, storage=tmp_path)
     assert done.returncode == 2
     assert "holds the weights of a different network" in done.stderr
+
+
+PUBLISHED = (
+    *("training=published", "training.epochs=1", "method=moda_published", "model.init=published"),
+    *("data.flip=true", "evaluation.augmented=true", "sweep.name=whole"),
+)
+
+
+def test_a_training_on_all_images_is_measured_on_test_and_nothing_is_chosen(tmp_path):
+    storage = tmp_path / "storage"
+    done = call_moda("train", *FAST, *PUBLISHED, storage=storage)
+    assert done.returncode == 0, done.stderr
+    assert "test (no validation images: nothing is chosen)" in done.stdout
+    assert "best" not in done.stdout
+    assert "moda pull sweep:whole/0/0.5/0 --to modules" in done.stdout
+    store = DeltaStore(str(storage))
+    sweep, rows = read_sweep(store, "whole"), store.read("points", "whole").to_pylist()
+    assert {row["split"] for row in rows} == {"test"}
+    assert len(sweep.points) == len(rows) == 2 * 4 + 1
+    assert {point.test["accuracy"] for point in sweep.points} == {rows[0]["accuracy"]}
+    assert not any(point.metrics for point in sweep.points)
+    data = load_data(sweep.config.data)
+    assert (len(data.train), len(data.validation)) == (400, 0)
+
+    row = open_sweep("whole", storage=storage).points().to_pylist()[0]
+    assert (row["cut_size"], row["test_cut_size"]) == (None, sweep.points[0].test["cut_size"])
+    assert (row["role"], row["on_front"]) == (None, False)
+
+    refusal = "sweep 'whole' has no validation images (data.validation_fraction=0), so nothing is chosen: name a point"
+    for command in (["front", "whole"], ["pull", "sweep:whole/best", "--to", str(tmp_path / "x")]):
+        refused = call_moda(*command, storage=storage)
+        assert refused.returncode == 2
+        assert refusal in refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1
+    assert call_moda("report", "whole", "--to", str(tmp_path / "r.html"), storage=storage).returncode == 0
+    assert "has no validation images" in (tmp_path / "r.html").read_text()
+    warm = call_moda("sweep", "search.warm_start=[whole]", *FAST, storage=storage)
+    assert "'whole' was measured on test alone (data.validation_fraction=0)" in warm.stderr
+    assert "there is nothing to remove" in call_moda("gc", storage=storage).stdout
+
+    pulled = call_moda("pull", "sweep:whole/0/0.5/0", "--to", str(tmp_path / "modules"), storage=storage)
+    assert pulled.returncode == 0, pulled.stderr
+    about = json.loads((tmp_path / "modules" / "manifest.json").read_text())["about"]
+    assert about["validation"] == {}
+    assert about["test"] == sweep.find("0/0.5/0").test
+    card = (tmp_path / "modules" / "model_card.md").read_text()
+    assert "Not chosen: there were no validation images." in card
+    assert "of the same trained network, on test;" in card
+    again = call_moda("rerun", "whole/0", storage=storage)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "1 rows of epochs and 9 rows of points compared, 0 values differ; the weights are the same" in again.stdout
+
+
+def test_counting_sees_augmented_images_if_it_is_asked_to(configured):
+    config = configured(*FAST, "data.flip=true", "data.crop=1", "evaluation.augmented=true", "evaluation.seed=3")
+    data = load_data(config.data)
+    network = make_network(config, data).eval()
+    counted = prepare(network, data, config).frequencies
+    once = augmented_once(data.train, crop=1, flip=True, seed=3)
+    batches = [(once[torch.arange(len(once))], once.labels)]
+    layers = unit_layers(network, once[torch.arange(1)])
+    expected = count_frequencies(network, layers, batches, num_classes=10, thresholds=config.evaluation.thresholds)
+    assert torch.equal(counted.counts_TCN, expected.counts_TCN)
+    plain = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, augmented=False))
+    assert not torch.equal(counted.counts_TCN, prepare(network, data, plain).frequencies.counts_TCN)
 
 
 def test_two_workers_run_the_same_loop(shared_ray, tmp_path):

@@ -146,7 +146,7 @@ def test_a_run_a_trial_and_one_for_the_sweep(server, storage, sweep):
     rows = run.table("front")
     assert [row["point"] for row in rows] == [point.label for point in sweep.front]
     assert rows[0]["run"] == f"{server.url}/somebody/moda/runs/{sweep.front[0].trial.trial_id}"
-    assert rows[0]["test_reuse_accuracy"] == sweep.front[0].test["reuse_accuracy"]
+    assert rows[0]["test_calibrated_reuse_accuracy"] == sweep.front[0].test["calibrated_reuse_accuracy"]
     (name,) = [file for file in run.files if "front_runs" in file]
     labels = json.loads(run.files[name])["data"][0]["text"]
     assert labels == [f'<a href="{row["run"]}">{row["point"]}</a>' for row in rows]

@@ -103,6 +103,7 @@ def test_the_same_sweep_goes_on_and_other_values_are_another(storage, shared_ray
         (f"evaluation.rules=[{{name: {RULE}, share: [2.0]}}]", "share=2.0 must lie in"),
         (f"evaluation.metrics=[{RULE}]", "is not a metric: a class with declaration=Metric"),
         ("evaluation.metrics=[3]", "is not an import path"),
+        ("evaluation.metrics=[tests.seams.toy_metric:Adrift]", "baseline='first_unit' is not a metric from which"),
         ("evaluation.metrics=[tests.seams.toy_metric:Undefined]", "first_units of Undefined gave nan; it"),
     ],
 )

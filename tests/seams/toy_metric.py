@@ -1,5 +1,6 @@
-"""Metrics that nobody edited the packages for: the units of the first layer that a class keeps, and one that fails."""
+"""Metrics that nobody edited the packages for: the units of the first layer that a class keeps, and two that fail."""
 
+import dataclasses
 from typing import ClassVar
 
 from orchestrator.declarations import Metric
@@ -30,3 +31,9 @@ class Undefined(FirstUnits):
     def measure(self, point: Measured) -> float:
         """NaN."""
         return float("nan")
+
+
+class Adrift(FirstUnits):
+    """Its reference value would follow from what is no metric."""
+
+    declaration: ClassVar[Metric] = dataclasses.replace(FirstUnits.declaration, baseline="first_unit")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.config import DataConfig
+from orchestrator.declarations import NORMALISATIONS
 from orchestrator.errors import ConfigError, shown
 from orchestrator.training.data.content import encoded_hash, pixel_hash
 from orchestrator.training.data.labels import classes_of
@@ -79,6 +80,7 @@ class Batches:
 class Data:
     """The three splits, the class names and the size of an image. ``contents`` are hashes of everything that was read
     (:mod:`orchestrator.training.data.content`): ``content``, and ``test_content`` if there is a separate test set.
+    ``validation`` has no images where ``data.validation_fraction`` is 0.
     """
 
     train: ImageSet
@@ -86,6 +88,11 @@ class Data:
     test: ImageSet
     class_names: tuple[str, ...]
     contents: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> tuple[str, ImageSet]:
+        """The split on which every choice is measured, by name: validation, or test where nothing is held out."""
+        return ("validation", self.validation) if len(self.validation) else ("test", self.test)
 
     @property
     def num_classes(self) -> int:
@@ -139,16 +146,27 @@ def load_data(config: DataConfig) -> Data:
     test = limit_images(test, config.test_limit, config.seed, "data.test_limit", names)
     check_classes(train[1], names, "training")
     check_classes(test[1], names, "test")
-    remedy = "take more images (data.limit), change data.validation_fraction, or leave out small classes (data.classes)"
-    key = f"data.validation_fraction={config.validation_fraction}"
-    train, validation = hold_out(train, config.validation_fraction, config.seed, key, remedy, names)
-    check_classes(train[1], names, "training")
-    check_classes(validation[1], names, "validation")
-    parts = [_decoded(part) for part in (train, validation, test)]
+    train, validation = _held_out(train, config, names)
+    trained = _decoded(train)
+    held = _decoded(validation) if len(validation[1]) else (trained[0][:0], validation[1])
+    parts = [trained, held, _decoded(test)]
     _check_shapes(config.name, [images.shape[1:] for images, _ in parts])
     mean, std = _normalisation(config, parts[0][0])
     sets = [ImageSet(torch.from_numpy(images), torch.from_numpy(labels), mean, std) for images, labels in parts]
     return Data(sets[0], sets[1], sets[2], tuple(names), contents)
+
+
+def _held_out(split: Split, config: DataConfig, names: list[str]) -> tuple[Split, Split]:
+    """What trains, and what is held out for validation, with every class in both; or everything and nothing."""
+    images, labels = split
+    if not config.has_validation:
+        return split, (images[:0], labels[:0])
+    remedy = "take more images (data.limit), change data.validation_fraction, or leave out small classes (data.classes)"
+    key = f"data.validation_fraction={config.validation_fraction}"
+    train, validation = hold_out(split, config.validation_fraction, config.seed, key, remedy, names)
+    check_classes(train[1], names, "training")
+    check_classes(validation[1], names, "validation")
+    return train, validation
 
 
 Loaded = tuple[Split, Split, list[str], dict[str, str]]  # training and test images, class names, hashes of contents
@@ -171,8 +189,16 @@ def _check_shapes(name: str, shapes: list[tuple[int, ...]]) -> None:
 
 def _normalisation(config: DataConfig, images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel: as configured, or the training images' own."""
+    channels = images.shape[1]
+    if config.normalisation in NORMALISATIONS:
+        constants = NORMALISATIONS[config.normalisation]
+        if channels != len(constants[0]):
+            raise ConfigError(
+                f"data.normalisation={config.normalisation}: its constants are of colour images, and these have"
+                f" {channels} channel; set data.normalisation=statistics"
+            )
+        return constants
     if config.mean is not None and config.std is not None:
-        channels = images.shape[1]
         for key, values in (("mean", config.mean), ("std", config.std)):
             if len(values) not in (1, channels):
                 raise ConfigError(

@@ -117,7 +117,56 @@ def test_unknown_names_and_options():
         build("resnet50", depth=3)
 
 
-def test_the_options_of_every_network_are_its_builders_keywords():
+def test_lenet5_without_padding_is_the_published_one():
+    assert parameters(build("lenet5", in_channels=3, image_size=32, padding=0)) == 62_006
+    network = build("lenet5", image_size=16, padding=0)
+    assert network(torch.zeros(2, 1, 16, 16)).shape == (2, 10)
+    with pytest.raises(ValueError, match="at least 16 x 16, not 15 x 15"):
+        build("lenet5", image_size=15, padding=0)
+    with pytest.raises(ValueError, match=r"model\.padding=-1 must be at least 0"):
+        build("lenet5", padding=-1)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "vgg"])
+def test_the_published_initialisation(name):
+    """Weights of convolutions have the deviation of He's rule by fan out; what is not published stays PyTorch's."""
+    torch.manual_seed(0)
+    width = {} if name == "vgg" else {"width": 16}
+    network = build(name, init="published", **width)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            # PyTorch's fan out counts all channels, also those of a depthwise convolution.
+            fan_out = layer.out_channels * layer.kernel_size[0] * layer.kernel_size[1]
+            spread = (2 / layer.weight.numel()) ** 0.5  # of an estimate of a deviation, relatively
+            assert layer.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=5 * max(spread, 0.02))
+            assert layer.bias is None or not layer.bias.any()
+        if isinstance(layer, nn.Linear):
+            if name in ("vgg", "vgg16", "mobilenet_v1"):
+                assert layer.weight.std().item() == pytest.approx(0.01, rel=0.1)
+                assert not layer.bias.any()
+            else:
+                bound = layer.in_features**-0.5
+                assert layer.weight.abs().max() <= bound
+                assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+                assert layer.bias.any()
+        if isinstance(layer, nn.BatchNorm2d):
+            assert (layer.weight == 1).all()
+            assert (layer.bias == 0).all()
+
+
+def test_the_default_initialisation_is_pytorchs():
+    networks = []
+    for options in ({}, {"init": "pytorch"}, {"init": "published"}):
+        torch.manual_seed(0)
+        networks.append(build("resnet18", width=4, **options).state_dict())
+    assert all(torch.equal(networks[0][key], networks[1][key]) for key in networks[0])
+    assert not torch.equal(networks[0]["conv1.weight"], networks[2]["conv1.weight"])
+    with pytest.raises(ValueError, match=r"model\.init='he' is not known; known: pytorch, published"):
+        build("vgg16", init="he")
+
+
+def test_the_options_of_every_network_are_its_builders_keywords_and_its_initialisation():
     given = {"in_channels", "image_size", "num_classes"}
     keywords = {name: tuple(inspect.signature(build).parameters) for name, build in MODELS.items()}
-    assert {name: tuple(key for key in keys if key not in given) for name, keys in keywords.items()} == MODEL_OPTIONS
+    own = {name: (*(key for key in keys if key not in given), "init") for name, keys in keywords.items()}
+    assert own == MODEL_OPTIONS

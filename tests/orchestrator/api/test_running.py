@@ -7,6 +7,7 @@ from rich.console import Console
 
 import orchestrator as moda
 from orchestrator.cli.command_line import main
+from tests.defaults import THREE_COEFFICIENTS
 from tests.older_storage import SMALL, unpack_older_storage
 
 SECTIONS = {
@@ -31,9 +32,8 @@ def printed(console):
 
 
 def test_a_training_is_that_of_the_command(tmp_path, console, capfd):
-    sweep = moda.train(
-        "training.epochs=3", storage=tmp_path / "it's here", console=console, training={"epochs": 1}, **SECTIONS
-    )
+    asked = ("training.epochs=3", *THREE_COEFFICIENTS)
+    sweep = moda.train(*asked, storage=tmp_path / "it's here", console=console, training={"epochs": 1}, **SECTIONS)
     assert [row["status"] for row in sweep.trials().to_pylist()] == ["finished"]
     assert sweep.points().num_rows == 2 * 2 + 2
     assert sweep.best.test is not None
@@ -47,9 +47,8 @@ def test_a_training_is_that_of_the_command(tmp_path, console, capfd):
 
 
 def test_a_sweep_that_is_done_is_read(older, console):
-    sweep = moda.sweep(
-        console=console, sweep={"name": "first", "trials": 5, "concurrency": 1}, training={"epochs": 3}, **SECTIONS
-    )
+    asked = {"sweep": {"name": "first", "trials": 5, "concurrency": 1}, "training": {"epochs": 3}, **SECTIONS}
+    sweep = moda.sweep(*THREE_COEFFICIENTS, console=console, **asked)
     assert "all 5 trials are already in the tables; nothing to train" in printed(console)
     assert sweep.best.label == "1/0.9/0.1"
 

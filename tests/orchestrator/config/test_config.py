@@ -66,12 +66,15 @@ WRONG = {
     "data.classes=[3,3]": "names a class twice",
     "data.limit=5": "data.limit=5 cannot be drawn",
     "data.validation_fraction=1": "data.validation_fraction=1.0",
+    "data.validation_fraction=0": "a sweep chooses on validation images; set data.validation_fraction=0.2",
+    "evaluation.augmented=true": "training images are not augmented; set data.crop or data.flip, or evaluation.augm",
+    "model.init=he": "model.init='he' is not known; known: pytorch, published",
     "model=vgg17": "Could not find 'model/vgg17'.*resnet18",
     "model.name=vgg17": "model.name='vgg17' is not known; known: lenet5, .*vgg16; or torchvision:<name>",
     "model.name=torchvision:resnet181": "'torchvision:resnet181' is not known; among .*resnet18",
     "model.name=no_such_package.nets:Net": "no_such_package.nets cannot be imported here.*PYTHONPATH",
     "model=own": "model.name=None is not known; known: .*package.module:Name",
-    "model.depth=3": "unknown key model.depth of vgg; known: hidden, widths",
+    "model.depth=3": "unknown key model.depth of vgg; known: hidden, init, widths",
     "model=lenet5": "12 x 12",
     "model.widths=[16,P]": "'P'",
     "data=imagenet": "Could not find 'data/imagenet'",
@@ -91,7 +94,10 @@ WRONG = {
     "search.baselines=[{epochs: 2.5}]": "search.space.epochs=2.5 must be of type int",
     "search.baselines=[{alpha: -1}]": "method.alpha=-1.0 must be a finite number of at least 0",
     "search.baselines=[3]": r"search.baselines\[0\]=3 must be a mapping",
-    "search.space.alpha={low: -1, high: 1, log: false}": "method.alpha=-1.0 must be a finite number of at least 0",
+    "search.space.learning_rate.zero=true": "training.learning_rate=0.0: must be a number above 0",
+    "search.space.momentum={low: 0.1, high: 0.9, zero: true}": "zero=True: must be false but for log: true",
+    "search.space.epochs={low: 1, high: 9, log: true, integer: true, zero: true}": "epochs.zero=True: must be false",
+    "search.space.alpha={low: -1, high: 1, log: false, zero: false}": "method.alpha=-1.0 must be a finite",
     "search.space.seed={choices: [0, 18446744073709551615]}": "whole numbers of at most 2.53",
     "search.space.seed={low: 0, high: 1e17, integer: true}": "between whole numbers of at most 2.53",
     "search.seed=-1": "search.seed=-1",
@@ -117,11 +123,16 @@ WRONG = {
     "search.space.epochs={choices: [1, 2.5]}": "search.space.epochs=2.5 must be of type int",
     "search.space.epochs={choices: [1, 2], low: 1}": "must be choices alone; remove the other keys",
     "search.space.alpha={choices: [1, 2]}": "remove the other keys .~search.space.alpha.low ~search.space.alpha.high ~",
-    "search.space.weight_decay={choices: [a, b]}": "search.space.weight_decay='a' must be of type float",
+    "search.space.momentum={choices: [a, b]}": "search.space.momentum='a' must be of type float",
     "search.space.momentum={low: 0.5}": "low=0.5 high=None; give both, or choices",
     "search.baselines=[{alpha: high}]": "search.baselines: alpha='high' must be a number, as search.space.alpha has it",
     "search.objectives.speed=max": "'speed' is not known",
     "search.objectives.accuracy=up": "'up' is not known; known: max, min",
+    "search.objectives.accuracy={direction: max, scale: ln}": "scale='ln' is not known; known: linear, log",
+    "search.objectives.accuracy={scale: log}": "search.objectives.accuracy.direction is missing",
+    "search.reference.cut_size=0": "search.reference.cut_size=0.0: must be above 1e-06.*cut_size.scale=linear",
+    "search.reference.size=1": "search.reference='size' is not known; known: accuracy, ",
+    "search.baselines=[{alpha: 1.0}]": "reuse_accuracy=null: .* state it.* {alpha: 0, beta: 0, gamma: 0}",
     "sweep.trials=0": "sweep.trials=0",
     "sweep.name=../x": "sweep.name='../x'",
     "training.num_workers=64": "lower training.num_workers|every worker needs two samples",
@@ -170,6 +181,9 @@ def test_budget_early_stopping_objectives_tracking_and_concurrency_are_no_part_o
     different = ["training.epochs=31", "method.alpha=2", "model.hidden=[32]", "data.seed=1", "search.seed=1"]
     different += ["search.space.alpha.low=0.2", "evaluation.taus=[0.5]", "evaluation.levels=[0.1]"]
     different += ["evaluation.targets=[0.1]", "method.compactness=size"]
+    different += ["training.schedule=epoch", "model.init=published", "data.normalisation=cifar10"]
+    different += ["search.space.gamma.zero=true", "data.validation_fraction=0.1"]
+    assert hashed("data.flip=true") != hashed("data.flip=true", "evaluation.augmented=true")
     different += ["training.optimizer=adamw", "search.space.optimizer={choices: [sgd, adamw]}"]
     assert base not in {hashed(one) for one in different}
     workers = ["training.num_workers=2", "training.gpus_per_worker=1"]
@@ -205,15 +219,58 @@ def test_coefficients_go_where_they_belong():
 def test_a_space_of_choices_and_whole_numbers():
     space = ["search.space.optimizer={choices: [sgd, adamw]}", "search.space.width={choices: [4, 8, 16]}"]
     space += ["search.space.epochs={low: 2, high: 64, integer: true, log: true}", "model=vgg16"]
-    config = load_config([*space, "search.baselines=[{optimizer: adamw, width: 8, epochs: 3}]"])
+    config = load_config(
+        [*space, "search.baselines=[{optimizer: adamw, width: 8, epochs: 3}]", "search.reference.reuse_accuracy=0.8"]
+    )
     check_space(config)
     assert parse_config(to_plain(config)) == config
     found = [(one["optimizer"], one["width"], one["epochs"]) for one in corners(config.search)]
-    assert found == [("sgd", 4, 2), ("adamw", 16, 64), ("sgd", 8, 2), ("adamw", 8.0, 3.0)]
+    assert found[:2] == [("sgd", 4, 2), ("adamw", 16, 64)]
+    assert found[2:] == [("sgd", 4, 2)] * 2 + [("sgd", 8, 2), ("adamw", 8.0, 3.0)]  # alpha's and beta's low ends too
     own = config.with_coefficients(config.search.baselines[0])
     assert (own.training.optimizer, own.training.epochs, own.model.options["width"]) == ("adamw", 3, 8)
     assert isinstance(own.model.options["width"], int)
     assert [own.coefficient(key) for key in ("optimizer", "width", "alpha", "hidden")] == ["adamw", 8, 1.0, None]
+
+
+def test_a_zero_of_its_own_is_a_corner_beside_the_low_end():
+    config = load_config(["search.baselines=[]"])
+    check_space(config)
+    assert config.search.space["alpha"].stated == {
+        "low": 0.03,
+        "high": 3.0,
+        "log": True,
+        "integer": False,
+        "zero": True,
+    }
+    assert "zero" not in config.search.space["gamma"].stated
+    lows = {"alpha": 0.0, "beta": 0.0, "gamma": 0.03, "learning_rate": 0.02, "weight_decay": 0.0001}
+    highs = {"alpha": 3.0, "beta": 3.0, "gamma": 10.0, "learning_rate": 0.3, "weight_decay": 0.02}
+    assert corners(config.search) == [lows, highs, {**lows, "alpha": 0.03}, {**lows, "beta": 0.03}]
+    assert parse_config(to_plain(config)) == config
+
+
+def test_the_default_recipe_and_the_published_coefficients():
+    def recipe(*overrides):
+        config = load_config(overrides)
+        return dict(config.method.coefficients), config.training.weight_decay
+
+    published = {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
+    assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0}, 0.01)
+    assert recipe("method=moda_published") == (published, 0.0)
+    assert recipe("method=standard") == ({}, 0.0)
+    assert recipe("training=published", "method=moda_published") == (published, 0.0)
+    assert recipe("training=fashion_mnist")[1] == 0.01
+    spaces = [load_config([f"method={name}"]).search for name in ("moda", "moda_published")]
+    assert spaces[0] == spaces[1]
+
+
+def test_the_published_training_holds_nothing_out_and_a_sweep_of_it_does():
+    config = load_config(["training=published", "data=cifar10"])
+    assert (config.data.validation_fraction, config.training.schedule) == (0.0, "epoch")
+    with pytest.raises(ConfigError, match=r"a sweep chooses on validation images; set data\.validation_fraction=0\.2"):
+        check_space(config)
+    check_space(load_config(["experiment=cifar10_vgg16"]))
 
 
 def test_a_baseline_may_set_a_whole_number_that_is_not_searched():
@@ -279,6 +336,18 @@ def test_a_relative_storage_is_refused_inside_a_job(monkeypatch, capsys):
     assert "give an absolute path or a URI" in capsys.readouterr().err
 
 
+def test_options_that_are_stated_as_they_are_anyway_are_no_part_of_what_a_sweep_is():
+    """Sweeps from before there were such keys record none."""
+    plain = identity(load_config(["model=lenet5", "data=fashion_mnist"]))
+    stated = ["model.init=pytorch", "model.padding=2", "training.schedule=step", "data.normalisation=statistics"]
+    assert identity(load_config(["model=lenet5", "data=fashion_mnist", *stated])) == plain
+    assert not {"init", "padding"} & set(plain["model"])
+    for section, key in (("training", "schedule"), ("data", "normalisation"), ("evaluation", "augmented")):
+        assert key not in plain[section]
+    own = ["model=own", "model.name=my_package.nets:Net", "model.padding=2"]  # of others they may mean something else
+    assert identity(load_config(own))["model"]["padding"] == 2
+
+
 def test_a_sweep_from_before_there_were_levels_and_targets_is_one_without():
     """What it recorded has no such keys, neither in its configuration nor in its identity; nor one of compactness."""
     config = load_config(["evaluation.levels=[]", "evaluation.targets=[]"])
@@ -287,6 +356,27 @@ def test_a_sweep_from_before_there_were_levels_and_targets_is_one_without():
     plain = to_plain(config)
     del plain["evaluation"]["levels"], plain["evaluation"]["targets"], plain["method"]["compactness"]
     assert parse_config(plain) == config
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["search.baselines=[]", "search.reference.calibrated_reuse_accuracy=0.8"],
+        ["search.baselines=[{alpha: 0, beta: 0, gamma: 0, weight_decay: 0.01}]"],
+        ["search.baselines=[]", "search.objectives={accuracy: max}", "~search.objectives.calibrated_reuse_accuracy"],
+        ["method=standard", "search.baselines=[]"],  # every training is a standard one
+        ["search.baselines=[]", "sweep.confirms=s"],
+    ],
+)
+def test_a_sweep_whose_reference_point_can_be_known_is_taken(overrides):
+    check_space(load_config(overrides))
+
+
+def test_of_an_own_method_no_training_is_known_to_be_a_standard_one():
+    own = ["method=own", "method.name=my_package.methods:Mine", "search.space={learning_rate: {low: 0.01, high: 0.1}}"]
+    with pytest.raises(ConfigError, match=r"search\.reference\.calibrated_reuse_accuracy=null: .* to be one; state it"):
+        check_space(load_config([*own, "search.baselines=[{learning_rate: 0.05}]"]))
+    check_space(load_config([*own, "search.reference.calibrated_reuse_accuracy=0.8"]))
 
 
 def test_uniform_compactness_is_no_coefficient_that_is_stated():

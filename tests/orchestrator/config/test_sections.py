@@ -9,22 +9,24 @@ from orchestrator.config.sections import (
     DataConfig,
     Dimension,
     EvaluationConfig,
+    Objective,
     SearchConfig,
     SweepConfig,
     TrackingConfig,
     TrainingConfig,
 )
-from orchestrator.declarations import Metric
+from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
+from tests.objectives import linear
 
 RIGHT = {
     DataConfig: {"name": "digits"},
     TrainingConfig: {"epochs": 1, "batch_size": 2, "learning_rate": 0.1},
-    EvaluationConfig: {"taus": (0.9,), "thresholds": (0.0,)},
+    EvaluationConfig: {"taus": (0.9,), "thresholds": (0.0,), "pairs": 1000, "test_pairs": 5000},
     SearchConfig: {
         "name": "sobol",
         "space": {"alpha": Dimension(0.1, 10.0, log=True)},
-        "objectives": {"reuse_accuracy": "max", "cut_size": "min"},
+        "objectives": linear(reuse_accuracy="max", cut_size="min"),
         "reference": {"reuse_accuracy": 0.5, "cut_size": 1.0},
     },
     SweepConfig: {},
@@ -40,8 +42,18 @@ REFUSED = [
     (DataConfig, {"channels": 4}, "data.channels=4: must be 1 (grey) or 3 (colour)"),
     (DataConfig, {"limit": 0}, "data.limit=0: must be a positive number, or null for all"),
     (DataConfig, {"test_limit": -1}, "data.test_limit=-1: must be positive, or null"),
-    (DataConfig, {"validation_fraction": 0.0}, "data.validation_fraction=0.0: must be within (0, 1)"),
-    (DataConfig, {"validation_fraction": 1.0}, "data.validation_fraction=1.0: must be within (0, 1)"),
+    (DataConfig, {"validation_fraction": -0.1}, "data.validation_fraction=-0.1: must be within [0, 1)"),
+    (DataConfig, {"validation_fraction": 1.0}, "data.validation_fraction=1.0: must be within [0, 1)"),
+    (
+        DataConfig,
+        {"normalisation": "svhn"},
+        "data.normalisation='svhn' is not known; known: statistics, cifar10, cifar100, imagenet",
+    ),
+    (
+        DataConfig,
+        {"normalisation": "cifar10", "mean": (0.5,), "std": (0.5,)},
+        "data.normalisation=cifar10 and data.mean=[0.5]: give the one or the other",
+    ),
     (DataConfig, {"crop": -1}, "data.crop=-1: must be at least 0: the padding of the random crop"),
     (DataConfig, {"resize": 4097}, "data.resize=4097: must be 1 to 4096, or null"),
     (DataConfig, {"resize": 0}, "data.resize=0: must be 1 to 4096, or null"),
@@ -56,6 +68,7 @@ REFUSED = [
         {"name": "table"},
         "data.path=null: name the Parquet or Arrow file, folder or pattern, data.path=...",
     ),
+    (TrainingConfig, {"schedule": "batch"}, "training.schedule='batch' is not known; known: epoch, step"),
     (TrainingConfig, {"optimizer": "adam"}, "training.optimizer='adam' is not known; known: adamw, sgd"),
     (
         TrainingConfig,
@@ -104,8 +117,19 @@ REFUSED = [
     (EvaluationConfig, {"seed": -1}, f"evaluation.seed=-1: {SEED}"),
     (EvaluationConfig, {"floor": 1.0}, "evaluation.floor=1.0: must be within [0, 1)"),
     *(
-        (EvaluationConfig, {name: 0}, f"evaluation.{name}=0: must be a whole number of at least 1")
-        for name in ("subsets_per_size", "images_per_size", "test_subsets_per_size", "test_images_per_size")
+        (EvaluationConfig, {name: 0}, f"evaluation.{name}=0: {COUNT}")
+        for name in ("pairs", "test_pairs", "subsets_per_size", "test_images_per_size")
+    ),
+    (
+        EvaluationConfig,
+        {"images_per_size": 60},
+        "evaluation.images_per_size=60 is how draws were stated before evaluation.pairs=1000; leave it out, or set"
+        " evaluation.pairs=null",
+    ),
+    (
+        EvaluationConfig,
+        {"test_pairs": None, "test_images_per_size": 60},
+        "evaluation.test_pairs=null: must be a whole number of (image, subset) pairs",
     ),
     (
         SearchConfig,
@@ -114,18 +138,18 @@ REFUSED = [
     ),
     (
         SearchConfig,
-        {"objectives": {"accuracy": "max"}},
+        {"objectives": linear(accuracy="max")},
         "search.objectives={'accuracy': 'max'}: must be two objectives or more",
     ),
     (
         SearchConfig,
-        {"objectives": dict.fromkeys("abcde", "max")},
+        {"objectives": linear(**dict.fromkeys("abcde", "max"))},
         "search.objectives={'a': 'max', 'b': 'max', 'c': 'max', 'd': 'max', 'e': 'max'}: must be four objectives at"
         " most; make the others search.constraints",
     ),
     (
         SearchConfig,
-        {"objectives": {"accuracy": "up", "flops": "min"}},
+        {"objectives": linear(accuracy="up", flops="min")},
         "search.objectives.accuracy='up' is not known; known: max, min",
     ),
     (SearchConfig, {"seed": -1}, f"search.seed=-1: {SEED}"),
@@ -174,7 +198,16 @@ SPACE = [
     ({"high": 1.0}, "low=None high=1.0; give both, or choices", ""),
     ({"low": 2.0, "high": 2.0}, "low=2.0 high=2.0; low must be below high", ""),
     ({"low": 0.0, "high": float("inf")}, "low=0.0 high=inf; low must be below high", ""),
-    ({"low": 0.0, "high": 1.0, "log": True}, "0.0: must be above 0 on a logarithmic scale", ".low="),
+    (
+        {"low": 0.0, "high": 1.0, "log": True},
+        "0.0: must be above 0 on a logarithmic scale; zero: true adds 0 itself",
+        ".low=",
+    ),
+    (
+        {"low": 0.1, "high": 1.0, "zero": True},
+        "True: must be false but for log: true without integer: true; elsewhere low may be 0",
+        ".zero=",
+    ),
     ({"low": 0.5, "high": 2.0, "integer": True}, "0.5 to 2.0: must be between whole numbers of at most 2^53", "="),
     ({"low": 0.0, "high": 2.0**54, "integer": True}, "must be between whole numbers of at most 2^53", "=0.0 to"),
     ({"choices": (1,)}, "[1]: must be two or more, all different", ".choices="),
@@ -210,12 +243,16 @@ KNOWN = (
     ("wrong", "message"),
     [
         (
-            {"objectives": {"speed": "max", "accuracy": "max"}},
+            {"objectives": linear(speed="max", accuracy="max")},
             f"search.objectives='speed' is not known; known: {KNOWN}",
         ),
         (
             {"reference": {"reuse_accuracy": 0.5}},
-            "search.reference={'reuse_accuracy': 0.5}: must be complete; add a value for",
+            "search.reference={'reuse_accuracy': 0.5}: must be complete; add a value for ['cut_size']",
+        ),
+        (
+            {"reference": {"cut_size": 1.0, "size": 1.0}},
+            f"search.reference='size' is not known; known: {KNOWN}",
         ),
         (
             {"constraints": ("speed >= 1",)},
@@ -230,11 +267,41 @@ def test_objectives_and_constraints_are_on_metrics(wrong, message):
 
 
 def test_a_metric_of_ones_own_may_be_an_objective():
-    search = SearchConfig(**{**RIGHT[SearchConfig], "objectives": {"speed": "max", "accuracy": "max"}})
+    search = SearchConfig(**{**RIGHT[SearchConfig], "objectives": linear(speed="max", accuracy="max")})
     speed = Metric("speed", "speed", kind="amount", direction="max")
     with pytest.raises(ConfigError, match=r"must be complete; add a value for \['accuracy', 'speed'\]"):
-        search.check_metrics({"speed": speed})
+        dataclasses.replace(search, reference={}).check_metrics({"speed": speed})
     dataclasses.replace(search, reference={"speed": 0.0, "accuracy": 0.0}).check_metrics({"speed": speed})
+
+
+def test_what_may_be_below_0_has_no_logarithm():
+    objectives = {"gain": Objective("max", "log"), "accuracy": Objective("max", "linear")}
+    search = SearchConfig(
+        **{**RIGHT[SearchConfig], "objectives": objectives, "reference": {"gain": 1.0, "accuracy": 0.0}}
+    )
+    with pytest.raises(
+        ConfigError, match=r"^search\.objectives\.gain\.scale=log: must be linear: the metric may be below 0"
+    ):
+        search.check_metrics({"gain": Metric("gain", "gain", kind="number", direction="max")})
+    search.check_metrics({"gain": Metric("gain", "gain", kind="amount", direction="max")})
+
+
+def test_scales_and_reference_values_are_completed_as_metrics_declare_them():
+    stated = {
+        "objectives": {
+            "cost": Objective("min"),
+            "cut_size": Objective("min", "linear"),
+            "reuse_accuracy": Objective("max"),
+        }
+    }
+    cost = Metric("cost", "cost", kind="amount", direction="min", is_logarithmic=True, reference=64.0)
+    search = SearchConfig(**{**RIGHT[SearchConfig], **stated, "reference": {"cut_size": 0.5}})
+    assert search.completed(METRICS).objectives["cost"].scale is None  # what an own metric declares is not known yet
+    completed = search.completed({**METRICS, "cost": cost})
+    assert completed.scales == ["log", "linear", "linear"]
+    assert completed.reference == {"cost": 64.0, "cut_size": 0.5, "reuse_accuracy": None}
+    assert completed.reference_values({"reuse_accuracy": 0.8, "cut_size": 0.1}) == [64.0, 0.5, 0.8]
+    assert completed.completed({**METRICS, "cost": cost}) == completed
 
 
 @pytest.mark.parametrize(("stated", "message", "part"), SPACE, ids=[str(stated) for stated, _, _ in SPACE])
@@ -249,10 +316,10 @@ def test_a_dimension_that_is_none_is_named_with_its_key(stated, message, part):
 def test_the_ends_of_what_is_allowed_are_taken():
     assert TrainingConfig(epochs=0, batch_size=10**9, learning_rate=1e-9, init_from="x", seed=2**63 - 1).epochs == 0
     assert DataConfig("digits", validation_fraction=0.01, resize=4096, mean=(0.0,), std=(1.0,)).resize == 4096
-    assert EvaluationConfig(taus=(1.0,), thresholds=(0.0,), levels=(), floor=0.0).levels == ()
+    assert EvaluationConfig(**{**RIGHT[EvaluationConfig], "taus": (1.0,), "floor": 0.0}).levels == ()
     assert SweepConfig(name="a" * 64, trials=1, concurrency=1).concurrency == 1
     several = ("accuracy", "coupling", "flops", "cut_size")
-    given = {"objectives": dict.fromkeys(several, "min"), "reference": dict.fromkeys(several, 1.0)}
+    given = {"objectives": linear(**dict.fromkeys(several, "min")), "reference": dict.fromkeys(several, 1.0)}
     assert len(SearchConfig(**{**RIGHT[SearchConfig], **given}).objectives) == 4
 
 

@@ -18,10 +18,15 @@ from orchestrator.runs.proposals import Proposals
 from orchestrator.search import pareto
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.views.confirmed import confirmation_lines, confirmation_rows
+from tests.objectives import LINEAR
 from tests.orchestrator.results.test_records import event, point
 
 WAYS, REFERENCE = ("max", "min"), (0.0, 1.0)
 TABLES = arrays(np.float64, st.tuples(st.integers(1, 9), st.just(2)), elements=st.integers(0, 20).map(lambda n: n / 20))
+
+
+def hypervolume(values):
+    return pareto.hypervolume(values, WAYS, REFERENCE)
 
 
 def concordance(first, second):
@@ -35,8 +40,8 @@ def concordance(first, second):
 
 @given(TABLES)
 def test_what_is_the_same_held(values):
-    held = compare(values, values, WAYS, REFERENCE)
-    assert held.claimed == held.found == pareto.hypervolume(values, WAYS, REFERENCE)
+    held = compare(values, values, WAYS, hypervolume)
+    assert held.claimed == held.found == hypervolume(values)
     assert held.on_front == held.of == pareto.on_front(values, WAYS).sum()
     assert all(one is None or one == pytest.approx(1) for one in held.correlations)
 
@@ -45,7 +50,7 @@ def test_what_is_the_same_held(values):
 def test_ranks_and_the_front_by_their_definitions(claimed, data):
     found = data.draw(arrays(np.float64, claimed.shape, elements=st.integers(0, 20).map(lambda n: n / 20)))
     assume(len(claimed) > 1)
-    held = compare(claimed, found, WAYS, REFERENCE)
+    held = compare(claimed, found, WAYS, hypervolume)
     assert held.correlations == [
         None if one is None else pytest.approx(one) for one in map(concordance, claimed.T, found.T)
     ]
@@ -59,7 +64,7 @@ def test_ranks_and_the_front_by_their_definitions(claimed, data):
 
 
 def test_nothing_to_compare():
-    held = compare([], [], WAYS, REFERENCE)
+    held = compare([], [], WAYS, hypervolume)
     assert (held.claimed, held.found, held.on_front, held.of) == (0.0, 0.0, 0, 0)
     assert held.correlations == [None, None]
 
@@ -72,7 +77,7 @@ def store(tmp_path):
 @pytest.fixture
 def parent(store, configured):
     """Trials 0 and 1 share coefficients; the front is 0 at tau 0.9, 1 at 0.5 and 2 at 0.5."""
-    claim_sweep(store, configured("sweep.name=s", "training.seed=5"), prefix="x", now=utc_now())
+    claim_sweep(store, configured("sweep.name=s", "training.seed=5", *LINEAR), prefix="x", now=utc_now())
     rows = [{**event(n, "finished", 1), "coefficients": canonical({"alpha": n // 2})} for n in range(3)]
     store.append("trials", rows)
     store.append("points", [point(0, 0.9, 0.90, 0.1), point(1, 0.5, 0.94, 0.2), point(2, 0.5, 0.99, 0.4)])
@@ -146,7 +151,7 @@ def test_a_confirmation_searches_nothing_whatever_its_parent_does(parent, store,
     store.append("trials", trials)
     store.append("points", [{**point(number, 0.5, 0.9, 0.2), "sweep_id": "t", "flops": 0.1} for number in (0, 1)])
     sweep = read_sweep(store, "t")
-    for override in ("training.batch_size=32", "data.crop=1", "data.limit=900", "evaluation.images_per_size=50"):
+    for override in ("training.batch_size=32", "data.crop=1", "data.limit=900", "evaluation.pairs=50"):
         config = confirming(sweep, sweep.front, Request(seeds=2, overrides=[override]))
         check_space(config)
         assert (config.search.warm_start, config.search.early_stopping) == ((), "none")
@@ -212,5 +217,5 @@ def test_what_fresh_seeds_say_is_read_from_the_tables(parent, store):
     row = next(row for row in confirmation_rows(whole) if row[1] == "2/0.5/0")
     assert row[4:] == ["0.9900 ± 0.0200", "0.9050 ± 0.0071", "-0.0850", "0.8050 ± 0.0071"]
     assert whole.on_test == pytest.approx(
-        pareto.hypervolume([[0.79, 0.1], [0.84, 0.2], [0.805, 0.4]], ("max", "min"), whole.reference)
+        pareto.hypervolume([[0.79, 0.1], [0.84, 0.2], [0.805, 0.4]], ("max", "min"), [0.5, 1.0])
     )

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.config.choice import Choice
+from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.modules.publishing import name_of
 from orchestrator.results.records import canonical, claim_sweep, history, read_sweep, trial_states
@@ -20,6 +21,7 @@ from orchestrator.views.figures import curves_figure, front_figure, hover_text
 from orchestrator.views.page import render_report
 from orchestrator.views.pairs import objectives_figure
 from orchestrator.views.terminal import coefficients_text, front_table
+from tests.objectives import LINEAR, linear
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -69,7 +71,7 @@ def point(number, tau, reuse, size, split="validation"):
 
 @pytest.fixture
 def sweep(store, configured):
-    claim_sweep(store, configured("sweep.name=s", "evaluation.levels=[0.03,0.1]"), prefix="x", now=NOW)
+    claim_sweep(store, configured("sweep.name=s", "evaluation.levels=[0.03,0.1]", *LINEAR), prefix="x", now=NOW)
     store.append("trials", [event(n, "proposed", 0) for n in range(4)])
     store.append("trials", [event(n, "started", 1) for n in range(4)])
     store.append("trials", [event(0, "finished", 1, seconds=2.0), event(1, "failed", 1, reason="out of memory")])
@@ -107,8 +109,10 @@ def test_trials_with_different_coefficients_line_up(store, configured):
     sweep = read_sweep(store, "s")
     assert sweep.coefficient_names == ["alpha", "beta", "gamma", "learning_rate"]
     known = history(sweep)
-    assert known.points["learning_rate"].to_pylist() == [None, 0.05]
-    assert known.trials["beta"].to_pylist() == [1.0, None]
+    # What a trial leaves out has the configured value, in what a searcher knows.
+    assert known.points["learning_rate"].to_pylist() == [0.1, 0.05]
+    assert known.trials["beta"].to_pylist() == [1.0, 0.3]
+    assert known.trials["weight_decay"].to_pylist() == [0.01, 0.01]
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(front_table(sweep))
     row = next(line for line in console.export_text().splitlines() if " 1/0.5/0 " in line)
@@ -132,7 +136,9 @@ def test_points_are_found_by_name(sweep):
 
 def judged(sweep, **search):
     """The sweep judged by other objectives or constraints."""
-    config = dataclasses.replace(sweep.config, search=dataclasses.replace(sweep.config.search, **search))
+    config = dataclasses.replace(
+        sweep.config, search=dataclasses.replace(sweep.config.search, **search).completed(METRICS)
+    )
     return dataclasses.replace(sweep, config=config)
 
 
@@ -165,7 +171,7 @@ def test_no_feasible_point_is_said_with_the_best_there_is(sweep):
 
 @pytest.mark.parametrize("more", [{"accuracy": "max"}, {"accuracy": "min", "cut_overlap": "min"}])
 def test_more_objectives_are_shown_in_pairs(sweep, more):
-    several = judged(sweep, objectives={**sweep.config.search.objectives, **more})
+    several = judged(sweep, objectives={**sweep.config.search.objectives, **linear(**more)})
     names = list(several.config.search.objectives)
     figure = objectives_figure(several)
     panels = {(trace.xaxis, trace.yaxis) for trace in figure.data}
@@ -178,7 +184,7 @@ def test_more_objectives_are_shown_in_pairs(sweep, more):
 
 def test_an_objective_that_was_not_measured_is_said(sweep):
     with pytest.raises(ConfigError, match=r"point 0/0\.5/0 was measured before the metric flops existed"):
-        judged(sweep, objectives={"reuse_accuracy": "max", "flops": "min"}).front  # noqa: B018
+        judged(sweep, objectives=linear(reuse_accuracy="max", flops="min")).front  # noqa: B018
 
 
 def test_coefficients_of_numbers_and_text_are_shown():

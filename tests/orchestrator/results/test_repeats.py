@@ -24,6 +24,8 @@ from orchestrator.storage.delta import DeltaStore
 from orchestrator.views.figures import curves_figure, front_figure
 from orchestrator.views.page import render_report
 from orchestrator.views.terminal import front_table
+from tests.defaults import THREE_COEFFICIENTS
+from tests.objectives import LINEAR
 from tests.orchestrator.results.test_records import event, point
 
 NAMES = ("calibrated_reuse_accuracy", "cut_size")
@@ -88,7 +90,7 @@ def test_seeds_follow_from_the_number_and_once_is_as_before(configured):
 def sweep(tmp_path, configured):
     """Two sets, each trained twice: single points of trial 3 and 0 would lead, the means of trials 0 and 1 do."""
     store = DeltaStore(str(tmp_path))
-    claim_sweep(store, configured("sweep.name=s", "search.repeats=2"), prefix="x", now=utc_now())
+    claim_sweep(store, configured("sweep.name=s", "search.repeats=2", *LINEAR), prefix="x", now=utc_now())
     rows = [{**event(n, Status.FINISHED, 1), "coefficients": canonical({"alpha": n // 2})} for n in range(5)]
     store.append("trials", rows)
     store.append("points", [point(0, 0.5, 0.98, 0.2), point(1, 0.5, 0.94, 0.2), point(0, 0.9, 0.99, 0.3)])
@@ -131,7 +133,8 @@ def test_without_a_complete_set_there_are_no_points(sweep):
 
 
 def test_every_set_is_proposed_as_often_as_it_is_trained(tmp_path, configured):
-    store, config = DeltaStore(str(tmp_path)), configured("sweep.name=s", "search.repeats=2", "sweep.trials=7")
+    store = DeltaStore(str(tmp_path))
+    config = configured(*THREE_COEFFICIENTS, "sweep.name=s", "search.repeats=2", "sweep.trials=7")
     claim_sweep(store, config, prefix="x", now=utc_now())
     first = Proposals(config, "s", store)
     given_first = [first.next() for _ in range(5)]
@@ -141,6 +144,6 @@ def test_every_set_is_proposed_as_often_as_it_is_trained(tmp_path, configured):
     numbers, coefficients = zip(*given_first, *rest, strict=True)
     assert numbers == tuple(range(7))
     space = {key: vars(one) for key, one in sorted(config.search.space.items())}
-    sobol = make_searcher("sobol", Problem(space, {}, config.search.objectives, seed=config.search.seed))
+    sobol = make_searcher("sobol", Problem(space, {}, {}, seed=config.search.seed))
     expected = [*map(dict, config.search.baselines), *(sobol.propose(History(), [], number) for number in range(2))]
     assert list(coefficients) == [expected[number // 2] for number in range(7)]

@@ -147,7 +147,8 @@ def test_sql_that_people_write(root, sql, expected):
         ("select nothing from trials", r"Binder Error: .*nothing.*Candidate bindings"),
         (
             "select * from pionts",
-            "there is no table 'pionts'; known: sweeps, trials, epochs, points, rungs, modules, front",
+            "there is no table 'pionts'; known: sweeps, trials, epochs, points, reference_points, rungs, modules,"
+            " front",
         ),
         ("select * from trials where number = 'x'", "Conversion Error"),
         ("", "a query is one SELECT; this is nothing"),

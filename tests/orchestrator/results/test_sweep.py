@@ -6,12 +6,14 @@ import pytest
 
 from orchestrator.config.choice import Choice
 from orchestrator.config.config import load_config
+from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState
 from orchestrator.results.sweep import Sweep
 from orchestrator.search import Status
+from tests.objectives import LINEAR, linear
 
-CONFIG = load_config([])  # reuse accuracy of at least 0.5 up, module size of at most 1 down
+CONFIG = load_config(LINEAR)  # reuse accuracy of at least 0.5 up, module size of at most 1 down
 STATES = ["finished", "finished", "failed", "diverged", "stopped", "started"]
 TRIALS = [
     TrialState(f"s-{number}", number, {"alpha": 1.0 + number}, Status(status), 1, None, 2.0, 0.5)
@@ -39,7 +41,7 @@ POINTS = [
 
 
 def made_sweep(points=POINTS, trials=TRIALS, **search):
-    config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, **search))
+    config = dataclasses.replace(CONFIG, search=dataclasses.replace(CONFIG.search, **search).completed(METRICS))
     return Sweep("s", config, list(trials), list(points))
 
 
@@ -49,9 +51,9 @@ def labels(points):
 
 def test_the_front_is_sorted_by_the_last_objective_and_of_equal_points_the_first_stays():
     assert labels(made_sweep().front) == ["1/0.25", "0/0.1", "0/0.9/0", "0/0.5/0"]
-    turned = made_sweep(objectives={"cut_size": "min", "calibrated_reuse_accuracy": "max"})
+    turned = made_sweep(objectives=linear(cut_size="min", calibrated_reuse_accuracy="max"))
     assert labels(turned.front) == ["1/0.25", "0/0.1", "0/0.9/0", "0/0.5/0"]
-    assert labels(made_sweep(objectives={"calibrated_reuse_accuracy": "min", "cut_size": "max"}).front) == [
+    assert labels(made_sweep(objectives=linear(calibrated_reuse_accuracy="min", cut_size="max")).front) == [
         "1/0.25", "1/0.5/0", "0/0.5/0",
     ]  # fmt: skip
 
@@ -161,7 +163,7 @@ def test_coefficients_are_those_of_all_trials():
 def test_a_metric_that_was_not_measured_is_named():
     message = "^point 0/0.5/0 was measured before the metric flops existed; choose another metric$"
     for search in (
-        {"objectives": {"calibrated_reuse_accuracy": "max", "flops": "min"}},
+        {"objectives": linear(calibrated_reuse_accuracy="max", flops="min")},
         {"constraints": ("flops <= 0.5",)},
     ):
         sweep = made_sweep(**search)

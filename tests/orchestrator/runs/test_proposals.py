@@ -8,10 +8,11 @@ from orchestrator.results.records import canonical, claim_sweep, history
 from orchestrator.runs.proposals import Proposals
 from orchestrator.search.problem import SpaceExhausted
 from orchestrator.storage.delta import DeltaStore
+from tests.defaults import NO_SPACE
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 EPOCHS = "search.space={epochs: {low: 1, high: 3, integer: true}, optimizer: {choices: [sgd, adamw]}}"
-ONLY = ("~search.space.alpha", "~search.space.beta", "~search.space.gamma", EPOCHS, "sweep.name=s", "sweep.trials=40")
+ONLY = (*NO_SPACE, EPOCHS, "sweep.name=s", "sweep.trials=40")
 LOOK_AT_NOTHING = ("search=sobol", "search.baselines=[]")
 
 
@@ -131,7 +132,7 @@ def test_a_searcher_learns_of_dimensions_whatever_their_names(store, configured,
     def proposed(names, sweep_id):
         space = ", ".join(f"{name}: {{low: 0.0, high: 1.0}}" for name in names)
         config = configured(
-            *ONLY[:3], f"search.space={{{space}}}", f"sweep.name={sweep_id}", f"search={search}", "search.baselines=[]",
+            *NO_SPACE, f"search.space={{{space}}}", f"sweep.name={sweep_id}", f"search={search}", "search.baselines=[]",
             "sweep.trials=30", "model=own", "model.name=tests.orchestrator.runs.test_proposals:network",
             "evaluation.taus=[0.5, 0.9]", "evaluation.thresholds=[0]", "evaluation.levels=[]", "evaluation.targets=[]",
         )  # fmt: skip

@@ -11,10 +11,17 @@ from orchestrator.runs.warm_start import earlier_points
 from orchestrator.search import make_searcher
 from orchestrator.search.problem import History
 from orchestrator.storage.delta import DeltaStore
+from tests.defaults import THREE_COEFFICIENTS
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 TEXT = "search.space.optimizer={choices: [sgd, adamw]}"
 RATE = "search.space.learning_rate={low: 0.01, high: 0.5}"
+
+
+@pytest.fixture
+def configured(configured):
+    """Of sweeps over alpha, beta and gamma."""
+    return lambda *overrides: configured(*THREE_COEFFICIENTS, *overrides)
 
 
 @pytest.fixture
@@ -56,6 +63,7 @@ def past(store, configured):
     claim_sweep(store, configured("sweep.name=b", TEXT), prefix="x", now=NOW)
     store.append("trials", [trial("b", 0, optimizer="adamw")])
     store.append("points", [point("b", 0)])
+    claim_sweep(store, configured("sweep.name=t", "data.validation_fraction=0"), prefix="x", now=NOW)
     return store
 
 
@@ -92,13 +100,14 @@ def test_a_warm_start_takes_the_place_of_the_quasi_random_start(past, configured
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["search.warm_start=[z]"], r"search.warm_start: sweep 'z' is not in the storage; it holds \['a', 'b'\]"),
+        (["search.warm_start=[z]"], r"search.warm_start: sweep 'z' is not in the storage; it holds \['a', 'b', 't'\]"),
         (["search.warm_start=[a]", "sweep.name=a"], "'a' is this sweep itself"),
         (["search.warm_start=[a, a]"], "must be different sweeps"),
         (["search.warm_start=[a]", "model.hidden=[32]"], r"trial 0 of 'a'.*model.hidden is \[64\], not \[32\]"),
         (["search.warm_start=[a]", "data.classes=[1, 2]"], "data.classes is None"),
         (["search.warm_start=[a]", "training.learning_rate=0.2"], "learning_rate is 0.1, not 0.2; leave its sweep out"),
         (["search.warm_start=[b]"], "optimizer is 'adamw', not 'sgd'.*or search that key"),
+        (["search.warm_start=[t]"], r"'t' was measured on test alone \(data.validation_fraction=0\), .*; leave it out"),
     ],
 )
 def test_what_is_of_another_kind_is_refused_with_a_diff(past, configured, overrides, message):

@@ -73,6 +73,32 @@ class TestContract:
         assert found == {"sgd", "adamw"}
 
 
+def best_at_zero(problem):
+    """Eight trials, three of them at 0, of which these are far better than the others."""
+    shares = (0.0, 0.3, 0.0, 0.5, 0.7, 0.0, 0.9, 1.0)
+    rows = []
+    for number, share in enumerate(shares):
+        coefficients = problem.from_unit([share, (number + 0.5) / len(shares)])
+        for tau in (0.5, 0.9):
+            metrics = {"reuse_accuracy": 0.9 - 0.3 * share - 0.01 * tau, "cut_size": 0.1 + 0.5 * share - 0.05 * tau}
+            rows.append({"trial_id": f"t-{number}", **coefficients, "tau": tau, **metrics})
+    states = {row["trial_id"]: {key: row[key] for key in ("trial_id", *problem.space)} for row in rows}
+    trials = [{**state, "number": n, "status": "finished", "reason": None} for n, state in enumerate(states.values())]
+    return History(pa.Table.from_pylist(trials), pa.Table.from_pylist(rows))
+
+
+@pytest.mark.parametrize("name", sorted(SEARCHERS))
+def test_a_zero_of_its_own_is_proposed_and_learned_from(name):
+    space = {"alpha": {"low": 0.03, "high": 3.0, "log": True, "zero": True}, "momentum": SPACE["momentum"]}
+    problem = Problem(space, {"tau": [0.5, 0.9]}, PROBLEM.objectives, seed=3)
+    searcher, history = make_searcher(name, problem), best_at_zero(problem)
+    looks = name not in LOOK_AT_NOTHING
+    proposed = [searcher.propose(history, [], number)["alpha"] for number in range(8, 16 if looks else 72)]
+    assert all(alpha == 0 or 0.03 <= alpha <= 3.0 for alpha in proposed)
+    zeros = sum(alpha == 0 for alpha in proposed)
+    assert zeros > 3 if looks else 6 <= zeros <= 19  # of 64 that look at nothing a fifth
+
+
 @pytest.mark.parametrize("name", LOOK_AT_NOTHING)
 class TestEvenness:
     def test_trials_differ_and_so_do_seeds(self, name):

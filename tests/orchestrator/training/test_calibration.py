@@ -23,6 +23,10 @@ def logits(added=(0.0,) * 5, *, signal=2.0):
     return values + torch.tensor(added)
 
 
+def accuracy(calibrated):
+    return summarize_reuse(calibrated.correct_P, DRAW).mean
+
+
 def fitting(seed=0):
     return CrossFitting(second_half(LABELS, seed))
 
@@ -50,8 +54,8 @@ def test_a_bias_that_helps_is_kept_and_judged_on_the_half_that_did_not_fit_it():
         fit_bias(values[part], DRAW.pair_subset_PC[part], DRAW.pair_label_P[part]) for part in (~second_P, second_P)
     ]
     crossed = correct_pairs(values, DRAW, torch.where(second_P[:, None], *biases))
-    assert found.reuse == summarize_reuse(crossed, DRAW)
-    assert found.reuse.mean > summarize_reuse(correct_pairs(values, DRAW), DRAW).mean + 0.1
+    assert torch.equal(found.correct_P, crossed)
+    assert accuracy(found) > summarize_reuse(correct_pairs(values, DRAW), DRAW).mean + 0.1
     whole = fit_bias(values, DRAW.pair_subset_PC, DRAW.pair_label_P)
     torch.testing.assert_close(found.bias_C, whole, atol=1e-6, rtol=0)
     assert found.bias_C.argmax() == 0
@@ -61,7 +65,7 @@ def test_a_bias_that_does_not_help_is_not_kept_and_the_reuse_accuracy_stays():
     values = logits(signal=6.0)
     found = fitting()(CHOICE, UNITS, values, DRAW)
     assert found.bias_C is None
-    assert found.reuse == summarize_reuse(correct_pairs(values, DRAW), DRAW)
+    assert torch.equal(found.correct_P, correct_pairs(values, DRAW))
 
 
 def test_it_is_kept_where_the_gain_is_larger_than_its_standard_error():
@@ -70,10 +74,10 @@ def test_it_is_kept_where_the_gain_is_larger_than_its_standard_error():
         values = logits((-added, 0.0, 0.0, 0.0, 0.0), signal=1.5)
         found = fitting()(CHOICE, UNITS, values, DRAW)
         plain = correct_pairs(values, DRAW)
-        assert found.reuse.mean >= summarize_reuse(plain, DRAW).mean
+        assert accuracy(found) >= summarize_reuse(plain, DRAW).mean
         if found.bias_C is not None:
             kept += 1
-            assert found.reuse.mean > summarize_reuse(plain, DRAW).mean
+            assert accuracy(found) > summarize_reuse(plain, DRAW).mean
     assert 0 < kept < 16
 
 
@@ -82,7 +86,7 @@ def test_a_bias_of_a_rule_is_kept_and_none_is_fitted():
     values = logits((-4.0, 0.0, 1.0, 0.0, 0.0))
     found = fitting()(CHOICE, units, values, DRAW)
     assert found.bias_C is None
-    assert found.reuse == summarize_reuse(correct_pairs(values, DRAW), DRAW)
+    assert torch.equal(found.correct_P, correct_pairs(values, DRAW))
 
 
 def test_logits_that_are_not_finite_have_no_bias():
@@ -102,10 +106,11 @@ def test_a_stored_bias_is_used_as_it_is():
     biases, values = StoredBiases.of_rows(rows), logits()
     found = biases(CHOICE, UNITS, values, DRAW)
     assert found.bias_C.tolist() == stored
-    assert found.reuse == summarize_reuse(correct_pairs(values, DRAW, torch.tensor(stored)), DRAW)
-    assert found.reuse != summarize_reuse(correct_pairs(values, DRAW), DRAW)
+    assert torch.equal(found.correct_P, correct_pairs(values, DRAW, torch.tensor(stored)))
+    assert not torch.equal(found.correct_P, correct_pairs(values, DRAW))
     without = biases(other, UNITS, values, DRAW)
-    assert (without.bias_C, without.reuse) == (None, summarize_reuse(correct_pairs(values, DRAW), DRAW))
+    assert without.bias_C is None
+    assert torch.equal(without.correct_P, correct_pairs(values, DRAW))
 
 
 def test_units_take_the_stored_bias():

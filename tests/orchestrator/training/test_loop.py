@@ -11,7 +11,7 @@ from moda_core import build_model, unit_layers
 from moda_core.methods.moda import Moda
 from moda_core.methods.standard import Standard
 from orchestrator.errors import ConfigError
-from orchestrator.training.batches import Steps, Workers, augmented, samples_each
+from orchestrator.training.batches import Steps, Workers, augmented, augmented_once, samples_each
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.loop import Diverged, read_checkpoint, train
 from orchestrator.training.preparing import _trained
@@ -71,6 +71,47 @@ def test_adamw_has_the_same_schedule_and_no_momentum(small):
     first, second, decayed = (torch.cat([one.flatten() for one in network.parameters()]) for network in ends)
     assert torch.equal(first, second)
     assert decayed.norm() < first.norm()
+
+
+def test_by_epoch_the_learning_rate_is_that_of_pytorchs_cosine(small):
+    training = dataclasses.replace(small[0].training, epochs=5, learning_rate=0.05, schedule="epoch")
+    steps = Steps(240, training, Workers(), each=2)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.05)
+    plain = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=5)
+    expected = []
+    for _ in range(5):
+        expected += [optimizer.param_groups[0]["lr"]] * steps.per_epoch
+        optimizer.step()
+        plain.step()
+    assert [steps.learning_rate(step) for step in range(5 * steps.per_epoch)] == pytest.approx(expected)
+    assert expected[:: steps.per_epoch] == pytest.approx([0.05, 0.0452, 0.0327, 0.0173, 0.0048], abs=5e-5)
+    by_step = Steps(240, dataclasses.replace(training, schedule="step"), Workers(), each=2)
+    assert by_step.learning_rate(0) == 0.05
+    assert by_step.learning_rate(1) < 0.05
+
+
+def test_the_last_partial_batch_is_trained_on(small):
+    training = dataclasses.replace(small[0].training, batch_size=128)
+    steps = Steps(50_000, training, Workers(), each=2)
+    sizes = [batch.size for batch in steps.epoch(0)]
+    assert sizes == [128] * 390 + [80]
+    assert (steps.per_epoch, steps.samples) == (391, 50_000)
+
+
+def test_images_are_augmented_once_as_one_by_one_and_by_their_seed(small):
+    images = small[1].train
+    generator = torch.Generator().manual_seed(7)
+    offsets = (torch.rand(len(images), 2, generator=generator) * 5).long()  # of a padding of 2
+    flips = torch.rand(len(images), generator=generator) < 0.5
+    expected = []
+    for image, (top, left), flip in zip(images.images, offsets.tolist(), flips.tolist(), strict=True):
+        turned = image.flip(2) if flip else image
+        expected.append(nn.functional.pad(turned, (2, 2, 2, 2))[:, top : top + 8, left : left + 8])
+    once = augmented_once(images, crop=2, flip=True, seed=7)
+    assert torch.equal(once.images, torch.stack(expected))
+    assert torch.equal(once.labels, images.labels)
+    assert torch.equal(once.images, augmented_once(images, crop=2, flip=True, seed=7).images)
+    assert not torch.equal(once.images, augmented_once(images, crop=2, flip=True, seed=8).images)
 
 
 def test_training_learns_and_zero_coefficients_are_standard_training(small):

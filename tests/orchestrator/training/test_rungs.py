@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.config.config import load_config
-from orchestrator.results import NoTracker
+from orchestrator.results import BaselineReference, NoTracker
 from orchestrator.results.records import claim_sweep, history, read_sweep, trial_event
 from orchestrator.runs.proposals import Proposals
 from orchestrator.search import halving
@@ -23,9 +23,11 @@ from orchestrator.training.decompose import grid
 from orchestrator.training.rungs import Rung, rungs_of, verdict
 from orchestrator.training.trial import Trial, run_trial
 from orchestrator.views.page import render_report
+from tests.defaults import THREE_COEFFICIENTS
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SMALL = (
+    *THREE_COEFFICIENTS,
     "model=own",
     "model.name=tests.faults.nets:Faulty",
     "training.epochs=9",
@@ -39,7 +41,7 @@ SMALL = (
 )
 HALVING = "search.early_stopping=pareto_halving"
 COEFFICIENTS = {"alpha": 0.5}
-CONFIG = load_config([HALVING, "training.epochs=27"])
+CONFIG = load_config([HALVING, "training.epochs=27", "search.reference.calibrated_reuse_accuracy=0.5"])
 SEARCH = CONFIG.search
 
 
@@ -119,10 +121,13 @@ def test_the_verdict_is_the_rules_of_the_rows_at_that_fraction(surfaces):
     rows = [row(name, one) for name, points in surfaces.items() for one in points]
     empty = [row(name, (math.nan, 0.01)) for name in surfaces] + [row(name, (None, 0.01)) for name in surfaces]
     elsewhere = [row("a", (1.0, 0.0), fraction=0.333333), row("z", (1.0, 0.0), fraction=0.333333)]
-    arrays = {name: np.array(points, dtype=np.float64).reshape(-1, 2) for name, points in surfaces.items()}
+    arrays = {
+        name: np.array([(reuse, np.log10(size)) for reuse, size in points]).reshape(-1, 2)
+        for name, points in surfaces.items()
+    }
     for name in surfaces:
         reason = verdict([*elsewhere, *rows, *empty], name, Rung(1, 0.111111, 3), CONFIG)
-        options = {"reference": [0.5, 1.0]}
+        options = {"reference": [0.5, 0.0]}  # the logarithm of 1
         assert (reason is None) == halving.keeps(arrays, name, ["max", "min"], reduction=3, **options)
         if reason is not None:
             rank = 1 + halving.ranking(arrays, ["max", "min"], **options).index(name)
@@ -130,6 +135,23 @@ def test_the_verdict_is_the_rules_of_the_rows_at_that_fraction(surfaces):
             assert (
                 reason == f"stopped at epoch 3 of 27: rank {rank} of {len(surfaces)} at rung 1, the best {best} go on"
             )
+
+
+def test_before_the_baseline_is_known_the_worst_value_there_is_the_reference():
+    """Of four trials two go on. d is the worst in both; c adds most, then a by ratios of size (b by differences)."""
+    config = load_config([HALVING, "training.epochs=27"])
+    points = {"a": (0.4, 0.01), "b": (0.9, 0.2), "c": (0.8, 0.1), "d": (0.3, 0.5)}
+    rows = [
+        {"trial_id": name, "fraction": 0.111111, "calibrated_reuse_accuracy": reuse, "cut_size": size}
+        for name, (reuse, size) in points.items()
+    ]
+
+    def goes_on(name, baseline=None):
+        return verdict(rows, name, Rung(1, 0.111111, 3), config, baseline) is None
+
+    assert [name for name in points if goes_on(name)] == ["a", "c"]
+    known = BaselineReference("baseline", {"calibrated_reuse_accuracy": 0.85})
+    assert [name for name in points if goes_on(name, known)] == ["a", "b"]  # only b is within it; a is the next by name
 
 
 def test_a_trial_with_rungs_has_the_weights_and_points_of_one_without(prepared):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import wandb
 import wandb.errors
+from orchestrator.tracker import NoTracker
 
 from moda_core import choosing, count_contributions
 from moda_core.measuring import sizes_and_overlaps
@@ -176,6 +177,30 @@ def test_levels_and_target_sizes_share_one_pass_and_points_are_chosen_again_from
         assert sizes_and_overlaps(chosen.graph, chosen.units).cut_size == point.metrics["cut_size"]
     with pytest.raises(ConfigError, match=r"level 0\.1: the trial has no counts of the rule contribution"):
         choose(trained, Choice.contribution(0.1), trial.config.evaluation)
+
+
+class Shown(NoTracker):
+    """Remembers what it was shown."""
+
+    def __init__(self):
+        self.tables, self.summary = {}, {}
+
+    def table(self, name, columns, rows):
+        self.tables[name] = rows(lambda _: "")
+
+    def finish(self, summary, *, failed=False):
+        self.summary = summary
+
+
+@pytest.mark.parametrize(("fraction", "prefix", "split"), [(0.2, "", "validation"), (0, "test_", "test")])
+def test_a_tracker_is_told_which_images_points_were_measured_on(prepared, fraction, prefix, split):
+    trial, data, store = prepared("tracking=none", f"data.validation_fraction={fraction}")
+    shown = Shown()
+    run_trial(trial, data, report=lambda _: None, track=lambda: shown)
+    assert list(shown.tables) == [f"{prefix}points"]
+    assert {row["split"] for row in shown.tables[f"{prefix}points"]} == {split}
+    assert shown.summary == {f"{prefix}accuracy": shown.tables[f"{prefix}points"][0]["accuracy"], "status": "finished"}
+    assert {row["split"] for row in store.read("points", "s").to_pylist()} == {split}
 
 
 def test_two_drivers_at_once_propose_the_same_trials(prepared):

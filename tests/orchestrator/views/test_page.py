@@ -74,7 +74,8 @@ def test_the_words_around_them(page):
     strips = (0.95 - 0.5) * 0.25 + (0.9 - 0.5) * 0.25 + (0.8 - 0.5) * 0.4
     assert (
         "Objectives: calibrated reuse accuracy (higher is better), module size (lower is better). Points are chosen on"
-        f" validation images; test is only reported. Hypervolume {strips:.4f}." in " ".join(page.split())
+        f" validation images; test is only reported. Hypervolume {strips:.4f}, up to the reference point: calibrated"
+        " reuse accuracy 0.5, module size 1." in " ".join(page.split())
     )
     assert "<code>moda pull sweep:s/best --to modules</code>" in page
     assert "<code>sweep:s/1/0.1</code>" in page

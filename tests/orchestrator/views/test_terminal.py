@@ -17,6 +17,7 @@ from orchestrator.views.terminal import (
     surface_table,
     value_text,
 )
+from tests.objectives import linear
 from tests.orchestrator.results.test_sweep import CONFIG, TRIALS, by_tau, made_point, made_sweep
 
 TEST = {"calibrated_reuse_accuracy": 0.85, "calibrated_reuse_accuracy_error": 0.004, "accuracy": 0.96, "cut_size": 0.75}
@@ -54,7 +55,7 @@ def test_test_columns_are_left_out_until_something_was_measured():
 
 
 def test_objectives_and_constrained_metrics_have_columns():
-    sweep = made_sweep(FRONT, objectives={"accuracy": "max", "cut_size": "min"}, constraints=("cut_size <= 0.6",))
+    sweep = made_sweep(FRONT, objectives=linear(accuracy="max", cut_size="min"), constraints=("cut_size <= 0.6",))
     assert shown_metrics(sweep, always=("cut_overlap",)) == ["cut_overlap", "accuracy", "cut_size"]
     table = front_table(sweep)
     assert cells(table)[0] == [*HEADS, "acc %"]

@@ -65,6 +65,36 @@ def test_digits_are_split_by_class_and_never_overlap(configured):
     assert (normalised.std() - 1).abs() < 1e-3
 
 
+def test_without_validation_all_images_are_trained_on(configured):
+    split, whole = (load_data(configured(f"data.validation_fraction={part}").data) for part in (0.2, 0))
+    assert [len(one) for one in (whole.train, whole.validation, whole.test)] == [1400, 0, 397]
+    assert torch.equal(whole.test.images, split.test.images)
+    parts = torch.cat([split.train.images, split.validation.images])
+    assert sorted(map(bytes, parts.numpy())) == sorted(map(bytes, whole.train.images.numpy()))
+    assert whole.judged[0] == "test"
+    assert split.judged[0] == "validation"
+    assert len(whole.to(torch.device("cpu")).validation.images) == 0
+
+
+def test_a_table_without_validation(table_config, pixels):
+    table = pa.table({"image": [encoded(one) for one in pixels], "label": np.arange(60) % 3})
+    data = load_data(table_config(table, "data.validation_fraction=0"))
+    assert [len(one) for one in (data.train, data.validation, data.test)] == [48, 0, 12]
+    assert data.validation.images.shape == (0, 3, 9, 9)
+
+
+def test_images_are_normalised_by_the_constants_of_a_data_set(table_config, pixels):
+    table = pa.table({"image": [encoded(one) for one in pixels], "label": np.arange(60) % 3})
+    data = load_data(table_config(table, "data.normalisation=cifar10"))
+    mean, std = ([0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616])
+    mean_3HW, std_3HW = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
+    expected = (data.train.images[:5].double() / 255 - mean_3HW) / std_3HW
+    torch.testing.assert_close(data.train[torch.arange(5)].double(), expected, rtol=1e-5, atol=1e-5)
+    assert (data.test.mean, data.validation.std) == (tuple(mean), tuple(std))
+    with pytest.raises(ConfigError, match="its constants are of colour images, and these have 1 channel"):
+        load_data(table_config(table, "data.normalisation=imagenet", "data.channels=1"))
+
+
 def test_classes_are_renumbered_in_the_order_given(configured):
     data = load_data(configured("data.classes=[8,3]").data)
     whole = load_data(configured().data)
