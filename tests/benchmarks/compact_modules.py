@@ -43,7 +43,7 @@ from orchestrator.training.trial import make_network
 ROWS = Path(__file__).parent / "data" / "compact_modules"
 NETWORKS = {"vgg": [], "resnet18": ["model=resnet18", "~model.widths", "~model.hidden", "model.width=16"]}
 RECIPES = {
-    "published": [],
+    "published": ["method.alpha=1", "method.beta=1", "method.gamma=0.3", "training.weight_decay=0"],
     "good": ["method.alpha=1", "method.beta=0.3", "method.gamma=3", "training.weight_decay=0.01"],
 }
 TARGETS = (0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
