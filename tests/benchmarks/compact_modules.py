@@ -7,7 +7,7 @@ ranked by contribution x specificity^.5 / cost^.5 too: specificity is the contri
 the cost is what a unit of the layer adds to the class's module, counted again three times. `table` prints the smallest
 size from which on the reuse accuracy is at least what is wanted (interpolated on a logarithmic scale).
 
-Needs MODA_DATA_DIR. About 1 minute for a VGG and 4 for a ResNet, on one idle core.
+Needs MODA_DATA_DIR. Some minutes of processor time for a VGG, more for a ResNet; most of it is measuring.
 
 Usage: python tests/benchmarks/compact_modules.py train NETWORK RECIPE COMPACTNESS SEED
        (vgg | resnet18) (published | good) (uniform | size | sqrt_size) 0
@@ -43,7 +43,7 @@ from orchestrator.training.trial import make_network
 ROWS = Path(__file__).parent / "data" / "compact_modules"
 NETWORKS = {"vgg": [], "resnet18": ["model=resnet18", "~model.widths", "~model.hidden", "model.width=16"]}
 RECIPES = {
-    "published": [],
+    "published": ["method.alpha=1", "method.beta=1", "method.gamma=0.3", "training.weight_decay=0"],
     "good": ["method.alpha=1", "method.beta=0.3", "method.gamma=3", "training.weight_decay=0.01"],
 }
 TARGETS = (0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
