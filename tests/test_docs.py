@@ -14,6 +14,7 @@ from orchestrator.cli.command_line import main, parse_arguments
 from orchestrator.cli.command_table import COMMANDS, DETAILS
 from orchestrator.config.config import check_space, load_config
 from orchestrator.training.data import torchvision_models
+from tests.integration.sweeps import TINY, call_moda
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -58,8 +59,6 @@ def test_links_lead_somewhere():
 
 
 def test_the_readmes_python_runs(swept, tmp_path, monkeypatch):
-    from tests.integration.sweeps import call_moda
-
     storage = swept[0]
     assert call_moda("pull", "tiny", "--to", str(tmp_path / "modules"), storage=storage).returncode == 0
     monkeypatch.chdir(tmp_path)
@@ -96,11 +95,12 @@ def test_the_python_of_the_modules_page_runs(swept, tmp_path, monkeypatch):
 def test_the_python_of_the_python_page_runs(swept, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torchvision_models()  # lightning imports torchvision, whose operators do not load everywhere
-    known = {"storage": str(swept[0])}
+    known = {"storage": str(swept[0]), "TINY": TINY}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
     assert len(blocks) == 7
     for block in blocks:
-        exec(block.replace('"mine"', '"tiny"').replace("sweep:mine", "sweep:tiny"), known)  # noqa: S102 - our own text
+        text = block.replace('"mine"', '"tiny"').replace("sweep:mine", "sweep:tiny")
+        exec(text.replace('experiment="digits"', "*TINY"), known)  # noqa: S102 - our own text
     assert known["sweep"].sweep_id == "tiny"
     assert known["front"]["role"].str.contains("best").sum() == 1
     assert known["best_of_each"].num_rows == 4

@@ -76,6 +76,11 @@ class Choice:
         return {free_name(self.rule, name): value for name, value in self.parameters}
 
     @property
+    def is_own(self) -> bool:
+        """Whether the rule is a user's own."""
+        return self.rule not in PARAMETERS
+
+    @property
     def prefix(self) -> tuple[str, ...]:
         """What names the rule where a point is named: nothing for activity and contribution."""
         return () if self.rule in UNNAMED else (short_name(self.rule),)

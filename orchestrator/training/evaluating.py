@@ -127,6 +127,6 @@ def _columns(logits_PC: Tensor, calibrated: Calibrated, draw: ReuseDraw) -> dict
 
 def _what_is_measured(choice: Choice, chosen: Chosen) -> Hashable:
     """Equal for choices whose modules are the same: the built-in rules share their sites, so equal masks suffice."""
-    if choice.prefix or not chosen.units.is_plain:
+    if choice.is_own or not chosen.units.is_plain:
         return choice
     return tuple(mask_CN.cpu().numpy().tobytes() for mask_CN in chosen.units.keep)

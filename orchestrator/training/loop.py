@@ -220,7 +220,10 @@ def _output(model: nn.Module, images: ImageSet, pixels: Tensor) -> Any:
 
 
 def _without_rows(output: Any) -> Any:
-    return output[:0] if isinstance(output, Tensor) else [_without_rows(one) for one in output]
+    """Without the rows of a batch; what is no tensor, such as the weights of layers, stays."""
+    if isinstance(output, Tensor):
+        return output[:0]
+    return [_without_rows(part) for part in output] if isinstance(output, list | tuple) else output
 
 
 def _losses(

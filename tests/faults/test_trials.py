@@ -21,7 +21,7 @@ def sweep(storage, shared_ray, *faults, max_failures):
         "model.name=tests.faults.nets:Faulty",
         "search.space.fault={low: 0, high: 4, integer: true}",
         f"search.baselines=[{','.join(f'{{fault: {fault}}}' for fault in faults)}]",
-        "search.reference.reuse_accuracy=0.5",  # no baseline is a standard training
+        "search.reference.calibrated_reuse_accuracy=0.5",  # no baseline is a standard training
         "sweep.name=faulty",
         f"sweep.trials={len(faults)}",
         "sweep.concurrency=2",

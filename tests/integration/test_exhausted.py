@@ -13,7 +13,7 @@ SPACE = (
     "search.space.epochs={low: 1, high: 2, integer: true}",
     "search.space.weight_decay={choices: [0.0, 0.0005]}",
     "search.baselines=[{epochs: 1, weight_decay: 0.0}]",
-    "search.reference.reuse_accuracy=0.5",  # no baseline is a standard training
+    "search.reference.calibrated_reuse_accuracy=0.5",  # no baseline is a standard training
 )
 SWEEP = ("sweep", "experiment=digits", *SPACE, "sweep.name=small", "sweep.trials=9", "data.limit=300", "tracking=none")
 SAID = "all 4 sets of coefficients of the space are trained; the sweep is done after 4 of sweep.trials=9 trainings"

@@ -25,7 +25,9 @@ from tests.integration.sweeps import run_moda, sweep_in_process
 # Two choices a training, and trials that do not depend on each other. Trial 2 is dominated, and so is point 0/0.1.
 CHOICES = ("evaluation.taus=[0.9]", "evaluation.thresholds=[0.1]", "evaluation.levels=[0.1]", "evaluation.targets=[]")
 SWEEP = ("experiment=digits", *THREE_COEFFICIENTS, "search=sobol", "sweep.name=tiny")
-ASKED = (*SWEEP, "training.epochs=1", "tracking=none", *CHOICES)
+OBJECTIVES = ("search.objectives.reuse_accuracy=max", "~search.objectives.calibrated_reuse_accuracy")
+DRAW = ("evaluation.pairs=null", "evaluation.subsets_per_size=3", "evaluation.images_per_size=60")
+ASKED = (*SWEEP, "training.epochs=1", "tracking=none", *CHOICES, *DRAW, *OBJECTIVES)
 ON, OFF, LOST = "1/0.9/0.1", "0/0.1", "2/0.1"  # on the front; off it, of a trial that stays; of one that goes
 GOING = {
     "modules/tiny-0000-level0.1/manifest.json",

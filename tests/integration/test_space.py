@@ -18,7 +18,7 @@ SWEEP = (
     "sweep.concurrency=1",
     "search=curve",
     "search.baselines=[]",
-    "search.reference.reuse_accuracy=0.5",
+    "search.reference.calibrated_reuse_accuracy=0.5",
     "search.space.optimizer={choices: [sgd, adamw]}",
     "search.objectives.flops=min",
     'search.constraints=["cut_size <= 0.6"]',

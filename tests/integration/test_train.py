@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 
 from moda_core import count_frequencies, load_modules, unit_layers
+from moda_core.rules.built_in import ActivityRule
 from orchestrator import open_sweep
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
@@ -103,18 +104,22 @@ def test_a_training_on_all_images_is_measured_on_test_and_nothing_is_chosen(tmp_
     assert "1 rows of epochs and 9 rows of points compared, 0 values differ; the weights are the same" in again.stdout
 
 
+def frequencies_of(trained):
+    return ActivityRule.unpack(trained.rules["activity"].counts)
+
+
 def test_counting_sees_augmented_images_if_it_is_asked_to(configured):
     config = configured(*FAST, "data.flip=true", "data.crop=1", "evaluation.augmented=true", "evaluation.seed=3")
     data = load_data(config.data)
     network = make_network(config, data).eval()
-    counted = prepare(network, data, config).frequencies
+    counted = frequencies_of(prepare(network, data, config))
     once = augmented_once(data.train, crop=1, flip=True, seed=3)
     batches = [(once[torch.arange(len(once))], once.labels)]
     layers = unit_layers(network, once[torch.arange(1)])
     expected = count_frequencies(network, layers, batches, num_classes=10, thresholds=config.evaluation.thresholds)
     assert torch.equal(counted.counts_TCN, expected.counts_TCN)
     plain = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, augmented=False))
-    assert not torch.equal(counted.counts_TCN, prepare(network, data, plain).frequencies.counts_TCN)
+    assert not torch.equal(counted.counts_TCN, frequencies_of(prepare(network, data, plain)).counts_TCN)
 
 
 def test_two_workers_run_the_same_loop(shared_ray, tmp_path):

@@ -48,7 +48,7 @@ def test_a_sweep_on_two_workers_killed_in_training_and_after_it_goes_on_and_is_s
     gate, gate_after = Gate(tmp_path / "gate", BEFORE), Gate(tmp_path / "after", 0)
     sweep = (
         *("sweep", *TOY, f"method.gate={tmp_path / 'after'}", *gate.overrides, "sweep.name=toy", "sweep.trials=2"),
-        "search.reference.reuse_accuracy=0.5",  # whether an own method's training is a standard one is not known
+        "search.reference.calibrated_reuse_accuracy=0.5",  # whether an own method trains by standard loss is unknown
         *("sweep.concurrency=1", "training.num_workers=2", f"training.epochs={EPOCHS}", "tracking=none"),
     )
     trial = storage / "trials" / "toy-0000"

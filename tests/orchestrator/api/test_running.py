@@ -13,7 +13,18 @@ from tests.older_storage import SMALL, unpack_older_storage
 SECTIONS = {
     "tracking": "none",
     "model": {"widths": [8, "M", 8], "hidden": [8]},
-    "evaluation": {"taus": [0.5, 0.9], "thresholds": [0.0, 0.1], "levels": [0.1, 0.3]},
+    "evaluation": {
+        "taus": [0.5, 0.9],
+        "thresholds": [0.0, 0.1],
+        "levels": [0.1, 0.3],
+        "targets": [],
+        "pairs": None,
+        "subsets_per_size": 3,
+        "images_per_size": 60,
+        "test_pairs": None,
+        "test_subsets_per_size": 10,
+        "test_images_per_size": 2000,
+    },
 }
 
 

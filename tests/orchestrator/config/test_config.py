@@ -220,7 +220,11 @@ def test_a_space_of_choices_and_whole_numbers():
     space = ["search.space.optimizer={choices: [sgd, adamw]}", "search.space.width={choices: [4, 8, 16]}"]
     space += ["search.space.epochs={low: 2, high: 64, integer: true, log: true}", "model=vgg16"]
     config = load_config(
-        [*space, "search.baselines=[{optimizer: adamw, width: 8, epochs: 3}]", "search.reference.reuse_accuracy=0.8"]
+        [
+            *space,
+            "search.baselines=[{optimizer: adamw, width: 8, epochs: 3}]",
+            "search.reference.calibrated_reuse_accuracy=0.8",
+        ]
     )
     check_space(config)
     assert parse_config(to_plain(config)) == config
@@ -234,7 +238,7 @@ def test_a_space_of_choices_and_whole_numbers():
 
 
 def test_a_zero_of_its_own_is_a_corner_beside_the_low_end():
-    config = load_config(["search.baselines=[]"])
+    config = load_config(["search.baselines=[]", "search.reference.calibrated_reuse_accuracy=0.8"])
     check_space(config)
     assert config.search.space["alpha"].stated == {
         "low": 0.03,
@@ -255,8 +259,8 @@ def test_the_default_recipe_and_the_published_coefficients():
         config = load_config(overrides)
         return dict(config.method.coefficients), config.training.weight_decay
 
-    published = {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
-    assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0}, 0.01)
+    published = {"alpha": 1.0, "beta": 1.0, "gamma": 0.3, "compactness": "uniform"}
+    assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0, "compactness": "uniform"}, 0.01)
     assert recipe("method=moda_published") == (published, 0.0)
     assert recipe("method=standard") == ({}, 0.0)
     assert recipe("training=published", "method=moda_published") == (published, 0.0)
@@ -283,7 +287,7 @@ def test_a_baseline_may_set_a_whole_number_that_is_not_searched():
 def test_a_recorded_configuration_is_overridden_key_by_key():
     config = load_config(["search.objectives.flops=min"])
     changed = override_config(config, ["search.objectives.coupling=min", "~search.objectives.flops"])
-    assert list(changed.search.objectives) == ["reuse_accuracy", "cut_size", "coupling"]
+    assert list(changed.search.objectives) == ["calibrated_reuse_accuracy", "cut_size", "coupling"]
     changed = override_config(config, ["search.constraints=['accuracy >= 0.9', 'flops <= 0.5']"])
     assert changed.search.constraints == ("accuracy >= 0.9", "flops <= 0.5")
     assert override_config(config, []) == config

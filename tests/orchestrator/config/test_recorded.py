@@ -34,13 +34,13 @@ def test_the_names_of_older_versions_keep_their_reference_values():
 def test_todays_configuration_is_recorded_complete_and_read_as_it_is():
     config = load_config(["search.objectives.flops=min", "search.objectives.coupling={direction: min, scale: log}"])
     assert to_plain(config)["search"]["objectives"] == {
-        "reuse_accuracy": {"direction": "max", "scale": "linear"},
+        "calibrated_reuse_accuracy": {"direction": "max", "scale": "linear"},
         "cut_size": {"direction": "min", "scale": "log"},
         "flops": {"direction": "min", "scale": "log"},
         "coupling": {"direction": "min", "scale": "log"},
     }
     assert to_plain(config)["search"]["reference"] == {
-        "reuse_accuracy": None, "cut_size": 1.0, "flops": 1.0, "coupling": 1.0,
+        "calibrated_reuse_accuracy": None, "cut_size": 1.0, "flops": 1.0, "coupling": 1.0,
     }  # fmt: skip
     assert recorded(config, 6) == config
 

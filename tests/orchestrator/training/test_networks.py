@@ -193,7 +193,7 @@ def test_what_cannot_be_a_name(name):
 
 
 def test_only_moda_cores_options_are_known_before_building():
-    assert model_options("resnet50") == ["width"]
+    assert model_options("resnet50") == ["width", "init"]
     assert model_options("torchvision:resnet18") is None
     assert model_options("no_such_package:Net") is None
 
