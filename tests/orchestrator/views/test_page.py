@@ -85,9 +85,9 @@ def test_the_words_around_them(page):
             "Points on the front",
             "Reuse accuracy over tau",
             "Module size over tau",
-            "Reuse accuracy over the level",
+            "Reuse accuracy over the target size",
         ),
-        *("Module size over the level", "Trials", "Configuration"),
+        *("Module size over the target size", "Trials", "Configuration"),
     ]
 
 
@@ -98,7 +98,8 @@ def test_the_configuration_is_listed(page):
         f"{training.epochs} epochs, batch {training.batch_size}, learning rate {training.learning_rate:g}, seed 0"
     )
     assert facts["taus"] == "0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99"
-    assert facts["levels"] == "0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1"
+    assert facts["levels"] == "none"
+    assert facts["target sizes"] == "0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5"
     assert facts["search"] == "curve, seed 0, early stopping none"
     assert facts["repeats"] == "none"
 
