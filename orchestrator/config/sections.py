@@ -69,11 +69,15 @@ class MethodConfig:
         return {name: value for name, value in self.coefficients.items() if BEFORE_OPTIONS.get(name) != value}
 
     @property
+    def numbers(self) -> dict[str, Any]:
+        """The coefficients without options, which are words."""
+        return {name: value for name, value in self.coefficients.items() if not isinstance(value, str)}
+
+    @property
     def is_standard(self) -> bool:
         """Whether the cross-entropy is the whole loss: a shipped method all of whose numbers are 0, or that has
         none."""
-        numbers = [value for value in self.coefficients.values() if not isinstance(value, str)]
-        return not self.is_own and not any(numbers)
+        return not self.is_own and not any(self.numbers.values())
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,7 @@ def test_a_zero_of_its_own_is_a_corner_beside_the_low_end():
 def test_the_default_recipe_and_the_published_coefficients():
     def recipe(*overrides):
         config = load_config(overrides)
-        return dict(config.method.coefficients), config.training.weight_decay
+        return config.method.stated, config.training.weight_decay
 
     published = {"alpha": 1.0, "beta": 1.0, "gamma": 0.3, "compactness": "uniform"}
     assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0, "compactness": "uniform"}, 0.01)

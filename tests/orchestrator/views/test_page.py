@@ -99,6 +99,7 @@ def test_the_configuration_is_listed(page):
     )
     assert facts["taus"] == "0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99"
     assert facts["levels"] == "none"
+    assert facts["target sizes"] == "0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5"
     assert facts["search"] == "curve, seed 0, early stopping none"
     assert facts["repeats"] == "none"
 
