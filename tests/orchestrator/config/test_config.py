@@ -259,8 +259,8 @@ def test_the_default_recipe_and_the_published_coefficients():
         config = load_config(overrides)
         return config.method.stated, config.training.weight_decay
 
-    published = {"alpha": 1.0, "beta": 1.0, "gamma": 0.3, "compactness": "uniform"}
-    assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0, "compactness": "uniform"}, 0.01)
+    published = {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
+    assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0}, 0.01)
     assert recipe("method=moda_published") == (published, 0.0)
     assert recipe("method=standard") == ({}, 0.0)
     assert recipe("training=published", "method=moda_published") == (published, 0.0)
