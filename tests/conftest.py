@@ -9,7 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from orchestrator.config.config import Config, load_config
+from orchestrator.config.composing import load_config
+from orchestrator.config.config import Config
 from tests.integration.waiting import RAY_PATIENCE
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

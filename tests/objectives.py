@@ -1,6 +1,6 @@
 """Objectives and reference points whose hypervolumes can be computed by hand."""
 
-from orchestrator.config.sections import Objective
+from orchestrator.config.search_section import Objective
 
 # The configuration of a sweep with linear scales and a reference point of reuse accuracy 0.5 and module size 1.
 LINEAR = (

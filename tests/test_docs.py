@@ -12,7 +12,8 @@ import torch
 from moda_core import open_modules
 from orchestrator.cli.command_line import main, parse_arguments
 from orchestrator.cli.command_table import COMMANDS, DETAILS
-from orchestrator.config.config import check_space, load_config
+from orchestrator.config.composing import load_config
+from orchestrator.config.space import check_space
 from orchestrator.training.data import torchvision_models
 from tests.integration.sweeps import TINY, call_moda
 

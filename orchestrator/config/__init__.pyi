@@ -1,16 +1,9 @@
+from .checks import SEEDS
 from .choice import COLUMNS, Choice, free_name, short_name
-from .config import (
-    Config,
-    check_space,
-    compose_config,
-    corners,
-    override_config,
-    parse_config,
-    path_here,
-    render_config,
-    storage_of,
-    to_plain,
-)
+from .composing import compose_config, override_config, path_here, render_config, storage_of
+from .config import Config, parse_config, to_plain
+from .data_section import LARGEST_SIDE, STATISTICS, DataConfig
+from .evaluation_section import EvaluationConfig
 from .identities import (
     FINGERPRINTS,
     PLACES,
@@ -26,19 +19,10 @@ from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
 from .overrides import absolute, is_override, named_storage
 from .parsing import as_plain, build
 from .recorded import read_recorded
-from .sections import (
-    LARGEST_SIDE,
-    SEEDS,
-    STATISTICS,
-    DataConfig,
-    Dimension,
-    EvaluationConfig,
-    MethodConfig,
-    Objective,
-    SearchConfig,
-    TrackingConfig,
-    TrainingConfig,
-)
+from .search_section import Dimension, Objective, SearchConfig
+from .sections import MethodConfig, TrackingConfig
+from .space import check_space, corners
+from .training_section import TrainingConfig
 from .words import override_words, text_word
 
 __all__ = [

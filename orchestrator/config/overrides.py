@@ -16,15 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.config.sections import (
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    SearchConfig,
-    SweepConfig,
-    TrackingConfig,
-    TrainingConfig,
-)
+from orchestrator.config.data_section import DataConfig
+from orchestrator.config.evaluation_section import EvaluationConfig
+from orchestrator.config.search_section import SearchConfig
+from orchestrator.config.sections import ModelConfig, SweepConfig, TrackingConfig
+from orchestrator.config.training_section import TrainingConfig
 from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:  # a worker reads no overrides

@@ -29,7 +29,7 @@ from unit_statistics import Statistics, gather, mass
 from moda_core import all_subsets, draw_pairs, draw_subsets, estimate_reuse
 from moda_core.graph.graph import ChannelGraph
 from moda_core.measuring.metrics import sizes_and_overlaps
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.training.data.loading import Data, load_data
 from orchestrator.training.decompose import Trained, prepare

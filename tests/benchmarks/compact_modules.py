@@ -32,7 +32,7 @@ from moda_core.measuring.metrics import sizes_and_overlaps
 from moda_core.measuring.sizes import count_parameters
 from moda_core.rules.built_in import CONTRIBUTION
 from moda_core.rules.target_sizes import levels_of_targets
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.training.data.loading import Data, load_data
 from orchestrator.training.decompose import Trained, accuracy, prepare
 from orchestrator.training.loop import choose_precision, computing, train

@@ -31,7 +31,7 @@ from moda_core import Frequencies, UnitLayers, build_model, count_frequencies, k
 from moda_core.choosing.frequency import DEFAULT_THRESHOLDS
 from moda_core.choosing.masks import DEFAULT_FLOOR
 from moda_core.rules.built_in import ACTIVITY
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.training.count_files import dump_counts
 from orchestrator.training.data.loading import EVALUATION_BATCH, ImageSet, load_data

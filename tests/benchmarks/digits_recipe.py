@@ -13,7 +13,7 @@ import torch
 from moda_core import draw_pairs, estimate_reuse
 from moda_core.measuring.metrics import sizes_and_overlaps
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import accuracy, choose, prepare
 from orchestrator.training.loop import train

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.search import halving, make_searcher, scaled, scaled_reference
 from orchestrator.search.pareto import hypervolume
 from orchestrator.search.problem import History, Problem

@@ -19,7 +19,7 @@ from moda_core import draw_pairs, draw_subsets, estimate_reuse, largest_differen
 from moda_core.cutting import compose
 from moda_core.measuring.metrics import sizes_and_overlaps
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import accuracy, choose, prepare
 from orchestrator.training.loop import choose_precision, train

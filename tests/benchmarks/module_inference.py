@@ -32,7 +32,7 @@ from moda_core import (
 )
 from moda_core.cutting.extract import LARGEST_DIFFERENCE
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import choose, prepare

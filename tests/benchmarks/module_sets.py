@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from moda_core import build_model, cut_network, load_modules, save_modules, slice_modules, unit_layers
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.modules.pulling import pull
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import choose, prepare

@@ -11,7 +11,7 @@ import time
 
 from rich.console import Console
 
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.runs.sweep import run_sweep
 from orchestrator.views.progress import Progress
 

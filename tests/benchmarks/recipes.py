@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.feather as feather
 from rich.console import Console
 
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.results.records import read_sweep
 from orchestrator.runs.train import train_one
 from orchestrator.storage.delta import DeltaStore

@@ -28,7 +28,7 @@ from moda_core.cutting.extract import cut_graph
 from moda_core.graph.reading import channel_graph
 from moda_core.measuring.metrics import sizes_and_overlaps
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import choose, prepare
 from orchestrator.training.loop import train

@@ -18,7 +18,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.training.batches import Workers
 from orchestrator.training.calibration import StoredBiases
 from orchestrator.training.data.loading import load_data

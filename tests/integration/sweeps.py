@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from orchestrator.cli.command_line import main
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.results import Sweep, claim_sweep, utc_now
 from orchestrator.runs.proposals import Proposals
 from orchestrator.storage import DeltaStore

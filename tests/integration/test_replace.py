@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from moda_core import RawImages, load_modules, replace_class, replacement_accuracy
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.modules.pulling import pull_point
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.results.records import read_sweep, trial_states
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.training.data.loading import load_data

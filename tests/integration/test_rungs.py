@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.training.batches import Workers

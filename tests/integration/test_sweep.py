@@ -8,7 +8,7 @@ import torch
 
 from moda_core import load_modules
 from moda_core.sets.manifest import MANIFEST
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.config.identities import identity
 from orchestrator.modules.publishing import name_of
 from orchestrator.results.records import read_sweep

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from moda_core import build_model, count_contributions, count_frequencies, unit_layers
 from moda_core.methods.moda import Moda
-from orchestrator.config.sections import TrainingConfig
+from orchestrator.config.training_section import TrainingConfig
 from orchestrator.training.batches import Workers
 from orchestrator.training.data.loading import ImageSet
 from orchestrator.training.loop import _losses, _output, train

@@ -9,7 +9,7 @@ from orchestrator.api.html import shown_html
 from orchestrator.api.opened import OpenSweep
 from orchestrator.api.opened_confirmation import OpenConfirmation
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.results.confirmation import Confirmation
 from orchestrator.results.points import Point, TrialState

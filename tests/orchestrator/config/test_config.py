@@ -7,17 +7,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.command_line import main
-from orchestrator.config.config import (
-    check_space,
-    compose_config,
-    corners,
-    load_config,
-    override_config,
-    parse_config,
-    render_config,
-    to_plain,
-)
+from orchestrator.config.composing import compose_config, load_config, override_config, render_config
+from orchestrator.config.config import parse_config, to_plain
 from orchestrator.config.identities import identity, identity_hash
+from orchestrator.config.space import check_space, corners
 from orchestrator.errors import ConfigError
 
 SWEEPS = Path(str(resources.files("sweeps")))

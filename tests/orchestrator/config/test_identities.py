@@ -11,7 +11,8 @@ import torch
 
 from orchestrator.cli.command_line import main
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config, override_config, to_plain
+from orchestrator.config.composing import load_config, override_config
+from orchestrator.config.config import to_plain
 from orchestrator.config.identities import identity, identity_hash, recorded_fingerprints
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState

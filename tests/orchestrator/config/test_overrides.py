@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.cli.command_line import main
-from orchestrator.config.config import load_config, override_config, storage_of
+from orchestrator.config.composing import load_config, override_config, storage_of
 from orchestrator.config.overrides import declared_type, is_override, known_keys, read_overrides
 from orchestrator.errors import ConfigError
 

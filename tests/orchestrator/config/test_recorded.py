@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from orchestrator.config.config import load_config, override_config, to_plain
+from orchestrator.config.composing import load_config, override_config
+from orchestrator.config.config import to_plain
 from orchestrator.config.recorded import read_recorded
-from orchestrator.config.sections import Objective
+from orchestrator.config.search_section import Objective
 
 
 def recorded(config, version, **search):

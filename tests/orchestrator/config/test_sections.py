@@ -5,16 +5,11 @@ import re
 
 import pytest
 
-from orchestrator.config.sections import (
-    DataConfig,
-    Dimension,
-    EvaluationConfig,
-    Objective,
-    SearchConfig,
-    SweepConfig,
-    TrackingConfig,
-    TrainingConfig,
-)
+from orchestrator.config.data_section import DataConfig
+from orchestrator.config.evaluation_section import EvaluationConfig
+from orchestrator.config.search_section import Dimension, Objective, SearchConfig
+from orchestrator.config.sections import SweepConfig, TrackingConfig
+from orchestrator.config.training_section import TrainingConfig
 from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
 from tests.objectives import linear

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.config.overrides import read_overrides
 from orchestrator.config.words import override_words, text_word
 from orchestrator.errors import ConfigError

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moda_core.sets.manifest import MANIFEST
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.modules.garbage import CHECKPOINTS, PARTS, SETS, TRAINED, collect, remove, survey
 from orchestrator.modules.retention import Retention, retentions

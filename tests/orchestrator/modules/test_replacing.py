@@ -11,7 +11,7 @@ import moda_core
 from moda_core import build_model, save_modules, unit_layers
 from moda_core.sets.manifest import MANIFEST
 from orchestrator.cli.command_line import main
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.modules.replacing import Request, replace_from_sets
 from orchestrator.training.data.loading import load_data

@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from orchestrator.config.config import check_space, parse_config, to_plain
+from orchestrator.config.config import parse_config, to_plain
 from orchestrator.config.identities import identity
+from orchestrator.config.space import check_space
 from orchestrator.errors import ConfigError
 from orchestrator.results.confirmation import Confirmation, compare, confirmations
 from orchestrator.results.records import canonical, claim_sweep, read_sweep, utc_now

@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from orchestrator.config.config import override_config
+from orchestrator.config.composing import override_config
 from orchestrator.declarations import MARGIN
 from orchestrator.results.records import canonical, claim_sweep, read_sweep
 from orchestrator.results.reference_point import BaselineReference, record_reference, recorded_reference

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.config.identities import identity
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from orchestrator.cli.command_line import main
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.results.records import canonical, claim_sweep, read_sweep
 from orchestrator.results.sql import VIEWS, query

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState

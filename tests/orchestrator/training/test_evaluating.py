@@ -7,7 +7,7 @@ import torch
 
 from moda_core import Decomposition, ReuseDraw, build_model, draw_budget, estimate_reuse, unit_layers
 from orchestrator.config import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.training.calibration import CrossFitting, second_half
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import Chosen

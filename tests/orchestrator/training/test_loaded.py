@@ -20,7 +20,7 @@ ELSEWHERE = ("data.mean=[0]", "data.std=[1]")  # as ToTensor() gives images
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory, one_thread):
     """A checkpoint of a network that was trained on images in [0, 1]."""
-    from orchestrator.config.config import load_config
+    from orchestrator.config.composing import load_config
 
     config = load_config([f"storage={tmp_path_factory.mktemp('unused')}", "tracking=none"])
     data = load_data(config.data)

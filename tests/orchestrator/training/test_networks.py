@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from moda_core import unit_layers
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.config.model_names import check_model_name, model_options
 from orchestrator.errors import ConfigError
 from orchestrator.training.data.loading import load_data

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.results import BaselineReference, NoTracker
 from orchestrator.results.records import claim_sweep, history, read_sweep, trial_event
 from orchestrator.runs.proposals import Proposals

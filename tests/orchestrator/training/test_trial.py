@@ -11,7 +11,7 @@ import wandb.errors
 from moda_core import choosing, count_contributions
 from moda_core.measuring import sizes_and_overlaps
 from orchestrator.config.choice import Choice
-from orchestrator.config.config import load_config
+from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.results import NoTracker
 from orchestrator.results.records import claim_sweep, read_sweep

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from orchestrator.config.config import override_config
+from orchestrator.config.composing import override_config
 from orchestrator.results.records import canonical, claim_sweep, read_sweep, utc_now
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.views.figures import background, baseline_name, hover_text, is_standard

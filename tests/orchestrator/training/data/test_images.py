@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageFile
 
-from orchestrator.config.sections import DataConfig
+from orchestrator.config.data_section import DataConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.data.images import decode_image
 from orchestrator.training.data.tables import read_table

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.config.sections import DataConfig
+from orchestrator.config.data_section import DataConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.data.labels import LONGEST_NAME, recorded_names
 from orchestrator.training.data.loading import load_data

@@ -10,7 +10,7 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.config.sections import DataConfig
+from orchestrator.config.data_section import DataConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.data.tables import read_table

@@ -1,0 +1,183 @@
+"""Overrides and the files of ``sweeps/`` become a configuration, once, at the edge. Only this file sees OmegaConf."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.config.config import Config, parse_config, to_plain
+from orchestrator.config.overrides import (
+    DECLARED,
+    absolute,
+    as_hydra,
+    known_keys,
+    meant,
+    named_storage,
+    read_overrides,
+)
+from orchestrator.errors import ConfigError
+
+if TYPE_CHECKING:  # a worker reads no overrides
+    from hydra.core.override_parser.types import Override
+
+MERGING = "Error merging override "  # how Hydra begins what is wrong with the value of a key
+
+
+def load_config(overrides: Sequence[str]) -> Config:
+    """Compose ``sweeps/config.yaml`` with the overrides and check it.
+
+    Raises:
+        ConfigError: anything that is wrong, in one line.
+    """
+    return parse_config(compose_config(overrides))
+
+
+def storage_of(overrides: Sequence[str]) -> str:
+    """Return the storage that overrides name, else ``MODA_STORAGE``, else the default of ``sweeps/config.yaml``.
+
+    Hydra is loaded only where it is needed, since commands that look at results need nothing else of a configuration.
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
+    return named_storage(overrides) or load_config(overrides).storage
+
+
+def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose the configuration and return it as plain data. Relative paths are made absolute here, where they are
+    typed.
+
+    Raises:
+        ConfigError: an override that cannot be read or applied.
+    """
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from orchestrator.config.yaml_text import check_chosen_file
+
+    for override in read_overrides(overrides):
+        _check_group(override)
+    for word in overrides:
+        check_chosen_file(word)
+    addable = [_addable(as_hydra(override)) for override in overrides]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("sweeps", version_base="1.3"):
+            composed = compose("config", overrides=addable)
+            plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+        raise ConfigError(_one_line(error)) from error
+    assert isinstance(plain, dict)
+    _resolve_paths(plain)
+    return {str(key): value for key, value in plain.items()}
+
+
+def override_config(config: Config, overrides: Sequence[str]) -> Config:
+    """Apply ``key=value``, ``+key=value`` or ``~key`` to a recorded configuration; a mapping is merged.
+
+    Paths are those of this machine: a relative one is looked for as in a new configuration.
+
+    Raises:
+        ConfigError: an override that cannot be read or applied, or what comes of it is wrong.
+    """
+    if not overrides:
+        return config
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    changed = OmegaConf.create(to_plain(config))
+    try:
+        for override in read_overrides(overrides):
+            if override.is_delete():
+                at, _, name = override.key_or_group.rpartition(".")
+                section = OmegaConf.select(changed, at)
+                if section is None or name not in section:
+                    raise ConfigError(f"{override.input_line}: the sweep has no {override.key_or_group}; leave it out")
+                del section[name]
+            else:
+                value = path_here(override.key_or_group, override.value())
+                OmegaConf.update(changed, override.key_or_group, value, merge=True, force_add=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from error
+    plain: Any = OmegaConf.to_container(changed)
+    return parse_config(plain)
+
+
+def render_config(plain: Mapping[str, Any]) -> str:
+    """Render plain data as YAML."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(dict(plain)))
+
+
+def path_here(key: str, value: Any) -> Any:
+    """Resolve the value of a key that overrides a recorded configuration: a relative path as in a new configuration."""
+    if not isinstance(value, str):
+        return value
+    if key in ("data.path", "data.test_path"):
+        return _path(key, value, os.environ.get("MODA_DATA_DIR"))
+    return _path(key, value) if key in ("data.root", "training.init_from") else value
+
+
+def _check_group(override: "Override") -> None:
+    """Refuse a group that is set to anything but the name of one of its files."""
+    folder = resources.files("sweeps") / override.key_or_group
+    if override.is_delete() or "." in override.key_or_group or not folder.is_dir():
+        return
+    if not isinstance(override.value(), str):
+        names = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+        raise ConfigError(f"{override.input_line}: give the name of one file of the group: {', '.join(names)}")
+
+
+def _addable(override: str) -> str:
+    """``training.epoch=3`` as ``++training.epoch=3``: any key may be given plainly, and a wrong one is our error."""
+    key = override.partition("=")[0]
+    return f"++{override}" if "." in key and key[0] not in "+~" else override
+
+
+def _resolve_paths(plain: Any) -> None:
+    """Make relative paths absolute: trials run in other folders. A table's path stays as typed and its root becomes
+    absolute, so that another machine can be told the root alone."""
+    data, training = plain.get("data"), plain.get("training")
+    if isinstance(data, dict) and (isinstance(data.get("root"), str) or data.get("name") != "digits"):
+        data["root"] = _path("data.root", data.get("root") or "")  # digits come with scikit-learn
+    if isinstance(training, dict) and isinstance(training.get("init_from"), str):
+        training["init_from"] = _path("training.init_from", training["init_from"])
+
+
+def _path(key: str, value: str, base: str | None = None) -> str:
+    """As :func:`absolute`; a URI would become a folder such as ``s3:`` in the working folder."""
+    if "://" in value:
+        raise ConfigError(f"{key}={value} is a URI; copy the file to this machine and give its path")
+    return absolute(value, base)
+
+
+def _why_not_merged(cause: BaseException) -> str:
+    """Why an override does not fit the key that it is for, and what to write."""
+    if "Cannot merge" in str(cause):
+        return "the key is a mapping; give one, as {name: value}"
+    return "the value cannot be read; write \\${ for a literal ${"
+
+
+def _one_line(error: BaseException) -> str:
+    """The message of an error, or of its cause where it has none, without Hydra's extra lines."""
+    while not str(error).strip() and error.__cause__ is not None:
+        error = error.__cause__
+    noise = ("full_key", "object_type", "Set the env variable", "See https", "To append to your config")
+    if str(error).startswith(MERGING) and error.__cause__ is not None:
+        return f"{str(error).removeprefix(MERGING).lstrip('+')}: {_why_not_merged(error.__cause__)}"
+    text = str(error).partition("Config search path")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = " ".join(line for line in lines if not line.startswith(noise))
+    if "nterpolation" in line:
+        line += "; write \\${ for a literal ${"
+    if unknown := re.match(r"Could not override '([^']*)'", line):
+        line = line.rstrip(".") + meant(unknown[1], [*DECLARED, *known_keys()])
+        line += f"; top-level keys: {', '.join(field.name for field in dataclasses.fields(Config))}"
+    return line

@@ -1,0 +1,94 @@
+"""The section `evaluation` of the configuration: the choices after training, and how they are measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.config.checks import MOST, check, check_grid, check_seed
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, SIZE
+from orchestrator.declarations import Metric
+from orchestrator.errors import ConfigError
+
+DRAWS = {  # how many pairs reuse accuracy is estimated from, and what said so in earlier versions
+    "pairs": ("subsets_per_size", "images_per_size"),
+    "test_pairs": ("test_subsets_per_size", "test_images_per_size"),
+}
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The choices after training (every tau and threshold, level and target size), and how reuse accuracy is estimated.
+
+    Attributes:
+        rules: a user's own rules by import path, each with the values of its parameters; none until
+            :func:`orchestrator.training.with_own_parts` has asked the rule.
+        metrics: a user's own metrics by import path, each as it declares itself; nothing until then likewise.
+        augmented: whether counting sees the training images cropped and flipped as training does, by ``seed``.
+        pairs: how many (image, subset) pairs a choice near the front is tested on, on validation.
+        test_pairs: likewise on test.
+        subsets_per_size: of sweeps from before there was ``pairs``, as the three after it: the draw of their time.
+    """
+
+    taus: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
+    targets: tuple[float, ...] = ()  # nor of target sizes
+    rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    floor: float = 0.005
+    augmented: bool = False
+    pairs: int | None = None
+    test_pairs: int | None = None
+    subsets_per_size: int | None = None
+    images_per_size: int | None = None
+    test_subsets_per_size: int | None = None
+    test_images_per_size: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_grid("evaluation.taus", self.taus)
+        check_grid("evaluation.thresholds", self.thresholds)
+        for name in ("levels", "targets"):
+            values = getattr(self, name)
+            different = len(set(values)) == len(values)
+            check(f"evaluation.{name}", list(values), different, "different numbers, or [] for none")
+        check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
+        check(
+            "evaluation.targets", list(self.targets), all(0 < size <= 1 for size in self.targets), "each within (0, 1]"
+        )
+        check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
+        check("evaluation.levels", list(self.levels), min(self.levels, default=0) >= 0, "each at least 0")
+        for path, grid in self.rules.items():
+            for name, values in grid.items():
+                check_grid(f"evaluation.rules: {path}: {name}", values)
+        check_seed("evaluation.seed", self.seed)
+        check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
+        for budget, earlier in DRAWS.items():
+            self._check_draw(budget, earlier)
+
+    def _check_draw(self, budget: str, earlier: tuple[str, ...]) -> None:
+        """Refuse a draw that is stated in both ways, or in none."""
+        stated = [name for name in (budget, *earlier) if getattr(self, name) is not None]
+        for name in stated:
+            value = getattr(self, name)
+            check(f"evaluation.{name}", value, 1 <= value <= MOST, f"a whole number from 1 to {MOST}")
+        if len(stated) > 1 and budget in stated:
+            raise ConfigError(
+                f"evaluation.{stated[1]}={getattr(self, stated[1])} is how draws were stated before"
+                f" evaluation.{budget}={getattr(self, budget)}; leave it out, or set evaluation.{budget}=null"
+            )
+        if budget not in stated and len(stated) < len(earlier):
+            raise ConfigError(f"evaluation.{budget}=null: must be a whole number of (image, subset) pairs")
+
+    @property
+    def grids(self) -> dict[str, Mapping[str, tuple[float, ...]]]:
+        """The rules that are tried, each with the values of its parameters."""
+        levels = {CONTRIBUTION: {"level": self.levels}} if self.levels else {}
+        targets = {SIZE: {"target": self.targets}} if self.targets else {}
+        return {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}, **levels, **targets, **self.rules}
+
+    @property
+    def own_metrics(self) -> dict[str, Metric]:
+        """The declarations of a user's own metrics that are known, by name."""
+        declared = [Metric(**declaration) for declaration in self.metrics.values() if declaration]
+        return {metric.name: metric for metric in declared}

@@ -1,0 +1,60 @@
+"""The section `training` of the configuration: how a network is trained."""
+
+from dataclasses import dataclass
+
+from orchestrator.config.checks import MOST, check, check_seed, one_of
+from orchestrator.errors import ConfigError
+
+OPTIMIZERS = ("adamw", "sgd")
+PRECISIONS = ("auto", "bfloat16", "float32")
+SCHEDULES = ("epoch", "step")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained: SGD with Nesterov momentum, or AdamW (which ignores ``momentum``), with a cosine
+    schedule of the learning rate down to 0, by step or by epoch. See ``sweeps/training``.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: str = "sgd"
+    schedule: str = "step"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    precision: str = "auto"
+    num_workers: int = 1
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0.0
+    sync_batch_norm: bool = False
+    max_failures: int = 1
+    seed: int = 0
+    init_from: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("training.optimizer", self.optimizer, OPTIMIZERS)
+        one_of("training.schedule", self.schedule, SCHEDULES)
+        one_of("training.precision", self.precision, PRECISIONS)
+        least_epochs = 1 if self.init_from is None else 0
+        check("training.epochs", self.epochs, self.epochs >= least_epochs, f"a whole number of at least {least_epochs}")
+        for name in ("batch_size", "num_workers", "cpus_per_worker"):
+            value = getattr(self, name)
+            check(f"training.{name}", value, 1 <= value <= MOST, f"a whole number from 1 to {MOST}")
+        check("training.epochs", self.epochs, self.epochs <= MOST, f"at most {MOST}")
+        check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
+        check("training.momentum", self.momentum, 0 <= self.momentum < 1, "within [0, 1)")
+        check_seed("training.seed", self.seed)
+        for name in ("weight_decay", "gpus_per_worker", "max_failures"):
+            value = getattr(self, name)
+            check(f"training.{name}", value, value >= 0, "at least 0")
+        if self.sync_batch_norm and self.num_workers == 1:
+            raise ConfigError(
+                "training.sync_batch_norm=true needs several workers; set training.num_workers to 2 or more, or"
+                " training.sync_batch_norm=false"
+            )
+        if self.sync_batch_norm and self.gpus_per_worker == 0:
+            raise ConfigError(
+                "training.sync_batch_norm=true: SyncBatchNorm runs on GPUs only; set training.sync_batch_norm=false"
+                " or training.gpus_per_worker=1"
+            )
