@@ -50,7 +50,10 @@ RECIPES = {
     "standard": ["method=standard", "training.weight_decay=0"],
     "standard-decay": ["method=standard", DECAY],
 }
-ALWAYS = ["training.batch_size=64", "training.learning_rate=0.05", "tracking=none"]
+ALWAYS = [
+    *("training.batch_size=64", "training.learning_rate=0.05", "training.precision=float32"),
+    *("evaluation.levels=[]", "tracking=none"),
+]
 
 
 def main(words: list[str]) -> None:

@@ -38,6 +38,7 @@ def sweep(storage, shared_ray, *faults, max_failures):
     return done, read_sweep(store, "faulty"), store.read("trials", "faulty").to_pylist()
 
 
+@pytest.mark.slow
 def test_the_others_go_on_and_the_sweep_says_what_failed(shared_ray, tmp_path):
     faults = (WHOLE, EXITED, MEMORY, NOT_A_NUMBER, KILLED)
     done, found, _ = sweep(tmp_path, shared_ray, *faults, max_failures=0)

@@ -14,6 +14,7 @@ from orchestrator.training.data.loading import EVALUATION_BATCH, load_data
 from tests.integration.sweeps import TINY, run_moda
 
 
+@pytest.mark.slow
 def test_a_class_of_one_published_set_from_another(swept, tmp_path):
     storage = swept[0]
     sweep = read_sweep(DeltaStore(str(storage)), "tiny")

@@ -49,6 +49,7 @@ def worker(rank, storage):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_all_workers_do_as_the_first_one_decides(tmp_path):
     best = {"sweep_id": "s", "rung": 2, "fraction": 0.333333, "epoch": 3, "level": 0.1, "cut_size": 0.001}
     rows = [{**best, "trial_id": f"s-{n}", "calibrated_reuse_accuracy": 1.0 - n / 1000} for n in range(3)]

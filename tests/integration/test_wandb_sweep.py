@@ -334,6 +334,7 @@ def test_what_cannot_be_pulled_is_one_line(server, storage, tmp_path):
         assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_versions_of_points_that_left_the_front_are_deleted(server, storage, sweep, tmp_path):
     """As when a sweep went on and its points were better: real versions of points that are not on the front."""
     front = {point.label for point in sweep.front}
