@@ -15,7 +15,7 @@ SUFFICIENT = 1e-4  # of the decrease that the slope promises, as Armijo's rule a
 def fit_bias(
     logits_PC: Tensor, subsets_PC: Tensor, labels_P: Tensor, *, ridge: float = RIDGE, start_C: Tensor | None = None
 ) -> Tensor:
-    """Fit the bias b that minimises the mean cross-entropy of softmax over T of (z_c + b_c), plus ridge / 2 x sum of b^2.
+    """Fit the bias b that minimises the mean cross-entropy of softmax over T of (z_c + b_c), plus ridge / 2 x sum b^2.
 
     The problem is convex and is solved by Newton's method, so the result depends on nothing but the arguments. Adding a
     constant to all logits changes nothing. The bias sums to 0, and is 0 for a class that never competes.
