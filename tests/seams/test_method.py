@@ -164,7 +164,7 @@ def test_the_space_that_is_stated_wins_over_the_class_and_its_defaults_are_recor
         (f"{METHODS}:NoDataclass", "is not a dataclass; a method is a frozen dataclass of its coefficients"),
         (f"{METHODS}:Gate", "has no Gate"),
         (f"{METHODS}:Reserved", "terms names 'seconds'"),
-        ("orchestrator.config.sections:DataConfig", "has no prepare; derive it from moda_core.methods.Method"),
+        ("orchestrator.config.data_section:DataConfig", "has no prepare; derive it from moda_core.methods.Method"),
     ],
 )
 def test_what_is_no_method_is_refused(configured, name, said):
