@@ -4,6 +4,7 @@ Shapes: K networks side by side, G groups.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -17,23 +18,21 @@ def count_shared_parameters(graph: ChannelGraph, held: Held) -> Tensor:
 
     In float64, exact below 2^53.
     """
-    total = torch.zeros((), dtype=torch.float64)
-    for name in graph.calls:
-        node = graph.by_name[name]
-        held_K, read_K = held.over_calls(graph, node)
-        for tensor, axes in node.tensors().items():
-            if tensor not in TRAINABLE:
-                continue
-            if axes in ("oi", "p"):
-                shared = _weight_pairs(node, held_K, read_K) * math.prod(node.kernel())
-            else:
-                shared = _pairs(held_K) * (math.prod(node.size) if axes == "os" else 1)
-            total = total + shared
-    return total
+    return _count(graph, held, _weight_pairs, _pairs)
 
 
 def count_parameters(graph: ChannelGraph, held: Held) -> Tensor:
     """Trainable parameters that each of K networks holds: (K,), the diagonal of :func:`count_shared_parameters`."""
+    return _count(graph, held, _kernels, lambda held_K: held_K.double().sum(1))
+
+
+def _count(
+    graph: ChannelGraph,
+    held: Held,
+    kernels: Callable[[Node, Tensor, Tensor], Tensor],
+    channels: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """The numbers in all trainable tensors, by how many kernels and how many channels of a node are counted."""
     total = torch.zeros((), dtype=torch.float64)
     for name in graph.calls:
         node = graph.by_name[name]
@@ -42,9 +41,9 @@ def count_parameters(graph: ChannelGraph, held: Held) -> Tensor:
             if tensor not in TRAINABLE:
                 continue
             if axes in ("oi", "p"):
-                total = total + _kernels(node, held_K, read_K) * math.prod(node.kernel())
+                total = total + kernels(node, held_K, read_K) * math.prod(node.kernel())
             else:
-                total = total + held_K.double().sum(1) * (math.prod(node.size) if axes == "os" else 1)
+                total = total + channels(held_K) * (math.prod(node.size) if axes == "os" else 1)
     return total
 
 
@@ -67,10 +66,7 @@ def count_flops(graph: ChannelGraph, held: Held) -> Tensor:
     total = torch.zeros((), dtype=torch.float64)
     for node in graph.nodes:
         if node.op in MIXING:
-            held_KG = held.channels[node.name].view(-1, node.groups, node.channels // node.groups).sum(2)
-            reads = held.reads[node.name]
-            read_KG = reads.view(len(reads), node.groups, -1).sum(2)
-            weights_K = (held_KG.double() * read_KG.double()).sum(1) * math.prod(node.kernel())
+            weights_K = _kernels(node, held.channels[node.name], held.reads[node.name]) * math.prod(node.kernel())
             total = total + 2 * weights_K * math.prod(node.size)
     return total
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from moda_core.choosing import Contributions, Decomposition, Frequencies
+    from moda_core.graph import ChannelGraph
     from moda_core.units import UnitLayers
 
     Batches = Iterable[tuple[Tensor, Tensor]]
@@ -31,6 +32,9 @@ class _AtActivations:
         from moda_core.units import unit_layers
 
         return unit_layers(network, example_input)
+
+    def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
+        """Accept any network, since contributions need no kind of activation."""
 
 
 class ActivityRule(_AtActivations):
@@ -109,9 +113,6 @@ class ContributionRule(_AtActivations):
         Parameter("level", "level", 0.0, grid=(0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)),
     )
 
-    def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
-        """Accept any network, since any activation will do."""
-
     def count(
         self,
         network: nn.Module,
@@ -172,9 +173,6 @@ class SizeRule(_AtActivations):
         ),
     )
 
-    def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
-        """Accept any network, since any activation will do."""
-
     def count(
         self,
         network: nn.Module,
@@ -190,25 +188,24 @@ class SizeRule(_AtActivations):
         Raises:
             NetworkError: a network that cannot be cut.
         """
-        contributions = CONTRIBUTION.count(network, sites, batches, num_classes=num_classes, grid=grid, group=group)
-        return self.extend(contributions, network, sites, grid)
-
-    def extend(
-        self,
-        contributions: Mapping[str, Tensor],
-        network: nn.Module,
-        sites: UnitLayers,
-        grid: Mapping[str, Sequence[float]],
-    ) -> dict[str, Tensor]:
-        """Return what :meth:`count` does, from what the contribution rule counted on the same network."""
         import torch
 
         from moda_core.graph import channel_graph
         from moda_core.modes import device_of
-        from moda_core.rules.target_sizes import levels_of_targets
 
+        contributions = CONTRIBUTION.count(network, sites, batches, num_classes=num_classes, grid=grid, group=group)
         example = next(node for node in sites.graph.nodes if node.op == "placeholder").meta["value"]
         graph, _ = channel_graph(network, sites, torch.zeros_like(example, device=device_of(network)))
+        return self.extend(contributions, graph, grid)
+
+    def extend(
+        self, contributions: Mapping[str, Tensor], graph: ChannelGraph, grid: Mapping[str, Sequence[float]]
+    ) -> dict[str, Tensor]:
+        """Return what :meth:`count` does, from what the contribution rule counted on the network of a graph."""
+        import torch
+
+        from moda_core.rules.target_sizes import levels_of_targets
+
         targets = torch.tensor(sorted(set(grid["target"])), dtype=torch.float64)
         levels = levels_of_targets(graph, CONTRIBUTION.unpack(contributions), targets)
         return {**contributions, "targets": targets, "levels": levels}

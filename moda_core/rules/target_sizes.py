@@ -6,7 +6,7 @@ Shapes: T targets, C classes, N units of all layers together.
 import torch
 from torch import Tensor
 
-from moda_core.choosing import Contributions
+from moda_core.choosing import Contributions, contribution_masks
 from moda_core.cutting import held_channels
 from moda_core.graph import ChannelGraph
 from moda_core.measuring import count_all_parameters, count_parameters
@@ -42,11 +42,8 @@ def levels_of_targets(graph: ChannelGraph, contributions: Contributions, targets
 def mean_sizes(graph: ChannelGraph, contributions: Contributions, levels_T: Tensor) -> Tensor:
     """Return the mean size of one-class modules at each level, as ``module_metrics(...).cut_size``: (T,) float64."""
     classes, count = len(contributions.means_CN), len(levels_T)
-    keep = []
-    for mean_CN in contributions.means_CN.split(contributions.widths, dim=1):
-        largest_C = mean_CN.argmax(1, keepdim=True)
-        masks_TCN = (mean_CN >= levels_T[:, None, None]).scatter(2, largest_C.expand(count, -1, -1), True)
-        keep.append(masks_TCN.flatten(0, 1))
+    chosen = [contribution_masks(contributions, level) for level in levels_T.tolist()]
+    keep = [torch.cat(of_layer) for of_layer in zip(*chosen, strict=True)]
     each_class = torch.eye(graph.output.channels, dtype=torch.bool)[:classes].repeat(count, 1)
     held = held_channels(graph, keep, each_class)
     return count_parameters(graph, held).view(count, classes).mean(1) / count_all_parameters(graph)

@@ -12,7 +12,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.results.points import POINT_NAME, Point, TrialState
 from orchestrator.results.reference_point import BaselineReference, derive_reference
 from orchestrator.results.repeats import mean_points
-from orchestrator.search import Constraint, pareto, scaled
+from orchestrator.search import Constraint, Status, pareto, scaled
 
 ROLES = ("best", "knee")
 TOLERANCE = 0.005  # of the first objective: what best gives for a better second one, half a point of an accuracy
@@ -119,15 +119,15 @@ class Sweep:
         named = [name for name in REUSE if name in self.config.search.objectives]
         return (named or REUSE)[0]
 
-    def count(self, status: str) -> int:
+    def count(self, status: Status) -> int:
         """Return how many trials have this status."""
         return sum(trial.status == status for trial in self.trials)
 
     @property
     def finished_text(self) -> str:
         """A text that says how many trials finished: ``5 of 12 trials finished, 7 stopped early``."""
-        stopped = f", {self.count('stopped')} stopped early" if self.count("stopped") else ""
-        return f"{self.count('finished')} of {len(self.trials)} trials finished{stopped}"
+        stopped = f", {self.count(Status.STOPPED)} stopped early" if self.count(Status.STOPPED) else ""
+        return f"{self.count(Status.FINISHED)} of {len(self.trials)} trials finished{stopped}"
 
     @cached_property
     def front(self) -> list[Point]:

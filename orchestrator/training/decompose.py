@@ -158,37 +158,26 @@ def measure(
     Reuse accuracy is a seeded estimate from (image, subset) pairs; choices far from the front have fewer of them.
     """
     with computing(images.labels.device, trained.precision):
-        return _measure(trained, images, config, split, choices, calibration)
-
-
-def _measure(
-    trained: Trained,
-    images: ImageSet,
-    config: EvaluationConfig,
-    split: str,
-    choices: Sequence[Choice],
-    calibration: Calibration,
-) -> list[dict[str, Any]]:
-    network, draws = trained.network, draw_pairs_of(images.labels, trained.graph.output.channels, config, split)
-    whole = {
-        "split": split,
-        "accuracy": accuracy(network, images),
-        "reuse_baseline": estimate_reuse(network, trained.layers, None, images, draws[-1]).mean,
-    }
-    metrics = make_metrics(list(config.metrics))
-    chosen = [choose(trained, choice, config) for choice in choices]
-    sizes = [sizes_and_overlaps(one.graph, one.units) for one in chosen]
-    cut_sizes = [of_choice.cut_size for of_choice in sizes]
-    evaluated = evaluate_reuse(network, choices, chosen, cut_sizes, images, draws, calibration)
-    return [
-        {
-            **choice.columns,
-            "stage": CUT,
-            **whole,
-            **reuse,
-            **{name: getattr(of_choice, name) for name in SIZES},
-            "floored": one.units.floored,
-            "own": measure_own(metrics, Measured(network, one.sites, one.units.keep, images)),
+        network, draws = trained.network, draw_pairs_of(images.labels, trained.graph.output.channels, config, split)
+        whole = {
+            "split": split,
+            "accuracy": accuracy(network, images),
+            "reuse_baseline": estimate_reuse(network, trained.layers, None, images, draws[-1]).mean,
         }
-        for choice, one, of_choice, reuse in zip(choices, chosen, sizes, evaluated, strict=True)
-    ]
+        metrics = make_metrics(list(config.metrics))
+        chosen = [choose(trained, choice, config) for choice in choices]
+        sizes = [sizes_and_overlaps(one.graph, one.units) for one in chosen]
+        cut_sizes = [of_choice.cut_size for of_choice in sizes]
+        evaluated = evaluate_reuse(network, choices, chosen, cut_sizes, images, draws, calibration)
+        return [
+            {
+                **choice.columns,
+                "stage": CUT,
+                **whole,
+                **reuse,
+                **{name: getattr(of_choice, name) for name in SIZES},
+                "floored": one.units.floored,
+                "own": measure_own(metrics, Measured(network, one.sites, one.units.keep, images)),
+            }
+            for choice, one, of_choice, reuse in zip(choices, chosen, sizes, evaluated, strict=True)
+        ]

@@ -86,13 +86,16 @@ def count_rules(
     counted: dict[str, CountedRule] = {}
     for name, grid in config.grids.items():
         placed = _place(name, network, example, units)
-        with computing(example.device, precision):
-            if placed.rule is SIZE and CONTRIBUTION.name in counted:  # one pass for both
-                counts = SIZE.extend(counted[CONTRIBUTION.name].counts, network, placed.sites, grid)
-            else:
-                counts = placed.rule.count(
+        counting = CONTRIBUTION if placed.rule is SIZE else placed.rule  # one pass for both
+        if counting.name in counted:
+            counts = counted[counting.name].counts
+        else:
+            with computing(example.device, precision):
+                counts = counting.count(
                     network, placed.sites, batches, num_classes=data.num_classes, grid=grid, group=workers.group
                 )
+        if placed.rule is SIZE:
+            counts = SIZE.extend(counts, placed.graph, grid)
         counted[name] = CountedRule(placed.rule, placed.sites, placed.graph, counts)
     return counted
 

@@ -17,7 +17,7 @@ Usage: python tests/benchmarks/compact_modules.py train NETWORK RECIPE COMPACTNE
 import math
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -168,7 +168,8 @@ def print_table() -> None:
         whole = statistics.mean(rows[0]["whole"] for rows in seeds.values())
         cells = []
         for wanted in ACCURACIES[case[0]]:
-            sizes = [smallest_size(rows, wanted) for rows in seeds.values()]
+            found = [{(row["size"], row["reuse"]) for row in rows} for rows in seeds.values()]
+            sizes = [smallest_size(points, wanted) for points in found]
             reached = [size for size in sizes if size is not None]
             mean = math.exp(statistics.mean(map(math.log, reached))) if reached else math.nan
             spread = f" (x{math.exp(statistics.stdev(map(math.log, reached))):.2f})" if len(reached) > 1 else ""
@@ -176,9 +177,10 @@ def print_table() -> None:
         print(f"| {' | '.join(case)} | {len(seeds)} | {whole:.4f} | {', '.join(cells)} |")
 
 
-def smallest_size(rows: list[dict[str, float]], wanted: float) -> float | None:
-    """The smallest size from which on the reuse accuracy is at least what is wanted; None where it never is."""
-    points = sorted({(row["size"], row["reuse"]) for row in rows}, reverse=True)
+def smallest_size(points: Iterable[tuple[float, float]], wanted: float) -> float | None:
+    """The smallest size from which on the reuse accuracy of (size, accuracy) points is at least what is wanted, between
+    two points on a logarithmic axis; None where it never is."""
+    points = sorted(points, reverse=True)
     if points[0][1] < wanted:
         return None
     larger = points[0]

@@ -12,7 +12,6 @@ Usage: python tests/benchmarks/recipes.py [table | NETWORK RECIPE SEED]
 """
 
 import itertools
-import math
 import os
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.feather as feather
+from compact_modules import smallest_size
 from rich.console import Console
 
 from orchestrator.config.composing import load_config
@@ -108,18 +108,13 @@ def write_rows(rows: list[dict]) -> None:
     os.replace(f"{ROWS}.part", ROWS)
 
 
-def smallest_size(rows: list[dict], metric: str, wanted: float) -> float:
-    """The smallest size at which the rows' best accuracy reaches a value, between two points on a logarithmic axis."""
-    points = sorted((row["cut_size"], row[metric]) for row in rows if row.get(metric) is not None)
+def staircase(rows: list[dict], metric: str) -> list[tuple[float, float]]:
+    """The (size, accuracy) of each choice that is better than all smaller ones."""
     best: list[tuple[float, float]] = []
-    for size, accuracy in points:
+    for size, accuracy in sorted((row["cut_size"], row[metric]) for row in rows if row.get(metric) is not None):
         if not best or accuracy > best[-1][1]:
             best.append((size, accuracy))
-    for (small, low), (large, high) in itertools.pairwise([(best[0][0], -math.inf), *best]):
-        if high >= wanted:
-            share = 1.0 if low == -math.inf else (wanted - low) / (high - low)
-            return math.exp(math.log(small) + share * (math.log(large) - math.log(small)))
-    return math.nan
+    return best
 
 
 def print_table() -> None:
@@ -143,9 +138,8 @@ def cells(seeds: list[list[dict]], wanted: tuple[float, ...]) -> list[str]:
     found = [f"{statistics.mean(rows[0]['reuse_baseline'] for rows in seeds):.4f}"]
     for value in wanted:
         for metric in ("reuse_accuracy", "calibrated_reuse_accuracy"):
-            sizes = [smallest_size(rows, metric, value) for rows in seeds]
-            is_reached = not any(math.isnan(size) for size in sizes)
-            found.append(f"{statistics.geometric_mean(sizes):.4f}" if is_reached else "-")
+            sizes = [smallest_size(staircase(rows, metric), value) for rows in seeds]
+            found.append("-" if None in sizes else f"{statistics.geometric_mean(sizes):.4f}")
     for role in ("best", "knee"):
         named = [row for rows in seeds for row in rows if role in row["role"].split(", ")]
         found.append(" ".join(f"{row['cut_size']:.3f}:{row['reuse_accuracy']:.3f}" for row in named))

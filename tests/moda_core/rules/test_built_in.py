@@ -23,6 +23,7 @@ from moda_core import (
     unit_layers,
 )
 from moda_core.choosing import check_rule
+from moda_core.graph import channel_graph
 from moda_core.rules import reaches
 from tests.moda_core.conftest import randomise
 
@@ -86,8 +87,8 @@ def test_size_chooses_the_masks_of_a_level_that_gives_it(network, target, is_rea
 
 
 def test_size_and_contribution_can_share_one_pass(network):
-    sites = SIZE.sites(network, IMAGES)
-    extended = SIZE.extend(counted(CONTRIBUTION, network), network, sites, GRID)
+    graph, _ = channel_graph(network, SIZE.sites(network, IMAGES), IMAGES)
+    extended = SIZE.extend(counted(CONTRIBUTION, network), graph, GRID)
     counts = counted(SIZE, network)
     assert extended.keys() == counts.keys()
     assert all(torch.equal(extended[name], tensor) for name, tensor in counts.items())

@@ -81,11 +81,13 @@ def test_a_named_storage_needs_no_hydra(tmp_path, monkeypatch):
 
 def test_a_program_that_runs_a_command_can_still_give_arrow_its_data_frames(tmp_path, monkeypatch):
     unpack_older_storage(tmp_path, monkeypatch)
-    run(PROGRAM)
+    _, loaded = run(PROGRAM)
+    assert "pandas" in loaded
 
 
 def test_without_pandas_a_table_still_becomes_a_data_frame():
-    run(TO_PANDAS)
+    _, loaded = run(TO_PANDAS)
+    assert "pandas" in loaded
 
 
 def test_a_report_loads_plotly_and_nothing_that_trains(tmp_path, monkeypatch):
