@@ -102,7 +102,8 @@ def verdict(
     at_rung: dict[str, list[list[float]]] = {}
     for row in rows:
         if row["fraction"] == rung.fraction:
-            values = [math.nan if row[name] is None else float(row[name]) for name in search.objectives]
+            metrics = {**row, **dict(row.get("own") or ())}
+            values = [math.nan if metrics[name] is None else float(metrics[name]) for name in search.objectives]
             points = at_rung.setdefault(row["trial_id"], [])
             if not any(map(math.isnan, values)):
                 points.append(values)

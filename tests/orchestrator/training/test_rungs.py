@@ -20,6 +20,7 @@ from orchestrator.storage.delta import DeltaStore
 from orchestrator.training import trial as trial_module
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import grid
+from orchestrator.training.own_parts import with_own_parts
 from orchestrator.training.rungs import Rung, rungs_of, verdict
 from orchestrator.training.trial import Trial, run_trial
 from orchestrator.views.page import render_report
@@ -152,6 +153,23 @@ def test_before_the_baseline_is_known_the_worst_value_there_is_the_reference():
     assert [name for name in points if goes_on(name)] == ["a", "c"]
     known = BaselineReference("baseline", {"calibrated_reuse_accuracy": 0.85})
     assert [name for name in points if goes_on(name, known)] == ["a", "b"]  # only b is within it; a is the next by name
+
+
+def test_a_metric_of_ones_own_stands_in_the_column_of_own_ones():
+    """Of three trials one goes on: c has the fewest units at the same accuracy."""
+    metric = "evaluation.metrics=[tests.seams.toy_metric:FirstUnits]"
+    config = with_own_parts(
+        load_config([HALVING, "training.epochs=27", metric, "search.objectives={accuracy: max, first_units: min}"])
+    )
+    rows = [
+        {"trial_id": name, "fraction": 0.111111, "calibrated_reuse_accuracy": 0.9, "cut_size": 0.1, "accuracy": 0.9}
+        | {"own": [("first_units", units)]}
+        for name, units in {"a": 9.0, "b": 8.0, "c": 4.0}.items()
+    ]
+    known = BaselineReference("baseline", {"calibrated_reuse_accuracy": 0.85})
+    reasons = {name: verdict(rows, name, Rung(1, 0.111111, 3), config, known) for name in "abc"}
+    assert reasons["c"] is None
+    assert all("the best 1 go on" in reasons[name] for name in "ab")
 
 
 def test_a_trial_with_rungs_has_the_weights_and_points_of_one_without(prepared):
