@@ -1,5 +1,5 @@
 from .checks import SEEDS
-from .choice import COLUMNS, Choice, free_name, short_name
+from .choice import COLUMNS, TARGETS, Choice, free_name, short_name
 from .composing import compose_config, override_config, path_here, render_config, storage_of
 from .config import Config, parse_config, to_plain
 from .data_section import LARGEST_SIDE, STATISTICS, DataConfig
@@ -33,6 +33,7 @@ __all__ = [
     "PLACES",
     "SEEDS",
     "STATISTICS",
+    "TARGETS",
     "TORCHVISION",
     "Choice",
     "Config",

@@ -262,3 +262,61 @@ class TestSearch:
             x = found["width"] / 4 + (0 if found["kind"] == "good" else 1)
             points += [{**row, "tau": tau, **surface(x, found["y"], tau), "quality": 1.0 - x / 4} for tau in TAUS]
         assert [row["kind"] for row in trials[8:]].count("good") >= 6
+
+
+TARGETS = [0.01, 0.1, 1.0]
+AIMING = {
+    "space": SPACE,
+    "free": [{"tau": TAUS}, {"target": TARGETS}],
+    "objectives": OBJECTIVES,
+    "reference": {"quality": 0.8, "size": 1.0},
+    "scales": {"size": "log"},
+    "targets": {"size": "target"},
+}
+
+
+def rows_at_targets(trial_id, x, y, qualities, sizes):
+    """Points of a trial at the targets, and one that was chosen by tau."""
+    row = {"trial_id": trial_id, "x": x, "y": y}
+    aimed = [
+        {**row, "tau": None, "target": target, "quality": quality, "size": size}
+        for target, quality, size in zip(TARGETS, qualities, sizes, strict=True)
+    ]
+    return [*aimed, {**row, "tau": 0.5, "target": None, "quality": 0.97, "size": 0.3}]
+
+
+class TestTargetSizes:
+    def test_a_surface_is_qualities_at_targets(self):
+        """Sizes are those aimed at; one that came out twice as large has the worst quality of all."""
+        rows = [
+            *rows_at_targets("t-0", 0.1, 0.5, [0.7, 0.8, 0.9], [0.0101, 0.099, 0.4]),
+            *rows_at_targets("t-1", 0.1, 0.6, [0.75, 0.6, 0.95], [0.02, 0.1, 1.0]),
+        ]
+        trials = [
+            {"trial_id": f"t-{place}", "number": place, "status": "finished", "reason": None, "x": 0.1, "y": y}
+            for place, y in enumerate([0.5, 0.6])
+        ]
+        known = History(pa.Table.from_pylist(trials), pa.Table.from_pylist(rows))
+        found = read_surfaces(Problem(**AIMING), known)
+        assert found.values_NGV[..., 0].tolist() == [[0.7, 0.8, 0.9], [0.6, 0.6, 0.95]]
+        assert found.values_NGV[..., 1].tolist() == [[-2.0, -1.0, 0.0]] * 2
+        assert found.others_PV.tolist() == []  # the points chosen by tau are of trials that have surfaces
+
+    def test_without_an_objective_that_they_aim_at_targets_are_free_choices_as_others(self):
+        no_size = Problem(**{**AIMING, "objectives": {"quality": "max", "accuracy": "max"}})
+        assert len(no_size.surface_choices) == len(no_size.choices) == 6
+        assert no_size.targeted_objectives == {}
+
+    def test_it_finds_where_small_modules_are_good(self):
+        """Quality at small sizes is best at y = 0.7; far below the reference it is much worse still, which counts for
+        nothing."""
+        aiming = Problem(**AIMING, seed=1)
+        searcher, trials, points = make_searcher("curve", aiming), [], []
+        for number in range(8):
+            known = History(pa.Table.from_pylist(trials), pa.Table.from_pylist(points)) if trials else History()
+            found = searcher.propose(known, [], number)
+            off = abs(found["y"] - 0.7)
+            qualities = [0.95 - off - 8 * off**2 - lost for lost in (0.1, 0.05, 0.0)]
+            trials.append({"trial_id": f"t-{number}", "number": number, "status": "finished", "reason": None, **found})
+            points += rows_at_targets(f"t-{number}", found["x"], found["y"], qualities, TARGETS)
+        assert min(abs(row["y"] - 0.7) for row in trials) < 0.01
