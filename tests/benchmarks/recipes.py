@@ -4,7 +4,8 @@ One command trains one network and appends its rows to ``tests/benchmarks/data/r
 validation and on test, as the product measures them. Without arguments every training that is missing runs, one after
 another, so that an interrupted run goes on where it was. ``table`` prints what the rows say: the accuracy of the whole
 network on test, the smallest size at which reuse accuracy on test reaches a value (interpolated in the logarithm of the
-size, without and with the bias of each class), and the points *best* and *knee*, chosen on validation, on test.
+size: units chosen by rate, by contribution at target sizes, and so with the bias of each class), and the points *best*
+and *knee*, chosen on validation, on test.
 
 Needs MODA_DATA_DIR. About half a minute for a VGG, some minutes for a ResNet, on one core.
 
@@ -35,7 +36,7 @@ from orchestrator.training.trial import Trial, measure_on_test
 
 ROWS = Path(__file__).parent / "data" / "recipes.arrow"
 FASHION = ["data=fashion_mnist", "training=fashion_mnist", "data.limit=6000", "data.test_limit=4000"]
-CIFAR = ["data=cifar10", "training=fashion_mnist"]
+CIFAR = ["data=cifar10_table", "training=fashion_mnist"]
 VGG = ["model=vgg_small", "model.widths=[16,M,32,32,M,64,64,M]", "model.hidden=[128]"]
 
 
@@ -73,6 +74,11 @@ RECIPES = {
     "compactness": ["method.alpha=0", "method.beta=0", "method.gamma=3", DECAY],
     "standard": ["method=standard", "training.weight_decay=0"],
     "standard-decay": ["method=standard", DECAY],
+}
+WAYS = {  # to choose units and to judge them: the rule and the metric
+    "by rate": ("activity", "reuse_accuracy"),
+    "by size": ("size", "reuse_accuracy"),
+    "with bias": ("size", "calibrated_reuse_accuracy"),
 }
 ALWAYS = [
     *("training.batch_size=64", "training.learning_rate=0.05", "training.precision=float32"),
@@ -139,10 +145,10 @@ def write_rows(rows: list[dict]) -> None:
     os.replace(f"{ROWS}.part", ROWS)
 
 
-def staircase(rows: list[dict], metric: str) -> list[tuple[float, float]]:
-    """The (size, accuracy) of each choice that is better than all smaller ones."""
+def staircase(rows: list[dict], rule: str, metric: str) -> list[tuple[float, float]]:
+    """The (size, accuracy) of each choice by a rule that is better than all smaller ones."""
     best: list[tuple[float, float]] = []
-    for size, accuracy in sorted((row["cut_size"], row[metric]) for row in rows if row.get(metric) is not None):
+    for size, accuracy in sorted((row["cut_size"], row[metric]) for row in rows if row["rule"] == rule):
         if not best or accuracy > best[-1][1]:
             best.append((size, accuracy))
     return best
@@ -151,7 +157,7 @@ def staircase(rows: list[dict], metric: str) -> list[tuple[float, float]]:
 def print_table() -> None:
     rows = [row for row in read_rows() if row["split"] == "test"]
     for network, study in NETWORKS.items():
-        heads = [f"s@{value:.2f} {name}" for value in study.wanted for name in ("plain", "with bias")]
+        heads = [f"s@{value:.2f} {name}" for value in study.wanted for name in WAYS]
         print(f"\n{network}\n\n| recipe | seeds | whole | {' | '.join(heads)} | best | knee |")
         print("|---|---|---|" + "---|" * (len(heads) + 2))
         for recipe in study.recipes:
@@ -168,8 +174,8 @@ def cells(seeds: list[list[dict]], wanted: tuple[float, ...]) -> list[str]:
     """A recipe's cells: means over the seeds, sizes as geometric means."""
     found = [f"{statistics.mean(rows[0]['reuse_baseline'] for rows in seeds):.4f}"]
     for value in wanted:
-        for metric in ("reuse_accuracy", "calibrated_reuse_accuracy"):
-            sizes = [smallest_size(staircase(rows, metric), value) for rows in seeds]
+        for rule, metric in WAYS.values():
+            sizes = [smallest_size(staircase(rows, rule, metric), value) for rows in seeds]
             found.append("-" if None in sizes else f"{statistics.geometric_mean(sizes):.4f}")
     for role in ("best", "knee"):
         named = [row for rows in seeds for row in rows if role in row["role"].split(", ")]

@@ -33,7 +33,13 @@ TRAININGS, AGAIN = 64, 8
 COMMON = [
     *("data=fashion_mnist", "training=fashion_mnist", "data.limit=8000", "data.validation_fraction=0.5"),
     *("data.test_limit=100", "training.epochs=4", "training.batch_size=64", "training.precision=float32"),
-    *("evaluation.pairs=4000", "evaluation.taus=[0.5,0.9]", "evaluation.thresholds=[0]", "tracking=none"),
+    *(
+        "evaluation.pairs=4000",
+        "evaluation.test_pairs=100",
+        "evaluation.taus=[0.5,0.9]",
+        "evaluation.thresholds=[0]",
+        "tracking=none",
+    ),
 ]
 NETWORKS = {
     "vgg": ["model=vgg_small", "model.widths=[16,M,32,32,M,64,64,M]", "model.hidden=[128]"],
