@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.config import Config, Fingerprints
+from orchestrator.declarations import MARGIN
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import POINT_NAME, Point, TrialState
 from orchestrator.results.reference_point import BaselineReference, derive_reference
@@ -221,12 +222,31 @@ class Sweep:
             errors = [point.error(first) for point in front]
             return front[pareto.best(self.values(front), self.directions, errors, tolerance=TOLERANCE)]
         if name == "knee":
-            return front[pareto.knee(self.scaled_values(front), self.directions)]
+            return self.knee_of(front)
         found = [point for point in (*self.candidates, *self.points) if point.label == name]
         if not found:
             known = (front or self.points)[0].label
             raise ConfigError(f"{name}: no such point; use best, knee, or {POINT_NAME} such as {known}")
         return found[0]
+
+    def knee_of(self, points: Sequence[Point]) -> Point:
+        """Return the knee of points on the objectives' scales: of those within the reference point, where there are any.
+
+        Before a value of it is known, an accuracy may be as far below that of the point's own whole network.
+        """
+        near = [point for point in points if self._counts(point)] or points
+        return near[pareto.knee(self.scaled_values(near), self.directions)]
+
+    def _counts(self, point: Point) -> bool:
+        """Whether a point is better than the reference point in every objective."""
+        for (name, reference), direction in zip(self.reference.items(), self.directions, strict=True):
+            metric = self.config.metrics[name]
+            if reference is None and metric.baseline in point.metrics:
+                reference = point.metrics[metric.baseline] - MARGIN
+            value = _metric(point, name)
+            if reference is not None and (value <= reference if direction == "max" else value >= reference):
+                return False
+        return True
 
 
 def by_label(find: Callable[[str], Point]) -> dict[str, list[str]]:
