@@ -79,13 +79,13 @@ def test_knee_is_farthest_from_the_line_between_the_ends():
 def test_knee_is_of_the_points_within_the_reference_point():
     small = made_point(1, by_tau(0.8), 0.85, 0.02)
     sweep = made_sweep([*POINTS, small])
-    assert sweep.find("knee").label == "1/0.8/0"
+    assert sweep.find("knee").label == "0/0.1"
     # Of 0.95 at 0.75, 0.93 at 0.5 and 0.9 at 0.25 the middle one lies above the line between the others.
     nearer = made_sweep([*POINTS, small], reference={"calibrated_reuse_accuracy": 0.86, "cut_size": 1.0})
     assert nearer.find("knee").label == "0/0.9/0"
     # Nothing lies within this one: then of all.
     none = made_sweep([*POINTS, small], reference={"calibrated_reuse_accuracy": 0.99, "cut_size": 1.0})
-    assert none.find("knee").label == "1/0.8/0"
+    assert none.find("knee").label == "0/0.1"
 
 
 def test_without_a_reference_point_knee_is_at_most_five_points_below_the_whole_network():
