@@ -230,22 +230,21 @@ class Sweep:
         return found[0]
 
     def knee_of(self, points: Sequence[Point]) -> Point:
-        """Return the knee of points on the objectives' scales: of those within the reference point, where there are any.
-
-        Before a value of it is known, an accuracy may be as far below that of the point's own whole network.
-        """
-        near = [point for point in points if self._counts(point)] or points
+        """Return the knee of points, on the objectives' scales: of the accurate ones, where there are any."""
+        near = [point for point in points if self._is_accurate(point)] or points
         return near[pareto.knee(self.scaled_values(near), self.directions)]
 
-    def _counts(self, point: Point) -> bool:
-        """Whether a point is better than the reference point in every objective."""
-        for (name, reference), direction in zip(self.reference.items(), self.directions, strict=True):
-            metric = self.config.metrics[name]
-            if reference is None and metric.baseline in point.metrics:
-                reference = point.metrics[metric.baseline] - MARGIN
-            value = _metric(point, name)
-            if reference is not None and (value <= reference if direction == "max" else value >= reference):
-                return False
+    def _is_accurate(self, point: Point) -> bool:
+        """Whether a point is within the reference values that follow from a baseline; before there is one, within those
+        that would follow from the point's own whole network. What is stated is for the hypervolume alone.
+        """
+        for name, stated in zip(self.config.search.objectives, self.config.search.reference_values({}), strict=True):
+            baseline = self.config.metrics[name].baseline
+            if stated is None and baseline in point.metrics:
+                reference = self.reference[name]
+                floor = point.metrics[baseline] - MARGIN if reference is None else reference
+                if _metric(point, name) < floor:
+                    return False
         return True
 
 
