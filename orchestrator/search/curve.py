@@ -59,7 +59,7 @@ class CurveSearcher:
         """Propose the coefficients whose surface is expected to add most to the front of known and pending trials."""
         trained = trained_keys(self.problem, history, pending)
         known = read_surfaces(self.problem, history)
-        waiting = [unit for unit in map(self.problem.to_unit, pending) if unit is not None]
+        waiting = [unit for unit in map(self.problem.to_nearest_unit, pending) if unit is not None]
         if number == 0 and not waiting and not len(known.x_ND):
             middle = self._rounded(self.problem.from_unit([0.5] * len(self.problem.space)))
             if self.problem.key(middle) not in trained:

@@ -178,6 +178,17 @@ class Problem:
         unit = [dimensions.to_unit(dimension, coefficients.get(name)) for name, dimension in self.space.items()]
         return None if any(value is None for value in unit) else [value for value in unit if value is not None]
 
+    def to_nearest_unit(self, coefficients: Mapping[str, Any]) -> list[float] | None:
+        """Return the point of the unit cube that stands for coefficients in a model: as :meth:`to_unit`, but a 0 that a
+        logarithmic dimension does not have lies at its low end, since a term of the least weight does about nothing.
+        """
+        lows = {
+            name: dimension["low"]
+            for name, dimension in self.space.items()
+            if dimension.get("log") and not dimension.get("zero") and coefficients.get(name) == 0
+        }
+        return self.to_unit({**coefficients, **lows})
+
 
 @dataclass(frozen=True)
 class History:

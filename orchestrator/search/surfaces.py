@@ -26,7 +26,7 @@ class Surfaces:
     """What a searcher learns from.
 
     Attributes:
-        x_ND: trials in the unit cube, by number.
+        x_ND: trials in the unit cube, by number; :meth:`Problem.to_nearest_unit` says where.
         values_NGV: their surfaces, on the metrics' scales. Where a choice aims at a target for an objective, the target
             is its value; a choice that came out worse than its target has the worst values that there are in the other
             objectives, since nothing as good as the target can be had.
@@ -77,13 +77,13 @@ def read_surfaces(problem: Problem, history: History) -> Surfaces:
     for trial_id in sorted(rows, key=lambda trial_id: (numbers.get(trial_id, -1), trial_id)):
         cells = rows[trial_id]
         (coefficients,) = history.points.slice(next(iter(cells.values()))[0], 1).to_pylist()
-        unit = problem.to_unit(coefficients)
+        unit = problem.to_nearest_unit(coefficients)
         if unit is not None and all(index in cells for index in range(len(choices))):
             x.append(unit)
             surfaces.append([cells[index][0] for index in range(len(choices))])
         else:
             others += [row for cell in cells.values() for row in cell]
-    failed = [problem.to_unit(row) for row in trials if row["status"] in FAILED]
+    failed = [problem.to_nearest_unit(row) for row in trials if row["status"] in FAILED]
     width = len(problem.space)
     surfaces_NGV = values_PV[np.array(surfaces, dtype=np.int64).reshape(-1, len(choices))]
     return Surfaces(

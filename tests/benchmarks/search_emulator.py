@@ -1,11 +1,12 @@
 """Searchers on emulated trainings, whose truth is known.
 
 An emulator is fitted to a pool of real trainings (search_pool.py): the accuracy at each target size as a function of
-the coefficients. There are two for each network, of models that no searcher uses: Gaussian processes of the principal
-components of the surfaces with a Matérn kernel (``smooth``), and extremely randomised trees (``trees``), which have the
-cliffs of the pool. What a training shows is the truth plus noise: a random mixture of the differences that trainings of
-the same coefficients with two seeds have. Where the pool's trainings diverged, so do the emulator's. The baselines are
-the pool's own. ``validate`` says how well each emulator predicts trainings that it was not fitted to.
+the coefficients, by Gaussian processes of the principal components of the surfaces, with a Matérn kernel, which no
+searcher uses. There are two for each network: the ``mean`` of these processes, and for each seed a function ``drawn``
+from them, which has peaks and valleys where the pool has no trainings. Where the pool's trainings diverged or collapsed
+(a classifier of trees says where) so do the emulator's. What a training shows is the truth plus noise: a random mixture
+of the differences that trainings of the same coefficients with two seeds have. The baselines are the pool's own.
+``validate`` says how well trainings are predicted that an emulator was not fitted to.
 
 The criterion, written down before anything was run:
 
@@ -13,8 +14,8 @@ The criterion, written down before anything was run:
   accuracy; the logarithm of the size), up to the reference that the product would take: the whole network of the
   standard training less 5 points, and size 1. Noise counts for nothing.
 - Every searcher begins with the four baselines, which count as trainings.
-- 20 seeds. A searcher is twice as good as random if its mean after 10 trainings is at least random's mean after 20,
-  and after 20 at least random's after 40, on each emulator.
+- 20 seeds, the same drawn functions for all. A searcher is twice as good as random if its mean after 10 trainings is at
+  least random's mean after 20, and after 20 at least random's after 40, on each emulator.
 
 Searchers: those of the product, told whole surfaces; and as users of Ray Tune or Ax would search, with the target size
 as one more dimension, so that a training is one point to them (all the same their trainings count with whole surfaces
@@ -23,7 +24,7 @@ here, which no such user would have).
 ``run`` appends to data/search_emulator.arrow and leaves out what is there; ``table`` prints means and their errors.
 
 Usage: python tests/benchmarks/search_emulator.py validate
-       python tests/benchmarks/search_emulator.py run [--searchers random curve] [--networks vgg] [--kinds trees]
+       python tests/benchmarks/search_emulator.py run [--searchers random curve] [--networks vgg] [--kinds drawn]
                                                       [--seeds 20] [--trainings 20]
        python tests/benchmarks/search_emulator.py table
 Time: a second a proposal of `curve` on one core.
@@ -34,7 +35,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.feather as feather
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import qmc, spearmanr
 from search_pool import AGAIN, COMMON, NETWORKS, TRAININGS, planned, read_rows
+from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.model_selection import KFold
@@ -58,70 +60,99 @@ from orchestrator.search.pareto import hypervolume
 from orchestrator.search.problem import Coefficients, History, Problem
 
 Floats = npt.NDArray[np.float64]
-Regressor = Callable[[Floats, Floats], Callable[[Floats], Floats]]
 
 RESULTS = Path(__file__).parent / "data" / "search_emulator.arrow"
-COMPONENTS = 4  # principal components of surfaces that the smooth emulator predicts
+KINDS = ["mean", "drawn"]
+COMPONENTS = 4  # principal components of surfaces
+KNOTS = 1024
+COLLAPSED = 0.5  # a training that is not more accurate at any size collapsed
 METRIC = "calibrated_reuse_accuracy"
 
 
-def smooth(x_ND: Floats, y_NG: Floats) -> Callable[[Floats], Floats]:
-    """Gaussian processes of principal components."""
-    components = PCA(COMPONENTS).fit(y_NG)
-    kernel = ConstantKernel(1.0) * Matern(np.ones(x_ND.shape[1]), (0.1, 20.0), nu=1.5) + WhiteKernel(0.05, (1e-3, 1.0))
-    models = [
-        GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0).fit(x_ND, scores_N)
-        for scores_N in components.transform(y_NG).T
-    ]
-    return lambda x_TD: components.inverse_transform(np.stack([model.predict(x_TD) for model in models], 1))
+@dataclass(frozen=True)
+class Process:
+    """Surfaces over the unit cube: principal components that are Gaussian processes."""
 
+    components: PCA
+    models: list[GaussianProcessRegressor]
 
-def trees(x_ND: Floats, y_NG: Floats) -> Callable[[Floats], Floats]:
-    """Extremely randomised trees."""
-    return ExtraTreesRegressor(500, random_state=0).fit(x_ND, y_NG).predict
+    @classmethod
+    def fit(cls, x_ND: Floats, y_NG: Floats) -> "Process":
+        components = PCA(COMPONENTS).fit(y_NG)
+        matern = ConstantKernel(1.0) * Matern(np.ones(x_ND.shape[1]), (0.1, 20.0), nu=1.5)
+        kernel = matern + WhiteKernel(0.05, (1e-3, 1.0))
+        regressor = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
+        return cls(components, [clone(regressor).fit(x_ND, scores_N) for scores_N in components.transform(y_NG).T])
 
+    def mean(self, x_TD: Floats) -> Floats:
+        """(T, G) accuracies."""
+        return self.components.inverse_transform(np.stack([model.predict(x_TD) for model in self.models], 1))
 
-KINDS: dict[str, Regressor] = {"smooth": smooth, "trees": trees}
+    def deviation(self, x_TD: Floats) -> Floats:
+        """(T, G) standard deviations of what is observed."""
+        each_TK = np.stack([model.predict(x_TD, return_std=True)[1] for model in self.models], 1)
+        return np.sqrt(np.square(each_TK) @ np.square(self.components.components_))
+
+    def drawn(self, seed: int) -> Callable[[Floats], Floats]:
+        """A function from the posterior, exact at KNOTS places and interpolated by the process between them."""
+        rng = np.random.default_rng([seed, 2])
+        knots_KD = qmc.Sobol(self.models[0].X_train_.shape[1], rng=rng).random(KNOTS)
+        interpolated = []
+        for model in self.models:
+            noise = model.kernel_.k2.noise_level * model._y_train_std**2
+            mean_K, covariance_KK = model.predict(knots_KD, return_cov=True)
+            covariance_KK[np.diag_indices(KNOTS)] -= noise * (1 - 1e-6)
+            values_K = rng.multivariate_normal(mean_K, covariance_KK, check_valid="ignore", method="eigh")
+            through = GaussianProcessRegressor(model.kernel_.k1, alpha=1e-6, optimizer=None, normalize_y=True)
+            interpolated.append(through.fit(knots_KD, values_K))
+        return Process(self.components, interpolated).mean
 
 
 class Emulator:
-    """Trainings of one network, as one kind of model has them.
+    """Trainings of one network.
+
+    Args:
+        network: whose pool.
+        kind: ``mean`` or ``drawn``.
+        seed: of what is drawn.
 
     Attributes:
         problem: as the product states it to a searcher, with the reference of the pool's standard training.
         baselines: the coefficients that come first.
     """
 
-    def __init__(self, network: str, kind: str) -> None:
+    def __init__(self, network: str, kind: str, seed: int = 0) -> None:
         config = load_config([*COMMON, *NETWORKS[network]])
         problem = search_problem(config)
         pool = read_pool(network)
         plan = [coefficients for coefficients, _ in planned(network)]
-        drawn = [number for number in range(TRAININGS) if pool.get(number) is not None]
-        self.targets = sorted(choice["target"] for choice in problem.surface_choices if choice["target"] is not None)
-        self.x_ND = np.array([problem.to_unit(plan[number]) for number in drawn])
-        self.y_NG = np.array([pool[number] for number in drawn])
-        self.predict = KINDS[kind](self.x_ND, self.y_NG)
-        pairs = [(number, TRAININGS + number) for number in range(AGAIN)]
-        pairs = [pair for pair in pairs if all(pool.get(number) is not None for number in pair)]
-        self.differences_KG = np.array([pool[one] - pool[other] for one, other in pairs]) / np.sqrt(2)
-        self.diverges = _divergence(problem, plan, pool)
-        first = TRAININGS + AGAIN
-        count = len(config.search.baselines)
+        drawn = [number for number in range(TRAININGS) if number in pool and _succeeded(pool[number])]
+        first, count = TRAININGS + AGAIN, len(config.search.baselines)
         self.baselines = plan[first : first + count]
-        self.of_baselines = {
-            problem_key(coefficients): np.mean([pool[number] for number in (place, place + count) if number in pool], 0)
-            for place, coefficients in enumerate(self.baselines, first)
-        }
+        of_baselines = [
+            np.mean([pool[number] for number in (place, place + count) if number in pool], axis=0)
+            for place in range(first, first + count)
+        ]
+        self.of_baselines = dict(zip(map(problem_key, self.baselines), of_baselines, strict=True))
+        self.targets = sorted(choice["target"] for choice in problem.surface_choices if choice["target"] is not None)
+        inside = [_nearest(problem, coefficients) for coefficients in self.baselines]
+        self.x_ND = np.array([problem.to_unit(plan[number]) for number in drawn] + inside)
+        self.y_NG = np.array([pool[number] for number in drawn] + of_baselines)
+        process = Process.fit(self.x_ND, self.y_NG)
+        self.predict = process.mean if kind == "mean" else process.drawn(seed)
+        pairs = [(number, TRAININGS + number) for number in range(AGAIN)]
+        pairs = [pair for pair in pairs if all(number in pool and _succeeded(pool[number]) for number in pair)]
+        self.differences_KG = np.array([pool[one] - pool[other] for one, other in pairs]) / np.sqrt(2)
+        self.fails = _failures(problem, plan, pool)
         whole = [row["reuse_baseline"] for row in read_rows(network) if row["number"] == first + 1]
         self.problem = replace(problem, reference={METRIC: whole[0] - MARGIN, "cut_size": 1.0})
 
     def truth(self, coefficients: Coefficients) -> Floats | None:
-        """(G,) accuracies at the target sizes; None where training diverges."""
+        """(G,) accuracies at the target sizes; None where training fails."""
         if (measured := self.of_baselines.get(problem_key(coefficients))) is not None:
             return measured
         unit = np.array([self.problem.to_unit(coefficients)])
-        if self.diverges(unit):
+        if self.fails(unit):
             return None
         found: Floats = np.clip(self.predict(unit)[0], 0.0, 1.0)
         return found
@@ -138,6 +169,18 @@ class Emulator:
             (accuracy, np.log10(size)) for truth in truths for accuracy, size in zip(truth, self.targets, strict=True)
         ]
         return hypervolume(points, ["max", "min"], [self.problem.reference[METRIC], 0.0])
+
+
+def _nearest(problem: Problem, coefficients: Coefficients) -> list[float]:
+    """The place in the unit cube that is nearest to coefficients, some of which are 0 outside the space."""
+    nearest = {name: max(coefficients[name], problem.space[name]["low"]) for name in problem.space}
+    kept = {
+        name: 0.0 if problem.space[name].get("zero") and coefficients[name] == 0 else value
+        for name, value in nearest.items()
+    }
+    unit = problem.to_unit(kept)
+    assert unit is not None
+    return unit
 
 
 def problem_key(coefficients: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
@@ -158,16 +201,21 @@ def read_pool(network: str) -> dict[int, Floats | None]:
     }
 
 
-def _divergence(
+def _succeeded(surface_G: Floats | None) -> bool:
+    """Whether a training neither diverged nor collapsed."""
+    return surface_G is not None and bool(surface_G.max() > COLLAPSED)
+
+
+def _failures(
     problem: Problem, plan: list[Coefficients], pool: Mapping[int, Floats | None]
 ) -> Callable[[Floats], bool]:
-    """Where trainings diverge, by the pool's."""
+    """Where trainings fail, by the pool's."""
     numbers = [number for number in pool if number < TRAININGS]
-    died_N = np.array([pool[number] is None for number in numbers])
-    if not died_N.any():
+    failed_N = np.array([not _succeeded(pool[number]) for number in numbers])
+    if not failed_N.any():
         return lambda _: False
     model = ExtraTreesClassifier(500, random_state=0)
-    model.fit(np.array([problem.to_unit(plan[number]) for number in numbers]), died_N)
+    model.fit(np.array([problem.to_unit(plan[number]) for number in numbers]), failed_N)
     return lambda unit: bool(model.predict(unit)[0])
 
 
@@ -298,21 +346,29 @@ def search(name: str, emulator: Emulator, seed: int, trainings: int) -> list[flo
 
 def validate() -> None:
     """How well trainings that were left out (one eighth at a time) are predicted."""
-    print("| network | emulator | trainings | error of an accuracy (median) | R² | rank correlation of volumes |")
-    print("|---|---|---|---|---|---|")
+    print("| network | trainings | failed | error of an accuracy (median) | R² | within 90 % | ranks of volumes |")
+    print("|---|---|---|---|---|---|---|")
     for network in NETWORKS:
-        for kind, fit in KINDS.items():
-            if TRAININGS + AGAIN + 1 not in read_pool(network):
-                continue
-            emulator = Emulator(network, kind)
-            x_ND, y_NG, guess_NG = emulator.x_ND, emulator.y_NG, np.zeros_like(emulator.y_NG)
-            for kept, left in KFold(8, shuffle=True, random_state=0).split(x_ND):
-                guess_NG[left] = fit(x_ND[kept], y_NG[kept])(x_ND[left])
-            error = np.median(np.abs(guess_NG - y_NG))
-            explained = 1 - np.square(guess_NG - y_NG).sum() / np.square(y_NG - y_NG.mean(0)).sum()
-            volumes = [[emulator.volume([y_G]) for y_G in surfaces] for surfaces in (y_NG, guess_NG)]
-            ranks = spearmanr(*volumes).statistic
-            print(f"| {network} | {kind} | {len(x_ND)} | {error:.3f} | {explained:.2f} | {ranks:.2f} |")
+        if TRAININGS + AGAIN + 1 not in read_pool(network):
+            continue
+        emulator = Emulator(network, "mean")
+        x_ND, y_NG = emulator.x_ND, emulator.y_NG
+        guess_NG, deviation_NG = np.zeros_like(y_NG), np.zeros_like(y_NG)
+        for kept, left in KFold(8, shuffle=True, random_state=0).split(x_ND):
+            process = Process.fit(x_ND[kept], y_NG[kept])
+            guess_NG[left], deviation_NG[left] = process.mean(x_ND[left]), process.deviation(x_ND[left])
+        error_NG = np.abs(guess_NG - y_NG)
+        explained = 1 - np.square(error_NG).sum() / np.square(y_NG - y_NG.mean(0)).sum()
+        within = (error_NG < 1.645 * deviation_NG).mean()
+        volumes = [[emulator.volume([y_G]) for y_G in surfaces] for surfaces in (y_NG, guess_NG)]
+        failed = sum(not _succeeded(surface) for number, surface in read_pool(network).items() if number < TRAININGS)
+        cells = [
+            f"{np.median(error_NG):.3f}",
+            f"{explained:.2f}",
+            f"{within:.2f}",
+            f"{spearmanr(*volumes).statistic:.2f}",
+        ]
+        print(f"| {network} | {len(x_ND)} | {failed} | {' | '.join(cells)} |")
 
 
 def read_results() -> list[dict]:
@@ -323,9 +379,9 @@ def run(options: argparse.Namespace) -> None:
     """Run what is missing."""
     for network in options.networks:
         for kind in options.kinds:
-            emulator = Emulator(network, kind)
-            for name in options.searchers:
-                for seed in range(options.seeds):
+            for seed in range(options.seeds):
+                emulator = Emulator(network, kind, seed)
+                for name in options.searchers:
                     about = {"network": network, "kind": kind, "searcher": name, "seed": seed}
                     rows = read_results()
                     there = [row for row in rows if all(row[key] == value for key, value in about.items())]
@@ -360,7 +416,7 @@ def main() -> None:
     parser.add_argument("command", choices=["validate", "run", "table"])
     parser.add_argument("--searchers", nargs="+", choices=names, default=names)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trainings", type=int, default=20)
     options = parser.parse_args()

@@ -174,7 +174,7 @@ class TestSearch:
 
     def test_it_starts_in_the_middle_unless_a_trial_in_the_space_is_known_or_under_way(self):
         searcher, quasi_random = make_searcher("curve", problem()), make_searcher("sobol", problem())
-        outside, inside = {"x": 0.0, "y": 0.0}, {"x": 0.1, "y": 0.6}
+        outside, inside = {"x": 2.0, "y": 0.0}, {"x": 0.1, "y": 0.6}
         middle = {"x": pytest.approx(problem().from_unit([0.5, 0.5])["x"], rel=1e-3), "y": 0.5}
         assert searcher.propose(History(), [outside], 0) == middle
         assert searcher.propose(History(), [inside], 0) == quasi_random.propose(History(), [inside], 0)
@@ -201,7 +201,7 @@ class TestSearch:
 
     def test_trials_outside_the_space_count_for_the_archive_alone(self):
         searcher, known = make_searcher("curve", problem()), history(make_searcher("curve", problem()), 8)
-        outside = {"trial_id": "baseline", "x": 0.0, "y": 0.7, "tau": 0.5, "quality": 5.0, "size": 0.0, "accuracy": 1.0}
+        outside = {"trial_id": "baseline", "x": 2.0, "y": 0.7, "tau": 0.5, "quality": 5.0, "size": 0.0, "accuracy": 1.0}
         rows = pa.Table.from_pylist([*known.points.to_pylist(), outside])
         found = read_surfaces(problem(), History(known.trials, rows))
         assert len(found.x_ND) == 8
@@ -211,9 +211,16 @@ class TestSearch:
             known, [], 8
         )
 
+    def test_a_zero_outside_a_logarithmic_dimension_is_as_the_least_of_it(self):
+        trial = {"trial_id": "baseline", "number": 0, "status": "finished", "reason": None, "x": 0.0, "y": 0.7}
+        points = [{**trial, "tau": tau, **surface(0.0, 0.7, tau)} for tau in TAUS]
+        found = read_surfaces(problem(), History(pa.Table.from_pylist([trial]), pa.Table.from_pylist(points)))
+        assert found.x_ND.tolist() == [[0.0, 0.7]]
+        assert problem().to_unit({"x": 0.0, "y": 0.7}) is None  # it is no proposal
+
     def test_a_stalled_search_says_so(self, caplog):
         known = history(make_searcher("curve", problem()), 6)
-        outside = {"trial_id": "baseline", "x": 0.0, "y": 0.7, "tau": 0.5, "quality": 5.0, "size": 0.0, "accuracy": 1.0}
+        outside = {"trial_id": "baseline", "x": 2.0, "y": 0.7, "tau": 0.5, "quality": 5.0, "size": 0.0, "accuracy": 1.0}
         rows = pa.Table.from_pylist([*known.points.to_pylist(), outside])
         with caplog.at_level(logging.WARNING):
             make_searcher("curve", problem()).propose(History(known.trials, rows), [], 6)
