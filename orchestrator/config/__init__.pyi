@@ -2,7 +2,7 @@ from .checks import SEEDS
 from .choice import COLUMNS, Choice, free_name, short_name
 from .composing import compose_config, override_config, path_here, render_config, storage_of
 from .config import Config, parse_config, to_plain
-from .data_section import LARGEST_SIDE, STATISTICS, DataConfig
+from .data_section import LARGEST_SIDE, RANDOM, RANDOM_RESIZED, STATISTICS, STRETCH, DataConfig
 from .evaluation_section import EvaluationConfig
 from .identities import (
     FINGERPRINTS,
@@ -31,8 +31,11 @@ __all__ = [
     "GIVEN",
     "LARGEST_SIDE",
     "PLACES",
+    "RANDOM",
+    "RANDOM_RESIZED",
     "SEEDS",
     "STATISTICS",
+    "STRETCH",
     "TORCHVISION",
     "Choice",
     "Config",

@@ -41,7 +41,7 @@ class Config:
     storage: str
 
     def __post_init__(self) -> None:
-        if self.evaluation.augmented and not (self.data.crop or self.data.flip):
+        if self.evaluation.augmented and not self.data.is_augmented:
             raise ConfigError(
                 "evaluation.augmented=true: training images are not augmented; set data.crop or data.flip, or"
                 " evaluation.augmented=false"
@@ -116,7 +116,7 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     evaluation = build(EvaluationConfig, _evaluation(plain["evaluation"]), "evaluation")
     return Config(
         model=_model(plain["model"]),
-        data=build(DataConfig, plain["data"], "data"),
+        data=build(DataConfig, plain["data"], "data").completed(),
         method=_method(plain["method"]),
         training=build(TrainingConfig, plain["training"], "training"),
         evaluation=evaluation,
