@@ -18,6 +18,7 @@ from .identities import (
 from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
 from .overrides import absolute, is_override, named_storage
 from .parsing import as_plain, build
+from .published import HOURS, Published, PublishedRow, read_published
 from .recorded import read_recorded
 from .search_section import Dimension, Objective, SearchConfig
 from .sections import MethodConfig, TrackingConfig
@@ -29,6 +30,7 @@ __all__ = [
     "COLUMNS",
     "FINGERPRINTS",
     "GIVEN",
+    "HOURS",
     "LARGEST_SIDE",
     "PLACES",
     "RANDOM",
@@ -45,6 +47,8 @@ __all__ = [
     "Fingerprints",
     "MethodConfig",
     "Objective",
+    "Published",
+    "PublishedRow",
     "SearchConfig",
     "TrackingConfig",
     "TrainingConfig",
@@ -67,6 +71,7 @@ __all__ = [
     "override_words",
     "parse_config",
     "path_here",
+    "read_published",
     "read_recorded",
     "recorded_fingerprints",
     "render_config",

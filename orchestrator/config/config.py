@@ -25,6 +25,9 @@ from orchestrator.config.training_section import TrainingConfig
 from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
 
+# The chosen experiment, and the numbers of a paper that it may state (orchestrator/config/published.py).
+NOT_CONFIGURED = {"experiment", "published"}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -101,7 +104,7 @@ class Config:
 def parse_config(plain: Mapping[str, Any]) -> Config:
     """Check plain data and build the configuration from it."""
     sections = {field.name for field in dataclasses.fields(Config)}
-    if unknown := sorted(set(plain) - sections - {"experiment"}):
+    if unknown := sorted(set(plain) - sections - NOT_CONFIGURED):
         close = meant(unknown[0], [*sections, *known_keys()])
         raise ConfigError(f"unknown key {unknown[0]}{close}; top-level keys: {', '.join(sorted(sections))}")
     if absent := sorted(sections - set(plain)):

@@ -26,7 +26,7 @@ NEEDS = {  # what a choice cannot know
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: str(file.relative_to(SWEEPS)))
 def test_every_shipped_file_composes_and_says_what_it_is(file):
     choice = str(file.relative_to(SWEEPS).with_suffix(""))
-    overrides = [] if choice == "config" else [choice.replace("/", "=")]
+    overrides = [] if choice == "config" else [choice.replace("/", "=", 1)]
     config = load_config(overrides + NEEDS.get(choice, []))
     assert parse_config(to_plain(config)) == config
     comments = [line for line in file.read_text().splitlines() if line.startswith("#")]
