@@ -5,9 +5,12 @@ import dataclasses
 import pytest
 import torch
 
+from moda_core import build_model
+from moda_core.methods.moda import Moda
 from orchestrator.training.batches import Steps, Workers, augmented_once, augmented_part
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.data.vision import torchvision_datasets
+from orchestrator.training.loop import read_checkpoint, train
 from orchestrator.training.parts import AREAS, RATIOS, TRIES, _shapes, random_parts
 
 
@@ -94,6 +97,29 @@ def test_workers_see_the_parts_that_one_alone_sees(images, configured, is_scaled
         assert torch.equal(torch.cat(parts), whole)
     again = augmented_part(images, next(Steps(40, training, Workers(), each=0).epoch(4)), 0, True)
     assert not torch.equal(again, augmented_part(images, alone[0], 0, True))
+
+
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_a_training_on_parts_is_resumed_to_the_bit(images, configured, is_scaled):
+    images = dataclasses.replace(images, is_scaled=is_scaled)
+    training = configured("training.batch_size=16", "training.epochs=3").training
+
+    def run(resume=None):
+        torch.manual_seed(0)
+        network = build_model("vgg", in_channels=3, image_size=16, num_classes=4, widths=[4, "M"], hidden=[8])
+        return network, train(network, images, training, Moda(), num_classes=4, flip=True, resume=resume)
+
+    whole, epochs = run()
+    checkpoints = [epoch.checkpoint() for epoch in epochs]
+    resumed, epochs = run(read_checkpoint(checkpoints[0], torch.device("cpu")))
+    assert len(list(epochs)) == 2
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    middle = dataclasses.replace(images, images=images.middle(images.images), seen=None)
+    torch.manual_seed(0)
+    other = build_model("vgg", in_channels=3, image_size=16, num_classes=4, widths=[4, "M"], hidden=[8])
+    list(train(other, middle, training, Moda(), num_classes=4, flip=True))
+    assert not torch.equal(other.state_dict()["features.0.weight"], whole.state_dict()["features.0.weight"])
 
 
 def test_counting_sees_each_image_in_one_part(images):

@@ -297,6 +297,7 @@ def test_keys_that_came_later_count_only_where_they_are_set(configured):
     plain = to_plain(config)
     plain["data"] = {**recorded, "root": None, "download": False}
     assert identity(parse_config(plain))["data"] == identity(config)["data"] == recorded
+    assert identity(configured("data.test_files=test-*"))["data"] == recorded  # the contents tell
     set_keys = configured("data.mean=[0.5]", "data.std=[1]", "data.background=black")
     added = {"mean": [0.5], "std": [1.0], "background": "black"}
     assert identity(set_keys)["data"] == {**recorded, **added}
