@@ -60,6 +60,11 @@ def load_table(config: DataConfig) -> Loaded:
         column, labels = read_table(test_files, config, key)
         contents["test_content"] = encoded_hash(column.chunks, labels)
         test = _encoded(column, config, key), labels
+        if config.test_path is None and labels.dtype.kind == "i" and labels.min() < 0:
+            raise ConfigError(
+                f"data.test_files={shown(config.test_files)}: these files have labels below 0, so their classes are not"
+                " known; name the parts, such as data.path='data/train-*' data.test_path='data/validation-*'"
+            )
         if train[1].dtype.kind != test[1].dtype.kind:
             raise ConfigError(
                 f"data.label_column={shown(config.label_column)} has numbers in one of data.path and data.test_path,"

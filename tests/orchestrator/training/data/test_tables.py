@@ -185,6 +185,11 @@ def test_files_that_are_called_so_are_the_test_images(tmp_path):
     assert set(whole.contents) == {"content"}
     alone = load_data(config(f"{folder}/test-*", test_files="test-*", validation_fraction=0.34))
     assert (len(alone.train) + len(alone.validation), len(alone.test)) == (9, 3)
+    write(described(table(IMAGES[48:], [-1] * 12), NAMES), folder / "test-00000-of-00001.parquet")
+    message = refusal(folder, test_files="test-*")
+    assert message.startswith(
+        "data.test_files='test-*': these files have labels below 0, so their classes are not known"
+    )
     write(table([b"junk"] * 3, [0, 1, 2]), folder / "test-00000-of-00001.parquet")
     message = refusal(folder, test_files="test-*")
     assert message.startswith("data.image_column='image' of data.path: row 0 is not a readable image")
