@@ -17,7 +17,7 @@ from moda_core import build_model, count_contributions, count_frequencies, unit_
 from moda_core.methods.moda import Moda
 from orchestrator.config.training_section import TrainingConfig
 from orchestrator.training.batches import Workers
-from orchestrator.training.data.loading import ImageSet
+from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.loop import _losses, _output, train
 
 CLASSES = 5
