@@ -4,11 +4,11 @@ An emulator is fitted to a pool of real trainings (search_pool.py): the accuracy
 the coefficients, by Gaussian processes of the principal components of the surfaces, with a Matérn kernel, which no
 searcher uses. The logit of an accuracy's share of CEILING is modelled, and a larger module is never worse, so that no
 emulated training is better than trainings can be. There are two emulators for each network: the ``mean`` of these
-processes, and for each seed a function ``drawn`` from them, which has peaks and valleys where the pool has no trainings.
-Where the pool's trainings diverged or collapsed (a classifier of trees says where) so do the emulator's. What a training
-shows is the truth plus noise: a random mixture of the differences that trainings of the same coefficients with two seeds
-have. The baselines are the pool's own. ``validate`` says how well trainings are predicted that an emulator was not
-fitted to.
+processes, and for each seed a function ``drawn`` from them, which has peaks and valleys where the pool has no
+trainings. Where the pool's trainings diverged or collapsed (a classifier of trees says where) so do the emulator's.
+What a training shows is the truth plus noise: a random mixture of the differences that trainings of the same
+coefficients with two seeds have. The baselines are the pool's own. ``validate`` says how well trainings are predicted
+that an emulator was not fitted to.
 
 The criterion, written down before anything was run:
 
