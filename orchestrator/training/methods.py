@@ -7,14 +7,14 @@ import dataclasses
 import inspect
 from typing import Any, cast
 
-from moda_core.methods import METHODS, RULES, Method
+from moda_core.methods import GATE_RULES, METHODS, Method
 from orchestrator.config import Config, MethodConfig, as_plain, build, parse_config, to_plain
 from orchestrator.errors import ConfigError, listed
 from orchestrator.storage import TABLES, TERM_COLUMNS
 from orchestrator.training.importing import import_named
 
-KEYS = {"contribution": "levels", "size": "targets"}  # of the rules that a method may not offer
-NEEDED = ("prepare", "objective", "after")
+KEYS = {"contribution": "levels", "size": "targets", "gate": "gate_shares"}  # of the rules that a method may not offer
+NEEDED = ("prepare", "objective", "gates", "after")
 RESERVED = ("name", "source")  # what a method's section of the configuration and of the identity holds besides
 
 
@@ -66,8 +66,8 @@ def _own_class(path: str) -> type[Method]:
     if taken := [field.name for field in dataclasses.fields(kind) if field.name in RESERVED]:
         raise ConfigError(f"{here}: a coefficient must not be called {taken[0]}")
     _check_terms(here, kind.terms)
-    if unknown := sorted(set(kind.rules) - set(RULES)):
-        raise ConfigError(f"{here}: rules names {listed(unknown)}; known: {', '.join(RULES)}")
+    if unknown := sorted(set(kind.rules) - set(GATE_RULES)):
+        raise ConfigError(f"{here}: rules names {listed(unknown)}; known: {', '.join(GATE_RULES)}")
     if "activity" not in kind.rules:
         raise ConfigError(f"{here}: rules={listed(kind.rules)} must name activity, by which every trial is decomposed")
     return cast(type[Method], kind)
