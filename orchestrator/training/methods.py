@@ -43,6 +43,7 @@ def with_method_defaults(config: Config) -> Config:
             " training.epochs=0 and training.init_from=..."
         )
     if not config.method.is_own:
+        _check_gates(config, kind)
         return config
     complete = to_plain(config)
     complete["method"] = {"name": config.method.name, **as_plain(method)}
@@ -53,6 +54,22 @@ def with_method_defaults(config: Config) -> Config:
         if rule not in kind.rules:
             complete["evaluation"][key] = []
     return parse_config(complete)
+
+
+def _check_gates(config: Config, kind: type[Method]) -> None:
+    """Refuse shares of open gates with a method whose networks have none, and gates that are not trained."""
+    name, has_gates = config.method.name, "gate" in kind.rules
+    if config.evaluation.gate_shares and not has_gates:
+        gated = ", ".join(name for name, other in METHODS.items() if "gate" in other.rules)
+        raise ConfigError(
+            f"evaluation.gate_shares={list(config.evaluation.gate_shares)}: method.name={name} trains no gates; leave"
+            f" it out, or choose a method that does: {gated}"
+        )
+    if has_gates and config.training.epochs == 0:
+        raise ConfigError(
+            f"training.epochs=0: the mask generators of method.name={name} are not among weights from elsewhere and"
+            " would not be trained; set training.epochs=1 or more, or another method"
+        )
 
 
 def _own_class(path: str) -> type[Method]:
