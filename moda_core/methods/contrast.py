@@ -125,6 +125,6 @@ def _gather_filled(own: Tensor, longest: int, group: dist.ProcessGroup) -> Tenso
     """So many rows of each worker."""
     filled = own.new_full((longest, own.shape[1]), PADDING)
     filled[: len(own)] = own
-    gathered = own.new_empty(longest * dist.get_world_size(group), own.shape[1])
-    dist.all_gather_into_tensor(gathered, filled, group=group)
-    return gathered
+    parts = [torch.empty_like(filled) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(parts, filled, group=group)
+    return torch.cat(parts)

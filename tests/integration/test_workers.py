@@ -87,7 +87,7 @@ def step(name, labels, workers):
     mine = torch.arange(len(labels)).tensor_split(workers.world)[workers.rank]
     with (
         mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as sums,
-        mock.patch.object(dist, "all_gather_into_tensor", wraps=dist.all_gather_into_tensor) as gatherings,
+        mock.patch.object(dist, "all_gather", wraps=dist.all_gather) as gatherings,
     ):
         output = _output(model, images, images.images[mine])
         size = len(labels)
