@@ -136,6 +136,7 @@ def _trials(sweep: Sweep) -> dict[str, Any]:
 
 def _facts(sweep: Sweep) -> dict[str, str]:
     training, evaluation = sweep.config.training, sweep.config.evaluation
+    gate_shares = ", ".join(f"{share:g}" for share in evaluation.gate_shares)
     repeats = sweep.config.search.repeats
     return {
         "model": f"{sweep.config.model.name} {dict(sweep.config.model.options) or ''}",
@@ -145,7 +146,7 @@ def _facts(sweep: Sweep) -> dict[str, str]:
         "thresholds": ", ".join(f"{threshold:g}" for threshold in evaluation.thresholds),
         "levels": ", ".join(f"{level:g}" for level in evaluation.levels) or "none",
         "target sizes": ", ".join(f"{target:g}" for target in evaluation.targets) or "none",
-        "shares of open gates": ", ".join(f"{share:g}" for share in evaluation.gate_shares) or "none",
+        **({"shares of open gates": gate_shares} if gate_shares else {}),
         **{short_name(rule): _grid_text(grid) for rule, grid in evaluation.rules.items()},
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}, early stopping"
         f" {sweep.config.search.early_stopping}",
