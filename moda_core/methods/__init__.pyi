@@ -1,6 +1,8 @@
 from .by_name import METHODS
+from .contrast import contrastive_loss
 from .losses import ModularLosses, modular_losses
 from .method import (
+    GATE_RULES,
     RULES,
     Images,
     Method,
@@ -11,22 +13,28 @@ from .method import (
     has_step_after,
 )
 from .moda import Moda
+from .mwt import Mwt
+from .nemo import Nemo
 from .sharing import added_up, cross_entropy
 from .standard import Standard
 
 __all__ = [
+    "GATE_RULES",
     "METHODS",
     "RULES",
     "Images",
     "Method",
     "Moda",
     "ModularLosses",
+    "Mwt",
+    "Nemo",
     "Objective",
     "Prepared",
     "Standard",
     "StepCheckpoint",
     "Workers",
     "added_up",
+    "contrastive_loss",
     "cross_entropy",
     "has_step_after",
     "modular_losses",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from moda_core.choosing import DEFAULT_FLOOR, Parameter, Rule, check_parameters
+from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -228,4 +228,3 @@ def reaches(target: float, size: float) -> bool:
 
 
 ACTIVITY, CONTRIBUTION, SIZE = ActivityRule(), ContributionRule(), SizeRule()
-RULES: dict[str, Rule] = {rule.name: rule for rule in (ACTIVITY, CONTRIBUTION, SIZE)}

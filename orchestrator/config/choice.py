@@ -7,7 +7,7 @@ from typing import Any
 
 from moda_core.rules import RULES, reaches
 
-ACTIVITY, CONTRIBUTION, SIZE = tuple(RULES)  # the rules of this package, in the order of lists
+ACTIVITY, CONTRIBUTION, SIZE, GATE = tuple(RULES)  # the rules of this package, in the order of lists
 PARAMETERS = {name: tuple(parameter.name for parameter in rule.parameters) for name, rule in RULES.items()}
 UNNAMED = (ACTIVITY, CONTRIBUTION)  # which points do not name: `3/0.9/0.1` and `3/0.1`
 TARGETS = {"cut_size": "target"}  # metrics that a parameter is a target for
@@ -20,8 +20,8 @@ class Choice:
 
     Attributes:
         rule: ``activity`` (tau and threshold: how often a unit is active), ``contribution`` (level: what it contributes
-            to the class's logit), ``size`` (target: how large modules should be), or the import path of a user's own
-            rule.
+            to the class's logit), ``size`` (target: how large modules should be), ``gate`` (gate_share: how often a
+            unit's gate is above 0), or the import path of a user's own rule.
         parameters: names and values, in the order of the rule.
 
     Raises:
@@ -51,6 +51,11 @@ class Choice:
     def size(cls, target: float) -> "Choice":
         """A class keeps the units of the largest contributions, so that modules have the size ``target`` on average."""
         return cls(SIZE, (("target", target),))
+
+    @classmethod
+    def gate(cls, share: float) -> "Choice":
+        """A class keeps the units whose gate is above 0 on a share of its images."""
+        return cls(GATE, (("gate_share", share),))
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Choice":
@@ -97,8 +102,9 @@ class Choice:
         return self.rule != SIZE or reaches(self.values["target"], size)
 
     def __str__(self) -> str:
-        """As people read it: ``tau 0.9, threshold 0.1``, ``level 0.1`` or ``size target 0.02``."""
-        return " ".join([*self.prefix, ", ".join(f"{name} {value:.12g}" for name, value in self.parameters)])
+        """As people read it: ``tau 0.9, threshold 0.1``, ``level 0.1``, ``size target 0.02`` or ``gate share 0.9``."""
+        short = [(name.removeprefix(f"{self.rule}_"), value) for name, value in self.parameters]
+        return " ".join([*self.prefix, ", ".join(f"{name} {value:.12g}" for name, value in short)])
 
 
 def short_name(rule: str) -> str:

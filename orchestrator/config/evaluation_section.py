@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.config.checks import MOST, check, check_grid, check_seed
-from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, SIZE
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, GATE, SIZE
 from orchestrator.declarations import Metric
 from orchestrator.errors import ConfigError
 
@@ -17,7 +17,8 @@ DRAWS = {  # how many pairs reuse accuracy is estimated from, and what said so i
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The choices after training (every tau and threshold, level and target size), and how reuse accuracy is estimated.
+    """The choices after training (every tau and threshold, level, target size and share of open gates), and how reuse
+    accuracy is estimated.
 
     Attributes:
         rules: a user's own rules by import path, each with the values of its parameters; none until
@@ -33,6 +34,7 @@ class EvaluationConfig:
     thresholds: tuple[float, ...]
     levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
     targets: tuple[float, ...] = ()  # nor of target sizes
+    gate_shares: tuple[float, ...] = ()  # nor of methods with gates
     rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     floor: float = 0.005
@@ -48,14 +50,14 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         check_grid("evaluation.taus", self.taus)
         check_grid("evaluation.thresholds", self.thresholds)
-        for name in ("levels", "targets"):
+        for name in ("levels", "targets", "gate_shares"):
             values = getattr(self, name)
             different = len(set(values)) == len(values)
             check(f"evaluation.{name}", list(values), different, "different numbers, or [] for none")
         check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
-        check(
-            "evaluation.targets", list(self.targets), all(0 < size <= 1 for size in self.targets), "each within (0, 1]"
-        )
+        for name in ("targets", "gate_shares"):
+            shares = getattr(self, name)
+            check(f"evaluation.{name}", list(shares), all(0 < share <= 1 for share in shares), "each within (0, 1]")
         check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
         check("evaluation.levels", list(self.levels), min(self.levels, default=0) >= 0, "each at least 0")
         for path, grid in self.rules.items():
@@ -85,7 +87,8 @@ class EvaluationConfig:
         """The rules that are tried, each with the values of its parameters."""
         levels = {CONTRIBUTION: {"level": self.levels}} if self.levels else {}
         targets = {SIZE: {"target": self.targets}} if self.targets else {}
-        return {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}, **levels, **targets, **self.rules}
+        gates = {GATE: {"gate_share": self.gate_shares}} if self.gate_shares else {}
+        return {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}, **levels, **targets, **gates, **self.rules}
 
     @property
     def own_metrics(self) -> dict[str, Metric]:

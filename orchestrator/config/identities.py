@@ -22,6 +22,7 @@ LEFT_OUT: dict[tuple[str, str], Any] = {
     ("data", "normalisation"): "statistics",
     ("data", "std"): None,
     ("evaluation", "augmented"): False,
+    ("evaluation", "gate_shares"): [],
     ("evaluation", "levels"): [],
     ("evaluation", "images_per_size"): None,
     ("evaluation", "metrics"): [],

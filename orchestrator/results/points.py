@@ -77,7 +77,7 @@ class Point:
     @property
     def label(self) -> str:
         """The name of the point on the command line: trial number, then tau and threshold, the level, or
-        ``size`` and the target."""
+        ``size`` and the target, or ``gate`` and the share."""
         values = (f"{value:.12g}" for value in self.choice.values.values())
         return "/".join([str(self.trial.number), *self.choice.prefix, *values])
 

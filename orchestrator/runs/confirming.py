@@ -36,6 +36,7 @@ FIXED = (
     "evaluation.thresholds",
     "evaluation.levels",
     "evaluation.targets",
+    "evaluation.gate_shares",
     "evaluation.rules",
 )
 

@@ -17,7 +17,8 @@ from orchestrator.storage.older_rows import with_calibrated, with_choice, with_c
 # 5: points by rule, parameters and stage, a user's own metrics; terms in epochs, after_seconds in trials
 # 6: sizes and overlaps in points by both ways to count, linear_retention; a bias of each class; target;
 # reference_points
-SCHEMA_VERSION = 6
+# 7: gate_share
+SCHEMA_VERSION = 7
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 LARGEST_BIAS = 1e6  # as moda_core has it
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
@@ -130,12 +131,13 @@ _VERSION = {"schema_version": Column(pa.int32(), "of the program that wrote the 
 
 # A choice is a rule with its parameters; those of this package's rules have columns of their own.
 _CHOICE = {
-    "rule": Column(_TEXT, "activity, contribution, size, or the import path of an own rule", since=5),
+    "rule": Column(_TEXT, "activity, contribution, size, gate, or the import path of an own rule", since=5),
     "rule_parameters": Column(_TEXT, "JSON of its parameters, in the order of the rule", since=5),
     "tau": _share("share of a class's images on which a unit must be active; else null"),
     "threshold": _amount("active is above this times the unit's mean; else null"),
     "level": _amount("contribution to the class's logit that a unit must reach; else null", since=3),
     "target": _share("mean share of the parameters that modules should keep; else null", since=6),
+    "gate_share": _share("share of a class's images on which a unit's gate must be above 0; else null", since=7),
 }
 
 

@@ -60,7 +60,7 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
     metrics = {sweep.reuse_metric: "Reuse accuracy", "cut_size": "Module size"}
     for rule, grid in sweep.config.evaluation.grids.items():
         over = next(iter(grid))
-        where = {"activity": "tau", "contribution": "the level", "size": "the target size"}.get(
+        where = {"activity": "tau", "contribution": "the level", "size": "the target size", "gate": "the share"}.get(
             rule, f"{over} ({short_name(rule)})"
         )
         for metric, title in metrics.items():
@@ -136,6 +136,7 @@ def _trials(sweep: Sweep) -> dict[str, Any]:
 
 def _facts(sweep: Sweep) -> dict[str, str]:
     training, evaluation = sweep.config.training, sweep.config.evaluation
+    gate_shares = ", ".join(f"{share:g}" for share in evaluation.gate_shares)
     repeats = sweep.config.search.repeats
     return {
         "model": f"{sweep.config.model.name} {dict(sweep.config.model.options) or ''}",
@@ -145,6 +146,7 @@ def _facts(sweep: Sweep) -> dict[str, str]:
         "thresholds": ", ".join(f"{threshold:g}" for threshold in evaluation.thresholds),
         "levels": ", ".join(f"{level:g}" for level in evaluation.levels) or "none",
         "target sizes": ", ".join(f"{target:g}" for target in evaluation.targets) or "none",
+        **({"shares of open gates": gate_shares} if gate_shares else {}),
         **{short_name(rule): _grid_text(grid) for rule, grid in evaluation.rules.items()},
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}, early stopping"
         f" {sweep.config.search.early_stopping}",

@@ -166,7 +166,7 @@ def test_the_first_of_two_writers_wins(store):
     assert (json.loads(row["reference_values"]), row["time"], row["schema_version"]) == (
         {"calibrated_reuse_accuracy": 0.9},
         NOW,
-        6,
+        7,
     )
 
 
