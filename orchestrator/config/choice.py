@@ -10,6 +10,7 @@ from moda_core.rules import RULES, reaches
 ACTIVITY, CONTRIBUTION, SIZE, GATE = tuple(RULES)  # the rules of this package, in the order of lists
 PARAMETERS = {name: tuple(parameter.name for parameter in rule.parameters) for name, rule in RULES.items()}
 UNNAMED = (ACTIVITY, CONTRIBUTION)  # which points do not name: `3/0.9/0.1` and `3/0.1`
+TARGETS = {"cut_size": "target"}  # metrics that a parameter is a target for
 COLUMNS = tuple(name for names in PARAMETERS.values() for name in names)  # each has a column of its own in the tables
 
 

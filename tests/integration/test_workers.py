@@ -18,7 +18,7 @@ from moda_core.methods import Moda, Mwt, Nemo
 from moda_core.rules import GATE
 from orchestrator.config.training_section import TrainingConfig
 from orchestrator.training.batches import Workers
-from orchestrator.training.data.loading import ImageSet
+from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.loop import _losses, _output, train
 
 CLASSES = 5
