@@ -1,5 +1,6 @@
 from .class_ids import check_class_ids
 from .contributions import Contributions, contribution_masks, count_contributions
+from .control import random_units
 from .decomposition import Decomposition, Masks, MergedUnits, Scales, as_decomposition, merged_units
 from .frequency import Frequencies, active_units, check_thresholds, count_frequencies
 from .masked import Select, check_keep, mask_network, row_masked_graph
@@ -32,5 +33,6 @@ __all__ = [
     "mask_network",
     "merge_masks",
     "merged_units",
+    "random_units",
     "row_masked_graph",
 ]

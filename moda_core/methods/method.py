@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch.distributed as dist
     from torch import Tensor, nn
 
-RULES = ("activity", "contribution", "size")
+RULES = ("activity", "contribution", "size", "magnitude")
 
 
 class Prepared(NamedTuple):

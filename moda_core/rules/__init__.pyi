@@ -1,12 +1,25 @@
-from .built_in import ACTIVITY, CONTRIBUTION, RULES, SIZE, ActivityRule, ContributionRule, SizeRule, reaches
+from .built_in import (
+    ACTIVITY,
+    CONTRIBUTION,
+    MAGNITUDE,
+    RULES,
+    SIZE,
+    ActivityRule,
+    ContributionRule,
+    SizeRule,
+    reaches,
+)
+from .magnitude import MagnitudeRule
 
 __all__ = [
     "ACTIVITY",
     "CONTRIBUTION",
+    "MAGNITUDE",
     "RULES",
     "SIZE",
     "ActivityRule",
     "ContributionRule",
+    "MagnitudeRule",
     "SizeRule",
     "reaches",
 ]

@@ -7,8 +7,9 @@ from typing import Any
 
 from moda_core.rules import RULES, reaches
 
-ACTIVITY, CONTRIBUTION, SIZE = tuple(RULES)  # the rules of this package, in the order of lists
+ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE = tuple(RULES)  # the rules of this package, in the order of lists
 PARAMETERS = {name: tuple(parameter.name for parameter in rule.parameters) for name, rule in RULES.items()}
+TARGETS = {SIZE: "target", MAGNITUDE: "magnitude_target"}  # the rules that ask for a size, and by which parameter
 UNNAMED = (ACTIVITY, CONTRIBUTION)  # which points do not name: `3/0.9/0.1` and `3/0.1`
 COLUMNS = tuple(name for names in PARAMETERS.values() for name in names)  # each has a column of its own in the tables
 
@@ -19,8 +20,8 @@ class Choice:
 
     Attributes:
         rule: ``activity`` (tau and threshold: how often a unit is active), ``contribution`` (level: what it contributes
-            to the class's logit), ``size`` (target: how large modules should be), or the import path of a user's own
-            rule.
+            to the class's logit), ``size`` (target: how large modules should be), ``magnitude`` (the same, by weights
+            alone), or the import path of a user's own rule.
         parameters: names and values, in the order of the rule.
 
     Raises:
@@ -50,6 +51,11 @@ class Choice:
     def size(cls, target: float) -> "Choice":
         """A class keeps the units of the largest contributions, so that modules have the size ``target`` on average."""
         return cls(SIZE, (("target", target),))
+
+    @classmethod
+    def magnitude(cls, target: float) -> "Choice":
+        """Every class keeps the units of the largest filters, so that modules have the size ``target`` on average."""
+        return cls(MAGNITUDE, (("magnitude_target", target),))
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Choice":
@@ -86,6 +92,11 @@ class Choice:
         return () if self.rule in UNNAMED else (short_name(self.rule),)
 
     @property
+    def name(self) -> str:
+        """What names it where a point is named: ``0.9/0.1``, ``0.1`` or ``size/0.02``."""
+        return "/".join([*self.prefix, *(f"{value:.12g}" for value in self.values.values())])
+
+    @property
     def place(self) -> tuple[int, str, tuple[float, ...]]:
         """Its place in lists: by rule, then by the last parameter first, as threshold and tau."""
         rank = list(PARAMETERS).index(self.rule) if self.rule in PARAMETERS else len(PARAMETERS)
@@ -93,11 +104,12 @@ class Choice:
 
     def reaches_target(self, size: float) -> bool:
         """Whether modules of this size are as large as they should be; True where no size was asked for."""
-        return self.rule != SIZE or reaches(self.values["target"], size)
+        return self.rule not in TARGETS or reaches(self.values[TARGETS[self.rule]], size)
 
     def __str__(self) -> str:
         """As people read it: ``tau 0.9, threshold 0.1``, ``level 0.1`` or ``size target 0.02``."""
-        return " ".join([*self.prefix, ", ".join(f"{name} {value:.12g}" for name, value in self.parameters)])
+        texts = (f"{name.removeprefix(f'{self.rule}_')} {value:.12g}" for name, value in self.parameters)
+        return " ".join([*self.prefix, ", ".join(texts)])
 
 
 def short_name(rule: str) -> str:

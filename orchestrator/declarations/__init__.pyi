@@ -1,4 +1,21 @@
-from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, Metric
+from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, STAGE_METRICS, Metric
 from .normalisations import NORMALISATIONS
+from .stages import CUT, REFIT, STAGE_SIZES, STAGE_SUBSETS, STAGES, TUNED
 
-__all__ = ["COUNT", "CUT_NAMES", "MARGIN", "METRICS", "NORMALISATIONS", "NUMBER", "OBJECTIVES", "Metric"]
+__all__ = [
+    "COUNT",
+    "CUT",
+    "CUT_NAMES",
+    "MARGIN",
+    "METRICS",
+    "NORMALISATIONS",
+    "NUMBER",
+    "OBJECTIVES",
+    "REFIT",
+    "STAGES",
+    "STAGE_METRICS",
+    "STAGE_SIZES",
+    "STAGE_SUBSETS",
+    "TUNED",
+    "Metric",
+]

@@ -36,6 +36,7 @@ FIXED = (
     "evaluation.thresholds",
     "evaluation.levels",
     "evaluation.targets",
+    "evaluation.magnitude_targets",
     "evaluation.rules",
 )
 

@@ -11,6 +11,7 @@ from orchestrator.results import Confirmation, Course, Sweep
 from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
 from orchestrator.views.figures import courses_figure, curves_figure
 from orchestrator.views.pairs import objectives_figure
+from orchestrator.views.stages import STAGES_TEXT, stage_head, stage_rows
 from orchestrator.views.terminal import (
     always_shown,
     coefficients_text,
@@ -44,6 +45,8 @@ def render_report(
         why_no_front="" if sweep.front else sweep.why_no_front,
         confirmations=[_confirmation(confirmation) for confirmation in confirmations] if sweep.front else [],
         curves=[{"title": title, "figure": _plot(figure)} for title, figure in shown],
+        stages=list(_stages(sweep)),
+        stages_text=STAGES_TEXT,
         trials=_trials(sweep),
         facts=_facts(sweep),
     )
@@ -60,9 +63,12 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
     metrics = {sweep.reuse_metric: "Reuse accuracy", "cut_size": "Module size"}
     for rule, grid in sweep.config.evaluation.grids.items():
         over = next(iter(grid))
-        where = {"activity": "tau", "contribution": "the level", "size": "the target size"}.get(
-            rule, f"{over} ({short_name(rule)})"
-        )
+        where = {
+            "activity": "tau",
+            "contribution": "the level",
+            "size": "the target size",
+            "magnitude": "the target size, by magnitude",
+        }.get(rule, f"{over} ({short_name(rule)})")
         for metric, title in metrics.items():
             yield f"{title} over {where}", curves_figure(sweep, rule, metric)
 
@@ -121,6 +127,13 @@ def _confirmation(confirmation: Confirmation) -> dict[str, Any]:
     }
 
 
+def _stages(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    """The refitted and tuned modules, on validation and on test."""
+    for split in ("validation", "test"):
+        if rows := stage_rows(sweep, on_test=split == "test"):
+            yield {"split": split, "head": stage_head(sweep), "rows": [(cells, False) for cells in rows]}
+
+
 def _trials(sweep: Sweep) -> dict[str, Any]:
     names = sweep.coefficient_names
     seeds = ["seed"] if sweep.config.search.repeats > 1 else []
@@ -145,6 +158,7 @@ def _facts(sweep: Sweep) -> dict[str, str]:
         "thresholds": ", ".join(f"{threshold:g}" for threshold in evaluation.thresholds),
         "levels": ", ".join(f"{level:g}" for level in evaluation.levels) or "none",
         "target sizes": ", ".join(f"{target:g}" for target in evaluation.targets) or "none",
+        "target sizes by magnitude": ", ".join(f"{target:g}" for target in evaluation.magnitude_targets) or "none",
         **{short_name(rule): _grid_text(grid) for rule, grid in evaluation.rules.items()},
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}, early stopping"
         f" {sweep.config.search.early_stopping}",

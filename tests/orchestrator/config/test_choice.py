@@ -12,6 +12,7 @@ BUILT_IN = (
     st.builds(Choice.activity, NUMBERS, NUMBERS)
     | st.builds(Choice.contribution, NUMBERS)
     | st.builds(Choice.size, NUMBERS)
+    | st.builds(Choice.magnitude, NUMBERS)
 )
 CHOICES = BUILT_IN | st.builds(lambda share: Choice(OWN, (("share", share),)), NUMBERS)
 
@@ -20,6 +21,7 @@ def test_how_it_reads():
     assert str(Choice.activity(0.9, 0.1)) == "tau 0.9, threshold 0.1"
     assert str(Choice.contribution(0.1)) == "level 0.1"
     assert str(Choice.size(0.02)) == "size target 0.02"
+    assert str(Choice.magnitude(0.02)) == "magnitude target 0.02"
     assert str(Choice(OWN, (("share", 0.25), ("power", 2.0)))) == "Share share 0.25, power 2"
 
 
@@ -31,6 +33,7 @@ def test_its_columns():
         "threshold": None,
         "level": 0.1,
         "target": None,
+        "magnitude_target": None,
     }
     assert Choice.size(0.02).columns == {
         "rule": "size",
@@ -39,6 +42,7 @@ def test_its_columns():
         "threshold": None,
         "level": None,
         "target": 0.02,
+        "magnitude_target": None,
     }
     own = Choice(OWN, (("tau", 0.25),))  # a parameter of its own, whatever its name
     assert own.columns == {
@@ -48,13 +52,16 @@ def test_its_columns():
         "threshold": None,
         "level": None,
         "target": None,
+        "magnitude_target": None,
     }
     assert (own.free, own.prefix) == ({"Share.tau": 0.25}, ("Share",))
     assert Choice.activity(0.9, 0.1).free == {"tau": 0.9, "threshold": 0.1}
     assert (Choice.size(0.02).free, Choice.size(0.02).prefix) == ({"target": 0.02}, ("size",))
+    assert (Choice.magnitude(0.02).free, Choice.magnitude(0.02).name) == ({"magnitude_target": 0.02}, "magnitude/0.02")
 
 
 def test_whether_a_target_is_reached():
+    assert not Choice.magnitude(0.02).reaches_target(0.0179)
     assert [Choice.size(0.02).reaches_target(size) for size in (0.0179, 0.0181, 0.0219, 0.0221)] == [
         *(False, True, True, False)
     ]
