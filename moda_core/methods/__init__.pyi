@@ -1,4 +1,5 @@
 from .by_name import METHODS
+from .gradsplitter import GradSplitter
 from .losses import ModularLosses, modular_losses
 from .method import (
     RULES,
@@ -6,6 +7,7 @@ from .method import (
     Method,
     Objective,
     Prepared,
+    Separate,
     StepCheckpoint,
     Workers,
     has_step_after,
@@ -17,12 +19,14 @@ from .standard import Standard
 __all__ = [
     "METHODS",
     "RULES",
+    "GradSplitter",
     "Images",
     "Method",
     "Moda",
     "ModularLosses",
     "Objective",
     "Prepared",
+    "Separate",
     "Standard",
     "StepCheckpoint",
     "Workers",

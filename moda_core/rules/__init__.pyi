@@ -3,6 +3,7 @@ from .built_in import (
     CONTRIBUTION,
     MAGNITUDE,
     RULES,
+    SCORE,
     SIZE,
     ActivityRule,
     ContributionRule,
@@ -10,16 +11,19 @@ from .built_in import (
     reaches,
 )
 from .magnitude import MagnitudeRule
+from .score_rule import ScoreRule
 
 __all__ = [
     "ACTIVITY",
     "CONTRIBUTION",
     "MAGNITUDE",
     "RULES",
+    "SCORE",
     "SIZE",
     "ActivityRule",
     "ContributionRule",
     "MagnitudeRule",
+    "ScoreRule",
     "SizeRule",
     "reaches",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from moda_core.choosing import DEFAULT_FLOOR, Parameter, Rule, check_parameters
 from moda_core.rules.at_activations import AtActivations
 from moda_core.rules.magnitude import MagnitudeRule
+from moda_core.rules.score_rule import ScoreRule
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -217,4 +218,5 @@ def reaches(target: float, size: float) -> bool:
 
 
 ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE = ActivityRule(), ContributionRule(), SizeRule(), MagnitudeRule()
-RULES: dict[str, Rule] = {rule.name: rule for rule in (ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE)}
+SCORE = ScoreRule()
+RULES: dict[str, Rule] = {rule.name: rule for rule in (ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE)}

@@ -18,6 +18,10 @@ from orchestrator.results import ROLES
 from orchestrator.storage import TABLES, Files, check_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
     from orchestrator.modules import Pulled
 
 SHOWN_DIFFERENCES = 10
@@ -30,19 +34,17 @@ def train(asked: Asked, options: argparse.Namespace, console: Console) -> None:
 
 def _train(config: Config, console: Console) -> None:
     from orchestrator.runs import train_one
-    from orchestrator.views import stages_table, surface_table
+    from orchestrator.views import surface_table, tables_beside
 
     sweep = train_one(config, console)
     if not config.data.has_validation:
         console.print(surface_table(sweep, title="test (no validation images: nothing is chosen)", on_test=True))
-        if sweep.staged:
-            console.print(stages_table(sweep, on_test=True))
+        _print_all(console, tables_beside(sweep, on_test=True))
         example = sweep.points[0].label
         _say(console, f"to pull the modules of a point: moda pull sweep:{sweep.sweep_id}/{example} --to modules")
         return
     console.print(surface_table(sweep, title="validation"))
-    if sweep.staged:
-        console.print(stages_table(sweep))
+    _print_all(console, tables_beside(sweep))
     for name in ROLES:
         point = sweep.find(name)
         assert point.test is not None
@@ -62,28 +64,26 @@ def decompose(asked: Asked, options: argparse.Namespace, console: Console) -> No
 
 def sweep(asked: Asked, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.runs import run_sweep
-    from orchestrator.views import Progress, front_table, stages_table
+    from orchestrator.views import Progress, front_table, tables_beside
 
     sweep = run_sweep(asked.config, Progress(console))
     if not sweep.front:
         print(f"moda sweep: {sweep.why_no_front}", file=sys.stderr)
         return 1
     console.print(front_table(sweep, title="the front"))
-    if sweep.staged:
-        console.print(stages_table(sweep))
+    _print_all(console, tables_beside(sweep))
     _say(console, f"to write the report: moda report {sweep.sweep_id}")
     return 0
 
 
 def front(asked: Asked, options: argparse.Namespace, console: Console) -> None:
-    from orchestrator.views import front_table, stages_table
+    from orchestrator.views import front_table, tables_beside
 
     sweep = _opened(asked, options, options.sweep).with_stages(*options.stages)
     if not sweep.recorded.front:
         raise ConfigError(sweep.recorded.why_no_front)
     console.print(front_table(sweep.recorded, title=f"the front of {sweep.sweep_id}"))
-    if sweep.recorded.staged:
-        console.print(stages_table(sweep.recorded))
+    _print_all(console, tables_beside(sweep.recorded))
     for confirmation in sweep.confirmations:
         _say(
             console,
@@ -240,6 +240,11 @@ def gc(asked: Asked, options: argparse.Namespace, console: Console) -> int:
     if trouble:
         print(f"moda gc: {trouble}", file=sys.stderr)
     return 1 if trouble else 0
+
+
+def _print_all(console: Console, tables: "Sequence[Table]") -> None:
+    for table in tables:
+        console.print(table)
 
 
 def _say(console: Console, *lines: str) -> None:

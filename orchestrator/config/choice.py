@@ -7,7 +7,7 @@ from typing import Any
 
 from moda_core.rules import RULES, reaches
 
-ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE = tuple(RULES)  # the rules of this package, in the order of lists
+ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE = tuple(RULES)  # the rules of this package, in the order of lists
 PARAMETERS = {name: tuple(parameter.name for parameter in rule.parameters) for name, rule in RULES.items()}
 TARGETS = {SIZE: "target", MAGNITUDE: "magnitude_target"}  # the rules that ask for a size, and by which parameter
 UNNAMED = (ACTIVITY, CONTRIBUTION)  # which points do not name: `3/0.9/0.1` and `3/0.1`
@@ -21,7 +21,7 @@ class Choice:
     Attributes:
         rule: ``activity`` (tau and threshold: how often a unit is active), ``contribution`` (level: what it contributes
             to the class's logit), ``size`` (target: how large modules should be), ``magnitude`` (the same, by weights
-            alone), or the import path of a user's own rule.
+            alone), ``score`` (by scores that the method has trained), or the import path of a user's own rule.
         parameters: names and values, in the order of the rule.
 
     Raises:
@@ -56,6 +56,11 @@ class Choice:
     def magnitude(cls, target: float) -> "Choice":
         """Every class keeps the units of the largest filters, so that modules have the size ``target`` on average."""
         return cls(MAGNITUDE, (("magnitude_target", target),))
+
+    @classmethod
+    def score(cls, value: float) -> "Choice":
+        """A class keeps the units whose trained score lies above ``value``."""
+        return cls(SCORE, (("score", value),))
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Choice":
@@ -108,7 +113,7 @@ class Choice:
 
     def __str__(self) -> str:
         """As people read it: ``tau 0.9, threshold 0.1``, ``level 0.1`` or ``size target 0.02``."""
-        texts = (f"{name.removeprefix(f'{self.rule}_')} {value:.12g}" for name, value in self.parameters)
+        texts = (f"{name.removeprefix(self.rule).strip('_')} {value:.12g}".strip() for name, value in self.parameters)
         return " ".join([*self.prefix, ", ".join(texts)])
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.config.checks import MOST, check, check_grid, check_seed, one_of
-from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, MAGNITUDE, SIZE
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, MAGNITUDE, SCORE, SIZE
 from orchestrator.declarations import STAGES, Metric
 from orchestrator.errors import ConfigError
 
@@ -21,6 +21,7 @@ class EvaluationConfig:
 
     Attributes:
         magnitude_targets: sizes of modules whose units are chosen by the magnitude of filters, for all classes alike.
+        scores: above which a class keeps a unit, of methods that train scores of units; such a method's file sets it.
         rules: a user's own rules by import path, each with the values of its parameters; none until
             :func:`orchestrator.training.with_own_parts` has asked the rule.
         metrics: a user's own metrics by import path, each as it declares itself; nothing until then likewise.
@@ -39,6 +40,7 @@ class EvaluationConfig:
     levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
     targets: tuple[float, ...] = ()  # nor of target sizes
     magnitude_targets: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
     rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     floor: float = 0.005
@@ -58,7 +60,7 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         check_grid("evaluation.taus", self.taus)
         check_grid("evaluation.thresholds", self.thresholds)
-        for name in ("levels", "targets", "magnitude_targets"):
+        for name in ("levels", "targets", "magnitude_targets", "scores"):
             values = getattr(self, name)
             different = len(set(values)) == len(values)
             check(f"evaluation.{name}", list(values), different, "different numbers, or [] for none")
@@ -104,8 +106,9 @@ class EvaluationConfig:
         levels = {CONTRIBUTION: {"level": self.levels}} if self.levels else {}
         targets = {SIZE: {"target": self.targets}} if self.targets else {}
         magnitude = {MAGNITUDE: {"magnitude_target": self.magnitude_targets}} if self.magnitude_targets else {}
+        scores = {SCORE: {"score": self.scores}} if self.scores else {}
         activity = {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}}
-        return {**activity, **levels, **targets, **magnitude, **self.rules}
+        return {**activity, **levels, **targets, **magnitude, **scores, **self.rules}
 
     @property
     def own_metrics(self) -> dict[str, Metric]:

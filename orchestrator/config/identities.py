@@ -26,6 +26,7 @@ LEFT_OUT: dict[tuple[str, str], Any] = {
     ("evaluation", "pairs"): None,
     ("evaluation", "refit_images"): 1000,
     ("evaluation", "rules"): {},
+    ("evaluation", "scores"): [],
     ("evaluation", "staged"): ["best", "knee"],
     ("evaluation", "stages"): [],
     ("evaluation", "subsets_per_size"): None,

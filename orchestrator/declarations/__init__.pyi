@@ -1,6 +1,6 @@
 from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, STAGE_METRICS, Metric
 from .normalisations import NORMALISATIONS
-from .stages import CUT, REFIT, STAGE_SIZES, STAGE_SUBSETS, STAGES, TUNED
+from .stages import CUT, REFIT, SEPARATE, STAGE_SIZES, STAGE_SUBSETS, STAGES, TUNED
 
 __all__ = [
     "COUNT",
@@ -12,6 +12,7 @@ __all__ = [
     "NUMBER",
     "OBJECTIVES",
     "REFIT",
+    "SEPARATE",
     "STAGES",
     "STAGE_METRICS",
     "STAGE_SIZES",

@@ -219,7 +219,13 @@ STAGE_METRICS: dict[str, Metric] = {
             since=7,
         ),
         Metric("control_cut_accuracy", "random, cut", "the same of these random units as they were cut", since=7),
-        Metric("composed_size", "size", "parameters of these modules / full model, averaged over subsets", since=7),
+        Metric(
+            "composed_size",
+            "size",
+            "parameters of these modules / full model, averaged over subsets; of separate networks their sum",
+            AMOUNT,
+            since=7,
+        ),
         Metric("control_size", "size of random", "the same of the random units", since=7),
     )
 }

@@ -37,6 +37,7 @@ FIXED = (
     "evaluation.levels",
     "evaluation.targets",
     "evaluation.magnitude_targets",
+    "evaluation.scores",
     "evaluation.rules",
 )
 

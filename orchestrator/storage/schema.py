@@ -131,13 +131,14 @@ _VERSION = {"schema_version": Column(pa.int32(), "of the program that wrote the 
 
 # A choice is a rule with its parameters; those of this package's rules have columns of their own.
 _CHOICE = {
-    "rule": Column(_TEXT, "activity, contribution, size, magnitude, or the import path of an own rule", since=5),
+    "rule": Column(_TEXT, "activity, contribution, size, magnitude, score, or the import path of an own rule", since=5),
     "rule_parameters": Column(_TEXT, "JSON of its parameters, in the order of the rule", since=5),
     "tau": _share("share of a class's images on which a unit must be active; else null"),
     "threshold": _amount("active is above this times the unit's mean; else null"),
     "level": _amount("contribution to the class's logit that a unit must reach; else null", since=3),
     "target": _share("mean share of the parameters that modules should keep; else null", since=6),
     "magnitude_target": _share("the same, of modules by the magnitude of filters; else null", since=7),
+    "score": Column(_FLOAT, "trained score above which units are kept; else null", low=-FINITE, since=7),
 }
 
 
@@ -232,7 +233,7 @@ TABLES = {
             **_TRIAL,
             **_CHOICE,
             "stage": Column(
-                _TEXT, "cut: measured as it was cut; refit or tuned: changed for each class subset before", since=5
+                _TEXT, "cut: as it was cut; refit, tuned: changed for each subset; separate: a network a class", since=5
             ),
             "split": Column(_TEXT, "validation or test"),
             **METRIC_COLUMNS,

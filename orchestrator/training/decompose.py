@@ -20,6 +20,7 @@ from orchestrator.training.calibration import Calibration
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.evaluating import draw_pairs_of, evaluate_reuse
 from orchestrator.training.loop import computing
+from orchestrator.training.methods import make_method
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
 from orchestrator.training.rules import CountedRule, Counts, count_rules, restore_rules
 
@@ -104,6 +105,7 @@ def prepare(
             (layers, graph),
             precision=precision,
             workers=workers or Workers(),
+            scores=lambda: make_method(config.method).unit_scores(parts()),
         )
     else:
         rules = restore_rules(network, example, (layers, graph), counted)

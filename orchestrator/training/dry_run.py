@@ -32,7 +32,7 @@ from orchestrator.training.loop import batch_losses, choose_precision, computing
 from orchestrator.training.methods import make_method
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
 from orchestrator.training.preparing import prepare_method, prepare_training
-from orchestrator.training.rules import try_rules
+from orchestrator.training.rules import Scores, try_rules
 from orchestrator.training.weights import dump_weights, read_weights
 
 Make = Callable[[], nn.Module]
@@ -67,7 +67,7 @@ def dry_run(network: nn.Module, make: Make, config: Config, data: Data) -> None:
         read_weights(dump_weights(network), again)
     _check_same(network, again, images_B, name)
     try:
-        _measure_and_publish(again.eval(), few, config, data)
+        _measure_and_publish(again.eval(), few, config, data, lambda: method.unit_scores(parts))
     except (NetworkError, ModuleSetError) as error:
         raise ConfigError(f"{name}: its modules cannot be cut: {error}") from error
 
@@ -254,7 +254,9 @@ def _agree(expected_BC: Tensor, found_BC: Tensor) -> bool:
     return relative_difference(expected_BC, found_BC) <= LARGEST_DIFFERENCE
 
 
-def _measure_and_publish(network: nn.Module, few: ImageSet, config: Config, data: Data) -> None:
+def _measure_and_publish(
+    network: nn.Module, few: ImageSet, config: Config, data: Data, scores: Callable[[], Scores]
+) -> None:
     """Count, measure, cut to random masks, prove, write and open, as if the few images were of different classes."""
     images_B, classes = few[torch.arange(len(few))], min(len(few), data.num_classes)
     batches = [(images_B, torch.arange(len(few)) % classes)]
@@ -265,7 +267,7 @@ def _measure_and_publish(network: nn.Module, few: ImageSet, config: Config, data
     with computing(images_B.device, _precision(config, few)):
         for wanted in (None, masks):
             estimate_reuse(network, layers, wanted, images_B, draw)
-        try_rules(network, batches, config.evaluation, num_classes=classes)
+        try_rules(network, batches, config.evaluation, num_classes=classes, scores=scores)
         measure_own(make_metrics(list(config.evaluation.metrics)), Measured(network, layers, masks, few))
     sizes_and_overlaps(graph, masks)
     with _scratch() as scratch:

@@ -3,7 +3,7 @@
 Only what trains, measures or publishes imports a user's own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from moda_core import NetworkError, UnitLayers, mask_network, unit_layers
 from moda_core.choosing import Decomposition, Rule
 from moda_core.graph import ChannelGraph, channel_graph
-from moda_core.rules import CONTRIBUTION, RULES, SIZE
+from moda_core.rules import CONTRIBUTION, RULES, SCORE, SIZE
 from orchestrator.config import Choice, EvaluationConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.batches import Workers
@@ -24,6 +24,7 @@ from orchestrator.training.own_rules import make_own_rule
 
 Batches = Sequence[tuple[Tensor, Tensor]]
 Units = tuple[UnitLayers, ChannelGraph]  # a network's unit layers, and its graph with them
+Scores = Sequence[Tensor] | None  # of units, that a method has trained, L (C, N_l); None for none
 Counts = Mapping[str, Mapping[str, Tensor]]  # what rules counted, by their names or import paths
 
 
@@ -77,8 +78,10 @@ def count_rules(
     *,
     precision: torch.dtype,
     workers: Workers,
+    scores: Callable[[], Scores] = lambda: None,
 ) -> dict[str, CountedRule]:
-    """Every rule of the configuration by its name or path, counted over the training images.
+    """Every rule of the configuration by its name or path, counted over the training images. ``scores`` gives the
+    scores of units that the method has trained.
 
     Of several workers each counts a share of the batches, and all have the counts of all.
     """
@@ -87,7 +90,9 @@ def count_rules(
     for name, grid in config.grids.items():
         placed = _place(name, network, example, units)
         counting = CONTRIBUTION if placed.rule is SIZE else placed.rule  # one pass for both
-        if counting.name in counted:
+        if counting is SCORE:
+            counts = _packed(scores())
+        elif counting.name in counted:
             counts = counted[counting.name].counts
         else:
             with computing(example.device, precision):
@@ -109,7 +114,23 @@ def restore_rules(network: nn.Module, example: Tensor, units: Units, counts: Cou
     return restored
 
 
-def try_rules(network: nn.Module, batches: Batches, config: EvaluationConfig, *, num_classes: int) -> None:
+def _packed(scores: Scores) -> Mapping[str, Tensor]:
+    if scores is None:
+        raise ConfigError(
+            "evaluation.scores: the method trains no scores of units; set evaluation.scores=[], or take"
+            " method=gradsplitter"
+        )
+    return SCORE.pack(scores)
+
+
+def try_rules(
+    network: nn.Module,
+    batches: Batches,
+    config: EvaluationConfig,
+    *,
+    num_classes: int,
+    scores: Callable[[], Scores] = lambda: None,
+) -> None:
     """Count by every rule on a few images, write and read the counts, and mask by what it chooses.
 
     Raises:
@@ -118,10 +139,10 @@ def try_rules(network: nn.Module, batches: Batches, config: EvaluationConfig, *,
     units = _unit_layers(network, batches[0][0])
     for name, grid in config.grids.items():
         if name in RULES:
-            _try(name, grid, network, batches, config.floor, units, num_classes)
+            _try(name, grid, network, batches, config.floor, units, num_classes, scores)
             continue
         try:
-            _try(name, grid, network, batches, config.floor, units, num_classes)
+            _try(name, grid, network, batches, config.floor, units, num_classes, scores)
         except Exception as error:  # of somebody else's code
             raise ConfigError(f"{_key(name)}, tried on a few images: {error_text(error)}") from error
 
@@ -134,10 +155,14 @@ def _try(
     floor: float,
     units: Units,
     num_classes: int,
+    scores: Callable[[], Scores],
 ) -> None:
     images_B = batches[0][0]
     placed = _place(name, network, images_B, units)
-    counts = placed.rule.count(network, placed.sites, batches, num_classes=num_classes, grid=grid)
+    if placed.rule is SCORE:
+        counts = _packed(scores())
+    else:
+        counts = placed.rule.count(network, placed.sites, batches, num_classes=num_classes, grid=grid)
     first = {parameter: values[0] for parameter, values in grid.items()}
     chosen = placed.rule.choose(read_counts(name, dump_counts(name, counts)), first, floor=floor)
     mask_network(network, placed.sites, chosen, [0])(images_B)

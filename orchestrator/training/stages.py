@@ -84,14 +84,15 @@ def stage_subsets(num_classes: int, seed: int) -> list[Subset]:
     return draw_subsets(num_classes, STAGE_SUBSETS, seed=seed, sizes=[*sizes, num_classes])
 
 
+def splits_of(data: Data) -> list[tuple[str, ImageSet]]:
+    """The images that later stages are measured on, by the name of their split."""
+    return [(name, images) for name, images in (("validation", data.validation), ("test", data.test)) if len(images)]
+
+
 def measure_stages(trained: Trained, data: Data, config: Config, choices: Sequence[Choice]) -> list[dict[str, Any]]:
     """A row of the table ``points`` for each choice, stage and split."""
     subsets = stage_subsets(data.num_classes, config.evaluation.seed)
-    splits = [
-        _split(name, images, trained, subsets)
-        for name, images in (("validation", data.validation), ("test", data.test))
-        if len(images)
-    ]
+    splits = [_split(name, images, trained, subsets) for name, images in splits_of(data)]
     return [row for choice in choices for row in _rows(choice, trained, data, config, splits, subsets)]
 
 
@@ -196,8 +197,12 @@ def _rows(
 
 
 def _mean_size(graph: ChannelGraph, units: Units) -> float:
-    """The mean over sizes of subsets of the mean size of their modules, as reuse accuracy is averaged."""
+    return mean_over_sizes({subset: float(composed_sizes(graph, own, [subset])) for subset, own in units.items()})
+
+
+def mean_over_sizes(values: Mapping[Subset, float]) -> float:
+    """The mean over sizes of subsets of the mean value of a size's subsets, as reuse accuracy is averaged."""
     by_size: dict[int, list[float]] = {}
-    for subset, own in units.items():
-        by_size.setdefault(len(subset), []).append(float(composed_sizes(graph, own, [subset])))
-    return sum(sum(values) / len(values) for values in by_size.values()) / len(by_size)
+    for subset, value in values.items():
+        by_size.setdefault(len(subset), []).append(value)
+    return sum(sum(of_size) / len(of_size) for of_size in by_size.values()) / len(by_size)

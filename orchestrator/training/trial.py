@@ -45,6 +45,7 @@ from orchestrator.training.networks import make_model
 from orchestrator.training.preparing import prepare_method, prepare_training
 from orchestrator.training.rules import check_rules
 from orchestrator.training.rungs import Judge, Stopped
+from orchestrator.training.separate import measure_separate
 from orchestrator.training.stages import check_staged, measure_stages, staged_choices
 from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
 
@@ -338,13 +339,15 @@ def _finish(
 def _measure_stages(
     trial: Trial, trained: Trained, data: Data, store: DeltaStore, points: Sequence[Mapping[str, Any]]
 ) -> None:
-    """The points of later stages, beside those of the surface; nothing unless ``evaluation.stages`` names some."""
-    if not trial.config.evaluation.stages:
-        return
-    state = TrialState(trial.trial_id, trial.number, dict(trial.coefficients), Status.FINISHED, 1, None, None, None)
-    choices = staged_choices(trial.config, state, points)
-    rows = measure_stages(trained, data, trial.config, choices)
-    store.append("points", [_keyed(trial, row) for row in rows])
+    """The points beside those of the surface: separate networks, if the method publishes such, and the stages that
+    ``evaluation.stages`` names."""
+    rows = measure_separate(trained, data, trial.config)
+    if trial.config.evaluation.stages:
+        state = TrialState(trial.trial_id, trial.number, dict(trial.coefficients), Status.FINISHED, 1, None, None, None)
+        choices = staged_choices(trial.config, state, points)
+        rows += measure_stages(trained, data, trial.config, choices)
+    if rows:
+        store.append("points", [_keyed(trial, row) for row in rows])
 
 
 def _spent(epochs: list[dict[str, Any]], evaluation_seconds: float, precision: torch.dtype) -> dict[str, Any]:

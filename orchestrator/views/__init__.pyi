@@ -4,7 +4,7 @@ from .page import render_report
 from .pairs import objectives_figure
 from .progress import Progress
 from .rows import render_rows
-from .stages import stages_table
+from .stages import tables_beside
 from .terminal import front_table, losses_text, replacement_table, surface_table
 from .wandb_front import show_sweep
 
@@ -22,7 +22,7 @@ __all__ = [
     "render_rows",
     "replacement_table",
     "show_sweep",
-    "stages_table",
     "surface_table",
+    "tables_beside",
     "unknown_lines",
 ]

@@ -11,7 +11,14 @@ from orchestrator.results import Confirmation, Course, Sweep
 from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
 from orchestrator.views.figures import courses_figure, curves_figure
 from orchestrator.views.pairs import objectives_figure
-from orchestrator.views.stages import STAGES_TEXT, stage_head, stage_rows
+from orchestrator.views.stages import (
+    SEPARATE_HEAD,
+    SEPARATE_TEXT,
+    STAGES_TEXT,
+    separate_rows,
+    stage_head,
+    stage_rows,
+)
 from orchestrator.views.terminal import (
     always_shown,
     coefficients_text,
@@ -46,7 +53,6 @@ def render_report(
         confirmations=[_confirmation(confirmation) for confirmation in confirmations] if sweep.front else [],
         curves=[{"title": title, "figure": _plot(figure)} for title, figure in shown],
         stages=list(_stages(sweep)),
-        stages_text=STAGES_TEXT,
         trials=_trials(sweep),
         facts=_facts(sweep),
     )
@@ -68,6 +74,7 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
             "contribution": "the level",
             "size": "the target size",
             "magnitude": "the target size, by magnitude",
+            "score": "the score",
         }.get(rule, f"{over} ({short_name(rule)})")
         for metric, title in metrics.items():
             yield f"{title} over {where}", curves_figure(sweep, rule, metric)
@@ -128,10 +135,19 @@ def _confirmation(confirmation: Confirmation) -> dict[str, Any]:
 
 
 def _stages(sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """The refitted and tuned modules, on validation and on test."""
-    for split in ("validation", "test"):
-        if rows := stage_rows(sweep, on_test=split == "test"):
-            yield {"split": split, "head": stage_head(sweep), "rows": [(cells, False) for cells in rows]}
+    """The refitted and tuned modules, and separate networks, on validation and on test."""
+    for title, text, head, rows_of in (
+        ("Refitted and tuned modules", STAGES_TEXT, stage_head(sweep), stage_rows),
+        ("Separate networks", SEPARATE_TEXT, SEPARATE_HEAD, separate_rows),
+    ):
+        splits = {split: rows_of(sweep, on_test=split == "test") for split in ("validation", "test")}
+        tables = [
+            {"split": split, "head": head, "rows": [(cells, False) for cells in rows]}
+            for split, rows in splits.items()
+            if rows
+        ]
+        if tables:
+            yield {"title": title, "text": text, "tables": tables}
 
 
 def _trials(sweep: Sweep) -> dict[str, Any]:

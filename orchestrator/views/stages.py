@@ -4,12 +4,19 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from orchestrator.declarations import METRICS, STAGE_METRICS, STAGES
+from orchestrator.declarations import METRICS, SEPARATE, STAGES
 from orchestrator.results import Point, Sweep
 
 STAGES_TEXT = (
-    "reuse accuracy over class subsets of 2, 5 and all classes, of modules as they were cut and after each stage, which"
-    " needs the training images of the subset; random: as many random units in each layer, treated the same"
+    "beside the front: reuse accuracy over class subsets of 2, 5 and all classes, of modules as they were cut and after"
+    " each stage, which needs the training images of the subset; random: as many random units in each layer, treated"
+    " the same"
+)
+SEPARATE_HEAD = ["point", "size %", "separate %", "whole network %"]
+SEPARATE_TEXT = (
+    "beside the front: reuse accuracy over class subsets of 2, 5 and all classes, of a network of its own for each"
+    " class, as the method publishes them; size: their sum over a subset's classes; they make no module set and cannot"
+    " be pulled"
 )
 
 
@@ -31,6 +38,8 @@ def stage_rows(sweep: Sweep, *, on_test: bool = False) -> list[list[str]]:
     validation, or ``on_test``."""
     groups: dict[tuple[int, str], dict[str, Point]] = {}
     for point in sweep.staged:
+        if point.stage == SEPARATE:
+            continue
         groups.setdefault((point.trial.number, point.choice.name), {})[point.stage] = point
     rows = []
     for (number, choice), points in groups.items():
@@ -43,20 +52,49 @@ def stage_rows(sweep: Sweep, *, on_test: bool = False) -> list[list[str]]:
     return [_cells(label, measured, stages_of(sweep)) for label, measured in rows]
 
 
-def stages_table(sweep: Sweep, *, on_test: bool = False) -> Table:
-    """Build the table of :func:`stage_rows` for the terminal."""
+def separate_rows(sweep: Sweep, *, on_test: bool = False) -> list[list[str]]:
+    """Return the cells of each point of separate networks, under :data:`SEPARATE_HEAD`; likewise."""
+    accuracy, rows = METRICS["reuse_accuracy"], []
+    for point in sweep.staged:
+        metrics = point.test if on_test else point.metrics
+        if point.stage == SEPARATE and metrics:
+            rows.append(
+                [
+                    point.label,
+                    accuracy.cell(metrics["composed_size"]),
+                    accuracy.cell(metrics["reuse_accuracy"], metrics["reuse_accuracy_error"]),
+                    accuracy.cell(metrics["reuse_baseline"]),
+                ]
+            )
+    return rows
+
+
+def tables_beside(sweep: Sweep, *, on_test: bool = False) -> list[Table]:
+    """Build the tables for the terminal of what a sweep has measured beside the front; none for most sweeps."""
+    split = "test" if on_test else "validation"
+    tables = []
+    if rows := stage_rows(sweep, on_test=on_test):
+        title = f"refitted and tuned modules, on {split}"
+        tables.append(_table(title, STAGES_TEXT, stage_head(sweep), rows))
+    if rows := separate_rows(sweep, on_test=on_test):
+        title = f"separate networks, on {split}"
+        tables.append(_table(title, SEPARATE_TEXT, SEPARATE_HEAD, rows))
+    return tables
+
+
+def _table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(
-        title=f"refitted and tuned modules, beside the front, on {'test' if on_test else 'validation'}",
+        title=title,
         title_justify="left",
-        caption=STAGES_TEXT,
+        caption=caption,
         caption_justify="left",
         box=None,
         header_style="bold",
         padding=(0, 1, 0, 0),
     )
-    for name in stage_head(sweep):
+    for name in head:
         table.add_column(name, justify="left" if name == "point" else "right", no_wrap=True)
-    for cells in stage_rows(sweep, on_test=on_test):
+    for cells in rows:
         table.add_row(*cells)
     return table
 
@@ -73,7 +111,7 @@ def _cells(label: str, measured: dict[str, dict[str, float]], stages: Sequence[s
 
     return [
         label,
-        STAGE_METRICS["composed_size"].cell(first["composed_size"]),
+        accuracy.cell(first["composed_size"]),
         accuracy.cell(first["cut_accuracy"]),
         *(cell("reuse_accuracy", stage) for stage in stages),
         accuracy.cell(first["control_cut_accuracy"]),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, SIZE, Choice
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, MAGNITUDE, SCORE, SIZE, Choice
 
 NUMBERS = st.floats(0, 2)
 OWN = "somebody.rules:Share"
@@ -13,6 +13,7 @@ BUILT_IN = (
     | st.builds(Choice.contribution, NUMBERS)
     | st.builds(Choice.size, NUMBERS)
     | st.builds(Choice.magnitude, NUMBERS)
+    | st.builds(Choice.score, NUMBERS)
 )
 CHOICES = BUILT_IN | st.builds(lambda share: Choice(OWN, (("share", share),)), NUMBERS)
 
@@ -22,6 +23,7 @@ def test_how_it_reads():
     assert str(Choice.contribution(0.1)) == "level 0.1"
     assert str(Choice.size(0.02)) == "size target 0.02"
     assert str(Choice.magnitude(0.02)) == "magnitude target 0.02"
+    assert str(Choice.score(0.0)) == "score 0"
     assert str(Choice(OWN, (("share", 0.25), ("power", 2.0)))) == "Share share 0.25, power 2"
 
 
@@ -34,6 +36,7 @@ def test_its_columns():
         "level": 0.1,
         "target": None,
         "magnitude_target": None,
+        "score": None,
     }
     assert Choice.size(0.02).columns == {
         "rule": "size",
@@ -43,6 +46,7 @@ def test_its_columns():
         "level": None,
         "target": 0.02,
         "magnitude_target": None,
+        "score": None,
     }
     own = Choice(OWN, (("tau", 0.25),))  # a parameter of its own, whatever its name
     assert own.columns == {
@@ -53,6 +57,7 @@ def test_its_columns():
         "level": None,
         "target": None,
         "magnitude_target": None,
+        "score": None,
     }
     assert (own.free, own.prefix) == ({"Share.tau": 0.25}, ("Share",))
     assert Choice.activity(0.9, 0.1).free == {"tau": 0.9, "threshold": 0.1}
@@ -88,5 +93,5 @@ def test_any_two_have_different_places_and_a_row_says_which_it_is(choices):
     ordered = sorted(choices, key=lambda choice: choice.place)
     assert len({choice.place for choice in choices}) == len(choices)
     rules = [choice.rule for choice in ordered]
-    assert rules == sorted(rules, key=[ACTIVITY, CONTRIBUTION, SIZE, OWN].index)
+    assert rules == sorted(rules, key=[ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE, OWN].index)
     assert all(Choice.of_row(choice.columns) == choice for choice in choices)

@@ -158,7 +158,7 @@ def test_without_validation_images_choices_by_name_are_measured_on_test(tmp_path
     named = (*SMALL, "data.validation_fraction=0", "evaluation.staged=[best,size/0.1]", "evaluation.stages=[refit]")
     done = call_moda("train", *named, storage=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "refitted and tuned modules, beside the front, on test" in done.stdout
+    assert "refitted and tuned modules, on test" in done.stdout
     sweep = read_sweep(DeltaStore(str(tmp_path)), "s")
     assert [(point.label, point.metrics) for point in sweep.staged] == [("0/size/0.1/refit", {})]
 
@@ -167,7 +167,7 @@ def test_a_training_with_stages_is_shown_and_comes_out_the_same_again(trained):
     trial, _, _ = trained
     front = call_moda("front", "s", storage=trial.root)
     assert front.returncode == 0, front.stderr
-    assert "refitted and tuned modules, beside the front, on validation" in front.stdout
+    assert "refitted and tuned modules, on validation" in front.stdout
     again = call_moda("rerun", "s/0", storage=trial.root)
     assert again.returncode == 0, again.stdout
     assert "0 values differ; the weights are the same" in again.stdout
