@@ -42,6 +42,8 @@ def test_a_row_says_what_the_manifest_says():
         "threshold": None,
         "level": 0.1,
         "target": None,
+        "magnitude_target": None,
+        "score": None,
         "name": "s-0000-level0.1",
         "event": "published",
         "time": NOW,
