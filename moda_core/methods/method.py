@@ -184,6 +184,15 @@ class Method(Protocol):
         """
         return None
 
+    def tuning_head(self, logits: int, classes: int) -> "nn.Module | None":
+        """Return what tuning puts on a module in place of taking the logits of its classes; None for nothing.
+
+        Args:
+            logits: of the whole network, all of which the module has then.
+            classes: of the module; the head gives a logit for each.
+        """
+        return None
+
     def unit_scores(self, parts: "nn.Module | None") -> "Sequence[Tensor] | None":
         """Return a score of each unit for each class that the method has trained, L tensors of (C, N_l) at the
         network's unit layers; None for a method without such. The rule ``score`` chooses by them.
