@@ -1,5 +1,6 @@
 from .class_ids import check_class_ids
 from .contributions import Contributions, contribution_masks, count_contributions
+from .control import random_units
 from .decomposition import Decomposition, Masks, MergedUnits, Scales, as_decomposition, merged_units
 from .folding import FoldedGates, open_means
 from .frequency import (
@@ -52,6 +53,7 @@ __all__ = [
     "merge_masks",
     "merged_units",
     "open_means",
+    "random_units",
     "row_masked_graph",
     "watch_gates",
 ]

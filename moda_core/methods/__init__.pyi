@@ -1,5 +1,6 @@
 from .by_name import METHODS
 from .contrast import contrastive_loss
+from .gradsplitter import GradSplitter
 from .losses import ModularLosses, modular_losses
 from .method import (
     GATE_RULES,
@@ -8,6 +9,7 @@ from .method import (
     Method,
     Objective,
     Prepared,
+    Separate,
     StepCheckpoint,
     Workers,
     has_step_after,
@@ -22,6 +24,7 @@ __all__ = [
     "GATE_RULES",
     "METHODS",
     "RULES",
+    "GradSplitter",
     "Images",
     "Method",
     "Moda",
@@ -30,6 +33,7 @@ __all__ = [
     "Nemo",
     "Objective",
     "Prepared",
+    "Separate",
     "Standard",
     "StepCheckpoint",
     "Workers",

@@ -59,3 +59,8 @@ def read_gated(network: nn.Module, parts: nn.Module | None, example: Tensor, *, 
     """Return a network with its trained generators, for :meth:`moda_core.methods.Method.gates`."""
     assert parts is None or isinstance(parts, nn.ModuleList)
     return Gated(network, later_convolutions(network, example), parts, folds)
+
+
+def make_head(logits: int, classes: int) -> nn.Module:
+    """Return the head on which MwT and NeMo tune a module of some classes: ReLU and a linear layer on all logits."""
+    return nn.Sequential(nn.ReLU(), nn.Linear(logits, classes))

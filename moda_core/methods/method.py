@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from moda_core.choosing import Gated
 
-RULES = ("activity", "contribution", "size")
+RULES = ("activity", "contribution", "size", "magnitude")  # and "score", of methods that train scores of units
 GATE_RULES = (*RULES, "gate")  # of a method whose networks have gates
 
 
@@ -103,6 +103,22 @@ class StepCheckpoint(Protocol):
         ...
 
 
+class Separate(Protocol):
+    """What a method publishes instead of one network for all classes: a network of its own for each class.
+
+    Those of several classes are not merged, and so make no module set. They are measured beside the front.
+    """
+
+    @property
+    def sizes_C(self) -> "Tensor":
+        """Parameters of each class's network, with all that it needs, / parameters of the full model: (C,)."""
+        ...
+
+    def predict(self, images: "Tensor") -> "Tensor":
+        """Return what each class's network says of a batch, (B, C): of some classes the largest one wins."""
+        ...
+
+
 class Method(Protocol):
     """A way to train networks for modules: a frozen dataclass of its coefficients.
 
@@ -165,6 +181,31 @@ class Method(Protocol):
             network: trained.
             parts: as :meth:`prepare` gave them, trained; None where only the sites are asked for.
             example: a few images as the network sees them.
+        """
+        return None
+
+    def tuning_head(self, logits: int, classes: int) -> "nn.Module | None":
+        """Return what tuning puts on a module in place of taking the logits of its classes; None for nothing.
+
+        Args:
+            logits: of the whole network, all of which the module has then.
+            classes: of the module; the head gives a logit for each.
+        """
+        return None
+
+    def unit_scores(self, parts: "nn.Module | None") -> "Sequence[Tensor] | None":
+        """Return a score of each unit for each class that the method has trained, L tensors of (C, N_l) at the
+        network's unit layers; None for a method without such. The rule ``score`` chooses by them.
+        """
+        return None
+
+    def separate(self, network: "nn.Module", parts: "nn.Module | None", example: "Tensor") -> Separate | None:
+        """Return the networks of single classes that the method publishes instead of one for all; None for none.
+
+        Args:
+            network: trained, in eval mode.
+            parts: as :meth:`prepare` gave them, trained.
+            example: images as the network sees them.
         """
         return None
 

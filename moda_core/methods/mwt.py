@@ -23,7 +23,8 @@ class Mwt(Method):
     Attributes:
         alpha: of the affinity, 1 - the mean cosine of masks of the same class.
         beta: of the dispersion, the mean cosine of masks of different classes.
-        published: whether modules take kept units as they are, as published; else they scale them by their open masks.
+        published: whether modules are as published: they take kept units as they are, and are tuned with a new head on
+            all logits; else they scale kept units by their open masks, and have the network's own logits.
     """
 
     terms: ClassVar[tuple[str, ...]] = ("affinity", "dispersion")
@@ -49,6 +50,12 @@ class Mwt(Method):
         from moda_core.methods.mask_generators import read_gated
 
         return read_gated(network, parts, example, folds=not self.published)
+
+    def tuning_head(self, logits: int, classes: int) -> nn.Module | None:
+        """Return the published head, which reads all logits; None where modules have the network's own."""
+        from moda_core.methods.mask_generators import make_head
+
+        return make_head(logits, classes) if self.published else None
 
     def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute cross-entropy and both terms; a batch without pairs of a kind has 0 for their term."""

@@ -22,8 +22,8 @@ class Nemo(Method):
         alpha: of the contrast (:mod:`moda_core.methods.contrast`). Published values lie between 1.0 and 1.8.
         temperature: of the contrast, above 0.
         published: whether all is as the published code has it: the contrast counts the masks of the first masked
-            convolution as 1, so that they follow from the cross-entropy alone, and modules take kept units as they are;
-            else the contrast is of all masks, and modules scale kept units by their open masks.
+            convolution as 1, so that they follow from the cross-entropy alone, and modules are those of
+            :class:`Mwt` as published; else the contrast is of all masks, and modules are as of :class:`Mwt` by default.
     """
 
     terms: ClassVar[tuple[str, ...]] = ("contrast",)
@@ -49,6 +49,12 @@ class Nemo(Method):
         from moda_core.methods.mask_generators import read_gated
 
         return read_gated(network, parts, example, folds=not self.published)
+
+    def tuning_head(self, logits: int, classes: int) -> nn.Module | None:
+        """Return the published head, which reads all logits; None where modules have the network's own."""
+        from moda_core.methods.mask_generators import make_head
+
+        return make_head(logits, classes) if self.published else None
 
     def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute cross-entropy and contrast."""

@@ -15,8 +15,8 @@ from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring import sizes_and_overlaps
 from moda_core.modes import evaluating
 from orchestrator.config import Choice, Config, EvaluationConfig
+from orchestrator.declarations import CUT
 from orchestrator.errors import ConfigError
-from orchestrator.storage import CUT
 from orchestrator.training.batches import Workers, augmented_once
 from orchestrator.training.calibration import Calibration
 from orchestrator.training.data import Data, ImageSet
@@ -116,6 +116,7 @@ def prepare(
             precision=precision,
             workers=workers or Workers(),
             gated=gated(),
+            scores=lambda: make_method(config.method).unit_scores(parts()),
         )
     else:
         rules = restore_rules(network, example, (layers, graph), counted, gated)

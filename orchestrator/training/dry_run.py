@@ -5,6 +5,7 @@ weights and a checkpoint are written and read. Nothing of it is kept.
 """
 
 import dataclasses
+import functools
 import random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -268,7 +269,8 @@ def _measure_and_publish(
         for wanted in (None, masks):
             estimate_reuse(network, layers, wanted, images_B, draw)
         gated = method.gates(network, None if parts is None else parts.eval(), images_B)
-        try_rules(network, batches, config.evaluation, num_classes=classes, gated=gated)
+        scores = functools.partial(method.unit_scores, parts)
+        try_rules(network, batches, config.evaluation, num_classes=classes, scores=scores, gated=gated)
         measure_own(make_metrics(list(config.evaluation.metrics)), Measured(network, layers, masks, few))
     sizes_and_overlaps(graph, masks)
     with _scratch() as scratch:

@@ -13,7 +13,12 @@ from orchestrator.errors import ConfigError, listed
 from orchestrator.storage import TABLES, TERM_COLUMNS
 from orchestrator.training.importing import import_named
 
-KEYS = {"contribution": "levels", "size": "targets", "gate": "gate_shares"}  # of the rules that a method may not offer
+KEYS = {
+    "contribution": "levels",
+    "size": "targets",
+    "magnitude": "magnitude_targets",
+    "gate": "gate_shares",
+}  # of the rules that a method may not offer
 NEEDED = ("prepare", "objective", "gates", "after")
 RESERVED = ("name", "source")  # what a method's section of the configuration and of the identity holds besides
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from moda_core import NetworkError, UnitLayers, mask_network, unit_layers
 from moda_core.choosing import GATE_COUNTS, GATE_SUMS, Decomposition, FoldedGates, Gated, Rule
 from moda_core.graph import ChannelGraph, channel_graph
-from moda_core.rules import CONTRIBUTION, GATE, RULES, SIZE, dead_sites
+from moda_core.rules import CONTRIBUTION, GATE, MAGNITUDE, RULES, SCORE, SIZE, dead_sites
 from orchestrator.config import Choice, EvaluationConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.batches import Workers
@@ -26,6 +26,7 @@ from orchestrator.training.own_rules import make_own_rule
 LOG = logging.getLogger("moda")
 Batches = Sequence[tuple[Tensor, Tensor]]
 Units = tuple[UnitLayers, ChannelGraph]  # a network's unit layers, and its graph with them
+Scores = Sequence[Tensor] | None  # of units, that a method has trained, L (C, N_l); None for none
 Counts = Mapping[str, Mapping[str, Tensor]]  # what rules counted, by their names or import paths
 
 
@@ -86,9 +87,11 @@ def count_rules(
     *,
     precision: torch.dtype,
     workers: Workers,
+    scores: Callable[[], Scores] = lambda: None,
     gated: Gated | None = None,
 ) -> dict[str, CountedRule]:
-    """Every rule of the configuration by its name or path, counted over the training images.
+    """Every rule of the configuration by its name or path, counted over the training images. ``scores`` gives the
+    scores of units that the method has trained.
 
     Of several workers each counts a share of the batches, and all have the counts of all. Of a network with gates
     ``gated`` is the network with them, which is what is counted.
@@ -96,29 +99,39 @@ def count_rules(
     batches = data.train.batches(rank=workers.rank, world=workers.world)
     passes: dict[str, Mapping[str, Tensor]] = {}  # by name: some serve several rules
 
-    def count(name: str, rule: Rule, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> Mapping[str, Tensor]:
+    def count(placed: PlacedRule, grid: Mapping[str, Sequence[float]], name: str) -> Mapping[str, Tensor]:
+        if placed.rule is SCORE:
+            return _packed(scores())
         if name not in passes:
-            model, layers = (network, sites) if gated is None else gated.counted(sites)
+            model, sites = _seen_by(placed, network, gated)
             with computing(example.device, precision):
-                passes[name] = rule.count(
-                    model, layers, batches, num_classes=data.num_classes, grid=grid, group=workers.group
+                passes[name] = placed.rule.count(
+                    model, sites, batches, num_classes=data.num_classes, grid=grid, group=workers.group
                 )
         return passes[name]
 
     of_gates: Mapping[str, Tensor] = {}
     if gated is not None:
-        of_gates = count(GATE.name, GATE, gated.sites, {})
+        of_gates = count(PlacedRule(GATE, gated.sites, units[1]), {}, GATE.name)
         _tell_dead(of_gates, gated.sites)
     counted: dict[str, CountedRule] = {}
     for name, grid in config.grids.items():
         placed = _place(name, network, example, units)
-        if placed.rule is SIZE:
-            counts = SIZE.extend(count(CONTRIBUTION.name, CONTRIBUTION, placed.sites, grid), placed.graph, grid)
+        if placed.rule is SIZE:  # one pass for both
+            contributions = count(PlacedRule(CONTRIBUTION, *units), grid, CONTRIBUTION.name)
+            counts = SIZE.extend(contributions, placed.graph, grid)
         else:
-            counts = dict(count(name, placed.rule, placed.sites, grid))
+            counts = dict(count(placed, grid, name))
         counts = {**counts, **{key: of_gates[key] for key in GATE_COUNTS if key in of_gates}}
         counted[name] = _counted(placed, network, example, counts, gated)
     return counted
+
+
+def _seen_by(placed: PlacedRule, network: nn.Module, gated: Gated | None) -> tuple[nn.Module, UnitLayers]:
+    """What a rule counts: the network with its gates, or without where it looks at weights alone."""
+    if gated is None or placed.rule is MAGNITUDE:
+        return network, placed.sites
+    return gated.counted(placed.sites)
 
 
 def restore_rules(
@@ -154,8 +167,23 @@ def _tell_dead(of_gates: Mapping[str, Tensor], sites: UnitLayers) -> None:
         )
 
 
+def _packed(scores: Scores) -> Mapping[str, Tensor]:
+    if scores is None:
+        raise ConfigError(
+            "evaluation.scores: the method trains no scores of units; set evaluation.scores=[], or take"
+            " method=gradsplitter"
+        )
+    return SCORE.pack(scores)
+
+
 def try_rules(
-    network: nn.Module, batches: Batches, config: EvaluationConfig, *, num_classes: int, gated: Gated | None = None
+    network: nn.Module,
+    batches: Batches,
+    config: EvaluationConfig,
+    *,
+    num_classes: int,
+    scores: Callable[[], Scores] = lambda: None,
+    gated: Gated | None = None,
 ) -> None:
     """Count by every rule on a few images, write and read the counts, and mask by what it chooses.
 
@@ -165,10 +193,10 @@ def try_rules(
     units = _unit_layers(network, batches[0][0])
     for name in config.grids:
         if name in RULES:
-            _try(name, network, batches, config, units, num_classes, gated)
+            _try(name, network, batches, config, units, num_classes, scores, gated)
             continue
         try:
-            _try(name, network, batches, config, units, num_classes, gated)
+            _try(name, network, batches, config, units, num_classes, scores, gated)
         except Exception as error:  # of somebody else's code
             raise ConfigError(f"{_key(name)}, tried on a few images: {error_text(error)}") from error
 
@@ -180,13 +208,17 @@ def _try(
     config: EvaluationConfig,
     units: Units,
     num_classes: int,
+    scores: Callable[[], Scores],
     gated: Gated | None,
 ) -> None:
     images_B, grid = batches[0][0], config.grids[name]
     placed = _place(name, network, images_B, units)
-    model, sites = (network, placed.sites) if gated is None else gated.counted(placed.sites)
+    model, sites = _seen_by(placed, network, gated)
     counting = CONTRIBUTION if placed.rule is SIZE else placed.rule
-    counts = dict(counting.count(model, sites, batches, num_classes=num_classes, grid=grid))
+    if counting is SCORE:
+        counts = dict(_packed(scores()))
+    else:
+        counts = dict(counting.count(model, sites, batches, num_classes=num_classes, grid=grid))
     if placed.rule is SIZE:
         counts = SIZE.extend(counts, placed.graph, grid)
     if gated is not None:

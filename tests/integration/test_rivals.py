@@ -5,8 +5,9 @@ import json
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
-from moda_core import load_modules, mask_network
+from moda_core import Decomposition, compose, draw_pairs, load_modules, mask_network, reuse_by_composing
 from moda_core.methods import Mwt
 from moda_core.modes import evaluating
 from orchestrator.config import Choice
@@ -16,7 +17,9 @@ from orchestrator.storage.delta import DeltaStore
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import accuracy, choose
 from orchestrator.training.methods import with_method_defaults
+from orchestrator.training.stages import stage_subsets
 from orchestrator.training.trial import Trial, load_trained
+from orchestrator.training.tuning import images_of, tune
 from tests.integration.sweeps import call_moda, sweep_in_process
 
 SMALL = (
@@ -95,8 +98,10 @@ def test_modules_scale_kept_units_and_are_published_and_sliced(trained, tmp_path
         assert float(differences.max()) < 1e-4
 
 
-def test_as_published_modules_take_units_as_they_are(tmp_path):
-    done = call_moda("train", "method=mwt", "method.published=true", *SMALL, "sweep.name=as-is", storage=tmp_path)
+def test_as_published_modules_take_units_as_they_are_and_are_tuned_with_a_head(tmp_path):
+    published = ("method=mwt", "method.published=true", "sweep.name=as-is")
+    stages = ("evaluation.stages=[tuned]", "evaluation.staged=[gate/0.9]", "evaluation.tuned_epochs=2")
+    done = call_moda("train", *published, *stages, *SMALL, storage=tmp_path)
     assert done.returncode == 0, done.stderr
     loaded, data, config = load("as-is", tmp_path)
     chosen = choose(loaded, Choice.gate(0.9), config.evaluation)
@@ -104,6 +109,19 @@ def test_as_published_modules_take_units_as_they_are(tmp_path):
     assert [site.name for site in chosen.sites] == ["features.5"]  # the batch norm of the second convolution
     recorded = read_sweep(DeltaStore(str(tmp_path)), "as-is").points[0].metrics["accuracy"]
     assert accuracy(loaded.whole(), data.validation) == recorded
+
+    modules = {}
+    for subset in stage_subsets(10, config.evaluation.seed):
+        kept = Decomposition([mask_CN[list(subset)].any(0).expand(10, -1) for mask_CN in chosen.units.keep])
+        wide = compose(loaded.network, chosen.sites, kept, range(10), data.train[torch.arange(1)])
+        torch.manual_seed(config.training.seed)
+        module = nn.Sequential(wide, nn.Sequential(nn.ReLU(), nn.Linear(10, len(subset))))
+        modules[subset] = tune(module, images_of(data.train, subset), config)
+    draw = draw_pairs(data.validation.labels, list(modules), num_classes=10)
+    found = reuse_by_composing(lambda class_ids: modules[tuple(class_ids)], data.validation, draw)
+    rows = DeltaStore(str(tmp_path)).read("points", "as-is").to_pylist()
+    (row,) = [row for row in rows if (row["stage"], row["split"]) == ("tuned", "validation")]
+    assert row["reuse_accuracy"] == pytest.approx(found.mean, abs=1e-12)
 
 
 def test_a_sweep_searches_them_by_their_own_space(tmp_path):
