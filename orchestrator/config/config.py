@@ -151,7 +151,7 @@ class Config:
         """Return the value of a dimension of the space, or of a key of method, training or model; None if the model's
         own default is used, and for a dimension of another method.
         """
-        if key == METHOD and self.search.methods:
+        if key == METHOD and self.method.choice is not None:
             return self.method.choice
         method, key = method_and_key(key)
         if method not in (None, self.method.choice):

@@ -80,7 +80,7 @@ def mix_methods(plain: Plain, composed: Mapping[str, Plain], words: Sequence[str
     """
     _check_shared(composed)
     _check_typed(composed, words)
-    first = next(iter(composed.values()))
+    name_of_first, first = next(iter(composed.items()))
     own = {name: _own_settings(name, composed) for name in composed}
     space = _mixed_space(composed)
     stated = _space(plain)[METHOD]
@@ -93,7 +93,8 @@ def mix_methods(plain: Plain, composed: Mapping[str, Plain], words: Sequence[str
     evaluation = {
         key: _union([part["evaluation"].get(key) for part in composed.values()]) for key in _evaluated(composed)
     }
-    return {**first, "evaluation": evaluation, "search": search}
+    method = methods[name_of_first][METHOD]
+    return {**first, METHOD: method, "evaluation": evaluation, "search": search}
 
 
 def _mixed_space(composed: Mapping[str, Plain]) -> dict[str, Any]:

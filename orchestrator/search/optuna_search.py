@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -180,10 +181,18 @@ class TpeSearcher(OptunaSearcher):
     def sampler(self, seed: int) -> BaseSampler:
         """TPE over all parameters together: a coefficient is good with some free choices only. What is active together
         has densities of its own."""
+        from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import TPESampler
 
-        group = self.problem.is_conditional
-        return TPESampler(seed=seed, n_startup_trials=1, multivariate=True, group=group, constant_liar=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of groups
+            return TPESampler(
+                seed=seed,
+                n_startup_trials=1,
+                multivariate=True,
+                group=self.problem.is_conditional,
+                constant_liar=True,
+            )
 
 
 class GpSearcher(OptunaSearcher):

@@ -99,11 +99,11 @@ def drawn(count, seed=0):
 class TestSearchers:
     def test_proposals_have_the_choice_and_its_active_dimensions_alone(self, name):
         searcher, known, pending = make_searcher(name, PROBLEM), known_of(drawn(12)), []
-        for number in range(12, 20):
+        for number in range(12, 15):
             pending.append(searcher.propose(known, pending, number))
             assert set(pending[-1]) == ACTIVE[pending[-1]["m"]]
             assert PROBLEM.key(pending[-1]) is not None
-        assert len({PROBLEM.key(coefficients) for coefficients in pending}) == 8
+        assert len({PROBLEM.key(coefficients) for coefficients in pending}) == 3
 
     def test_a_finite_space_is_trained_to_its_end(self, name):
         searcher, sets = make_searcher(name, WHOLE), []
@@ -121,22 +121,22 @@ class TestSearchers:
 @pytest.mark.parametrize("name", ["curve", "optuna_gp", "optuna_tpe"])
 def test_what_looks_at_results_finds_the_method_and_its_coefficient(name):
     searcher, sets = make_searcher(name, PROBLEM), drawn(12)
-    for number in range(12, 24):
+    for number in range(12, 20):
         sets.append(searcher.propose(known_of(sets), [], number))
-    late = [one for one in sets[16:] if one["m"] == "a"]
-    assert len(late) >= 5
+    late = [one for one in sets[14:] if one["m"] == "a"]
+    assert len(late) >= 3
     assert np.median([abs(one["m.a.x"] - 0.3) for one in late]) < 0.15
 
 
 def test_every_coefficient_of_a_method_that_comes_anew_is_drawn():
     """Where all that is known is of method c, candidates near it that are of method a lie anywhere in its dimension."""
     searcher = make_searcher("curve", PROBLEM)
-    x_CD = np.array([PROBLEM.to_unit({"m": "c", "y": 0.5})] * 400)
+    x_CD = np.array([PROBLEM.to_unit({"m": "c", "y": 0.5})] * 4000)
     near = [PROBLEM.from_unit(x_D) for x_D in searcher._near(x_CD, 0.1, np.random.default_rng(0)).tolist()]
     of_a = [one["m.a.x"] for one in near if one["m"] == "a"]
-    assert len(of_a) > 10
-    assert min(of_a) < 0.2
-    assert max(of_a) > 0.8
+    assert len(of_a) > 100
+    assert min(of_a) < 0.1
+    assert max(of_a) > 0.9
 
 
 class TestModel:
