@@ -12,8 +12,9 @@ from .choosing import (
     keep_masks,
     mask_network,
     merge_masks,
+    random_units,
 )
-from .cutting import compose, cut_network, largest_difference
+from .cutting import compose, cut_network, largest_difference, refit_network
 from .errors import ModuleSetError, NetworkError
 from .measuring import (
     ModuleMetrics,
@@ -36,7 +37,7 @@ from .measuring import (
 )
 from .methods import ModularLosses, modular_losses
 from .models import build_model
-from .rules import ACTIVITY, CONTRIBUTION, RULES, SIZE
+from .rules import ACTIVITY, CONTRIBUTION, MAGNITUDE, RULES, SIZE
 from .sets import (
     ClassAccuracy,
     Modules,
@@ -60,6 +61,7 @@ __version__: str
 __all__ = [
     "ACTIVITY",
     "CONTRIBUTION",
+    "MAGNITUDE",
     "RULES",
     "SIZE",
     "ClassAccuracy",
@@ -107,6 +109,8 @@ __all__ = [
     "modular_losses",
     "module_metrics",
     "open_modules",
+    "random_units",
+    "refit_network",
     "replace_class",
     "replacement_accuracy",
     "reuse_accuracy",

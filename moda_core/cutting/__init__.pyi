@@ -1,6 +1,7 @@
 from .composing import compose
 from .extract import LARGEST_DIFFERENCE, cut_graph, cut_network, largest_difference, relative_difference
 from .held import Held, held_channels, masked_channels
+from .refitting import refit_graph, refit_network
 from .slices import slice_state, stored_shape
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "held_channels",
     "largest_difference",
     "masked_channels",
+    "refit_graph",
+    "refit_network",
     "relative_difference",
     "slice_state",
     "stored_shape",

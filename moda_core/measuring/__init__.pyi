@@ -14,7 +14,7 @@ from .reuse import (
     reuse_logits,
     summarize_reuse,
 )
-from .sizes import count_all_parameters, count_parameters
+from .sizes import composed_sizes, count_all_parameters, count_parameters
 
 __all__ = [
     "ModuleMetrics",
@@ -22,6 +22,7 @@ __all__ = [
     "ReuseDraw",
     "all_subsets",
     "cohesion",
+    "composed_sizes",
     "correct_pairs",
     "count_all_parameters",
     "count_parameters",

@@ -109,13 +109,16 @@ def all_subsets(num_classes: int, sizes: Sequence[int] | None = None) -> list[tu
     return [subset for size in wanted for subset in itertools.combinations(range(num_classes), size)]
 
 
-def draw_subsets(num_classes: int, per_size: int, *, seed: int) -> list[tuple[int, ...]]:
-    """Draw ``per_size`` different subsets of each size from 2 to all, by a seed; fewer if there are not so many."""
+def draw_subsets(
+    num_classes: int, per_size: int, *, seed: int, sizes: Sequence[int] | None = None
+) -> list[tuple[int, ...]]:
+    """Draw ``per_size`` different subsets of each size (by default from 2 to all), by a seed; fewer if there are not so
+    many."""
     if per_size < 1:
         raise ValueError(f"subsets a size = {per_size} must be at least 1")
     generator = torch.Generator().manual_seed(seed)
     drawn: list[tuple[int, ...]] = []
-    for size in range(2, num_classes + 1):
+    for size in range(2, num_classes + 1) if sizes is None else sizes:
         chosen: set[tuple[int, ...]] = set()
         while len(chosen) < min(per_size, math.comb(num_classes, size)):
             order = torch.randperm(num_classes, generator=generator)[:size]

@@ -4,12 +4,13 @@ Shapes: K networks side by side, G groups.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from moda_core.cutting import Held
+from moda_core.choosing import Masks, as_decomposition
+from moda_core.cutting import Held, held_channels
 from moda_core.graph import MIXING, TRAINABLE, ChannelGraph, Node
 
 
@@ -24,6 +25,16 @@ def count_shared_parameters(graph: ChannelGraph, held: Held) -> Tensor:
 def count_parameters(graph: ChannelGraph, held: Held) -> Tensor:
     """Trainable parameters that each of K networks holds: (K,), the diagonal of :func:`count_shared_parameters`."""
     return _count(graph, held, _kernels, lambda held_K: held_K.double().sum(1))
+
+
+def composed_sizes(graph: ChannelGraph, masks: Masks, subsets: Sequence[Sequence[int]]) -> Tensor:
+    """Return the sizes of the modules of class subsets, as they are cut: parameters of each / full model, (S,)."""
+    units = [as_decomposition(masks).merge(subset).keep for subset in subsets]
+    outputs_SC = torch.zeros(len(subsets), graph.output.channels, dtype=torch.bool)
+    for row, subset in enumerate(subsets):
+        outputs_SC[row, list(subset)] = True
+    held = held_channels(graph, [torch.stack(of_site).cpu() for of_site in zip(*units, strict=True)], outputs_SC)
+    return count_parameters(graph, held) / count_all_parameters(graph)
 
 
 def _count(

@@ -1,5 +1,5 @@
-"""The built-in rules: by how often a unit is active, by what it contributes to the class's logit, and by the size that
-modules should have.
+"""The built-in rules: by how often a unit is active, by what it contributes to the class's logit, by the size that
+modules should have, and by the magnitude of filters alone (:mod:`moda_core.rules.magnitude`).
 
 This file loads no torch: what there is to choose is known before anything runs.
 """
@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from moda_core.choosing import DEFAULT_FLOOR, Parameter, Rule, check_parameters
+from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
+from moda_core.rules.at_activations import AtActivations
+from moda_core.rules.magnitude import MagnitudeRule
+from moda_core.rules.score_rule import ScoreRule
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -24,20 +27,7 @@ if TYPE_CHECKING:
 TOLERANCE = 0.1  # of a target size, within which it is reached
 
 
-class _AtActivations:
-    """The units of the rules of this package."""
-
-    def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
-        """Return every call of an activation, by :func:`moda_core.unit_layers`."""
-        from moda_core.units import unit_layers
-
-        return unit_layers(network, example_input)
-
-    def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
-        """Accept any network, since contributions need no kind of activation."""
-
-
-class ActivityRule(_AtActivations):
+class ActivityRule(AtActivations):
     """The published rule: a class keeps the units that are active on at least tau of its images."""
 
     name: ClassVar[str] = "activity"
@@ -105,7 +95,7 @@ class ActivityRule(_AtActivations):
         return Frequencies(thresholds, counts["counts"], counts["sizes"], counts["means"], widths)
 
 
-class ContributionRule(_AtActivations):
+class ContributionRule(AtActivations):
     """The rule by which a class keeps the units whose mean contribution to its logit reaches a level."""
 
     name: ClassVar[str] = "contribution"
@@ -152,7 +142,7 @@ class ContributionRule(_AtActivations):
         return Contributions(counts["means"], tuple(counts["widths"].tolist()))
 
 
-class SizeRule(_AtActivations):
+class SizeRule(AtActivations):
     """The rule by which modules have a target size: as the contribution rule, at the level that gives it.
 
     The mean over classes of the parameters that a class's module keeps, of all, comes as near to the target as a level
@@ -227,5 +217,5 @@ def reaches(target: float, size: float) -> bool:
     return abs(size / target - 1) <= TOLERANCE
 
 
-ACTIVITY, CONTRIBUTION, SIZE = ActivityRule(), ContributionRule(), SizeRule()
-RULES: dict[str, Rule] = {rule.name: rule for rule in (ACTIVITY, CONTRIBUTION, SIZE)}
+ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE = ActivityRule(), ContributionRule(), SizeRule(), MagnitudeRule()
+SCORE = ScoreRule()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,10 +77,29 @@ class OpenSweep:
 
         Returns:
             ``point`` (its name), ``role`` (``best``, ``knee``, ``best, knee`` or null), ``on_front``, ``trial_id``,
-            ``trial``, a column for each coefficient, ``rule``, ``tau``, ``threshold``, ``level``, ``target``, every
-            metric on validation, and as ``test_<metric>`` on test, where it was measured.
+            ``trial``, a column for each coefficient, ``rule``, ``tau``, ``threshold``, ``level``, ``target``,
+            ``gate_share``, every metric on validation, and as ``test_<metric>`` on test, where it was measured.
         """
         return points_table(self.recorded, self.recorded.candidates)
+
+    def staged(self) -> pa.Table:
+        """Return a row for each point whose modules were refitted or tuned after cutting (``evaluation.stages``).
+
+        The columns are those of :meth:`points`, and ``cut_accuracy``, ``control_accuracy``, ``control_cut_accuracy``,
+        ``composed_size`` and ``control_size`` (docs/tables.md), on validation and on test. The name ends in the stage:
+        ``3/size/0.02/tuned``. Such points are on no front unless :meth:`with_stages` puts them there.
+        """
+        return points_table(self.recorded, self.recorded.staged)
+
+    def with_stages(self, *stages: str) -> "OpenSweep":
+        """Return the sweep with the points of some stages, ``refit`` or ``tuned``, among those of the front.
+
+        Their reuse accuracy is over a few subsets of 2, 5 and all classes, that of other points over all sizes.
+
+        Raises:
+            ConfigError: an unknown stage.
+        """
+        return replace(self, recorded=self.recorded.with_stages(stages))
 
     def trials(self) -> pa.Table:
         """Return a row for each trial: ``trial_id``, ``trial``, ``status``, a column for each coefficient, ``attempt``,
@@ -109,8 +128,8 @@ class OpenSweep:
         return self.point("knee")
 
     def point(self, name: str) -> OpenPoint:
-        """Return the point called ``best``, ``knee``, ``trial/tau/threshold``, ``trial/level`` or
-        ``trial/size/target``.
+        """Return the point called ``best``, ``knee``, ``trial/tau/threshold``, ``trial/level``,
+        ``trial/size/target`` or ``trial/gate/share``.
 
         Raises:
             ConfigError: no such point.

@@ -21,6 +21,13 @@ STORAGE = "storage=... if it is not the default"
 JUDGING = f"{STORAGE}; search.objectives.METRIC=max|min and search.constraints=[...], by which points are judged"
 DATA_HERE = "data.root=... and data.path=... where the data is on this machine"
 SWEEP = Argument("sweep", help="the sweep's id")
+STAGES_ASKED = Argument(
+    "--stages",
+    nargs="+",
+    default=(),
+    metavar="STAGE",
+    help="refit, tuned: let points of these stages onto the front too (default: none)",
+)
 CFG = Argument("--cfg", action="store_true", help="print the resolved configuration and stop")
 
 TRAIN = Command(
@@ -95,8 +102,9 @@ FRONT = Command(
 Examples:
   moda front mine
   moda front mine search.objectives.flops=min 'search.constraints=["accuracy >= 0.98"]'
+  moda front mine --stages tuned
 """,
-    arguments=(SWEEP,),
+    arguments=(SWEEP, STAGES_ASKED),
     overrides=JUDGING,
     only_looks=True,
 )
@@ -109,7 +117,7 @@ Examples:
   moda report mine
   moda report mine --to page.html storage=s3://bucket/moda
 """,
-    arguments=(SWEEP, Argument("--to", metavar="FILE", help="the file to write (default <sweep>.html)")),
+    arguments=(SWEEP, STAGES_ASKED, Argument("--to", metavar="FILE", help="the file to write (default <sweep>.html)")),
     overrides=JUDGING,
     only_looks=True,
 )

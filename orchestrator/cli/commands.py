@@ -18,6 +18,10 @@ from orchestrator.results import ROLES
 from orchestrator.storage import TABLES, Files, check_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
     from orchestrator.modules import Pulled
 
 SHOWN_DIFFERENCES = 10
@@ -30,15 +34,17 @@ def train(asked: Asked, options: argparse.Namespace, console: Console) -> None:
 
 def _train(config: Config, console: Console) -> None:
     from orchestrator.runs import train_one
-    from orchestrator.views import surface_table
+    from orchestrator.views import surface_table, tables_beside
 
     sweep = train_one(config, console)
     if not config.data.has_validation:
         console.print(surface_table(sweep, title="test (no validation images: nothing is chosen)", on_test=True))
+        _print_all(console, tables_beside(sweep, on_test=True))
         example = sweep.points[0].label
         _say(console, f"to pull the modules of a point: moda pull sweep:{sweep.sweep_id}/{example} --to modules")
         return
     console.print(surface_table(sweep, title="validation"))
+    _print_all(console, tables_beside(sweep))
     for name in ROLES:
         point = sweep.find(name)
         assert point.test is not None
@@ -58,13 +64,14 @@ def decompose(asked: Asked, options: argparse.Namespace, console: Console) -> No
 
 def sweep(asked: Asked, options: argparse.Namespace, console: Console) -> int:
     from orchestrator.runs import run_sweep
-    from orchestrator.views import Progress, front_table
+    from orchestrator.views import Progress, front_table, tables_beside
 
     sweep = run_sweep(asked.config, Progress(console))
     if not sweep.front:
         print(f"moda sweep: {sweep.why_no_front}", file=sys.stderr)
         return 1
     console.print(front_table(sweep, title="the front"))
+    _print_all(console, tables_beside(sweep))
     _say(console, f"to write the report: moda report {sweep.sweep_id}")
     return 0
 
@@ -85,12 +92,13 @@ def reproduce(asked: Asked, options: argparse.Namespace, console: Console) -> No
 
 
 def front(asked: Asked, options: argparse.Namespace, console: Console) -> None:
-    from orchestrator.views import front_table
+    from orchestrator.views import front_table, tables_beside
 
-    sweep = _opened(asked, options, options.sweep)
+    sweep = _opened(asked, options, options.sweep).with_stages(*options.stages)
     if not sweep.recorded.front:
         raise ConfigError(sweep.recorded.why_no_front)
     console.print(front_table(sweep.recorded, title=f"the front of {sweep.sweep_id}"))
+    _print_all(console, tables_beside(sweep.recorded))
     for confirmation in sweep.confirmations:
         _say(
             console,
@@ -113,7 +121,8 @@ def confirm(asked: Asked, options: argparse.Namespace, console: Console) -> int:
 
 
 def report(asked: Asked, options: argparse.Namespace, console: Console) -> None:
-    _say(console, f"report written to {_opened(asked, options, options.sweep).report(options.to or None)}")
+    sweep = _opened(asked, options, options.sweep).with_stages(*options.stages)
+    _say(console, f"report written to {sweep.report(options.to or None)}")
 
 
 def pull(asked: Asked, options: argparse.Namespace, console: Console) -> None:
@@ -246,6 +255,11 @@ def gc(asked: Asked, options: argparse.Namespace, console: Console) -> int:
     if trouble:
         print(f"moda gc: {trouble}", file=sys.stderr)
     return 1 if trouble else 0
+
+
+def _print_all(console: Console, tables: "Sequence[Table]") -> None:
+    for table in tables:
+        console.print(table)
 
 
 def _say(console: Console, *lines: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from moda_core.rules import RULES, reaches
 
-ACTIVITY, CONTRIBUTION, SIZE = tuple(RULES)  # the rules of this package, in the order of lists
+ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE, GATE = tuple(RULES)  # of this package, in the order of lists
 PARAMETERS = {name: tuple(parameter.name for parameter in rule.parameters) for name, rule in RULES.items()}
+SIZED = {SIZE: "target", MAGNITUDE: "magnitude_target"}  # the rules that ask for a size, and by which parameter
 UNNAMED = (ACTIVITY, CONTRIBUTION)  # which points do not name: `3/0.9/0.1` and `3/0.1`
 TARGETS = {"cut_size": "target"}  # metrics that a parameter is a target for
 COLUMNS = tuple(name for names in PARAMETERS.values() for name in names)  # each has a column of its own in the tables
@@ -20,8 +21,9 @@ class Choice:
 
     Attributes:
         rule: ``activity`` (tau and threshold: how often a unit is active), ``contribution`` (level: what it contributes
-            to the class's logit), ``size`` (target: how large modules should be), or the import path of a user's own
-            rule.
+            to the class's logit), ``size`` (target: how large modules should be), ``magnitude`` (the same, by weights
+            alone), ``score`` (by scores that the method has trained), ``gate`` (gate_share: how often a unit's gate is
+            above 0), or the import path of a user's own rule.
         parameters: names and values, in the order of the rule.
 
     Raises:
@@ -51,6 +53,21 @@ class Choice:
     def size(cls, target: float) -> "Choice":
         """A class keeps the units of the largest contributions, so that modules have the size ``target`` on average."""
         return cls(SIZE, (("target", target),))
+
+    @classmethod
+    def gate(cls, share: float) -> "Choice":
+        """A class keeps the units whose gate is above 0 on a share of its images."""
+        return cls(GATE, (("gate_share", share),))
+
+    @classmethod
+    def magnitude(cls, target: float) -> "Choice":
+        """Every class keeps the units of the largest filters, so that modules have the size ``target`` on average."""
+        return cls(MAGNITUDE, (("magnitude_target", target),))
+
+    @classmethod
+    def score(cls, value: float) -> "Choice":
+        """A class keeps the units whose trained score lies above ``value``."""
+        return cls(SCORE, (("score", value),))
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Choice":
@@ -87,6 +104,11 @@ class Choice:
         return () if self.rule in UNNAMED else (short_name(self.rule),)
 
     @property
+    def name(self) -> str:
+        """What names it where a point is named: ``0.9/0.1``, ``0.1`` or ``size/0.02``."""
+        return "/".join([*self.prefix, *(f"{value:.12g}" for value in self.values.values())])
+
+    @property
     def place(self) -> tuple[int, str, tuple[float, ...]]:
         """Its place in lists: by rule, then by the last parameter first, as threshold and tau."""
         rank = list(PARAMETERS).index(self.rule) if self.rule in PARAMETERS else len(PARAMETERS)
@@ -94,11 +116,12 @@ class Choice:
 
     def reaches_target(self, size: float) -> bool:
         """Whether modules of this size are as large as they should be; True where no size was asked for."""
-        return self.rule != SIZE or reaches(self.values["target"], size)
+        return self.rule not in SIZED or reaches(self.values[SIZED[self.rule]], size)
 
     def __str__(self) -> str:
-        """As people read it: ``tau 0.9, threshold 0.1``, ``level 0.1`` or ``size target 0.02``."""
-        return " ".join([*self.prefix, ", ".join(f"{name} {value:.12g}" for name, value in self.parameters)])
+        """As people read it: ``tau 0.9, threshold 0.1``, ``level 0.1``, ``size target 0.02`` or ``gate share 0.9``."""
+        texts = (f"{name.removeprefix(self.rule).strip('_')} {value:.12g}".strip() for name, value in self.parameters)
+        return " ".join([*self.prefix, ", ".join(texts)])
 
 
 def short_name(rule: str) -> str:

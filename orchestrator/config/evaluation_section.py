@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.config.checks import MOST, check, check_grid, check_seed
-from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, SIZE
-from orchestrator.declarations import Metric
+from orchestrator.config.checks import MOST, check, check_grid, check_seed, one_of
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, GATE, MAGNITUDE, SCORE, SIZE
+from orchestrator.declarations import STAGES, Metric
 from orchestrator.errors import ConfigError
 
 DRAWS = {  # how many pairs reuse accuracy is estimated from, and what said so in earlier versions
@@ -17,13 +17,20 @@ DRAWS = {  # how many pairs reuse accuracy is estimated from, and what said so i
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The choices after training (every tau and threshold, level and target size), and how reuse accuracy is estimated.
+    """The choices after training (every tau and threshold, level, target size and share of open gates), and how reuse
+    accuracy is estimated.
 
     Attributes:
+        magnitude_targets: sizes of modules whose units are chosen by the magnitude of filters, for all classes alike.
+        scores: above which a class keeps a unit, of methods that train scores of units; such a method's file sets it.
         rules: a user's own rules by import path, each with the values of its parameters; none until
             :func:`orchestrator.training.with_own_parts` has asked the rule.
         metrics: a user's own metrics by import path, each as it declares itself; nothing until then likewise.
         augmented: whether counting sees the training images cropped and flipped as training does, by ``seed``.
+        stages: what is done to modules after cutting, each by itself: ``refit``, ``tuned``.
+        staged: of which choices of each trial: ``best`` and ``knee`` of the trial, or choices as points name them.
+        refit_images: at most how many training images of the target classes a refit sees.
+        tuned_epochs: of the tuning.
         pairs: how many (image, subset) pairs a choice near the front is tested on, on validation.
         test_pairs: likewise on test.
         subsets_per_size: of sweeps from before there was ``pairs``, as the three after it: the draw of their time.
@@ -33,10 +40,17 @@ class EvaluationConfig:
     thresholds: tuple[float, ...]
     levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
     targets: tuple[float, ...] = ()  # nor of target sizes
+    magnitude_targets: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+    gate_shares: tuple[float, ...] = ()  # nor of methods with gates
     rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     floor: float = 0.005
     augmented: bool = False
+    stages: tuple[str, ...] = ()
+    staged: tuple[str, ...] = ("best", "knee")
+    refit_images: int = 1000
+    tuned_epochs: int = 10
     pairs: int | None = None
     test_pairs: int | None = None
     subsets_per_size: int | None = None
@@ -48,20 +62,28 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         check_grid("evaluation.taus", self.taus)
         check_grid("evaluation.thresholds", self.thresholds)
-        for name in ("levels", "targets"):
+        for name in ("levels", "targets", "magnitude_targets", "scores", "gate_shares"):
             values = getattr(self, name)
             different = len(set(values)) == len(values)
             check(f"evaluation.{name}", list(values), different, "different numbers, or [] for none")
         check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
-        check(
-            "evaluation.targets", list(self.targets), all(0 < size <= 1 for size in self.targets), "each within (0, 1]"
-        )
+        for name in ("targets", "magnitude_targets", "gate_shares"):
+            shares = getattr(self, name)
+            check(f"evaluation.{name}", list(shares), all(0 < share <= 1 for share in shares), "each within (0, 1]")
         check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
         check("evaluation.levels", list(self.levels), min(self.levels, default=0) >= 0, "each at least 0")
         for path, grid in self.rules.items():
             for name, values in grid.items():
                 check_grid(f"evaluation.rules: {path}: {name}", values)
         check_seed("evaluation.seed", self.seed)
+        for stage in self.stages:
+            one_of("evaluation.stages", stage, STAGES)
+        for key in ("stages", "staged"):
+            names = getattr(self, key)
+            check(f"evaluation.{key}", list(names), len(set(names)) == len(names), "different names")
+        for key in ("refit_images", "tuned_epochs"):
+            count = getattr(self, key)
+            check(f"evaluation.{key}", count, 1 <= count <= MOST, f"a whole number from 1 to {MOST}")
         check("evaluation.floor", self.floor, 0 <= self.floor < 1, "within [0, 1)")
         for budget, earlier in DRAWS.items():
             self._check_draw(budget, earlier)
@@ -85,7 +107,11 @@ class EvaluationConfig:
         """The rules that are tried, each with the values of its parameters."""
         levels = {CONTRIBUTION: {"level": self.levels}} if self.levels else {}
         targets = {SIZE: {"target": self.targets}} if self.targets else {}
-        return {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}, **levels, **targets, **self.rules}
+        magnitude = {MAGNITUDE: {"magnitude_target": self.magnitude_targets}} if self.magnitude_targets else {}
+        scores = {SCORE: {"score": self.scores}} if self.scores else {}
+        gates = {GATE: {"gate_share": self.gate_shares}} if self.gate_shares else {}
+        activity = {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}}
+        return {**activity, **levels, **targets, **magnitude, **scores, **gates, **self.rules}
 
     @property
     def own_metrics(self) -> dict[str, Metric]:

@@ -202,6 +202,33 @@ METRICS: dict[str, Metric] = {
         Metric("floored", "floored", "(class, layer) pairs where the floor acted", COUNT),
     )
 }
+# Of points whose modules were refitted or tuned after cutting, beside the metrics above.
+STAGE_METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "cut_accuracy",
+            "cut",
+            "reuse accuracy of the same modules as they were cut, on the same subsets and images",
+            since=7,
+        ),
+        Metric(
+            "control_accuracy",
+            "random",
+            "the same of random units, as many in each layer, refitted or tuned in the same way",
+            since=7,
+        ),
+        Metric("control_cut_accuracy", "random, cut", "the same of these random units as they were cut", since=7),
+        Metric(
+            "composed_size",
+            "size",
+            "parameters of these modules / full model, averaged over subsets; of separate networks their sum",
+            AMOUNT,
+            since=7,
+        ),
+        Metric("control_size", "size of random", "the same of the random units", since=7),
+    )
+}
 OBJECTIVES = tuple(sorted(name for name, metric in METRICS.items() if metric.direction))
 
 # Before schema version 6 metrics of networks as they are cut had the names that the published count has since.

@@ -138,9 +138,11 @@ def pull_point(
         to: as for :func:`pull`, like ``classes`` and ``data_root``.
 
     Raises:
-        ConfigError: a folder that is taken or cannot be made.
+        ConfigError: a point without a module set, or a folder that is taken or cannot be made.
         ModuleSetError: as :func:`pull`.
     """
+    if point.why_no_set:
+        raise ConfigError(point.why_no_set)
     folder, files = free_folder(to), Files(root)
     if files.local is not None and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(files.local)):
         raise ConfigError(f"--to {to} lies inside the storage {files.local}; choose a folder elsewhere")

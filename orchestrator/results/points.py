@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.config import Choice
+from orchestrator.declarations import CUT, SEPARATE
 from orchestrator.search import Coefficients, Status
 
 POINT_NAME = "trial/tau/threshold, trial/size/target or trial/level"  # how Point.label reads
@@ -39,7 +40,8 @@ class TrialState:
 class Point:
     """A point of a sweep: a trial and the choice made after training. ``test`` is None if it was not measured on the
     test images, and ``metrics`` is empty if there were no validation images. ``bias`` is what is added to each class's
-    logit, by class; None where no bias is kept.
+    logit, by class; None where no bias is kept. ``stage`` is ``cut``, ``refit``, ``tuned`` or
+    ``separate``.
 
     With ``search.repeats`` the metrics are means over the points ``over``, one of each seed, and the trial is the one
     nearest to them.
@@ -50,6 +52,7 @@ class Point:
     metrics: dict[str, float]
     test: dict[str, float] | None
     bias: tuple[float, ...] | None = None
+    stage: str = CUT
     over: tuple["Point", ...] = ()
 
     @property
@@ -77,9 +80,25 @@ class Point:
     @property
     def label(self) -> str:
         """The name of the point on the command line: trial number, then tau and threshold, the level, or
-        ``size`` and the target."""
-        values = (f"{value:.12g}" for value in self.choice.values.values())
-        return "/".join([str(self.trial.number), *self.choice.prefix, *values])
+        ``size`` and the target, or ``gate`` and the share; then the stage, where it is not measured as it was cut."""
+        stage = [] if self.stage == CUT else [self.stage]
+        return "/".join([str(self.trial.number), self.choice.name, *stage])
+
+    @property
+    def why_no_set(self) -> str:
+        """A message that says why there is no module set of the point, and what to take; empty where there is one."""
+        if self.stage == CUT:
+            return ""
+        if self.stage == SEPARATE:
+            return (
+                f"{self.label} is measured beside the front and has no module set, because it is a separate network"
+                f" for each class, with a head of its own; take {self.trial.number}/{self.choice.name}, which is one"
+                " network with the same masks"
+            )
+        return (
+            f"{self.label} is measured beside the front and has no module set, because its networks are made for each"
+            f" class subset anew; take {self.trial.number}/{self.choice.name}, as it was cut"
+        )
 
 
 def deviation(values: Sequence[float]) -> float:

@@ -24,7 +24,7 @@ from orchestrator.config import (
     to_plain,
     weights_fingerprint,
 )
-from orchestrator.declarations import METRICS
+from orchestrator.declarations import CUT, METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState
 from orchestrator.results.reference_point import recorded_reference
@@ -103,8 +103,10 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
     trials = trial_states(store.read("trials", sweep_id))
     config = read_recorded(row)
     points = _points(store.read("points", sweep_id), trials, has_validation=config.data.has_validation)
+    cut = [point for point in points if point.stage == CUT]
+    staged = [point for point in points if point.stage != CUT]
     prints = recorded_fingerprints(json.loads(row["identity"]))
-    return Sweep(sweep_id, config, trials, points, prints, recorded_reference(store, sweep_id))
+    return Sweep(sweep_id, config, trials, cut, prints, recorded_reference(store, sweep_id), staged)
 
 
 def recorded_config(store: ResultStore, sweep_id: str) -> Config:
@@ -271,6 +273,7 @@ def _points(table: pa.Table, trials: Sequence[TrialState], *, has_validation: bo
         "split",
         "bias",
         "own",
+        "accuracy_by_size",
         "schema_version",
     )
     test: dict[tuple[Any, ...], dict[str, float]] = {}
@@ -278,17 +281,17 @@ def _points(table: pa.Table, trials: Sequence[TrialState], *, has_validation: bo
     rows = [row for row in table.to_pylist() if row["trial_id"] in finished]
     for row in sorted(rows, key=lambda row: row["split"] != "test"):
         choice = Choice.of_row(row)
-        key = (row["trial_id"], choice)
+        key = (row["trial_id"], choice, row["stage"])
         metrics = {name: value for name, value in row.items() if name not in names and value is not None}
         metrics.update(row["own"] or ())
         if row["split"] == "test":
             test[key] = metrics
             if not has_validation:
-                points.append(Point(finished[row["trial_id"]], choice, {}, metrics))
+                points.append(Point(finished[row["trial_id"]], choice, {}, metrics, stage=row["stage"]))
         else:
             bias = None if row["bias"] is None else tuple(row["bias"])
-            points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key), bias))
-    return sorted(points, key=lambda point: (point.trial.number, point.choice.place))
+            points.append(Point(finished[row["trial_id"]], choice, metrics, test.get(key), bias, row["stage"]))
+    return sorted(points, key=lambda point: (point.trial.number, point.choice.place, point.stage))
 
 
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from orchestrator.config import Config
-from orchestrator.declarations import MARGIN
+from orchestrator.declarations import CUT, MARGIN
 from orchestrator.results.points import Point, TrialState
 from orchestrator.storage import ResultStore
 
@@ -43,7 +43,7 @@ def derive_reference(config: Config, points: Sequence[Point], trial_id: str | No
     if trial_id is None:
         trials = {point.trial.trial_id: point.trial for point in points}
         trial_id = next((name for name, trial in trials.items() if _is_standard(config, trial)), None)
-    measured = [point.metrics for point in points if point.trial.trial_id == trial_id]
+    measured = [point.metrics for point in points if point.trial.trial_id == trial_id and point.stage == CUT]
     if trial_id is None or not measured:
         return None
     values = {}

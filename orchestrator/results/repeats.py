@@ -20,7 +20,7 @@ def mean_points(points: Sequence[Point], repeats: int, objectives: Sequence[str]
     """
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in points:
-        groups.setdefault((point.trial.number // repeats, point.choice), []).append(point)
+        groups.setdefault((point.trial.number // repeats, point.choice, point.stage), []).append(point)
     return [_mean_point(group, objectives) for group in groups.values() if len(group) == repeats]
 
 

@@ -1,14 +1,14 @@
 """What a sweep has found: trials, points, the front of those that count, and the points that have names."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from orchestrator.config import METHOD, Config, Fingerprints
-from orchestrator.declarations import MARGIN
+from orchestrator.declarations import MARGIN, STAGES
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import POINT_NAME, Point, TrialState
 from orchestrator.results.reference_point import BaselineReference, derive_reference
@@ -26,6 +26,7 @@ class Sweep:
     """A sweep as its tables record it.
 
     Attributes:
+        staged: points whose modules were refitted or tuned after cutting, beside the others.
         fingerprints: of its data, method, weights and own code.
         frozen: the reference values that it has recorded, once a standard training had finished.
     """
@@ -36,6 +37,21 @@ class Sweep:
     points: list[Point]
     fingerprints: Fingerprints = field(default_factory=dict)
     frozen: BaselineReference | None = None
+    staged: list[Point] = field(default_factory=list)
+
+    def with_stages(self, stages: Sequence[str]) -> "Sweep":
+        """Return the sweep with the points of some stages among its points: on the front, if nothing dominates them.
+
+        Their reuse accuracy is over a few subsets of 2, 5 and all classes, that of other points over all sizes.
+
+        Raises:
+            ConfigError: an unknown stage.
+        """
+        for stage in stages:
+            if stage not in STAGES:
+                raise ConfigError(f"--stages {stage}: not known; known: {', '.join(STAGES)}")
+        asked = [point for point in self.staged if point.stage in stages]
+        return replace(self, points=[*self.points, *asked])
 
     @cached_property
     def candidates(self) -> list[Point]:
@@ -238,6 +254,9 @@ class Sweep:
         if name == "knee":
             return self.knee_of(front)
         found = [point for point in (*self.candidates, *self.points) if point.label == name]
+        for point in self.staged:
+            if not found and point.label == name:
+                raise ConfigError(point.why_no_set)
         if not found:
             known = (front or self.points)[0].label
             raise ConfigError(f"{name}: no such point; use best, knee, or {POINT_NAME} such as {known}")

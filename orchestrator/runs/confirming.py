@@ -37,6 +37,9 @@ FIXED = (
     "evaluation.thresholds",
     "evaluation.levels",
     "evaluation.targets",
+    "evaluation.magnitude_targets",
+    "evaluation.scores",
+    "evaluation.gate_shares",
     "evaluation.rules",
 )
 

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.config import FINGERPRINTS, Choice, TrackingConfig, override_config
+from orchestrator.declarations import CUT
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, package_versions, read_sweep
 from orchestrator.runs.train import run_alone
@@ -95,7 +96,9 @@ def rerun(root: str, name: str, console: Console, *, data_root: str | None = Non
             raise ConfigError(
                 f"{trial.trial_id} finished when it was recorded; now it {last['event']}: {last['reason']}"
             )
-        tested = [Choice.of_row(row) for row in before["points"].values() if row["split"] == "test"]
+        tested = [
+            Choice.of_row(row) for row in before["points"].values() if row["split"] == "test" and row["stage"] == CUT
+        ]
         if tested and data.judged[0] != "test":  # else the training has measured every choice on test already
             measure_on_test(trial, data, tested)
         now = {table: _rows(again, table, trial) for table in KEYS}

@@ -18,14 +18,12 @@ from .layout import (
     trial_file,
     trial_folder,
 )
-from .older_rows import CUT
 from .schema import TABLES, TERM_COLUMNS
 from .tables import ResultStore
 
 __all__ = [
     "AFTER_CHECKPOINT",
     "CHECKPOINT",
-    "CUT",
     "METHOD_PARTS",
     "MODULES",
     "TABLES",

@@ -7,9 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.declarations import CUT_NAMES
-
-CUT = "cut"  # the stage of a point that is measured as it was cut
+from orchestrator.declarations import CUT, CUT_NAMES
 
 
 def with_choice(row: Mapping[str, Any]) -> Mapping[str, Any]:

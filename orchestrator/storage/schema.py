@@ -10,14 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from orchestrator.declarations import COUNT, METRICS, Metric
+from orchestrator.declarations import COUNT, METRICS, STAGE_METRICS, Metric
 from orchestrator.storage.older_rows import with_calibrated, with_choice, with_choices, with_cut_sizes
 
 # 2: kernel_retention, flops, coupling in points; 3: level, beside which tau and threshold are null; 4: modules;
 # 5: points by rule, parameters and stage, a user's own metrics; terms in epochs, after_seconds in trials
 # 6: sizes and overlaps in points by both ways to count, linear_retention; a bias of each class; target;
 # reference_points
-SCHEMA_VERSION = 6
+# 7: points of the stages refit and tuned, with metrics of their own; gate_share
+SCHEMA_VERSION = 7
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 LARGEST_BIAS = 1e6  # as moda_core has it
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
@@ -130,12 +131,15 @@ _VERSION = {"schema_version": Column(pa.int32(), "of the program that wrote the 
 
 # A choice is a rule with its parameters; those of this package's rules have columns of their own.
 _CHOICE = {
-    "rule": Column(_TEXT, "activity, contribution, size, or the import path of an own rule", since=5),
+    "rule": Column(_TEXT, "activity, contribution, size, magnitude, score, gate, or the path of an own rule", since=5),
     "rule_parameters": Column(_TEXT, "JSON of its parameters, in the order of the rule", since=5),
     "tau": _share("share of a class's images on which a unit must be active; else null"),
     "threshold": _amount("active is above this times the unit's mean; else null"),
     "level": _amount("contribution to the class's logit that a unit must reach; else null", since=3),
     "target": _share("mean share of the parameters that modules should keep; else null", since=6),
+    "magnitude_target": _share("the same, of modules by the magnitude of filters; else null", since=7),
+    "score": Column(_FLOAT, "trained score above which units are kept; else null", low=-FINITE, since=7),
+    "gate_share": _share("share of a class's images on which a unit's gate must be above 0; else null", since=7),
 }
 
 
@@ -153,6 +157,12 @@ def _metric(metric: Metric) -> Column:
 
 # Of a point, and of a point at a rung.
 METRIC_COLUMNS = {name: _metric(metric) for name, metric in METRICS.items()}
+_STAGED = {
+    **{name: _metric(metric) for name, metric in STAGE_METRICS.items()},
+    "accuracy_by_size": Column(
+        _NUMBERS, "refit, tuned: reuse accuracy by the number of classes of a subset; else null", low=0, high=1, since=7
+    ),
+}
 _OWN = Column(_NUMBERS, "a user's own metrics, by name", low=-FINITE, since=5)
 _BIAS = Column(
     pa.list_(_FLOAT),
@@ -218,15 +228,18 @@ TABLES = {
         },
     ),
     "points": Table(
-        "What was found: one row a trial, choice and split.",
+        "What was found: one row a trial, choice, stage and split.",
         ("sweep_id", "trial_id", "rule", "rule_parameters", "stage", "split"),
         {
             **_TRIAL,
             **_CHOICE,
-            "stage": Column(_TEXT, "cut: measured as it was cut", since=5),
+            "stage": Column(
+                _TEXT, "cut: as it was cut; refit, tuned: changed for each subset; separate: a network a class", since=5
+            ),
             "split": Column(_TEXT, "validation or test"),
             **METRIC_COLUMNS,
             "bias": _BIAS,
+            **_STAGED,
             "own": _OWN,
             **_VERSION,
         },

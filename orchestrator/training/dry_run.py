@@ -5,6 +5,7 @@ weights and a checkpoint are written and read. Nothing of it is kept.
 """
 
 import dataclasses
+import functools
 import random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -60,14 +61,13 @@ def dry_run(network: nn.Module, make: Make, config: Config, data: Data) -> None:
     _check_logits(network, images_B, data.num_classes, name)
     method = make_method(config.method)
     parts = _train(network, few, config, data.num_classes, name, method)
-    if parts is not None:
-        _check_parts(parts, make(), few, config, method)
     again = make()
+    made = None if parts is None else _check_parts(parts, again, few, config, method)
     with _trying(f"{name}: its weights, saved and loaded again"):
         read_weights(dump_weights(network), again)
     _check_same(network, again, images_B, name)
     try:
-        _measure_and_publish(again.eval(), few, config, data)
+        _measure_and_publish(again.eval(), made, few, config, data, method)
     except (NetworkError, ModuleSetError) as error:
         raise ConfigError(f"{name}: its modules cannot be cut: {error}") from error
 
@@ -217,8 +217,8 @@ def _train(
     return parts
 
 
-def _check_parts(parts: nn.Module, again: nn.Module, few: ImageSet, config: Config, method: Method) -> None:
-    """Refuse parts of a method that are not the same when they are made again and given what was written of them."""
+def _check_parts(parts: nn.Module, again: nn.Module, few: ImageSet, config: Config, method: Method) -> nn.Module:
+    """The parts of a method, made again and given what was written of them. Refuses parts that are not the same."""
     where = f"method.name={config.method.name}: its parts, saved and loaded again"
     with _trying(where):
         made = prepare_method(again, few, method).parts
@@ -228,6 +228,7 @@ def _check_parts(parts: nn.Module, again: nn.Module, few: ImageSet, config: Conf
     state = made.state_dict()
     if wrong := [key for key, tensor in parts.state_dict().items() if not torch.equal(tensor, state[key])]:
         raise ConfigError(f"{where}: {wrong[0]} has changed; give it its own memory")
+    return made
 
 
 def _precision(config: Config, few: ImageSet) -> torch.dtype:
@@ -254,7 +255,9 @@ def _agree(expected_BC: Tensor, found_BC: Tensor) -> bool:
     return relative_difference(expected_BC, found_BC) <= LARGEST_DIFFERENCE
 
 
-def _measure_and_publish(network: nn.Module, few: ImageSet, config: Config, data: Data) -> None:
+def _measure_and_publish(
+    network: nn.Module, parts: nn.Module | None, few: ImageSet, config: Config, data: Data, method: Method
+) -> None:
     """Count, measure, cut to random masks, prove, write and open, as if the few images were of different classes."""
     images_B, classes = few[torch.arange(len(few))], min(len(few), data.num_classes)
     batches = [(images_B, torch.arange(len(few)) % classes)]
@@ -265,7 +268,9 @@ def _measure_and_publish(network: nn.Module, few: ImageSet, config: Config, data
     with computing(images_B.device, _precision(config, few)):
         for wanted in (None, masks):
             estimate_reuse(network, layers, wanted, images_B, draw)
-        try_rules(network, batches, config.evaluation, num_classes=classes)
+        gated = method.gates(network, None if parts is None else parts.eval(), images_B)
+        scores = functools.partial(method.unit_scores, parts)
+        try_rules(network, batches, config.evaluation, num_classes=classes, scores=scores, gated=gated)
         measure_own(make_metrics(list(config.evaluation.metrics)), Measured(network, layers, masks, few))
     sizes_and_overlaps(graph, masks)
     with _scratch() as scratch:

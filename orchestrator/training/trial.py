@@ -7,7 +7,7 @@ again after a crash reads its checkpoint, writes the same rows (which adds nothi
 import functools
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from moda_core.graph import channel_graph
 from moda_core.methods import Method, has_step_after
 from orchestrator.config import COLUMNS, Choice, Config, to_plain
 from orchestrator.errors import MISTAKES, ConfigError
-from orchestrator.results import NoTracker, Tracker, trial_event, trial_states, utc_now
+from orchestrator.results import NoTracker, Tracker, TrialState, trial_event, trial_states, utc_now
 from orchestrator.search import Status
 from orchestrator.storage import (
     AFTER_CHECKPOINT,
@@ -45,6 +45,8 @@ from orchestrator.training.networks import make_model
 from orchestrator.training.preparing import prepare_method, prepare_training
 from orchestrator.training.rules import check_rules
 from orchestrator.training.rungs import Judge, Stopped
+from orchestrator.training.separate import measure_separate
+from orchestrator.training.stages import check_staged, measure_stages, staged_choices
 from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
 
 Report = Callable[[dict[str, Any]], None]
@@ -132,6 +134,7 @@ def check_trainable(config: Config, data: Data) -> None:
         except NetworkError as error:
             raise ConfigError(f"model.name={config.model.name}: {error}") from error
         check_rules(network, example, config.evaluation)
+        check_staged(config.evaluation)
         workers = Workers(world=config.training.num_workers)
         Steps(len(data.train), config.training, workers, each=samples_each(network, config.training))
         dry_run(network, lambda: make_network(config, data, pretrained=False), config, data)
@@ -212,6 +215,7 @@ def run_trial(
         trained = prepare(network, data, config, precision=precision, workers=workers, parts=lambda: parts)
         if workers.rank == 0:
             points = _finish(trial, trained, data, files, store, [_epoch(trial, row, method) for row in rows])
+            _measure_stages(trial, trained, data, store, points)
             spent = _spent(rows, judge.seconds + time.perf_counter() - started, precision)
             record(Status.FINISHED, **spent, after_seconds=after_seconds)
             for name in (AFTER_CHECKPOINT, CHECKPOINT):
@@ -330,6 +334,20 @@ def _finish(
     store.append("epochs", epochs)
     store.append("points", [_keyed(trial, row) for row in points])
     return points
+
+
+def _measure_stages(
+    trial: Trial, trained: Trained, data: Data, store: DeltaStore, points: Sequence[Mapping[str, Any]]
+) -> None:
+    """The points beside those of the surface: separate networks, if the method publishes such, and the stages that
+    ``evaluation.stages`` names."""
+    rows = measure_separate(trained, data, trial.config)
+    if trial.config.evaluation.stages:
+        state = TrialState(trial.trial_id, trial.number, dict(trial.coefficients), Status.FINISHED, 1, None, None, None)
+        choices = staged_choices(trial.config, state, points)
+        rows += measure_stages(trained, data, trial.config, choices)
+    if rows:
+        store.append("points", [_keyed(trial, row) for row in rows])
 
 
 def _spent(epochs: list[dict[str, Any]], evaluation_seconds: float, precision: torch.dtype) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from .page import render_report
 from .pairs import objectives_figure
 from .progress import Progress
 from .rows import render_rows
+from .stages import tables_beside
 from .terminal import front_table, losses_text, replacement_table, surface_table
 from .wandb_front import show_sweep
 
@@ -24,5 +25,6 @@ __all__ = [
     "replacement_table",
     "show_sweep",
     "surface_table",
+    "tables_beside",
     "unknown_lines",
 ]

@@ -11,6 +11,14 @@ from orchestrator.results import Confirmation, Course, Sweep
 from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
 from orchestrator.views.figures import courses_figure, curves_figure
 from orchestrator.views.pairs import objectives_figure
+from orchestrator.views.stages import (
+    SEPARATE_HEAD,
+    SEPARATE_TEXT,
+    STAGES_TEXT,
+    separate_rows,
+    stage_head,
+    stage_rows,
+)
 from orchestrator.views.terminal import (
     always_shown,
     coefficient_keys,
@@ -45,6 +53,7 @@ def render_report(
         why_no_front="" if sweep.front else sweep.why_no_front,
         confirmations=[_confirmation(confirmation) for confirmation in confirmations] if sweep.front else [],
         curves=[{"title": title, "figure": _plot(figure)} for title, figure in shown],
+        stages=list(_stages(sweep)),
         trials=_trials(sweep),
         facts=_facts(sweep),
     )
@@ -61,9 +70,14 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
     metrics = {sweep.reuse_metric: "Reuse accuracy", "cut_size": "Module size"}
     for rule, grid in sweep.config.evaluation.grids.items():
         over = next(iter(grid))
-        where = {"activity": "tau", "contribution": "the level", "size": "the target size"}.get(
-            rule, f"{over} ({short_name(rule)})"
-        )
+        where = {
+            "activity": "tau",
+            "contribution": "the level",
+            "size": "the target size",
+            "magnitude": "the target size, by magnitude",
+            "score": "the score",
+            "gate": "the share",
+        }.get(rule, f"{over} ({short_name(rule)})")
         for metric, title in metrics.items():
             yield f"{title} over {where}", curves_figure(sweep, rule, metric)
 
@@ -124,6 +138,22 @@ def _confirmation(confirmation: Confirmation) -> dict[str, Any]:
     }
 
 
+def _stages(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    """The refitted and tuned modules, and separate networks, on validation and on test."""
+    for title, text, head, rows_of in (
+        ("Refitted and tuned modules", STAGES_TEXT, stage_head(sweep), stage_rows),
+        ("Separate networks", SEPARATE_TEXT, SEPARATE_HEAD, separate_rows),
+    ):
+        splits = {split: rows_of(sweep, on_test=split == "test") for split in ("validation", "test")}
+        tables = [
+            {"split": split, "head": head, "rows": [(cells, False) for cells in rows]}
+            for split, rows in splits.items()
+            if rows
+        ]
+        if tables:
+            yield {"title": title, "text": text, "tables": tables}
+
+
 def _trials(sweep: Sweep) -> dict[str, Any]:
     names = coefficient_keys(sweep)
     seeds = ["seed"] if sweep.config.search.repeats > 1 else []
@@ -140,6 +170,7 @@ def _trials(sweep: Sweep) -> dict[str, Any]:
 
 def _facts(sweep: Sweep) -> dict[str, str]:
     training, evaluation = sweep.config.training, sweep.config.evaluation
+    gate_shares = ", ".join(f"{share:g}" for share in evaluation.gate_shares)
     repeats = sweep.config.search.repeats
     return {
         "model": f"{sweep.config.model.name} {dict(sweep.config.model.options) or ''}",
@@ -149,6 +180,8 @@ def _facts(sweep: Sweep) -> dict[str, str]:
         "thresholds": ", ".join(f"{threshold:g}" for threshold in evaluation.thresholds),
         "levels": ", ".join(f"{level:g}" for level in evaluation.levels) or "none",
         "target sizes": ", ".join(f"{target:g}" for target in evaluation.targets) or "none",
+        "target sizes by magnitude": ", ".join(f"{target:g}" for target in evaluation.magnitude_targets) or "none",
+        **({"shares of open gates": gate_shares} if gate_shares else {}),
         **{short_name(rule): _grid_text(grid) for rule, grid in evaluation.rules.items()},
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}, early stopping"
         f" {sweep.config.search.early_stopping}",

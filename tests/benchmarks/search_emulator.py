@@ -2,11 +2,13 @@
 
 An emulator is fitted to a pool of real trainings (search_pool.py): the accuracy at each target size as a function of
 the coefficients, by Gaussian processes of the principal components of the surfaces, with a Matérn kernel, which no
-searcher uses. There are two for each network: the ``mean`` of these processes, and for each seed a function ``drawn``
-from them, which has peaks and valleys where the pool has no trainings. Where the pool's trainings diverged or collapsed
-(a classifier of trees says where) so do the emulator's. What a training shows is the truth plus noise: a random mixture
-of the differences that trainings of the same coefficients with two seeds have. The baselines are the pool's own.
-``validate`` says how well trainings are predicted that an emulator was not fitted to.
+searcher uses. The logit of an accuracy's share of CEILING is modelled, and a larger module is never worse, so that no
+emulated training is better than trainings can be. There are two emulators for each network: the ``mean`` of these
+processes, and for each seed a function ``drawn`` from them, which has peaks and valleys where the pool has no
+trainings. Where the pool's trainings diverged or collapsed (a classifier of trees says where) so do the emulator's.
+What a training shows is the truth plus noise: a random mixture of the differences that trainings of the same
+coefficients with two seeds have. The baselines are the pool's own. ``validate`` says how well trainings are predicted
+that an emulator was not fitted to.
 
 The criterion, written down before anything was run:
 
@@ -65,8 +67,20 @@ RESULTS = Path(__file__).parent / "data" / "search_emulator.arrow"
 KINDS = ["mean", "drawn"]
 COMPONENTS = 4  # principal components of surfaces
 KNOTS = 1024
+CEILING = 0.935  # of reuse accuracies: no training of the pools reaches it
 COLLAPSED = 0.5  # a training that is not more accurate at any size collapsed
 METRIC = "calibrated_reuse_accuracy"
+
+
+def to_logits(accuracies: Floats) -> Floats:
+    """The logits of shares of CEILING."""
+    shares: Floats = np.clip(accuracies / CEILING, 1e-3, 1 - 1e-3)
+    return np.log(shares / (1 - shares))
+
+
+def to_accuracies(logits: Floats) -> Floats:
+    """What :func:`to_logits` takes."""
+    return CEILING / (1 + np.exp(-logits))
 
 
 @dataclass(frozen=True)
@@ -78,18 +92,19 @@ class Process:
 
     @classmethod
     def fit(cls, x_ND: Floats, y_NG: Floats) -> "Process":
-        components = PCA(COMPONENTS).fit(y_NG)
-        matern = ConstantKernel(1.0) * Matern(np.ones(x_ND.shape[1]), (0.1, 20.0), nu=1.5)
+        z_NG = to_logits(y_NG)
+        components = PCA(COMPONENTS).fit(z_NG)
+        matern = ConstantKernel(1.0) * Matern(np.ones(x_ND.shape[1]), (0.3, 20.0), nu=1.5)
         kernel = matern + WhiteKernel(0.05, (1e-3, 1.0))
         regressor = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
-        return cls(components, [clone(regressor).fit(x_ND, scores_N) for scores_N in components.transform(y_NG).T])
+        return cls(components, [clone(regressor).fit(x_ND, scores_N) for scores_N in components.transform(z_NG).T])
 
     def mean(self, x_TD: Floats) -> Floats:
-        """(T, G) accuracies."""
+        """(T, G) logits."""
         return self.components.inverse_transform(np.stack([model.predict(x_TD) for model in self.models], 1))
 
     def deviation(self, x_TD: Floats) -> Floats:
-        """(T, G) standard deviations of what is observed."""
+        """(T, G) standard deviations of what is observed, as logits."""
         each_TK = np.stack([model.predict(x_TD, return_std=True)[1] for model in self.models], 1)
         return np.sqrt(np.square(each_TK) @ np.square(self.components.components_))
 
@@ -142,7 +157,8 @@ class Emulator:
         self.predict = process.mean if kind == "mean" else process.drawn(seed)
         pairs = [(number, TRAININGS + number) for number in range(AGAIN)]
         pairs = [pair for pair in pairs if all(number in pool and _succeeded(pool[number]) for number in pair)]
-        self.differences_KG = np.array([pool[one] - pool[other] for one, other in pairs]) / np.sqrt(2)
+        twice = [(to_logits(pool[one]), to_logits(pool[other])) for one, other in pairs]
+        self.differences_KG = np.array([one - other for one, other in twice]) / np.sqrt(2)
         self.fails = _failures(problem, plan, pool)
         whole = [row["reuse_baseline"] for row in read_rows(network) if row["number"] == first + 1]
         self.problem = replace(problem, reference={METRIC: whole[0] - MARGIN, "cut_size": 1.0})
@@ -154,14 +170,12 @@ class Emulator:
         unit = np.array([self.problem.to_unit(coefficients)])
         if self.fails(unit):
             return None
-        found: Floats = np.clip(self.predict(unit)[0], 0.0, 1.0)
-        return found
+        return np.maximum.accumulate(to_accuracies(self.predict(unit)[0]))
 
     def seen(self, truth_G: Floats, rng: np.random.Generator) -> Floats:
         """(G,) what a training shows of the truth."""
         mixture_K = rng.standard_normal(len(self.differences_KG)) / np.sqrt(len(self.differences_KG))
-        found: Floats = np.clip(truth_G + mixture_K @ self.differences_KG, 0.0, 1.0)
-        return found
+        return to_accuracies(to_logits(truth_G) + mixture_K @ self.differences_KG)
 
     def volume(self, truths: list[Floats]) -> float:
         """The true hypervolume of trainings."""
@@ -353,13 +367,15 @@ def validate() -> None:
             continue
         emulator = Emulator(network, "mean")
         x_ND, y_NG = emulator.x_ND, emulator.y_NG
-        guess_NG, deviation_NG = np.zeros_like(y_NG), np.zeros_like(y_NG)
+        guess_NG, within_NG = np.zeros_like(y_NG), np.zeros_like(y_NG)
         for kept, left in KFold(8, shuffle=True, random_state=0).split(x_ND):
             process = Process.fit(x_ND[kept], y_NG[kept])
-            guess_NG[left], deviation_NG[left] = process.mean(x_ND[left]), process.deviation(x_ND[left])
+            z_LG = process.mean(x_ND[left])
+            guess_NG[left] = np.maximum.accumulate(to_accuracies(z_LG), axis=1)
+            within_NG[left] = np.abs(z_LG - to_logits(y_NG[left])) < 1.645 * process.deviation(x_ND[left])
         error_NG = np.abs(guess_NG - y_NG)
         explained = 1 - np.square(error_NG).sum() / np.square(y_NG - y_NG.mean(0)).sum()
-        within = (error_NG < 1.645 * deviation_NG).mean()
+        within = within_NG.mean()
         volumes = [[emulator.volume([y_G]) for y_G in surfaces] for surfaces in (y_NG, guess_NG)]
         failed = sum(not _succeeded(surface) for number, surface in read_pool(network).items() if number < TRAININGS)
         cells = [

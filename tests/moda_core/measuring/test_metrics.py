@@ -8,6 +8,8 @@ from torch import nn
 
 from moda_core import build_model, cohesion, count_frequencies, keep_masks, module_metrics, unit_layers, watch_units
 from moda_core.cutting import compose
+from moda_core.graph import channel_graph
+from moda_core.measuring import composed_sizes
 from tests.moda_core.conftest import random_masks, randomise
 
 
@@ -43,6 +45,20 @@ def test_kernel_retention_leaves_the_first_convolution_out(network_and_images):
     cuts = [compose(network, layers, masks, [c], images) for c in range(5)]
     expected = mean((kernels(cut) - first(cut)) / (kernels(network) - first(network)) for cut in cuts)
     assert module_metrics(network, layers, masks, images).kernel_retention == pytest.approx(expected)
+
+
+def test_composed_sizes_are_those_of_the_networks_that_are_cut(network_and_images):
+    network, images = network_and_images
+    layers = unit_layers(network, images)
+    masks = random_masks(layers.widths, 5, seed=3)
+    subsets = [(0, 3), (1, 2, 4), (0, 1, 2, 3, 4)]
+
+    def parameters(net):
+        return sum(one.numel() for one in net.parameters() if one.requires_grad)
+
+    graph, _ = channel_graph(network, layers, images)
+    expected = [parameters(compose(network, layers, masks, subset, images)) / parameters(network) for subset in subsets]
+    assert composed_sizes(graph, masks, subsets).tolist() == pytest.approx(expected)
 
 
 def test_cohesion_is_the_mean_jaccard_index_of_a_class_s_samples():

@@ -118,6 +118,12 @@ def test_drawn_subsets_are_different_and_of_every_size():
     assert drawn != draw_subsets(6, 4, seed=1)
 
 
+def test_subsets_of_some_sizes_are_drawn():
+    drawn = draw_subsets(10, 2, seed=4, sizes=[2, 5, 10])
+    assert [len(subset) for subset in drawn] == [2, 2, 5, 5, 10]
+    assert len(set(drawn)) == 5
+
+
 def test_a_subset_without_images_is_refused():
     with pytest.raises(ValueError, match="no image of the classes"):
         draw_pairs(torch.tensor([0, 0]), [(1, 2)], num_classes=3)

@@ -11,6 +11,7 @@ from orchestrator.config.config import parse_config
 from orchestrator.config.identities import identity, identity_hash
 from orchestrator.config.space import check_space, corners
 from orchestrator.errors import ConfigError
+from orchestrator.runs.proposals import search_problem
 from orchestrator.training import with_own_parts
 
 MIXED = "search.space.method={choices: [moda, standard]}"
@@ -125,6 +126,43 @@ class TestBaselines:
             check_space(mixed("search.baselines=[{method: moda}]"))
 
 
+class TestFour:
+    """MODA, MwT, NeMo and standard training: two alphas more, gates, and grids that not all have."""
+
+    @pytest.fixture
+    def four(self, configured):
+        return configured("search.space.method={choices: [moda, mwt, nemo, standard]}")
+
+    def test_coefficients_of_the_same_name_are_apart(self, four):
+        own = {
+            "moda": ["alpha", "beta", "gamma"], "mwt": ["alpha", "beta"], "nemo": ["alpha", "temperature"],
+        }  # fmt: skip
+        conditional = {f"method.{name}.{key}" for name, keys in own.items() for key in keys}
+        assert set(four.search.space) == {"method", "learning_rate", "weight_decay"} | conditional
+        trial = four.with_coefficients({"method": "nemo", "method.nemo.alpha": 0.7})
+        assert (trial.method.coefficients["alpha"], trial.method.coefficients["temperature"]) == (0.7, 0.2)
+        check_space(four)
+        assert with_own_parts(four) == four
+
+    def test_each_is_measured_by_the_rules_of_its_file(self, configured, four):
+        assert four.evaluation.gate_shares == configured("method=mwt").evaluation.gate_shares
+        for name in four.search.methods:
+            alone = configured(f"method={name}")
+            found = four.with_coefficients({"method": name})
+            assert (found.training, found.evaluation) == (alone.training, alone.evaluation)
+
+    def test_surfaces_are_of_the_rules_that_all_have(self, four):
+        names = search_problem(four).free_names
+        assert "gate_share" not in names
+        assert set(names) == {"tau", "threshold", "target"}
+
+    def test_the_order_of_the_choices_makes_no_other_networks(self, configured, four):
+        turned = configured("search.space.method={choices: [mwt, standard, nemo, moda]}")
+        for name in four.search.methods:
+            one, other = (config.with_coefficients({"method": name}) for config in (four, turned))
+            assert (one.method, one.training, one.evaluation) == (other.method, other.training, other.evaluation)
+
+
 class TestRecord:
     def test_a_configuration_comes_back_from_its_record(self, mixed):
         config = mixed("search.space.method.moda.momentum={low: 0.8, high: 0.9}")
@@ -151,7 +189,7 @@ class TestRecord:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "search.space.method.choices='nothing' is not known; known: moda, "),
+        ([], "search.space.method.choices='nothing' is not known; known: "),
         (["method=moda"], "method=moda: this sweep has several methods; leave it out"),
         (["method.alpha=1"], "set a coefficient of one as search.methods.moda.method.<key>="),
         (["search.space.alpha.high=2"], "of which method? Write search.space.method.moda.alpha"),

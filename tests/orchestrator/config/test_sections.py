@@ -152,7 +152,17 @@ REFUSED = [
         "evaluation.levels=[0.1, 0.1]: must be different numbers, or [] for none",
     ),
     (EvaluationConfig, {"levels": (-0.1,)}, "evaluation.levels=[-0.1]: must be each at least 0"),
+    (EvaluationConfig, {"magnitude_targets": (0.0,)}, "evaluation.magnitude_targets=[0.0]: must be each within (0, 1]"),
+    (
+        EvaluationConfig,
+        {"scores": (0.0, 0.0)},
+        "evaluation.scores=[0.0, 0.0]: must be different numbers, or [] for none",
+    ),
     (EvaluationConfig, {"targets": (1.1,)}, "evaluation.targets=[1.1]: must be each within (0, 1]"),
+    (EvaluationConfig, {"stages": ("cut",)}, "evaluation.stages='cut' is not known; known: refit, tuned"),
+    (EvaluationConfig, {"staged": ("best", "best")}, "evaluation.staged=['best', 'best']: must be different names"),
+    (EvaluationConfig, {"tuned_epochs": 0}, f"evaluation.tuned_epochs=0: {COUNT}"),
+    (EvaluationConfig, {"refit_images": 0}, f"evaluation.refit_images=0: {COUNT}"),
     (EvaluationConfig, {"seed": -1}, f"evaluation.seed=-1: {SEED}"),
     (EvaluationConfig, {"floor": 1.0}, "evaluation.floor=1.0: must be within [0, 1)"),
     *(

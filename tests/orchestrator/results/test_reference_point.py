@@ -14,6 +14,7 @@ from orchestrator.results.reference_point import BaselineReference, record_refer
 from orchestrator.runs.confirming import Request, chosen_points, confirming
 from orchestrator.runs.proposals import Proposals
 from orchestrator.storage.delta import DeltaStore
+from orchestrator.storage.schema import SCHEMA_VERSION
 from orchestrator.views.page import render_report
 from orchestrator.views.progress import Progress
 from orchestrator.views.terminal import reference_text
@@ -166,7 +167,7 @@ def test_the_first_of_two_writers_wins(store):
     assert (json.loads(row["reference_values"]), row["time"], row["schema_version"]) == (
         {"calibrated_reuse_accuracy": 0.9},
         NOW,
-        6,
+        SCHEMA_VERSION,
     )
 
 

@@ -46,6 +46,11 @@ def made_sweep(points=POINTS, trials=TRIALS, **search):
     return Sweep("s", config, list(trials), list(points))
 
 
+def staged_point(stage, reuse, choice=None, **metrics):
+    """A point of a later stage of trial 0."""
+    return dataclasses.replace(made_point(0, choice or by_tau(0.9), reuse, 0.5, **metrics), stage=stage)
+
+
 def labels(points):
     return [point.label for point in points]
 
@@ -190,3 +195,38 @@ def test_a_metric_that_was_not_measured_is_named():
         sweep = made_sweep(**search)
         with pytest.raises(ConfigError, match=message):
             sweep.find("best")
+
+
+def test_points_of_later_stages_are_on_no_front_unless_they_are_asked_for():
+    refit, tuned = staged_point("refit", 0.94), staged_point("tuned", 0.99)
+    plain = made_sweep()
+    sweep = dataclasses.replace(plain, staged=[refit, tuned])
+    assert labels(sweep.front) == labels(plain.front)
+    assert (sweep.hypervolume, sweep.roles) == (plain.hypervolume, plain.roles)
+    asked = sweep.with_stages(["tuned"])
+    assert labels(asked.front) == ["1/0.25", "0/0.1", "0/0.9/0/tuned"]
+    assert asked.find("best").label == "0/0.9/0/tuned"
+    assert asked.hypervolume == pytest.approx(0.49 * (1 - 0.5) + 0.4 * 0.25 + 0.1 * 0.125)
+    assert labels(sweep.with_stages(["refit", "tuned"]).points) == [*labels(POINTS), "0/0.9/0/refit", "0/0.9/0/tuned"]
+    assert labels(sweep.with_stages([]).points) == labels(POINTS)
+    with pytest.raises(ConfigError, match="--stages sharpened: not known; known: refit, tuned"):
+        sweep.with_stages(["sharpened"])
+
+
+def test_a_point_of_a_later_stage_has_a_name_and_no_module_set():
+    sweep = dataclasses.replace(made_sweep(), staged=[staged_point("tuned", 0.99)])
+    message = (
+        "0/0.9/0/tuned is measured beside the front and has no module set, because its networks are made for each class"
+        " subset anew; take 0/0.9/0, as it was cut"
+    )
+    with pytest.raises(ConfigError) as refused:
+        sweep.find("0/0.9/0/tuned")
+    assert str(refused.value) == message
+    assert sweep.points[0].why_no_set == ""
+
+
+def test_means_over_seeds_keep_stages_apart():
+    pair = [made_point(trial, by_tau(0.9), 0.8 + trial / 10, 0.5) for trial in range(2)]
+    tuned = [dataclasses.replace(point, metrics={**point.metrics, "cut_size": 0.25}, stage="tuned") for point in pair]
+    sweep = dataclasses.replace(made_sweep(pair, repeats=2), staged=tuned).with_stages(["tuned"])
+    assert [(point.stage, point.metrics["cut_size"]) for point in sweep.candidates] == [("cut", 0.5), ("tuned", 0.25)]

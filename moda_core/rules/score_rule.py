@@ -1,0 +1,71 @@
+"""The rule of methods that train a score for each class and unit: a class keeps the units whose score is high enough.
+
+This file loads no torch: what there is to choose is known before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
+from moda_core.errors import NetworkError
+from moda_core.rules.at_activations import AtActivations
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+    from torch import Tensor, nn
+
+    from moda_core.choosing import Decomposition
+    from moda_core.units import UnitLayers
+
+    Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+class ScoreRule(AtActivations):
+    """The rule by which a class keeps the units whose trained score lies above a value; 0 as GradSplitter publishes it.
+
+    Where a class would keep no unit of a layer it keeps the one with the largest score.
+    """
+
+    name: ClassVar[str] = "score"
+    parameters: ClassVar[tuple[Parameter, ...]] = (Parameter("score", "score", -1e6, 1e6, grid=(0.0,)),)
+
+    def count(
+        self,
+        network: nn.Module,
+        sites: UnitLayers,
+        batches: Batches,
+        *,
+        num_classes: int,
+        grid: Mapping[str, Sequence[float]],
+        group: dist.ProcessGroup | None = None,
+    ) -> dict[str, Tensor]:
+        """Refuse, since scores are trained and not counted: :meth:`pack` takes them.
+
+        Raises:
+            NetworkError: always.
+        """
+        raise NetworkError("scores of units are trained by a method such as gradsplitter, which this network was not")
+
+    def pack(self, scores: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return trained scores, L tensors of (C, N_l), as counts by name."""
+        return {f"scores_{layer}": scores_CN.float().cpu() for layer, scores_CN in enumerate(scores)}
+
+    def choose(
+        self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
+    ) -> Decomposition:
+        """Keep the units above the score. The floor is one unit of each site, whatever ``floor`` is; ``floored`` says
+        in how many (class, site) pairs it acted."""
+        from moda_core.choosing import Decomposition
+
+        check_parameters(self, parameters)
+        keep, floored = [], 0
+        for layer in range(len(counts)):
+            scores_CN = counts[f"scores_{layer}"]
+            mask_CN = scores_CN > parameters["score"]
+            is_empty_C1 = ~mask_CN.any(1, keepdim=True)
+            floored += int(is_empty_C1.sum())
+            largest_CN = mask_CN.new_zeros(mask_CN.shape).scatter(1, scores_CN.argmax(1, keepdim=True), True)
+            keep.append(mask_CN | (is_empty_C1 & largest_CN))
+        return Decomposition(keep, floored=floored)
