@@ -114,6 +114,8 @@ def sweeps_table(store: ResultStore) -> pa.Table:
     for row in sorted(store.read("sweeps").to_pylist(), key=lambda row: row["created"]):
         config = json.loads(row["config"])
         names = {section: config[section]["name"] for section in ("model", "data", "method")}
+        if methods := config["search"].get("methods"):
+            names["method"] = ", ".join(methods)
         rows.append(
             {
                 "sweep": row["sweep_id"],

@@ -15,6 +15,7 @@ from .identities import (
     recorded_fingerprints,
     weights_fingerprint,
 )
+from .mixed import METHOD, MethodSettings, method_and_key, without_method_names
 from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
 from .overrides import absolute, is_override, named_storage
 from .parsing import as_plain, build
@@ -32,6 +33,7 @@ __all__ = [
     "GIVEN",
     "HOURS",
     "LARGEST_SIDE",
+    "METHOD",
     "PLACES",
     "RANDOM",
     "RANDOM_RESIZED",
@@ -47,6 +49,7 @@ __all__ = [
     "EvaluationConfig",
     "Fingerprints",
     "MethodConfig",
+    "MethodSettings",
     "Objective",
     "Published",
     "PublishedRow",
@@ -67,6 +70,7 @@ __all__ = [
     "identity_hash",
     "is_override",
     "is_own_model",
+    "method_and_key",
     "named_storage",
     "override_config",
     "override_words",
@@ -81,4 +85,5 @@ __all__ = [
     "text_word",
     "to_plain",
     "weights_fingerprint",
+    "without_method_names",
 ]

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.config import Config, parse_config, to_plain
+from orchestrator.config.mixing import chosen_methods, is_mixed, mix_methods, removals, shared_words
 from orchestrator.config.overrides import (
     DECLARED,
     absolute,
@@ -47,23 +48,35 @@ def storage_of(overrides: Sequence[str]) -> str:
 
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     """Compose the configuration and return it as plain data. Relative paths are made absolute here, where they are
-    typed.
+    typed. Of a sweep of several methods each is composed, and the configuration holds what each of them brings along.
 
     Raises:
         ConfigError: an override that cannot be read or applied.
     """
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     from orchestrator.config.yaml_text import check_chosen_file
 
     for override in read_overrides(overrides):
         _check_group(override)
     for word in overrides:
         check_chosen_file(word)
+    removed = removals(overrides)
+    plain = _compose([word for word in overrides if word not in removed])
+    if is_mixed(plain):
+        names, words = chosen_methods(plain, overrides), shared_words(overrides)
+        plain = mix_methods(plain, {name: _compose([*words, f"method={name}"]) for name in names}, overrides)
+    elif removed:
+        raise ConfigError(f"{removed[0]}: this sweep has one method; leave it out")
+    _resolve_paths(plain)
+    return plain
+
+
+def _compose(overrides: Sequence[str]) -> dict[str, Any]:
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     addable = [_addable(as_hydra(override)) for override in overrides]
     GlobalHydra.instance().clear()
     try:
@@ -73,7 +86,6 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         raise ConfigError(_one_line(error)) from error
     assert isinstance(plain, dict)
-    _resolve_paths(plain)
     return {str(key): value for key, value in plain.items()}
 
 
@@ -103,10 +115,19 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
             else:
                 value = path_here(override.key_or_group, override.value())
                 OmegaConf.update(changed, override.key_or_group, value, merge=True, force_add=True)
+                _set_for_all(changed, override.key_or_group)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
     plain: Any = OmegaConf.to_container(changed)
     return parse_config(plain)
+
+
+def _set_for_all(changed: Any, key: str) -> None:
+    """A key of training that is set to something else in a sweep of several methods is so for each of them."""
+    section, _, name = key.partition(".")
+    for settings in (changed.search.get("methods") or {}).values():
+        if section == "training":
+            settings.training.pop(name, None)
 
 
 def render_config(plain: Mapping[str, Any]) -> str:

@@ -10,9 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from moda_core.methods import METHODS
-from orchestrator.config.checks import SEEDS
+from orchestrator.config.checks import SEEDS, one_of
 from orchestrator.config.data_section import DataConfig
 from orchestrator.config.evaluation_section import EvaluationConfig
+from orchestrator.config.mixed import (
+    METHOD,
+    MethodSettings,
+    dimension_name,
+    flat_space,
+    method_and_key,
+    nested_space,
+)
 from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
 from orchestrator.config.overrides import (
     known_keys,
@@ -57,8 +65,55 @@ class Config:
         """The metrics of its points: those of this package and a user's own, by name."""
         return {**METRICS, **self.evaluation.own_metrics}
 
+    @property
+    def methods(self) -> list[MethodConfig]:
+        """The method, or all methods of a sweep of several."""
+        return [settings.method for settings in self.search.methods.values()] or [self.method]
+
+    def of_method(self, coefficients: Mapping[str, Any]) -> "Config":
+        """Return this configuration with the method that coefficients name, and what it brings along; of a sweep of one
+        method this configuration.
+
+        Raises:
+            ConfigError: no method of the sweep.
+        """
+        if not self.search.methods:
+            return self
+        name = coefficients.get(METHOD, self.method.choice)
+        one_of(METHOD, name, list(self.search.methods))
+        settings = self.search.methods[str(name)]
+        evaluation = {**as_plain(self.evaluation), **settings.evaluation}
+        return dataclasses.replace(
+            self,
+            method=dataclasses.replace(settings.method, choice=str(name)),
+            training=build(TrainingConfig, {**as_plain(self.training), **settings.training}, "training"),
+            evaluation=build(EvaluationConfig, evaluation, "evaluation"),
+        )
+
     def with_coefficients(self, coefficients: Mapping[str, Any]) -> "Config":
-        """Return this configuration with a trial's coefficients, which are keys of method, training or model."""
+        """Return this configuration with a trial's coefficients, which are keys of method, training or model.
+
+        In a sweep of several methods they also say which one it is, and have its own as ``method.<name>.<key>``.
+
+        Raises:
+            ConfigError: keys of none of them, or of another method; values that these do not take.
+        """
+        if self.search.methods:
+            return self.of_method(coefficients)._with_own(coefficients)
+        return self._with(coefficients)
+
+    def _with_own(self, coefficients: Mapping[str, Any]) -> "Config":
+        """With the coefficients of a sweep of several methods, the method in place."""
+        own = {}
+        for name, value in coefficients.items():
+            method, key = method_and_key(name)
+            if method not in (None, self.method.choice):
+                raise ConfigError(f"{name}={value}: the method is {self.method.choice}; leave it out")
+            if name != METHOD:
+                own[key] = value
+        return self._with(own)
+
+    def _with(self, coefficients: Mapping[str, Any]) -> "Config":
         method = dict(self.method.coefficients)
         training: dict[str, Any] = {}
         options = dict(self.model.options)
@@ -70,7 +125,7 @@ class Config:
                 training[key] = _as_type(typing.get_type_hints(TrainingConfig)[key], key, value)
             elif accepted is None or key in accepted:
                 usual = self.model.options.get(key)
-                options[key] = int(value) if _means_whole(self.search.space.get(key), usual, value) else value
+                options[key] = int(value) if _means_whole(self._dimension(key), usual, value) else value
             else:
                 keys = [*method, *_field_names(self.training), *accepted]
                 raise ConfigError(
@@ -79,7 +134,7 @@ class Config:
                 )
         return dataclasses.replace(
             self,
-            method=MethodConfig(self.method.name, method),
+            method=dataclasses.replace(self.method, coefficients=method),
             training=dataclasses.replace(self.training, **training),
             model=ModelConfig(self.model.name, options),
         )
@@ -93,12 +148,23 @@ class Config:
         return dataclasses.replace(config, training=dataclasses.replace(config.training, seed=seed))
 
     def coefficient(self, key: str) -> Any:
-        """Return the value of a key of method, training or model; None if the model's own default is used."""
+        """Return the value of a dimension of the space, or of a key of method, training or model; None if the model's
+        own default is used, and for a dimension of another method.
+        """
+        if key == METHOD and self.method.choice is not None:
+            return self.method.choice
+        method, key = method_and_key(key)
+        if method not in (None, self.method.choice):
+            return None
         if key in self.method.coefficients:
             return self.method.coefficients[key]
         if key in _field_names(self.training):
             return getattr(self.training, key)
         return self.model.options.get(key)
+
+    def _dimension(self, key: str) -> Dimension | None:
+        """The dimension of a key, shared or the method's own."""
+        return self.search.space.get(dimension_name(self.method.choice or "", key), self.search.space.get(key))
 
 
 def parse_config(plain: Mapping[str, Any]) -> Config:
@@ -110,17 +176,21 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     if absent := sorted(sections - set(plain)):
         raise ConfigError(f"keys {absent} are missing")
     search = dict(typed("search", plain["search"], dict))
+    methods = typed("search.methods", search.get("methods") or {}, dict)
+    search["methods"] = {name: _settings(value, f"search.methods.{name}") for name, value in methods.items()}
     space = typed("search.space", search.get("space") or {}, dict)
+    if methods:
+        space = flat_space(space, methods)
     search["space"] = {key: build(Dimension, value, f"search.space.{key}") for key, value in space.items()}
     baselines = typed("search.baselines", search.get("baselines") or [], list)
-    search["baselines"] = tuple(baselines)
+    search["baselines"] = tuple(_baseline(one, search["methods"], space) for one in baselines)
     search["objectives"] = _objectives(search.get("objectives"))
     search["reference"] = search.get("reference") or {}
     evaluation = build(EvaluationConfig, _evaluation(plain["evaluation"]), "evaluation")
     return Config(
         model=_model(plain["model"]),
         data=build(DataConfig, plain["data"], "data").completed(),
-        method=_method(plain["method"]),
+        method=dataclasses.replace(_method(plain["method"]), choice=next(iter(methods), None)),
         training=build(TrainingConfig, plain["training"], "training"),
         evaluation=evaluation,
         search=build(SearchConfig, search, "search").completed({**METRICS, **evaluation.own_metrics}),
@@ -134,8 +204,41 @@ def to_plain(config: Config) -> dict[str, Any]:
     """Return the configuration as plain data that :func:`parse_config` can read."""
     plain: dict[str, Any] = as_plain(config)
     plain["model"] = {"name": config.model.name, **plain["model"]["options"]}
-    plain["method"] = {"name": config.method.name, **plain["method"]["coefficients"]}
+    plain["method"] = _plain_method(config.method)
+    if not config.search.methods:
+        del plain["search"]["methods"]
+        return plain
+    plain["search"]["space"] = nested_space(plain["search"]["space"])
+    for name, settings in config.search.methods.items():
+        plain["search"]["methods"][name][METHOD] = _plain_method(settings.method)
     return plain
+
+
+def _plain_method(method: MethodConfig) -> dict[str, Any]:
+    return {"name": method.name, **as_plain(method.coefficients)}
+
+
+def _settings(value: Any, where: str) -> MethodSettings:
+    """What one method of several brings along."""
+    stated = typed(where, value, dict)
+    try:
+        settings: MethodSettings = build(MethodSettings, {**stated, METHOD: _method(stated.get(METHOD))}, where)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return settings
+
+
+def _baseline(baseline: Any, methods: Mapping[str, MethodSettings], space: Mapping[str, Any]) -> Any:
+    """A baseline of several methods with its own method's coefficients and dimensions by their names."""
+    if not isinstance(baseline, Mapping) or baseline.get(METHOD) not in methods:
+        return baseline
+    method = str(baseline[METHOD])
+
+    def name_of(key: str) -> str:
+        name = dimension_name(method, key)
+        return name if key in methods[method].method.coefficients or name in space else key
+
+    return {key if key == METHOD else name_of(key): value for key, value in baseline.items()}
 
 
 def _as_type(hint: Any, key: str, value: Any) -> Any:

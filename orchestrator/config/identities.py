@@ -86,14 +86,17 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
     plain["method"].update(prints.get("method") or {})
     plain["training"].update(prints.get("training") or weights_fingerprint(config))
     plain["evaluation"]["metrics"] = sorted(plain["evaluation"]["metrics"])  # how they are shown may change
+    methods = plain["search"].get("methods") or {}
     for (section, key), value in LEFT_OUT.items():
-        if plain[section].get(key, value) == value:
-            plain[section].pop(key, None)
+        for sections in (plain, *methods.values()):
+            if section in sections and sections[section].get(key, value) == value:
+                sections[section].pop(key, None)
     if config.model.name in MODEL_OPTIONS:  # an option that is stated as it is anyway changes nothing
         for key, value in OPTION_DEFAULTS.items():
             if plain["model"].get(key) == value:
                 del plain["model"][key]
     plain["search"]["space"] = {key: one.stated for key, one in config.search.space.items()}
+    several = {"methods": methods} if methods else {}
     repeats = {"repeats": config.search.repeats} if config.search.repeats > 1 else {}  # as before there were repeats
     sweep = config.sweep
     parent = {"confirms": sweep.confirms, "chosen": list(sweep.chosen)} if sweep.confirms else {}
@@ -108,6 +111,7 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
         "baselines": plain["search"]["baselines"],
         "seed": plain["search"]["seed"],
         **{section: dict(prints[section]) for section in ("metrics", "network", "rules") if prints.get(section)},
+        **several,
         **repeats,
         **parent,
     }

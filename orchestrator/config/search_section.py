@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.config.checks import EXACT, MOST, check, check_seed, one_of
+from orchestrator.config.mixed import METHOD, MethodSettings, method_and_key
 from orchestrator.declarations import METRICS, NUMBER, OBJECTIVES, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import FLOOR, LINEAR, LOGARITHMIC, SCALES, SEARCHERS, Constraint, rungs
@@ -125,6 +126,7 @@ class SearchConfig:
     Attributes:
         reference: of each objective the worst value that still counts for the hypervolume; None where it follows from
             the sweep's first standard training.
+        methods: those that a sweep of several searches over, by name; empty for a sweep of one.
     """
 
     name: str
@@ -132,6 +134,7 @@ class SearchConfig:
     objectives: Mapping[str, Objective]
     reference: Mapping[str, float | None] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
+    methods: Mapping[str, MethodSettings] = field(default_factory=dict)
     baselines: tuple[Mapping[str, float | str], ...] = ()
     warm_start: tuple[str, ...] = ()
     seed: int = 0
@@ -144,6 +147,7 @@ class SearchConfig:
         one_of("search.name", self.name, sorted(SEARCHERS))
         for key, dimension in self.space.items():
             dimension.check(f"search.space.{key}")
+        self._check_methods()
         few = len(self.objectives) < 2
         remedy = "two objectives or more" if few else "four objectives at most; make the others search.constraints"
         ways = {name: objective.direction for name, objective in self.objectives.items()}
@@ -225,6 +229,26 @@ class SearchConfig:
         check("search.reference", dict(self.reference), not missing, f"complete; add a value for {missing}")
         for text in self.constraints:
             one_of(f"search.constraints: {text!r}: metric", Constraint.parse(text).metric, known)
+
+    def spaces(self) -> list[dict[str, Dimension]]:
+        """Return the dimensions that a trial can have together: of one method all, of several those of each."""
+        if not self.methods:
+            return [dict(self.space)]
+        return [
+            {key: dimension for key, dimension in self.space.items() if method_and_key(key)[0] in (None, method)}
+            for method in self.methods
+        ]
+
+    def _check_methods(self) -> None:
+        """Refuse methods that are not what is searched over, and baselines that name none of them."""
+        if not self.methods:
+            return
+        choices = self.space[METHOD].choices or ()
+        check(
+            f"search.space.{METHOD}.choices", list(choices), set(choices) == set(self.methods), ", ".join(self.methods)
+        )
+        for baseline in self.baselines:
+            one_of(f"search.baselines: {dict(baseline)}: {METHOD}", baseline.get(METHOD), list(self.methods))
 
     def _check_reference(self, name: str, objective: Objective) -> None:
         value = self.reference.get(name)

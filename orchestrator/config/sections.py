@@ -29,10 +29,14 @@ class MethodConfig:
     One of your own is its import path; its class is not imported here. Where a command trains, what it leaves to the
     class's defaults is filled in first (:func:`orchestrator.training.with_own_parts`), so that what is
     recorded is complete.
+
+    Attributes:
+        choice: in a sweep of several methods which one it is, by the name of its file in ``sweeps/method``.
     """
 
     name: str
     coefficients: Mapping[str, Any] = field(default_factory=dict)
+    choice: str | None = None
 
     def __post_init__(self) -> None:
         if self.is_own:

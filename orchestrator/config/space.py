@@ -2,9 +2,12 @@
 
 import dataclasses
 import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from orchestrator.config.config import Config
-from orchestrator.config.search_section import SearchConfig
+from orchestrator.config.mixed import METHOD, method_and_key
+from orchestrator.config.search_section import Dimension, SearchConfig
 from orchestrator.config.training_section import TrainingConfig
 from orchestrator.declarations import MARGIN
 from orchestrator.errors import ConfigError
@@ -24,7 +27,7 @@ def check_space(config: Config) -> None:
         )
     hints = typing.get_type_hints(TrainingConfig)
     for key, dimension in config.search.space.items():
-        if hints.get(key) is int and not dimension.integer and dimension.choices is None:
+        if hints.get(method_and_key(key)[1]) is int and not dimension.integer and dimension.choices is None:
             raise ConfigError(f"search.space.{key} takes whole numbers: add integer: true")
     for coefficients in corners(dataclasses.replace(config.search, baselines=())):
         config.with_coefficients(coefficients)
@@ -41,13 +44,24 @@ def check_space(config: Config) -> None:
 
 def corners(search: SearchConfig) -> list[Coefficients]:
     """Return the corners of the search space: all lowest and all highest coefficients, the other choices and low ends
-    beside zeros one at a time, and the baselines.
+    beside zeros one at a time, and the baselines. Of several methods they are those of each.
     """
-    space = search.space.items()
-    lows = {key: dimension.ends[0] for key, dimension in space}
-    highs = {key: dimension.ends[1] for key, dimension in space}
-    others = [{**lows, key: value} for key, dimension in space for value in dimension.between]
-    return [lows, highs, *others, *({**lows, **baseline} for baseline in search.baselines)]
+    methods: list[str | None] = [*search.methods] or [None]
+    every: list[Coefficients] = []
+    for method, space in zip(methods, search.spaces(), strict=True):
+        fixed = {} if method is None else {METHOD: method}
+        baselines = [baseline for baseline in search.baselines if baseline.get(METHOD) == method or method is None]
+        every += _corners_of({key: dimension for key, dimension in space.items() if key not in fixed}, fixed, baselines)
+    return every
+
+
+def _corners_of(
+    space: Mapping[str, Dimension], fixed: Coefficients, baselines: Iterable[Mapping[str, Any]]
+) -> list[Coefficients]:
+    lows = {**fixed, **{key: dimension.ends[0] for key, dimension in space.items()}}
+    highs = {**fixed, **{key: dimension.ends[1] for key, dimension in space.items()}}
+    others = [{**lows, key: value} for key, dimension in space.items() for value in dimension.between]
+    return [lows, highs, *others, *({**lows, **baseline} for baseline in baselines)]
 
 
 def _check_reference(config: Config) -> None:
@@ -57,7 +71,8 @@ def _check_reference(config: Config) -> None:
     search = config.search
     missing = [name for name in search.objectives if search.reference.get(name) is None]
     is_standard = any(config.with_coefficients(baseline).method.is_standard for baseline in search.baselines)
-    if not missing or is_standard or config.method.is_standard or config.sweep.confirms:
+    is_standard |= config.method.is_standard and not search.methods  # of several it may not be chosen
+    if not missing or is_standard or config.sweep.confirms:
         return
     standard = f"{{{', '.join(f'{name}: 0' for name in config.method.weights or ())}}}"
     instead = "" if config.method.is_own else f", or add a standard training, {standard}, to search.baselines"

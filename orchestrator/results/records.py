@@ -157,9 +157,7 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
         earlier: what it starts from, as :func:`orchestrator.runs.warm_start.earlier_points` gives it.
     """
     searched = [name for point in earlier for name in point.trial.coefficients]
-    # A baseline need not state every dimension: what it leaves out has the configured value.
-    configured = {name: sweep.config.coefficient(name) for name in sweep.config.search.space}
-    names = list(dict.fromkeys([*sweep.coefficient_names, *searched, *configured]))
+    names = list(dict.fromkeys([*sweep.coefficient_names, *searched, *sweep.config.search.space]))
     before = {point.trial.trial_id: point.trial for point in earlier}
     trials = [
         {
@@ -167,14 +165,14 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
             "number": trial.number,
             "status": str(trial.status),
             "reason": trial.reason,
-            **coefficient_columns(names, {**configured, **trial.coefficients}),
+            **coefficient_columns(names, _completed(sweep.config, trial.coefficients)),
         }
         for trial in (*before.values(), *sweep.trials)
     ]
     points = [
         {
             "trial_id": point.trial.trial_id,
-            **coefficient_columns(names, {**configured, **point.trial.coefficients}),
+            **coefficient_columns(names, _completed(sweep.config, point.trial.coefficients)),
             **dict.fromkeys(COLUMNS),
             **point.choice.free,
             **point.metrics,
@@ -183,6 +181,13 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
     ]
     free = {name for point in (*earlier, *sweep.points) for name in point.choice.free}
     return History(_as_table(trials), _as_floats(_as_table(points), sorted({*COLUMNS, *free})))
+
+
+def _completed(config: Config, coefficients: Mapping[str, Any]) -> Coefficients:
+    """The coefficients of a trial with the configured value of each dimension that they leave out, as a baseline may;
+    None for one of another method."""
+    own = config.of_method(coefficients)
+    return {**{name: own.coefficient(name) for name in config.search.space}, **coefficients}
 
 
 def coefficient_column(name: str) -> str:

@@ -75,5 +75,7 @@ def record_reference(store: ResultStore, sweep_id: str, reference: BaselineRefer
 
 def _is_standard(config: Config, trial: TrialState) -> bool:
     """Whether the whole loss of a trial is the cross-entropy, by what it recorded of its method's coefficients."""
+    if config.search.methods:
+        return config.with_coefficients(trial.coefficients).method.is_standard
     own = {name: value for name, value in trial.coefficients.items() if name in config.method.coefficients}
     return replace(config.method, coefficients={**config.method.coefficients, **own}).is_standard

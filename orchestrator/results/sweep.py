@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.config import Config, Fingerprints
+from orchestrator.config import METHOD, Config, Fingerprints
 from orchestrator.declarations import MARGIN, STAGES
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import POINT_NAME, Point, TrialState
@@ -151,7 +151,21 @@ class Sweep:
         """The feasible points that no other point dominates on validation, sorted by the last objective. Of equal
         points the first one stays.
         """
-        points = self.feasible
+        return self._front_of(self.feasible)
+
+    @cached_property
+    def method_fronts(self) -> dict[str, list[Point]]:
+        """The front of each method's points alone; none in a sweep of one method."""
+        return {
+            method: self._front_of([point for point in self.feasible if self.method_of(point.trial) == method])
+            for method in self.config.search.methods
+        }
+
+    def method_of(self, trial: TrialState) -> str:
+        """Return the name of a trial's method."""
+        return str(trial.coefficients[METHOD] if self.config.search.methods else self.config.method.name)
+
+    def _front_of(self, points: list[Point]) -> list[Point]:
         if not points:
             return []
         mask = pareto.on_front(self.values(points), self.directions)

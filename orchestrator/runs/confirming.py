@@ -19,6 +19,7 @@ from orchestrator.config import (
     identity_hash,
     override_config,
     weights_fingerprint,
+    without_method_names,
 )
 from orchestrator.errors import ConfigError
 from orchestrator.results import Confirmation, Point, Sweep, without_seed
@@ -169,5 +170,6 @@ def _check_overrides(parent: Sweep, overrides: Sequence[str]) -> None:
                 f" set, method, search and grid are as recorded; it takes {', '.join(TAKEN)} without {', '.join(FIXED)}"
             )
         section, _, name = key.partition(".")
-        if section in ("model", "training") and name in without_seed(dict.fromkeys(parent.coefficient_names)):
+        searched = without_seed(without_method_names(dict.fromkeys(parent.coefficient_names)))
+        if section in ("model", "training") and name in searched:
             raise ConfigError(f"{one}: every point of {parent.sweep_id!r} has its own, it was searched; leave it out")

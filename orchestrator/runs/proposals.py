@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.config import TARGETS, Config, Fingerprints, free_name
+from orchestrator.config import METHOD, TARGETS, Config, Fingerprints, free_name, method_and_key
 from orchestrator.results import (
     Sweep,
     TrialState,
@@ -137,7 +137,8 @@ class Proposals:
         known = dataclasses.replace(history(sweep, self.earlier), trained=trained)
         pending = [coefficient_columns(search.space, coefficients) for coefficients in self.pending.values()]
         proposed = self.searcher.propose(known, pending, place - len(search.baselines))
-        return {name: proposed[coefficient_column(name)] for name in sorted(search.space)}
+        columns = {name: coefficient_column(name) for name in sorted(search.space)}
+        return {name: proposed[column] for name, column in columns.items() if column in proposed}
 
     def _budget(self, states: Sequence[TrialState]) -> int:
         """``sweep.trials``, or as many as there are baselines and sets of the space to train."""
@@ -171,10 +172,10 @@ def search_problem(config: Config) -> Problem:
     search = config.search
     return Problem(
         # Sorted: the order in which a space is written down is not a part of a sweep's identity.
-        space={coefficient_column(key): dimension.stated for key, dimension in sorted(search.space.items())},
+        space={coefficient_column(key): _stated(config, key) for key in sorted(search.space)},
         free=[
             {free_name(rule, name): values for name, values in grid.items()}
-            for rule, grid in config.evaluation.grids.items()
+            for rule, grid in _common_grids(config).items()
         ],
         objectives={name: objective.direction for name, objective in search.objectives.items()},
         constraints=search.constraints,
@@ -183,3 +184,17 @@ def search_problem(config: Config) -> Problem:
         targets=TARGETS,
         seed=search.seed,
     )
+
+
+def _stated(config: Config, key: str) -> dict[str, Any]:
+    """A dimension, with the method that it is of."""
+    stated = config.search.space[key].stated
+    method, _ = method_and_key(key)
+    return stated if method is None else {**stated, "where": {coefficient_column(METHOD): method}}
+
+
+def _common_grids(config: Config) -> dict[str, Mapping[str, Sequence[float]]]:
+    """The rules that are tried on the networks of every method: a surface consists of what all trials have."""
+    of_each = [config.of_method({METHOD: method}).evaluation.grids for method in config.search.methods]
+    grids = config.evaluation.grids
+    return {rule: grid for rule, grid in grids.items() if all(other.get(rule) == grid for other in of_each)}

@@ -34,7 +34,8 @@ def train_one(config: Config, console: Console) -> Sweep:
     """
     root = usable_root(config.storage)
     config = with_own_parts(config)
-    search = dataclasses.replace(config.search, space={}, baselines=(), repeats=1, early_stopping="none")
+    config = config.of_method({})
+    search = dataclasses.replace(config.search, space={}, methods={}, baselines=(), repeats=1, early_stopping="none")
     sweep_config = dataclasses.replace(config.sweep, trials=1)
     config = dataclasses.replace(config, storage=root, search=search, sweep=sweep_config)
     data = load_data(config.data)

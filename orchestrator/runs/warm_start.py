@@ -4,7 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.config import Config, Dimension, Fingerprints, comparable, difference, identity, weights_fingerprint
+from orchestrator.config import (
+    METHOD,
+    Config,
+    Dimension,
+    Fingerprints,
+    comparable,
+    difference,
+    identity,
+    method_and_key,
+    weights_fingerprint,
+)
 from orchestrator.errors import ConfigError
 from orchestrator.results import Point, read_sweep
 from orchestrator.search import Coefficients
@@ -57,12 +67,13 @@ def earlier_points(
                 f"search.warm_start: {name!r} was measured on test alone (data.validation_fraction=0), and a search"
                 " learns from validation images; leave it out"
             )
-        mine = identity(config, comparable(prints, sweep.fingerprints))
         recorded = comparable(sweep.fingerprints, prints)
         stated: dict[str, Coefficients] = {}
         for trial in sweep.trials:
             if trial.is_finished:
-                theirs = sweep.config.with_coefficients(trial.coefficients)
+                theirs = _as_here(sweep.config.with_coefficients(trial.coefficients), config)
+                here = config.of_method({METHOD: theirs.method.choice} if theirs.method.choice else {})
+                mine = identity(here, comparable(prints, sweep.fingerprints))
                 _check_comparable(mine, identity(theirs, recorded), f"trial {trial.number} of {name!r}")
                 stated[trial.trial_id] = in_space(config.search.space, theirs)
         for point in sweep.points:
@@ -76,8 +87,17 @@ def earlier_points(
     ]
 
 
+def _as_here(theirs: Config, config: Config) -> Config:
+    """The configuration of an earlier trial with its method as this sweep calls it: that of the same name, or else the
+    first that is the same method."""
+    methods = config.search.methods
+    same = [choice for choice, settings in methods.items() if settings.method.name == theirs.method.name]
+    choice = theirs.method.choice if theirs.method.choice in same else next(iter(same), None)
+    return dataclasses.replace(theirs, method=dataclasses.replace(theirs.method, choice=choice))
+
+
 def _check_comparable(mine: Mapping[str, Any], theirs: Mapping[str, Any], name: str) -> None:
-    searched = {f"{part}.{key}" for part in PARTS for key in mine["space"]}
+    searched = {f"{part}.{method_and_key(key)[1]}" for part in PARTS for key in mine["space"]}
     recorded, asked = ({part: sections[part] for part in PARTS} for sections in (theirs, mine))
     if found := difference(recorded, asked, ignoring={*searched, *MAY_DIFFER}):
         raise ConfigError(

@@ -152,15 +152,18 @@ class CurveSearcher:
 
     def _near(self, x_CD: Floats, reach: float, rng: np.random.Generator) -> Floats:
         """Each moved in some dimensions: by a normal step, now and then to the end of the dimension; of a category, to
-        any other one."""
+        any other one. Where a dimension was not active, anywhere: it may be now."""
         moved_CD = np.clip(x_CD + reach * rng.normal(size=x_CD.shape), 0.0, 1.0)
         moved_CD = np.where(rng.random(x_CD.shape) < 0.15, moved_CD.round(), moved_CD)
         drawn_CD = np.where(rng.random(x_CD.shape) < 0.2, rng.random(x_CD.shape), x_CD)
         moved_CD = np.where(self.categorical, drawn_CD, moved_CD)
-        return np.where(rng.random(x_CD.shape) < 0.6, moved_CD, x_CD)
+        moved_CD = np.where(rng.random(x_CD.shape) < 0.6, moved_CD, x_CD)
+        if self.problem.is_conditional:
+            moved_CD = np.where(np.isnan(moved_CD), rng.random(x_CD.shape), moved_CD)
+        return moved_CD
 
     def _snapped(self, x_CD: Floats) -> Floats:
-        """Where whole numbers and categories really lie."""
+        """Where whole numbers and categories really lie, and NaN where a dimension is not active."""
         units = [self.problem.to_unit(self.problem.from_unit(x_D.tolist())) for x_D in x_CD]
         return np.array([x_D if unit is None else unit for x_D, unit in zip(x_CD.tolist(), units, strict=True)])
 
@@ -257,7 +260,7 @@ class CurveSearcher:
         """Four digits: what people can read, and the same on machines that round sums differently."""
         rounded = dict(coefficients)
         for name, dimension in self.problem.space.items():
-            if isinstance(value := coefficients[name], float) and value != 0 and not dimension.get("choices"):
+            if isinstance(value := coefficients.get(name), float) and value != 0 and not dimension.get("choices"):
                 low, high = float(dimension["low"]), float(dimension["high"])
                 rounded[name] = min(max(float(f"{value:.4g}"), low), high)
         return rounded

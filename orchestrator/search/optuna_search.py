@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,10 +44,12 @@ class OptunaSearcher(ABC):
     Attributes:
         points_told: of a surface, at most.
         choices_told: with how many free choices a trial without a surface is told, at most.
+        fills_inactive: whether a dimension that is not active is told in the middle of its range, else not at all.
     """
 
     points_told: int
     choices_told: int
+    fills_inactive: bool
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -68,7 +71,8 @@ class OptunaSearcher(ABC):
         study, distributions = self._study(history, surfaces, pending, number)
         for _ in range(ASKS):
             params = study.ask(distributions).params
-            asked = {name: _decode(dimension, params[name]) for name, dimension in self.problem.space.items()}
+            space = self.problem.space
+            asked = self.problem.active({name: _decode(dimension, params[name]) for name, dimension in space.items()})
             if self.problem.key(asked) not in trained:
                 return asked
         return self.start.propose(history, pending, number)
@@ -135,9 +139,10 @@ class OptunaSearcher(ABC):
 
         for surface in surfaces:
             for row in self.told_points(surface):
+                params = self._encode(row) | self.choices[self._choice(row)]
                 yield create_trial(
-                    params=_encode(self.problem, row) | self.choices[self._choice(row)],
-                    distributions=distributions,
+                    params=params,
+                    distributions={name: distributions[name] for name in params},
                     values=self._scaled([row])[0].tolist(),
                     constraints=self._excess(row),
                 )
@@ -152,8 +157,15 @@ class OptunaSearcher(ABC):
         for row in rows:
             if self.problem.to_unit(row) is not None:
                 for index in chosen:
-                    params = _encode(self.problem, row) | choices[index]
-                    yield create_trial(params=params, distributions=distributions, state=TrialState[state])
+                    params = self._encode(row) | choices[index]
+                    own = {name: distributions[name] for name in params}
+                    yield create_trial(params=params, distributions=own, state=TrialState[state])
+
+    def _encode(self, row: Row) -> Params:
+        """The coefficients of a trial as parameters."""
+        active = self.problem.active(row)
+        middle = {name: dimensions.from_unit(dimension, 0.5) for name, dimension in self.problem.space.items()}
+        return _encode(self.problem, {**middle, **active} if self.fills_inactive else active)
 
 
 class TpeSearcher(OptunaSearcher):
@@ -164,12 +176,23 @@ class TpeSearcher(OptunaSearcher):
 
     points_told = 2
     choices_told = 2
+    fills_inactive = False
 
     def sampler(self, seed: int) -> BaseSampler:
-        """TPE over all parameters together: a coefficient is good with some free choices only."""
+        """TPE over all parameters together: a coefficient is good with some free choices only. What is active together
+        has densities of its own."""
+        from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import TPESampler
 
-        return TPESampler(seed=seed, n_startup_trials=1, multivariate=True, constant_liar=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of groups
+            return TPESampler(
+                seed=seed,
+                n_startup_trials=1,
+                multivariate=True,
+                group=self.problem.is_conditional,
+                constant_liar=True,
+            )
 
 
 class GpSearcher(OptunaSearcher):
@@ -181,6 +204,7 @@ class GpSearcher(OptunaSearcher):
 
     points_told = 6
     choices_told = 3
+    fills_inactive = True
 
     def sampler(self, seed: int) -> BaseSampler:
         """The GP sampler."""
@@ -251,7 +275,7 @@ def _free_ranges(problem: Problem) -> dict[str, tuple[float, float]]:
 
 
 def _encode(problem: Problem, row: Row) -> Params:
-    return {name: _encoded(dimension, row[name]) for name, dimension in problem.space.items()}
+    return {name: _encoded(dimension, row[name]) for name, dimension in problem.space.items() if name in row}
 
 
 def _encoded(dimension: Row, value: Any) -> Any:

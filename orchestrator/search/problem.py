@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ Coefficients = dict[str, Any]
 Grid = Mapping[str, Sequence[float]]
 
 TRIAL_COLUMNS = ("trial_id", "number", "status", "reason")  # of a history's trials, beside the coefficients
+INACTIVE = "inactive"  # in a key, of a dimension that is not active
 
 _CONSTRAINT = re.compile(r"\s*([a-z_]\w*)\s*(<=|>=)\s*(\S+)\s*")
 
@@ -59,7 +60,8 @@ class Problem:
     Attributes:
         space: a dimension a coefficient: ``{"low": 0.01, "high": 10.0, "log": True, "integer": False}``, or
             ``{"choices": ["sgd", "adamw"]}``. With ``"zero": True`` a logarithmic one has 0 as well
-            (:mod:`orchestrator.search.dimension`).
+            (:mod:`orchestrator.search.dimension`). With ``"where": {"method": "moda"}`` it is conditional: active where
+            the dimension ``method``, one of choices, has this value, and elsewhere no coefficient at all.
         free: what is chosen after training and costs none: a grid each, ``{"tau": [...], "threshold": [...]}``, or
             several such mappings where there are several ways to choose.
         objectives: metric -> "max" or "min".
@@ -72,8 +74,8 @@ class Problem:
         seed: of every random draw.
 
     Raises:
-        ValueError: an empty space, choices that are not all different, a constraint that cannot be read, or a dimension
-            with the name of another column of a history's tables.
+        ValueError: an empty space, choices that are not all different, a constraint that cannot be read, a condition on
+            what is no such choice, or a dimension with the name of another column of a history's tables.
     """
 
     space: Mapping[str, Mapping[str, Any]]
@@ -95,6 +97,9 @@ class Problem:
             choices = list(dimension.get("choices") or ())
             if any(value in choices[:place] for place, value in enumerate(choices)):
                 raise ValueError(f"space: the choices of {name!r} must all be different: {choices}")
+            for other, value in (dimension.get("where") or {}).items():
+                if other not in self._conditioning or value not in (self.space[other].get("choices") or ()):
+                    raise ValueError(f"space: {name!r} is active where {other} is {value!r}, which is no choice of it")
 
     @property
     def directions(self) -> list[str]:
@@ -151,31 +156,62 @@ class Problem:
         ]
 
     @property
+    def is_conditional(self) -> bool:
+        """Whether some dimensions are active for some values of another one only."""
+        return any(dimension.get("where") for dimension in self.space.values())
+
+    def active(self, coefficients: Mapping[str, Any]) -> Coefficients:
+        """Return the coefficients of the dimensions that are active with them."""
+        return {
+            name: value
+            for name, value in coefficients.items()
+            if name in self.space and self._is_active(name, coefficients)
+        }
+
+    @property
     def size(self) -> float:
         """How many sets of coefficients the space contains; infinite with a dimension of real numbers."""
-        return math.prod(dimensions.count(dimension) for dimension in self.space.values())
+        return sum(_size(branch) for branch in self._branches)
 
     def nth(self, index: int) -> Coefficients:
         """Return set ``index`` (from 0) of a space of finite size."""
-        coefficients = {}
-        for name, dimension in self.space.items():
-            index, place = divmod(index, int(dimensions.count(dimension)))
-            coefficients[name] = dimensions.nth(dimension, place)
-        return coefficients
+        for branch in self._branches:
+            if index < (size := int(_size(branch))):
+                return _nth(branch, index)
+            index -= size
+        raise IndexError(index)
 
     def key(self, coefficients: Mapping[str, Any]) -> Hashable | None:
-        """Return a key that distinguishes a set of coefficients from all others of the space; None if it is outside."""
-        key = [dimensions.place(dimension, coefficients.get(name)) for name, dimension in self.space.items()]
+        """Return a key that distinguishes a set of coefficients from all others of the space; None if it is outside.
+
+        What is said of dimensions that are not active makes no difference.
+        """
+        key = [
+            dimensions.place(dimension, coefficients.get(name)) if self._is_active(name, coefficients) else INACTIVE
+            for name, dimension in self.space.items()
+        ]
         return None if None in key else tuple(key)
 
     def from_unit(self, unit: Sequence[float]) -> Coefficients:
-        """Return the coefficients at a point of the unit cube, with dimensions in the order of the space."""
-        pairs = zip(self.space.items(), unit, strict=True)
-        return {name: dimensions.from_unit(dimension, value) for (name, dimension), value in pairs}
+        """Return the coefficients at a point of the unit cube, with dimensions in the order of the space; of those that
+        are not active none, wherever the point is in them.
+        """
+        place = dict(zip(self.space, unit, strict=True))
+        chosen = {name: dimensions.from_unit(self.space[name], place[name]) for name in self._conditioning}
+        return {
+            name: dimensions.from_unit(dimension, place[name])
+            for name, dimension in self.space.items()
+            if self._is_active(name, chosen)
+        }
 
     def to_unit(self, coefficients: Mapping[str, Any]) -> list[float] | None:
-        """Return the point of the unit cube; None if coefficients are missing or outside the space."""
-        unit = [dimensions.to_unit(dimension, coefficients.get(name)) for name, dimension in self.space.items()]
+        """Return the point of the unit cube, NaN in dimensions that are not active; None if coefficients of active ones
+        are missing or outside the space.
+        """
+        unit = [
+            dimensions.to_unit(dimension, coefficients.get(name)) if self._is_active(name, coefficients) else math.nan
+            for name, dimension in self.space.items()
+        ]
         return None if any(value is None for value in unit) else [value for value in unit if value is not None]
 
     def to_nearest_unit(self, coefficients: Mapping[str, Any]) -> list[float] | None:
@@ -188,6 +224,41 @@ class Problem:
             if dimension.get("log") and not dimension.get("zero") and coefficients.get(name) == 0
         }
         return self.to_unit({**coefficients, **lows})
+
+    @property
+    def _conditioning(self) -> list[str]:
+        """The dimensions whose values decide which others are active; they are always active themselves."""
+        others = dict.fromkeys(name for dimension in self.space.values() for name in dimension.get("where") or ())
+        return [name for name in others if name in self.space and not self.space[name].get("where")]
+
+    def _is_active(self, name: str, coefficients: Mapping[str, Any]) -> bool:
+        condition = self.space[name].get("where") or {}
+        return all(coefficients.get(other) == value for other, value in condition.items())
+
+    @property
+    def _branches(self) -> Iterator[Mapping[str, Mapping[str, Any]]]:
+        """The active dimensions for each value of those that decide it, which have this value alone."""
+        names = self._conditioning
+        for values in itertools.product(*(self.space[name]["choices"] for name in names)):
+            chosen = dict(zip(names, values, strict=True))
+            fixed = {name: {"choices": [value]} for name, value in chosen.items()}
+            yield {
+                name: fixed.get(name, dimension)
+                for name, dimension in self.space.items()
+                if self._is_active(name, chosen)
+            }
+
+
+def _size(space: Mapping[str, Mapping[str, Any]]) -> float:
+    return math.prod(dimensions.count(dimension) for dimension in space.values())
+
+
+def _nth(space: Mapping[str, Mapping[str, Any]], index: int) -> Coefficients:
+    coefficients = {}
+    for name, dimension in space.items():
+        index, place = divmod(index, int(dimensions.count(dimension)))
+        coefficients[name] = dimensions.nth(dimension, place)
+    return coefficients
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,11 @@ F is what a training gives on average, and it is what is drawn. Coefficients act
 al., 2014), so A is a product of 1 + w k_d over the dimensions, which holds every subset of them and leans to the small
 ones; choices of one grid are alike by distance, choices of different grids by what all share.
 
+A dimension that only some trials have, such as a coefficient of one method of several, is NaN in the others. Between
+two trials that have it the factor is as above, and between two that do not have it 1. Between one of each it is
+(1 + w)^-1/2, wherever the one is: they share the part that does not depend on the dimension. With a larger factor A
+would be no covariance.
+
 Shapes: N trials observed, H others, A both, T any, G choices, D dimensions of the space, E free parameters, S draws, P
 hyper-parameters.
 """
@@ -68,9 +73,15 @@ def make_grid(choices: list[dict[str, float | None]]) -> Grid:
 
 
 def distances(a_AD: Tensor, b_BD: Tensor, categorical: list[bool]) -> Tensor:
-    """(D, A, B) squared distances in the unit cube; 1 between different categories."""
-    d_DAB = (a_AD.T[:, :, None] - b_BD.T[:, None, :]).square()
-    return torch.where(torch.tensor(categorical)[:, None, None], (d_DAB > 0).double(), d_DAB)
+    """(D, A, B) squared distances in the unit cube; 1 between different categories.
+
+    A dimension that is not active is NaN. Between two such the distance is 0; between one and an active one there is
+    none, NaN.
+    """
+    is_alone_DAB = a_AD.T.isnan()[:, :, None] != b_BD.T.isnan()[:, None, :]
+    d_DAB = (a_AD.nan_to_num().T[:, :, None] - b_BD.nan_to_num().T[:, None, :]).square()
+    d_DAB = torch.where(torch.tensor(categorical)[:, None, None], (d_DAB > 0).double(), d_DAB)
+    return d_DAB.masked_fill(is_alone_DAB, math.nan)
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):
@@ -103,7 +114,7 @@ class SurfaceModel:
     """One metric over coefficients and free choices.
 
     Attributes:
-        x_ND: trials in the unit cube, float64.
+        x_ND: trials in the unit cube, float64; NaN in dimensions that they do not have.
         y_NG: their values.
         grid: of the choices.
         categorical: which dimensions are.
@@ -121,7 +132,8 @@ class SurfaceModel:
     def fit(cls, x_ND: Tensor, y_NG: Tensor, grid: Grid, categorical: list[bool]) -> "SurfaceModel":
         """The most probable hyper-parameters, from one start, rounded so that the last bits of a sum do not matter."""
         dimensions, free = x_ND.shape[1], len(grid.distances_EGG)
-        length = (_LENGTH[0] + math.log(dimensions) / 2, _LENGTH[1], *_LENGTH_BOUNDS)
+        active = int((~x_ND.isnan()).sum(1).max())
+        length = (_LENGTH[0] + math.log(active) / 2, _LENGTH[1], *_LENGTH_BOUNDS)
         free_length = (math.sqrt(2) + math.log(max(1, free)) / 2 - 1, math.sqrt(3), *_LENGTH_BOUNDS)
         rows = [length] * dimensions + [free_length] * free
         rows += [_SCALE, _INTERACTION, _SHARED, _TRIAL_NOISE, _VALUE_NOISE]
@@ -204,8 +216,9 @@ class SurfaceModel:
     def _coefficients(self, d_DAB: Tensor) -> Tensor:
         lengths_D = self.hyper_P[: len(d_DAB)].exp()
         scale, interaction = self.hyper_P[-5].exp(), self.hyper_P[-4].exp()
-        k_DAB = torch.exp(-0.5 * d_DAB / lengths_D.square()[:, None, None])
-        product_AB: Tensor = ((1 + interaction * k_DAB) / (1 + interaction)).prod(0)
+        k_DAB = torch.exp(-0.5 * d_DAB.nan_to_num() / lengths_D.square()[:, None, None])
+        factor_DAB = (1 + interaction * k_DAB) / (1 + interaction)
+        product_AB: Tensor = torch.where(d_DAB.isnan(), (1 + interaction).rsqrt(), factor_DAB).prod(0)
         return scale * product_AB
 
     def _covariances(self, d_DNN: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -26,7 +26,8 @@ class Surfaces:
     """What a searcher learns from.
 
     Attributes:
-        x_ND: trials in the unit cube, by number; :meth:`Problem.to_nearest_unit` says where.
+        x_ND: trials in the unit cube, by number; :meth:`Problem.to_nearest_unit` says where. NaN in dimensions that are
+            not active.
         values_NGV: their surfaces, on the metrics' scales. Where a choice aims at a target for an objective, the target
             is its value; a choice that came out worse than its target has the worst values that there are in the other
             objectives, since nothing as good as the target can be had.

@@ -48,7 +48,7 @@ def fingerprints(config: Config, data: Data, sections: Collection[str] = tuple(F
     """
     found = {
         "data": lambda: dict(data.contents),
-        "method": lambda: _source("method.name", [config.method.name] if config.method.is_own else []),
+        "method": lambda: _source("method.name", {method.name for method in config.methods if method.is_own}),
         "metrics": lambda: _source("evaluation.metrics", config.evaluation.metrics),
         "network": lambda: {"graph": _network_fingerprint(config, data)} if is_own_model(config.model.name) else {},
         "rules": lambda: _source("evaluation.rules", config.evaluation.rules),

@@ -8,7 +8,7 @@ import inspect
 from typing import Any, cast
 
 from moda_core.methods import GATE_RULES, METHODS, Method
-from orchestrator.config import Config, MethodConfig, as_plain, build, parse_config, to_plain
+from orchestrator.config import METHOD, Config, MethodConfig, as_plain, build, method_and_key, parse_config, to_plain
 from orchestrator.errors import ConfigError, listed
 from orchestrator.storage import TABLES, TERM_COLUMNS
 from orchestrator.training.importing import import_named
@@ -35,11 +35,45 @@ def make_method(config: MethodConfig) -> Method:
 
 def with_method_defaults(config: Config) -> Config:
     """Fill in the defaults of a user's own method: its coefficients, and its search space if none is set. A complete
-    configuration is returned unchanged.
+    configuration is returned unchanged. Of several methods it is done for each.
 
     Raises:
         ConfigError: as :func:`make_method`; or epochs of a method that has none.
     """
+    if not config.search.methods:
+        return _with_defaults(config)
+    for name in config.search.methods:
+        config = _with_defaults_of(config, name)
+    return config
+
+
+def _with_defaults_of(config: Config, name: str) -> Config:
+    """With what the class of one method of several says, where it is a user's own."""
+    one = config.of_method({METHOD: name})
+    if not one.method.is_own:
+        _with_defaults(one)
+        return config
+    dimensions = {method_and_key(key): dimension for key, dimension in config.search.space.items()}
+    search = dataclasses.replace(
+        config.search,
+        methods={},
+        space={key: dimension for (method, key), dimension in dimensions.items() if method == name},
+        baselines=tuple(baseline for baseline in config.search.baselines if baseline[METHOD] == name),
+    )
+    own, complete = to_plain(_with_defaults(dataclasses.replace(one, search=search))), to_plain(config)
+    settings, space = complete["search"]["methods"][name], complete["search"]["space"]
+    settings["method"] = own["method"]
+    settings["evaluation"].update({key: [] for key in KEYS.values() if not own["evaluation"][key]})
+    space[METHOD][name] = {key: dimension for key, dimension in own["search"]["space"].items() if key not in space}
+    others = [baseline for baseline in complete["search"]["baselines"] if baseline[METHOD] != name]
+    stated = [{**baseline, METHOD: name} for baseline in own["search"]["baselines"]]
+    complete["search"]["baselines"] = [*others, *stated]
+    if config.method.choice == name:
+        complete["method"] = own["method"]
+    return parse_config(complete)
+
+
+def _with_defaults(config: Config) -> Config:
     method = make_method(config.method)
     kind = type(method)
     if not method.needs_training and config.training.epochs > 0:

@@ -1,5 +1,6 @@
 """Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,12 +9,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from moda_core.rules import RULES
-from orchestrator.config import Config
+from orchestrator.config import METHOD, Config, method_and_key
 from orchestrator.declarations import Metric
 from orchestrator.results import Course, Point, Sweep
 from orchestrator.views.terminal import coefficients_text, number_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
+METHOD_COLOURS = ("#ff7f0e", "#9467bd", "#17becf", "#8c564b", "#e377c2", "#bcbd22")  # of a sweep of several
 INFEASIBLE = "#dfe4e8"
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 NAMED = ("reuse_accuracy", "calibrated_reuse_accuracy", "cut_size", "cut_overlap", "accuracy")  # by every point
@@ -45,6 +47,9 @@ def front_figure(sweep: Sweep) -> Any:
     front = sweep.front
     for points, name, marker in background(sweep):
         add(points, name, mode="markers", marker=marker)
+    for points, name, colour in method_fronts(sweep):
+        style = {"color": colour, "shape": "hv", "dash": "dot"}
+        add(points, name, mode="lines+markers", line=style, marker={"size": 7, "symbol": "circle-open"})
     bars: dict[str, Any] = {"error_x": deviation_bars(front, horizontal), "error_y": deviation_bars(front, vertical)}
     line = {"color": FRONT, "shape": "hv"}
     add(front, "front (validation)", mode="lines+markers", line=line, marker={"size": 9}, **bars)
@@ -89,24 +94,42 @@ def background(sweep: Sweep) -> Iterator[tuple[list[Point], str, dict[str, Any]]
         yield wrong, "points that break a constraint", {"color": INFEASIBLE, "size": 5}
     on_front = {point.label for point in sweep.front}
     others = [point for point in sweep.feasible if point.label not in on_front]
-    yield others, "all points", {"color": OTHERS, "size": 5, "opacity": 0.55}
+    colours = method_colours(sweep)
+    if not colours:
+        yield others, "all points", {"color": OTHERS, "size": 5, "opacity": 0.55}
+    for method, colour in colours.items():
+        of_method = [point for point in others if sweep.method_of(point.trial) == method]
+        yield of_method, f"all points of {method}", {"color": colour, "size": 5, "opacity": 0.55}
     for index, coefficients in enumerate(sweep.config.search.baselines):
         same = [p for p in sweep.candidates if p.trial.coefficients == dict(coefficients)]
         mine = [p for p in same if sweep.set_of(p.trial) == index]
         opacity = [1.0 if point.label in labels else 0.35 for point in mine]
+        colour = colours.get(str(coefficients.get(METHOD)), BASELINE)
         symbol = "x" if is_standard(sweep.config, coefficients) else "diamond-open"
         yield (
             mine,
             baseline_name(sweep.config, coefficients),
-            {"color": BASELINE, "size": 7, "opacity": opacity, "symbol": symbol},
+            {"color": colour, "size": 7, "opacity": opacity, "symbol": symbol},
         )
+
+
+def method_colours(sweep: Sweep) -> dict[str, str]:
+    """The colour of each method; none in a sweep of one."""
+    return dict(zip(sweep.config.search.methods, itertools.cycle(METHOD_COLOURS), strict=False))
+
+
+def method_fronts(sweep: Sweep) -> Iterator[tuple[list[Point], str, str]]:
+    """The front of each method alone, with its name and colour; nothing in a sweep of one."""
+    for method, colour in method_colours(sweep).items():
+        yield sweep.method_fronts[method], f"front of {method}", colour
 
 
 def baseline_name(config: Config, coefficients: Mapping[str, Any]) -> str:
     """``standard training``, ``standard training, learning_rate 0.05`` or ``baseline alpha 1 beta 1 gamma 0.3``."""
     if not is_standard(config, coefficients):
         return f"baseline {coefficients_text(coefficients)}".strip()
-    others = {name: value for name, value in coefficients.items() if name not in config.method.coefficients}
+    own = config.of_method(coefficients).method.coefficients
+    others = {name: value for name, value in coefficients.items() if method_and_key(name)[1] not in own}
     return ", ".join(filter(None, ["standard training", coefficients_text(others)]))
 
 

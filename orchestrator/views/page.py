@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.config import short_name
+from orchestrator.config import short_name, without_method_names
 from orchestrator.results import Confirmation, Course, Sweep
 from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
 from orchestrator.views.figures import courses_figure, curves_figure
@@ -21,6 +21,7 @@ from orchestrator.views.stages import (
 )
 from orchestrator.views.terminal import (
     always_shown,
+    coefficient_keys,
     coefficients_text,
     number_text,
     reference_text,
@@ -90,8 +91,10 @@ def _courses(sweep: Sweep, courses: Mapping[str, Course]) -> Iterator[tuple[str,
 def _subtitle(sweep: Sweep) -> str:
     seconds = sum(trial.seconds or 0 for trial in sweep.trials)
     config = sweep.config
+    several = ", ".join(config.search.methods)
+    method = f"methods {several}" if several else f"method {config.method.name}"
     return (
-        f"{config.model.name} on {config.data.name}, method {config.method.name},"
+        f"{config.model.name} on {config.data.name}, {method},"
         f" {sweep.finished_text}, {seconds:.0f} s of training, {len(sweep.points)} points"
     )
 
@@ -152,11 +155,12 @@ def _stages(sweep: Sweep) -> Iterator[dict[str, Any]]:
 
 
 def _trials(sweep: Sweep) -> dict[str, Any]:
-    names = sweep.coefficient_names
+    names = coefficient_keys(sweep)
     seeds = ["seed"] if sweep.config.search.repeats > 1 else []
     rows = []
     for one in sweep.trials:
-        values = [value_text(one.coefficients.get(name)) for name in names]
+        coefficients = without_method_names(one.coefficients)
+        values = [value_text(coefficients.get(name)) for name in names]
         seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
         evaluation = "" if one.evaluation_seconds is None else f"{one.evaluation_seconds:.1f}"
         own = [str(sweep.config.for_trial(one.number, one.coefficients).training.seed) for _ in seeds]

@@ -7,7 +7,16 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from orchestrator.results import Point, Sweep
-from orchestrator.views.figures import BASELINE, FRONT, TEST, axis_of, background, front_figure, hover_text
+from orchestrator.views.figures import (
+    BASELINE,
+    FRONT,
+    TEST,
+    axis_of,
+    background,
+    front_figure,
+    hover_text,
+    method_fronts,
+)
 
 NAMED = {"best": "star", "knee": "diamond"}
 PANEL = 300  # pixels of a panel's height
@@ -80,6 +89,8 @@ def _traces(sweep: Sweep, horizontal: str, vertical: str) -> list[Any]:
     line = {"color": FRONT, "width": 1.2}
     colour = {"color": [point.metrics[last] for point in front], "coloraxis": "coloraxis"}
     traces = [drawn(points, name, marker) for points, name, marker in background(sweep)]
+    for points, name, colour_of_method in method_fronts(sweep):
+        traces.append(drawn(points, name, {"color": colour_of_method, "size": 7, "symbol": "circle-open"}))
     traces.append(drawn(front, "front (validation)", {**colour, "size": 8, "line": line}))
     tested = [point for point in front if point.test]
     if tested:

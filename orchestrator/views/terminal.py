@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.config import without_method_names
 from orchestrator.declarations import MARGIN, Metric
 from orchestrator.results import POINT_NAME, Point, Sweep
 from orchestrator.search import Constraint
@@ -18,7 +19,12 @@ if TYPE_CHECKING:  # looking at a sweep loads no PyTorch
 
 def coefficients_text(coefficients: Mapping[str, Any]) -> str:
     """Format coefficients: ``alpha 1 beta 1 gamma 0.3 optimizer adamw``."""
-    return " ".join(f"{name} {value_text(value)}" for name, value in coefficients.items())
+    return " ".join(f"{name} {value_text(value)}" for name, value in without_method_names(coefficients).items())
+
+
+def coefficient_keys(sweep: Sweep) -> list[str]:
+    """Return the keys of the coefficients of all trials: of several methods, one for all that have it."""
+    return list(without_method_names(dict.fromkeys(sweep.coefficient_names)))
 
 
 def value_text(value: Any) -> str:
@@ -102,7 +108,7 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
     ``rows`` shows an evenly spaced part of a longer front.
     """
     front = sweep.front
-    names = sweep.coefficient_names
+    names = coefficient_keys(sweep)
     metrics, declared = shown_metrics(sweep, always=on_front(sweep)), sweep.config.metrics
     tested = any(point.test for point in front)
     table = _table(title, ["", "point", *names, *(declared[name].head for name in metrics)])
@@ -115,7 +121,8 @@ def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = No
         table.add_column(f"test {declared[name].head}", justify="right", no_wrap=True)
     for point in _some(front, rows):
         cells = [sweep.mark(point), point.label]
-        cells += [value_text(point.trial.coefficients.get(name)) for name in names]
+        coefficients = without_method_names(point.trial.coefficients)
+        cells += [value_text(coefficients.get(name)) for name in names]
         cells += [_cell(point, declared[name]) for name in metrics]
         if tested:
             cells += [_cell(point, declared[name], on_test=True) for name in on_test]
