@@ -48,6 +48,8 @@ def test_commands_parse_and_compose(page, command, monkeypatch):
     arguments = shlex.split(command, comments=True)
     options = parse_arguments(arguments)
     overrides = [override.replace("=weights.safetensors", "=null") for override in options.overrides]
+    if options.command == "reproduce":
+        overrides.insert(0, f"experiment={options.recipe}")
     config = load_config(overrides)
     if options.command == "sweep" and not config.method.is_own:  # its class says what is searched
         check_space(config)

@@ -2,16 +2,33 @@ from .class_ids import check_class_ids
 from .contributions import Contributions, contribution_masks, count_contributions
 from .control import random_units
 from .decomposition import Decomposition, Masks, MergedUnits, Scales, as_decomposition, merged_units
-from .frequency import Frequencies, active_units, check_thresholds, count_frequencies
+from .folding import FoldedGates, open_means
+from .frequency import (
+    Frequencies,
+    active_units,
+    check_evaluating,
+    check_sizes,
+    check_thresholds,
+    count_frequencies,
+)
+from .gate_names import GATE_COUNTS, GATE_OPENS, GATE_SIZES, GATE_SUMS
+from .gates import Gate, Gated, watch_gates
 from .masked import Select, check_keep, mask_network, row_masked_graph
 from .masks import floored, keep_masks, merge_masks
 from .rule_protocol import DEFAULT_FLOOR, Parameter, Rule, check_parameters, check_rule
 
 __all__ = [
     "DEFAULT_FLOOR",
+    "GATE_COUNTS",
+    "GATE_OPENS",
+    "GATE_SIZES",
+    "GATE_SUMS",
     "Contributions",
     "Decomposition",
+    "FoldedGates",
     "Frequencies",
+    "Gate",
+    "Gated",
     "Masks",
     "MergedUnits",
     "Parameter",
@@ -21,9 +38,11 @@ __all__ = [
     "active_units",
     "as_decomposition",
     "check_class_ids",
+    "check_evaluating",
     "check_keep",
     "check_parameters",
     "check_rule",
+    "check_sizes",
     "check_thresholds",
     "contribution_masks",
     "count_contributions",
@@ -33,6 +52,8 @@ __all__ = [
     "mask_network",
     "merge_masks",
     "merged_units",
+    "open_means",
     "random_units",
     "row_masked_graph",
+    "watch_gates",
 ]

@@ -160,6 +160,20 @@ class Decomposition:
             None if self.bias_C is None else self.bias_C[ids],
         )
 
+    def share(self, class_ids: Sequence[int]) -> "Decomposition":
+        """Return the decomposition in which every class keeps and scales the units that the module of these classes
+        does, without a bias: its module of all classes has their units and all logits.
+
+        Raises:
+            ValueError: as :meth:`merge`.
+        """
+        merged, rows = self.merge(class_ids), self.classes
+        scales = None
+        if merged.scales is not None:
+            ones_C = torch.ones(rows, dtype=torch.float64, device=merged.scales[0].device)
+            scales = Scales(tuple(scale_N.expand(rows, -1) for scale_N in merged.scales), ones_C)
+        return Decomposition([keep_N.expand(rows, -1) for keep_N in merged.keep], scales)
+
 
 Masks = Sequence[Tensor] | Decomposition
 """L boolean tensors of (C, N_l), or a decomposition, which may have scales and a bias too."""

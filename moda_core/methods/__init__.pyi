@@ -1,7 +1,9 @@
 from .by_name import METHODS
+from .contrast import contrastive_loss
 from .gradsplitter import GradSplitter
 from .losses import ModularLosses, modular_losses
 from .method import (
+    GATE_RULES,
     RULES,
     Images,
     Method,
@@ -13,10 +15,13 @@ from .method import (
     has_step_after,
 )
 from .moda import Moda
+from .mwt import Mwt
+from .nemo import Nemo
 from .sharing import added_up, cross_entropy
 from .standard import Standard
 
 __all__ = [
+    "GATE_RULES",
     "METHODS",
     "RULES",
     "GradSplitter",
@@ -24,6 +29,8 @@ __all__ = [
     "Method",
     "Moda",
     "ModularLosses",
+    "Mwt",
+    "Nemo",
     "Objective",
     "Prepared",
     "Separate",
@@ -31,6 +38,7 @@ __all__ = [
     "StepCheckpoint",
     "Workers",
     "added_up",
+    "contrastive_loss",
     "cross_entropy",
     "has_step_after",
     "modular_losses",

@@ -49,6 +49,7 @@ class GradSplitter(Standard):
     """
 
     needs_training: ClassVar[bool] = False
+    standard_at_zero: ClassVar[tuple[str, ...] | None] = None
 
     weight: float = 0.1
     first_epochs: int = 2

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     import torch.distributed as dist
     from torch import Tensor, nn
 
+    from moda_core.choosing import Gated
+
 RULES = ("activity", "contribution", "size", "magnitude")  # and "score", of methods that train scores of units
+GATE_RULES = (*RULES, "gate")  # of a method whose networks have gates
 
 
 class Prepared(NamedTuple):
@@ -123,7 +126,9 @@ class Method(Protocol):
 
     Attributes:
         terms: names of its loss terms beside the cross-entropy, in the order in which they are shown.
-        rules: the ways to choose units that its trained network offers, of :data:`RULES`.
+        rules: the ways to choose units that its trained network offers, of :data:`GATE_RULES`.
+        standard_at_zero: the coefficients that are all 0 where the cross-entropy is the whole loss; None where that is
+            not known, as of a method of one's own, whose class is not imported where results are looked at.
         needs_training: whether epochs are part of it. A method without them takes a trained network
             (``training.init_from``) and does all in :meth:`after`.
         space: its default search space: by key what ``search.space`` says of it. A method that is shipped has it in
@@ -133,6 +138,7 @@ class Method(Protocol):
 
     terms: ClassVar[tuple[str, ...]] = ()
     rules: ClassVar[tuple[str, ...]] = RULES
+    standard_at_zero: ClassVar[tuple[str, ...] | None] = None
     needs_training: ClassVar[bool] = True
     space: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     baselines: ClassVar[Sequence[Mapping[str, Any]]] = ()
@@ -163,6 +169,29 @@ class Method(Protocol):
             workers: who shares it.
         """
         ...
+
+    def gates(self, network: "nn.Module", parts: "nn.Module | None", example: "Tensor") -> "Gated | None":
+        """Return the trained network with its gates, the numbers that it multiplies its units by for each image; None
+        for a method without such.
+
+        With gates the whole network is measured, and units are counted. Modules have scales in place of them, unless
+        :attr:`moda_core.choosing.Gated.folds` is False.
+
+        Args:
+            network: trained.
+            parts: as :meth:`prepare` gave them, trained; None where only the sites are asked for.
+            example: a few images as the network sees them.
+        """
+        return None
+
+    def tuning_head(self, logits: int, classes: int) -> "nn.Module | None":
+        """Return what tuning puts on a module in place of taking the logits of its classes; None for nothing.
+
+        Args:
+            logits: of the whole network, all of which the module has then.
+            classes: of the module; the head gives a logit for each.
+        """
+        return None
 
     def unit_scores(self, parts: "nn.Module | None") -> "Sequence[Tensor] | None":
         """Return a score of each unit for each class that the method has trained, L tensors of (C, N_l) at the

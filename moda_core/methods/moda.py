@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from moda_core.methods.coefficients import check_coefficient
 from moda_core.methods.method import Method, Objective, Prepared, Workers
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Moda(Method):
     """
 
     terms: ClassVar[tuple[str, ...]] = ("affinity", "dispersion", "compactness")
+    standard_at_zero: ClassVar[tuple[str, ...] | None] = ("alpha", "beta", "gamma")
 
     alpha: float = 1.0
     beta: float = 1.0
@@ -35,9 +36,7 @@ class Moda(Method):
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "gamma"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"method.{name}={value} must be a finite number of at least 0")
+            check_coefficient(name, getattr(self, name))
         if self.compactness not in COMPACTNESS:
             raise ValueError(f"method.compactness={self.compactness!r} must be one of {', '.join(COMPACTNESS)}")
 

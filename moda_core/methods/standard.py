@@ -1,7 +1,7 @@
 """Standard training: cross-entropy alone, the baseline of every front."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from moda_core.methods.method import Method, Objective, Workers
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Standard(Method):
     """Standard training: cross-entropy alone, without coefficients or terms, on the network itself."""
+
+    standard_at_zero: ClassVar[tuple[str, ...] | None] = ()
 
     def objective(self, output: Any, labels: "Tensor", *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute the cross-entropy."""

@@ -2,7 +2,6 @@ from .built_in import (
     ACTIVITY,
     CONTRIBUTION,
     MAGNITUDE,
-    RULES,
     SCORE,
     SIZE,
     ActivityRule,
@@ -10,20 +9,26 @@ from .built_in import (
     SizeRule,
     reaches,
 )
+from .by_name import RULES
+from .gate_counts import dead_sites
+from .gate_rule import GATE, GateRule
 from .magnitude import MagnitudeRule
 from .score_rule import ScoreRule
 
 __all__ = [
     "ACTIVITY",
     "CONTRIBUTION",
+    "GATE",
     "MAGNITUDE",
     "RULES",
     "SCORE",
     "SIZE",
     "ActivityRule",
     "ContributionRule",
+    "GateRule",
     "MagnitudeRule",
     "ScoreRule",
     "SizeRule",
+    "dead_sites",
     "reaches",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from moda_core.choosing import DEFAULT_FLOOR, Parameter, Rule, check_parameters
+from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
 from moda_core.rules.at_activations import AtActivations
 from moda_core.rules.magnitude import MagnitudeRule
 from moda_core.rules.score_rule import ScoreRule
@@ -219,4 +219,3 @@ def reaches(target: float, size: float) -> bool:
 
 ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE = ActivityRule(), ContributionRule(), SizeRule(), MagnitudeRule()
 SCORE = ScoreRule()
-RULES: dict[str, Rule] = {rule.name: rule for rule in (ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE)}

@@ -1,7 +1,8 @@
 from .activations import ACTIVATIONS
 from .calls import argument
+from .convolutions import convolution_input, later_convolutions
 from .in_place import refuse_in_place
-from .layers import UnitLayer, UnitLayers, along, rewrite_units, unit_layers, unit_sites, watch_units
+from .layers import UnitLayer, UnitLayers, along, rewrite_units, unit_layers, unit_sites, unit_values, watch_units
 from .movement import decode, holds_tensor, is_movement, run_movement
 from .tracing import trace_with_shapes
 
@@ -11,14 +12,17 @@ __all__ = [
     "UnitLayers",
     "along",
     "argument",
+    "convolution_input",
     "decode",
     "holds_tensor",
     "is_movement",
+    "later_convolutions",
     "refuse_in_place",
     "rewrite_units",
     "run_movement",
     "trace_with_shapes",
     "unit_layers",
     "unit_sites",
+    "unit_values",
     "watch_units",
 ]

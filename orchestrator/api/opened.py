@@ -77,8 +77,8 @@ class OpenSweep:
 
         Returns:
             ``point`` (its name), ``role`` (``best``, ``knee``, ``best, knee`` or null), ``on_front``, ``trial_id``,
-            ``trial``, a column for each coefficient, ``rule``, ``tau``, ``threshold``, ``level``, ``target``, every
-            metric on validation, and as ``test_<metric>`` on test, where it was measured.
+            ``trial``, a column for each coefficient, ``rule``, ``tau``, ``threshold``, ``level``, ``target``,
+            ``gate_share``, every metric on validation, and as ``test_<metric>`` on test, where it was measured.
         """
         return points_table(self.recorded, self.recorded.candidates)
 
@@ -120,7 +120,7 @@ class OpenSweep:
     @property
     def knee(self) -> OpenPoint:
         """The knee of the front: the point farthest from the line (or, with more objectives, the plane) through its
-        extremes.
+        extremes, where it is at most five points less accurate than the whole network.
 
         Raises:
             ConfigError: as :attr:`best`.
@@ -128,8 +128,8 @@ class OpenSweep:
         return self.point("knee")
 
     def point(self, name: str) -> OpenPoint:
-        """Return the point called ``best``, ``knee``, ``trial/tau/threshold``, ``trial/level`` or
-        ``trial/size/target``.
+        """Return the point called ``best``, ``knee``, ``trial/tau/threshold``, ``trial/level``,
+        ``trial/size/target`` or ``trial/gate/share``.
 
         Raises:
             ConfigError: no such point.

@@ -83,6 +83,8 @@ def _run(options: argparse.Namespace) -> int:
     overrides = [word for word in options.overrides if not commands.is_view(word, options.command)]
     if options.command == "confirm":  # its other overrides are for the recorded configuration
         overrides = [word for word in overrides if word.startswith(("storage=", "tracking"))]
+    if options.command == "reproduce":
+        overrides = [f"experiment={options.recipe}", *overrides]
     asked = Asked(tuple(overrides))
     asked.check()
     if getattr(options, "cfg", False):

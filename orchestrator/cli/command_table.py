@@ -175,6 +175,27 @@ Examples:
     accepts=("storage=", "data.root=", *PLACES, "training.init_from="),
     otherwise="everything else is as recorded",
 )
+REPRODUCE = Command(
+    name="reproduce",
+    run=commands.reproduce,
+    summary="train what a paper has trained, and compare its numbers with those that come out",
+    details="""\
+RECIPE is a file of sweeps/experiment that states published numbers: paper/vgg16_cifar10 and so on for vgg16, resnet18
+and mobilenet on svhn, cifar10 and cifar100, and paper/ablation_tau, ablation_alpha, ablation_beta and ablation_gamma.
+What it measures is defined as published: accuracy and reuse accuracy on test, without a bias for each class, sizes and
+overlaps counted from masks. Every training is recorded, so that the same command goes on where it was interrupted.
+
+Examples:
+  moda reproduce paper/vgg16_cifar10 --seeds 3 data.download=true training.gpus_per_worker=1
+  moda reproduce paper/vgg16_cifar10 method=standard
+  moda reproduce paper/ablation_tau data=cifar10_table model.width=16 training.epochs=20
+""",
+    arguments=(
+        Argument("recipe", help="the recipe, such as paper/resnet18_cifar100"),
+        Argument("--seeds", type=int, default=1, help="trainings of each set of coefficients (default 1)"),
+    ),
+    overrides="configuration overrides; those that change the recipe are named below the table",
+)
 QUERY = Command(
     name="query",
     run=commands.query,
@@ -268,6 +289,7 @@ COMMANDS = {
         PULL,
         EXPORT,
         RERUN,
+        REPRODUCE,
         QUERY,
         GC,
         REPLACE,

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from orchestrator.api import PLACES, OpenSweep, check_looking, is_judging, open_recorded, open_store, write_output
 from orchestrator.cli.asked import Asked
-from orchestrator.config import Config, absolute
+from orchestrator.config import Config, absolute, read_published
 from orchestrator.errors import ConfigError
 from orchestrator.results import ROLES
 from orchestrator.storage import TABLES, Files, check_path
@@ -74,6 +74,21 @@ def sweep(asked: Asked, options: argparse.Namespace, console: Console) -> int:
     _print_all(console, tables_beside(sweep))
     _say(console, f"to write the report: moda report {sweep.sweep_id}")
     return 0
+
+
+def reproduce(asked: Asked, options: argparse.Namespace, console: Console) -> None:
+    from orchestrator.runs import reproduce
+    from orchestrator.views import compared_table
+
+    published = read_published(asked.plain, asked.config)
+    compared = reproduce(asked.config, published, options.seeds, console)
+    seeds = "one training each" if options.seeds == 1 else f"mean ± standard deviation over {options.seeds} seeds"
+    title = f"\n{options.recipe}, method {asked.config.method.name}: published against measured on test, {seeds}"
+    _say(console, title)
+    console.print(compared_table(compared, asked.config.metrics))
+    _say(console, f"published: {published.source}")
+    if options.overrides:
+        _say(console, f"measured with {' '.join(options.overrides)}")
 
 
 def front(asked: Asked, options: argparse.Namespace, console: Console) -> None:

@@ -1,8 +1,8 @@
 from .checks import SEEDS
-from .choice import COLUMNS, Choice, free_name, short_name
+from .choice import COLUMNS, TARGETS, Choice, free_name, short_name
 from .composing import compose_config, override_config, path_here, render_config, storage_of
 from .config import Config, parse_config, to_plain
-from .data_section import LARGEST_SIDE, STATISTICS, DataConfig
+from .data_section import LARGEST_SIDE, RANDOM, RANDOM_RESIZED, STATISTICS, STRETCH, DataConfig
 from .evaluation_section import EvaluationConfig
 from .identities import (
     FINGERPRINTS,
@@ -18,6 +18,7 @@ from .identities import (
 from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
 from .overrides import absolute, is_override, named_storage
 from .parsing import as_plain, build
+from .published import HOURS, Published, PublishedRow, read_published
 from .recorded import read_recorded
 from .search_section import Dimension, Objective, SearchConfig
 from .sections import MethodConfig, TrackingConfig
@@ -29,10 +30,15 @@ __all__ = [
     "COLUMNS",
     "FINGERPRINTS",
     "GIVEN",
+    "HOURS",
     "LARGEST_SIDE",
     "PLACES",
+    "RANDOM",
+    "RANDOM_RESIZED",
     "SEEDS",
     "STATISTICS",
+    "STRETCH",
+    "TARGETS",
     "TORCHVISION",
     "Choice",
     "Config",
@@ -42,6 +48,8 @@ __all__ = [
     "Fingerprints",
     "MethodConfig",
     "Objective",
+    "Published",
+    "PublishedRow",
     "SearchConfig",
     "TrackingConfig",
     "TrainingConfig",
@@ -64,6 +72,7 @@ __all__ = [
     "override_words",
     "parse_config",
     "path_here",
+    "read_published",
     "read_recorded",
     "recorded_fingerprints",
     "render_config",

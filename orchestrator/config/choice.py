@@ -7,10 +7,11 @@ from typing import Any
 
 from moda_core.rules import RULES, reaches
 
-ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE = tuple(RULES)  # the rules of this package, in the order of lists
+ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE, GATE = tuple(RULES)  # of this package, in the order of lists
 PARAMETERS = {name: tuple(parameter.name for parameter in rule.parameters) for name, rule in RULES.items()}
-TARGETS = {SIZE: "target", MAGNITUDE: "magnitude_target"}  # the rules that ask for a size, and by which parameter
+SIZED = {SIZE: "target", MAGNITUDE: "magnitude_target"}  # the rules that ask for a size, and by which parameter
 UNNAMED = (ACTIVITY, CONTRIBUTION)  # which points do not name: `3/0.9/0.1` and `3/0.1`
+TARGETS = {"cut_size": "target"}  # metrics that a parameter is a target for
 COLUMNS = tuple(name for names in PARAMETERS.values() for name in names)  # each has a column of its own in the tables
 
 
@@ -21,7 +22,8 @@ class Choice:
     Attributes:
         rule: ``activity`` (tau and threshold: how often a unit is active), ``contribution`` (level: what it contributes
             to the class's logit), ``size`` (target: how large modules should be), ``magnitude`` (the same, by weights
-            alone), ``score`` (by scores that the method has trained), or the import path of a user's own rule.
+            alone), ``score`` (by scores that the method has trained), ``gate`` (gate_share: how often a unit's gate is
+            above 0), or the import path of a user's own rule.
         parameters: names and values, in the order of the rule.
 
     Raises:
@@ -51,6 +53,11 @@ class Choice:
     def size(cls, target: float) -> "Choice":
         """A class keeps the units of the largest contributions, so that modules have the size ``target`` on average."""
         return cls(SIZE, (("target", target),))
+
+    @classmethod
+    def gate(cls, share: float) -> "Choice":
+        """A class keeps the units whose gate is above 0 on a share of its images."""
+        return cls(GATE, (("gate_share", share),))
 
     @classmethod
     def magnitude(cls, target: float) -> "Choice":
@@ -109,10 +116,10 @@ class Choice:
 
     def reaches_target(self, size: float) -> bool:
         """Whether modules of this size are as large as they should be; True where no size was asked for."""
-        return self.rule not in TARGETS or reaches(self.values[TARGETS[self.rule]], size)
+        return self.rule not in SIZED or reaches(self.values[SIZED[self.rule]], size)
 
     def __str__(self) -> str:
-        """As people read it: ``tau 0.9, threshold 0.1``, ``level 0.1`` or ``size target 0.02``."""
+        """As people read it: ``tau 0.9, threshold 0.1``, ``level 0.1``, ``size target 0.02`` or ``gate share 0.9``."""
         texts = (f"{name.removeprefix(self.rule).strip('_')} {value:.12g}".strip() for name, value in self.parameters)
         return " ".join([*self.prefix, ", ".join(texts)])
 

@@ -25,6 +25,9 @@ from orchestrator.config.training_section import TrainingConfig
 from orchestrator.declarations import METRICS, Metric
 from orchestrator.errors import ConfigError
 
+# The chosen experiment, and the numbers of a paper that it may state (orchestrator/config/published.py).
+NOT_CONFIGURED = {"experiment", "published"}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -41,7 +44,7 @@ class Config:
     storage: str
 
     def __post_init__(self) -> None:
-        if self.evaluation.augmented and not (self.data.crop or self.data.flip):
+        if self.evaluation.augmented and not self.data.is_augmented:
             raise ConfigError(
                 "evaluation.augmented=true: training images are not augmented; set data.crop or data.flip, or"
                 " evaluation.augmented=false"
@@ -101,7 +104,7 @@ class Config:
 def parse_config(plain: Mapping[str, Any]) -> Config:
     """Check plain data and build the configuration from it."""
     sections = {field.name for field in dataclasses.fields(Config)}
-    if unknown := sorted(set(plain) - sections - {"experiment"}):
+    if unknown := sorted(set(plain) - sections - NOT_CONFIGURED):
         close = meant(unknown[0], [*sections, *known_keys()])
         raise ConfigError(f"unknown key {unknown[0]}{close}; top-level keys: {', '.join(sorted(sections))}")
     if absent := sorted(sections - set(plain)):
@@ -116,7 +119,7 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     evaluation = build(EvaluationConfig, _evaluation(plain["evaluation"]), "evaluation")
     return Config(
         model=_model(plain["model"]),
-        data=build(DataConfig, plain["data"], "data"),
+        data=build(DataConfig, plain["data"], "data").completed(),
         method=_method(plain["method"]),
         training=build(TrainingConfig, plain["training"], "training"),
         evaluation=evaluation,

@@ -1,39 +1,53 @@
 """The section `data` of the configuration: the images and how they are split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.config.checks import check, check_seed, one_of
+from orchestrator.config.class_list import read_class_list
 from orchestrator.declarations import NORMALISATIONS
 from orchestrator.errors import ConfigError
 
-DATA_SETS = ("cifar10", "digits", "fashion_mnist", "table")
+DATA_SETS = ("cifar10", "cifar100", "digits", "fashion_mnist", "folder", "mnist", "svhn", "table")
+OWN_FILES = ("folder", "table")  # data sets that data.path names, of encoded images
 BACKGROUNDS = ("black", "white")
 STATISTICS = "statistics"  # of the training images
 LARGEST_SIDE = 4096  # pixels of an image
+STRETCH, CENTRE, RANDOM, RANDOM_RESIZED = FITS = ("stretch", "centre", "random", "random_resized")
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """The images and how they are split. See ``sweeps/data``.
 
-    ``normalisation`` says by which constants images are normalised where ``mean`` and ``std`` are not given.
+    Attributes:
+        test_files: which files of a table are its test images if ``test_path`` names none; null: none of them.
+        resize: the side of the square that ``fit`` makes of an image, or the length of its shorter side.
+        fit: how an image becomes a square: stretched, or cut in its centre. In training the network may see random
+            parts of that square instead.
+        image_size: the side of what the network sees of it; null: all of it.
+        normalisation: by which constants images are normalised where ``mean`` and ``std`` are not given.
+        class_list: a file that names ``classes``, a line for each.
     """
 
     name: str
     root: str | None = None
     path: str | None = None
     test_path: str | None = None
+    test_files: str | None = None
     image_column: str = "image"
     label_column: str = "label"
     class_names: tuple[str, ...] | None = None
     channels: int = 3
     resize: int | None = None
+    fit: str = STRETCH
+    image_size: int | None = None
     background: str = "white"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     normalisation: str = STATISTICS
     download: bool = False
     classes: tuple[str, ...] | None = None
+    class_list: str | None = None
     limit: int | None = None
     test_limit: int | None = None
     validation_fraction: float = 0.2
@@ -57,15 +71,59 @@ class DataConfig:
         fits = self.resize is None or 0 < self.resize <= LARGEST_SIDE
         check("data.resize", self.resize, fits, f"1 to {LARGEST_SIDE}, or null")
         one_of("data.background", self.background, BACKGROUNDS)
+        self._check_fit()
         self._check_normalisation()
         check_seed("data.seed", self.seed, largest=2**32 - 1)  # scikit-learn's splits take no more
-        if self.name == "table" and self.path is None:
-            raise ConfigError("data.path=null: name the Parquet or Arrow file, folder or pattern, data.path=...")
+        if self.name in OWN_FILES and self.path is None:
+            what = "Parquet or Arrow file, folder or pattern" if self.name == "table" else "folder of images"
+            raise ConfigError(f"data.path=null: name the {what}, data.path=...")
 
     @property
     def has_validation(self) -> bool:
         """Whether images are held out, by which something can be chosen; without any all train."""
         return self.validation_fraction > 0
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether training sees other pixels of an image each time."""
+        return self.crop > 0 or self.flip or self.fit in (RANDOM, RANDOM_RESIZED)
+
+    def completed(self) -> "DataConfig":
+        """Return the section with the classes of ``class_list`` in place, so that what is recorded needs no file.
+
+        Raises:
+            ConfigError: a list that cannot be read, or classes that are stated as well.
+        """
+        if self.class_list is None:
+            return self
+        if self.classes is not None:
+            raise ConfigError(
+                f"data.class_list={self.class_list} and data.classes={list(self.classes)}: give the one or the other"
+            )
+        return replace(self, classes=read_class_list(self.class_list), class_list=None)
+
+    def _check_fit(self) -> None:
+        one_of("data.fit", self.fit, FITS)
+        if self.fit == STRETCH:
+            if self.image_size is not None:
+                raise ConfigError(
+                    f"data.image_size={self.image_size} is cut out of images of data.fit=centre, random or"
+                    " random_resized; set one of them, or data.resize alone"
+                )
+            return
+        if self.name not in OWN_FILES:
+            raise ConfigError(
+                f"data.fit={self.fit} is for data=folder and data=table; images of {self.name} are of one size, so"
+                " leave it out"
+            )
+        if self.resize is None:
+            raise ConfigError(f"data.fit={self.fit} needs data.resize=..., the length of an image's shorter side")
+        side = self.resize if self.image_size is None else self.image_size
+        largest = self.resize - 1 if self.fit == RANDOM else self.resize
+        what = f"1 to {largest} with data.fit={self.fit} and data.resize={self.resize}"
+        check("data.image_size", self.image_size, 1 <= side <= largest, what)
+        if self.crop and self.fit != CENTRE:
+            raise ConfigError(f"data.crop={self.crop} and data.fit={self.fit} both crop; set data.crop=0")
 
     def _check_normalisation(self) -> None:
         one_of("data.normalisation", self.normalisation, (STATISTICS, *NORMALISATIONS))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.config.checks import MOST, check, check_grid, check_seed, one_of
-from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, MAGNITUDE, SCORE, SIZE
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, GATE, MAGNITUDE, SCORE, SIZE
 from orchestrator.declarations import STAGES, Metric
 from orchestrator.errors import ConfigError
 
@@ -17,7 +17,8 @@ DRAWS = {  # how many pairs reuse accuracy is estimated from, and what said so i
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The choices after training (every tau and threshold, level and target size), and how reuse accuracy is estimated.
+    """The choices after training (every tau and threshold, level, target size and share of open gates), and how reuse
+    accuracy is estimated.
 
     Attributes:
         magnitude_targets: sizes of modules whose units are chosen by the magnitude of filters, for all classes alike.
@@ -41,6 +42,7 @@ class EvaluationConfig:
     targets: tuple[float, ...] = ()  # nor of target sizes
     magnitude_targets: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
+    gate_shares: tuple[float, ...] = ()  # nor of methods with gates
     rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     floor: float = 0.005
@@ -60,14 +62,14 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         check_grid("evaluation.taus", self.taus)
         check_grid("evaluation.thresholds", self.thresholds)
-        for name in ("levels", "targets", "magnitude_targets", "scores"):
+        for name in ("levels", "targets", "magnitude_targets", "scores", "gate_shares"):
             values = getattr(self, name)
             different = len(set(values)) == len(values)
             check(f"evaluation.{name}", list(values), different, "different numbers, or [] for none")
         check("evaluation.taus", list(self.taus), all(0 < tau <= 1 for tau in self.taus), "each within (0, 1]")
-        for name in ("targets", "magnitude_targets"):
-            sizes = getattr(self, name)
-            check(f"evaluation.{name}", list(sizes), all(0 < size <= 1 for size in sizes), "each within (0, 1]")
+        for name in ("targets", "magnitude_targets", "gate_shares"):
+            shares = getattr(self, name)
+            check(f"evaluation.{name}", list(shares), all(0 < share <= 1 for share in shares), "each within (0, 1]")
         check("evaluation.thresholds", list(self.thresholds), min(self.thresholds) >= 0, "each at least 0")
         check("evaluation.levels", list(self.levels), min(self.levels, default=0) >= 0, "each at least 0")
         for path, grid in self.rules.items():
@@ -107,8 +109,9 @@ class EvaluationConfig:
         targets = {SIZE: {"target": self.targets}} if self.targets else {}
         magnitude = {MAGNITUDE: {"magnitude_target": self.magnitude_targets}} if self.magnitude_targets else {}
         scores = {SCORE: {"score": self.scores}} if self.scores else {}
+        gates = {GATE: {"gate_share": self.gate_shares}} if self.gate_shares else {}
         activity = {ACTIVITY: {"tau": self.taus, "threshold": self.thresholds}}
-        return {**activity, **levels, **targets, **magnitude, **scores, **self.rules}
+        return {**activity, **levels, **targets, **magnitude, **scores, **gates, **self.rules}
 
     @property
     def own_metrics(self) -> dict[str, Metric]:

@@ -15,10 +15,14 @@ from orchestrator.errors import ConfigError
 # Of an identity, at these values: sweeps from before there were such keys record none.
 LEFT_OUT: dict[tuple[str, str], Any] = {
     ("data", "background"): "white",
+    ("data", "class_list"): None,
+    ("data", "fit"): "stretch",
+    ("data", "image_size"): None,
     ("data", "mean"): None,
     ("data", "normalisation"): "statistics",
     ("data", "std"): None,
     ("evaluation", "augmented"): False,
+    ("evaluation", "gate_shares"): [],
     ("evaluation", "levels"): [],
     ("evaluation", "images_per_size"): None,
     ("evaluation", "magnitude_targets"): [],
@@ -51,6 +55,7 @@ FINGERPRINTS = {
     "training": ("init_from",),
 }
 PLACES = ("path", "test_path")  # where a table lies: no part of what it is where its content is known
+NOT_OF_DATA = ("root", "download", "test_files")  # nor where and how it is found: the contents tell
 CHANGED = {
     "data.content": "the images or labels at {path} have changed since the sweep began",
     "data.test_content": "the test images or labels at {test_path} have changed since the sweep began",
@@ -95,7 +100,7 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
     elsewhere = ("cpus_per_worker", "gpus_per_worker", "max_failures")
     return {
         "model": plain["model"],
-        "data": {key: value for key, value in plain["data"].items() if key not in ("root", "download")},
+        "data": {key: value for key, value in plain["data"].items() if key not in NOT_OF_DATA},
         "method": plain["method"],
         "training": {key: value for key, value in plain["training"].items() if key not in elsewhere},
         "evaluation": plain["evaluation"],

@@ -53,15 +53,18 @@ class MethodConfig:
         return {name: value for name, value in self.coefficients.items() if BEFORE_OPTIONS.get(name) != value}
 
     @property
-    def numbers(self) -> dict[str, Any]:
-        """The coefficients without options, which are words."""
-        return {name: value for name, value in self.coefficients.items() if not isinstance(value, str)}
+    def weights(self) -> tuple[str, ...] | None:
+        """The coefficients that are all 0 in standard training; None of a user's own method, where it is not known."""
+        return None if self.is_own else METHODS[self.name].standard_at_zero
 
     @property
     def is_standard(self) -> bool:
-        """Whether the cross-entropy is the whole loss: a shipped method all of whose numbers are 0, or that has
-        none."""
-        return not self.is_own and not any(self.numbers.values())
+        """Whether the cross-entropy is the whole loss: a shipped method whose weights of terms are all 0."""
+        weights = self.weights
+        if weights is None:
+            return False
+        method = METHODS[self.name](**self.coefficients)
+        return not any(getattr(method, name) for name in weights)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def _check_reference(config: Config) -> None:
     is_standard = any(config.with_coefficients(baseline).method.is_standard for baseline in search.baselines)
     if not missing or is_standard or config.method.is_standard or config.sweep.confirms:
         return
-    standard = f"{{{', '.join(f'{name}: 0' for name in config.method.numbers)}}}"
+    standard = f"{{{', '.join(f'{name}: 0' for name in config.method.weights or ())}}}"
     instead = "" if config.method.is_own else f", or add a standard training, {standard}, to search.baselines"
     raise ConfigError(
         f"search.reference.{missing[0]}=null: the worst value that still counts follows from the first standard"

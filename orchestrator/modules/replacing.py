@@ -102,7 +102,7 @@ def _raw_batches(images: ImageSet, device: torch.device) -> Iterator[tuple[Tenso
     for pixels, labels in zip(
         images.images.split(EVALUATION_BATCH), images.labels.split(EVALUATION_BATCH), strict=True
     ):
-        yield pixels.to(device), labels.to(device)
+        yield images.middle(pixels).to(device), labels.to(device)
 
 
 def _recorded(manifest: Mapping[str, Any], section: str) -> dict[str, Any] | None:
@@ -121,6 +121,7 @@ def _chosen_data(config: Config, overrides: Sequence[str], weak: str, manifest: 
     if recorded is None:
         raise ConfigError(f"{weak} does not record which data it was trained on; set data=...")
     keys = [override.partition("=")[0].split(".")[1] for override in overrides if override.startswith("data.")]
+    keys = ["classes" if key == "class_list" else key for key in keys]  # which is what is left of a list
     given = {key: path_here(f"data.{key}", getattr(config.data, key)) for key in keys}
     try:
         plain = to_plain(config) | {"data": {**recorded, "download": False, **given}}

@@ -1,3 +1,4 @@
+from .compared import Compared
 from .confirmation import Confirmation, Held, confirmations, without_seed
 from .courses import Course, read_courses
 from .points import POINT_NAME, Point, TrialState
@@ -26,6 +27,7 @@ __all__ = [
     "ROLES",
     "Artifact",
     "BaselineReference",
+    "Compared",
     "Confirmation",
     "Course",
     "Held",

@@ -91,7 +91,7 @@ class Confirmation:
         """Return the chosen point that is ``best`` or ``knee`` on validation with fresh seeds, as the parent has it."""
         fresh = [found for _, found in self.told]
         if which == "knee":
-            return self.told[pareto.knee(self.parent.scaled_values(fresh), self.parent.directions)][0]
+            return self.told[fresh.index(self.parent.knee_of(fresh))][0]
         first = next(iter(self.parent.config.search.objectives))
         errors = [found.error(first) for found in fresh]
         return self.told[pareto.best(self.parent.values(fresh), self.parent.directions, errors, tolerance=TOLERANCE)][0]

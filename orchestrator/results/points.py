@@ -80,7 +80,7 @@ class Point:
     @property
     def label(self) -> str:
         """The name of the point on the command line: trial number, then tau and threshold, the level, or
-        ``size`` and the target; then the stage, where it is not measured as it was cut."""
+        ``size`` and the target, or ``gate`` and the share; then the stage, where it is not measured as it was cut."""
         stage = [] if self.stage == CUT else [self.stage]
         return "/".join([str(self.trial.number), self.choice.name, *stage])
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.config import Config, Fingerprints
-from orchestrator.declarations import STAGES
+from orchestrator.declarations import MARGIN, STAGES
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import POINT_NAME, Point, TrialState
 from orchestrator.results.reference_point import BaselineReference, derive_reference
@@ -238,7 +238,7 @@ class Sweep:
             errors = [point.error(first) for point in front]
             return front[pareto.best(self.values(front), self.directions, errors, tolerance=TOLERANCE)]
         if name == "knee":
-            return front[pareto.knee(self.scaled_values(front), self.directions)]
+            return self.knee_of(front)
         found = [point for point in (*self.candidates, *self.points) if point.label == name]
         for point in self.staged:
             if not found and point.label == name:
@@ -247,6 +247,24 @@ class Sweep:
             known = (front or self.points)[0].label
             raise ConfigError(f"{name}: no such point; use best, knee, or {POINT_NAME} such as {known}")
         return found[0]
+
+    def knee_of(self, points: Sequence[Point]) -> Point:
+        """Return the knee of points, on the objectives' scales: of the accurate ones, where there are any."""
+        near = [point for point in points if self._is_accurate(point)] or points
+        return near[pareto.knee(self.scaled_values(near), self.directions)]
+
+    def _is_accurate(self, point: Point) -> bool:
+        """Whether a point is within the reference values that follow from a baseline; before there is one, within those
+        that would follow from the point's own whole network. What is stated is for the hypervolume alone.
+        """
+        for name, stated in zip(self.config.search.objectives, self.config.search.reference_values({}), strict=True):
+            baseline = self.config.metrics[name].baseline
+            if stated is None and baseline in point.metrics:
+                reference = self.reference[name]
+                floor = point.metrics[baseline] - MARGIN if reference is None else reference
+                if _metric(point, name) < floor:
+                    return False
+        return True
 
 
 def by_label(find: Callable[[str], Point]) -> dict[str, list[str]]:

@@ -38,6 +38,7 @@ FIXED = (
     "evaluation.targets",
     "evaluation.magnitude_targets",
     "evaluation.scores",
+    "evaluation.gate_shares",
     "evaluation.rules",
 )
 

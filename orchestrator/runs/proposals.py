@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.config import Config, EvaluationConfig, Fingerprints, free_name
+from orchestrator.config import TARGETS, Config, Fingerprints, free_name
 from orchestrator.results import (
     Sweep,
     TrialState,
@@ -23,7 +23,6 @@ from orchestrator.results import (
 from orchestrator.runs.warm_start import earlier_points, in_space
 from orchestrator.search import (
     Coefficients,
-    Grid,
     Problem,
     Searcher,
     SpaceExhausted,
@@ -51,18 +50,8 @@ class Proposals:
     fingerprints: Fingerprints | None = None
 
     def __post_init__(self) -> None:
-        search = self.config.search
-        self.problem = Problem(
-            # Sorted: the order in which a space is written down is not a part of a sweep's identity.
-            space={coefficient_column(key): dimension.stated for key, dimension in sorted(search.space.items())},
-            free=_free(self.config.evaluation),
-            objectives={name: objective.direction for name, objective in search.objectives.items()},
-            constraints=search.constraints,
-            reference=search.reference,
-            scales=dict(zip(search.objectives, search.scales, strict=True)),
-            seed=search.seed,
-        )
-        self.searcher: Searcher = make_searcher(search.name, self.problem)
+        self.problem = search_problem(self.config)
+        self.searcher: Searcher = make_searcher(self.config.search.name, self.problem)
         states = list(self._states().values())
         self.next_number = 1 + max((state.number for state in states), default=-1)
         self.budget = self._budget(states)
@@ -177,6 +166,20 @@ class Proposals:
         return {state.trial_id: state for state in trial_states(self.store.read("trials", self.sweep_id))}
 
 
-def _free(config: EvaluationConfig) -> list[Grid]:
-    """The ways to choose after training."""
-    return [{free_name(rule, name): values for name, values in grid.items()} for rule, grid in config.grids.items()]
+def search_problem(config: Config) -> Problem:
+    """Return the problem that a sweep states to its searcher."""
+    search = config.search
+    return Problem(
+        # Sorted: the order in which a space is written down is not a part of a sweep's identity.
+        space={coefficient_column(key): dimension.stated for key, dimension in sorted(search.space.items())},
+        free=[
+            {free_name(rule, name): values for name, values in grid.items()}
+            for rule, grid in config.evaluation.grids.items()
+        ],
+        objectives={name: objective.direction for name, objective in search.objectives.items()},
+        constraints=search.constraints,
+        reference=search.reference,
+        scales=dict(zip(search.objectives, search.scales, strict=True)),
+        targets=TARGETS,
+        seed=search.seed,
+    )

@@ -23,7 +23,7 @@ from orchestrator.search.gain import expected_gains, front
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
 from orchestrator.search.scales import scaled, scaled_reference, unscaled
-from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces
+from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces, targets_GV
 from orchestrator.search.untrained import trained_keys
 
 Floats = npt.NDArray[np.float64]
@@ -33,6 +33,7 @@ CAUTION = 0.5  # draws deviate from their mean by that much of what they would: 
 SPREAD, NEAR = 128, 64  # candidates: quasi-random ones, and ones near the trials on the front
 ROUNDS, TOP, AROUND = 3, 8, 12  # then, in each round, the best ones and some around each, ever nearer
 LIKELY = 2 / 3  # less likely than that to finish is not proposed
+CLIPPED = 1.0  # values that are farther beyond the reference than that much of what the best is within it are as good
 STALLED = 1e-9  # expected gain, of the hypervolume between the best values and the reference; rounding leaves less
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class CurveSearcher:
         self.metrics = metrics(problem)
         self.scales = problem.scales_of(self.metrics)
         self.constraints = [self._on_scale(Constraint.parse(text)) for text in problem.constraints]
+        self.targets_GV = targets_GV(problem)
         self.categorical = [bool(dimension.get("choices")) for dimension in problem.space.values()]
         self._fitted: dict[str, Any] = {}  # by a hash of the data; it is all that is remembered, with what was said
         self._said = ""
@@ -57,7 +59,7 @@ class CurveSearcher:
         """Propose the coefficients whose surface is expected to add most to the front of known and pending trials."""
         trained = trained_keys(self.problem, history, pending)
         known = read_surfaces(self.problem, history)
-        waiting = [unit for unit in map(self.problem.to_unit, pending) if unit is not None]
+        waiting = [unit for unit in map(self.problem.to_nearest_unit, pending) if unit is not None]
         if number == 0 and not waiting and not len(known.x_ND):
             middle = self._rounded(self.problem.from_unit([0.5] * len(self.problem.space)))
             if self.problem.key(middle) not in trained:
@@ -169,11 +171,14 @@ class CurveSearcher:
         import torch
 
         count, pending = DRAWS[len(reference_M)], torch.from_numpy(pending_HD)
-        models = self._models(known.x_ND, known.values_NGV, self.problem.choices)
+        is_drawn_V = np.isnan(self.targets_GV).any(0)  # the others are what the choices aim at
+        drawn_NGV = self._clipped(known.values_NGV, reference_M)[..., is_drawn_V]
+        models = self._models(known.x_ND, drawn_NGV, self.problem.surface_choices)
         draws = [model.draw(pending, count, CAUTION, rng) for model in models]
 
         def costs(x_TD: Floats) -> Floats:
-            values_STGV = np.stack([draw.at(torch.from_numpy(x_TD)).numpy() for draw in draws], -1)
+            values_STGV = np.tile(self.targets_GV, (count, len(x_TD), 1, 1))
+            values_STGV[..., is_drawn_V] = np.stack([draw.at(torch.from_numpy(x_TD)).numpy() for draw in draws], -1)
             return self._within(values_STGV, reference_M)
 
         others_PM = self._within(known.others_PV, reference_M)
@@ -214,6 +219,17 @@ class CurveSearcher:
             ]
         models: list[Any] = self._fitted[key]
         return models
+
+    def _clipped(self, values: Floats, reference_M: Floats) -> Floats:
+        """(..., V) values, none of an objective farther beyond the reference than the best one is within it: how bad a
+        training is that counts for nothing does not matter, and a model that had to follow it would be worse near the
+        front."""
+        costs = self._costs(values)
+        best_M = costs.reshape(-1, costs.shape[-1]).min(0)
+        clipped = values.copy()
+        worst_M = reference_M + CLIPPED * np.maximum(reference_M - best_M, 0.0)
+        clipped[..., : costs.shape[-1]] = self._costs(np.minimum(costs, worst_M))
+        return clipped
 
     def _costs(self, values: Floats) -> Floats:
         """(..., V) values as (..., M) costs of the objectives."""

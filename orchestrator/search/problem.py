@@ -67,6 +67,8 @@ class Problem:
         reference: metric -> value of the hypervolume's reference point, in the metric's own units; derived from the
             data where there is none.
         scales: metric -> "log" or "linear"; linear where it says nothing. Hypervolumes and models are on these scales.
+        targets: metric -> the free parameter that is a target for it: a choice of such a grid comes as near to that
+            value as it can.
         seed: of every random draw.
 
     Raises:
@@ -80,6 +82,7 @@ class Problem:
     constraints: Sequence[str] = ()
     reference: Mapping[str, float | None] | None = None
     scales: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -120,10 +123,30 @@ class Problem:
     @property
     def choices(self) -> list[dict[str, float | None]]:
         """Every free choice, all names in each; None where a way to choose does not know the name."""
+        return self._choices_of(self.grids)
+
+    @property
+    def surface_choices(self) -> list[dict[str, float | None]]:
+        """The free choices that a surface is made of: those that aim at targets for an objective, where there are any,
+        and otherwise all."""
+        aiming = [grid for grid in self.grids if set(grid) & set(self.targeted_objectives.values())]
+        return self._choices_of(aiming or self.grids)
+
+    @property
+    def targeted_objectives(self) -> dict[str, str]:
+        """The objectives that a free parameter is a target for, each with this parameter."""
+        names = self.free_names
+        return {
+            metric: parameter
+            for metric, parameter in self.targets.items()
+            if metric in self.objectives and parameter in names
+        }
+
+    def _choices_of(self, grids: Iterable[Grid]) -> list[dict[str, float | None]]:
         nothing = dict.fromkeys(self.free_names)
         return [
             {**nothing, **dict(zip(grid, values, strict=True))}
-            for grid in self.grids
+            for grid in grids
             for values in itertools.product(*grid.values())
         ]
 
@@ -154,6 +177,17 @@ class Problem:
         """Return the point of the unit cube; None if coefficients are missing or outside the space."""
         unit = [dimensions.to_unit(dimension, coefficients.get(name)) for name, dimension in self.space.items()]
         return None if any(value is None for value in unit) else [value for value in unit if value is not None]
+
+    def to_nearest_unit(self, coefficients: Mapping[str, Any]) -> list[float] | None:
+        """Return the point of the unit cube that stands for coefficients in a model: as :meth:`to_unit`, but a 0 that a
+        logarithmic dimension does not have lies at its low end, since a term of the least weight does about nothing.
+        """
+        lows = {
+            name: dimension["low"]
+            for name, dimension in self.space.items()
+            if dimension.get("log") and not dimension.get("zero") and coefficients.get(name) == 0
+        }
+        return self.to_unit({**coefficients, **lows})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from orchestrator.storage.older_rows import with_calibrated, with_choice, with_c
 # 5: points by rule, parameters and stage, a user's own metrics; terms in epochs, after_seconds in trials
 # 6: sizes and overlaps in points by both ways to count, linear_retention; a bias of each class; target;
 # reference_points
-# 7: points of the stages refit and tuned, with metrics of their own
+# 7: points of the stages refit and tuned, with metrics of their own; gate_share
 SCHEMA_VERSION = 7
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 LARGEST_BIAS = 1e6  # as moda_core has it
@@ -131,7 +131,7 @@ _VERSION = {"schema_version": Column(pa.int32(), "of the program that wrote the 
 
 # A choice is a rule with its parameters; those of this package's rules have columns of their own.
 _CHOICE = {
-    "rule": Column(_TEXT, "activity, contribution, size, magnitude, score, or the import path of an own rule", since=5),
+    "rule": Column(_TEXT, "activity, contribution, size, magnitude, score, gate, or the path of an own rule", since=5),
     "rule_parameters": Column(_TEXT, "JSON of its parameters, in the order of the rule", since=5),
     "tau": _share("share of a class's images on which a unit must be active; else null"),
     "threshold": _amount("active is above this times the unit's mean; else null"),
@@ -139,6 +139,7 @@ _CHOICE = {
     "target": _share("mean share of the parameters that modules should keep; else null", since=6),
     "magnitude_target": _share("the same, of modules by the magnitude of filters; else null", since=7),
     "score": Column(_FLOAT, "trained score above which units are kept; else null", low=-FINITE, since=7),
+    "gate_share": _share("share of a class's images on which a unit's gate must be above 0; else null", since=7),
 }
 
 

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from orchestrator.config import TrainingConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.data import ImageSet
+from orchestrator.training.parts import TRIES, random_parts, windows
 
 AT_ONCE = 512  # images that are cropped and flipped together
 
@@ -52,6 +53,7 @@ class Batch:
     mine: Tensor
     offsets_B2: Tensor
     flips_B: Tensor
+    shapes_BT2: Tensor
 
 
 class Steps:
@@ -85,14 +87,23 @@ class Steps:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch."""
         generator = torch.Generator().manual_seed(epoch_seed(self.config.seed, epoch))
+        shapes = torch.Generator().manual_seed(shapes_seed(self.config.seed, epoch))
         order = torch.randperm(self.images, generator=generator)[: self.samples]
         for number, index_B in enumerate(order.split(self.config.batch_size)):
             offsets_B2 = torch.rand(len(index_B), 2, generator=generator)
             flips_B = torch.rand(len(index_B), generator=generator) < 0.5
-            mine, offsets, flips = (
-                one.tensor_split(self.workers.world)[self.workers.rank] for one in (index_B, offsets_B2, flips_B)
-            )
-            yield Batch(epoch * self.per_epoch + number, len(index_B), mine, offsets, flips)
+            shapes_BT2 = torch.rand(len(index_B), TRIES, 2, generator=shapes)
+            draws = (index_B, offsets_B2, flips_B, shapes_BT2)
+            mine = (one.tensor_split(self.workers.world)[self.workers.rank] for one in draws)
+            yield Batch(epoch * self.per_epoch + number, len(index_B), *mine)
+
+
+def augmented_part(images: ImageSet, batch: Batch, crop: int, flip: bool) -> Tensor:
+    """This worker's images of a batch as training sees them, (B, ch, H, W) uint8: a random part where they have parts,
+    then as :func:`augmented` changes them.
+    """
+    index_B = batch.mine.to(images.labels.device)
+    return augmented(random_parts(images, index_B, batch.offsets_B2, batch.shapes_BT2), batch, crop, flip)
 
 
 def augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
@@ -102,12 +113,8 @@ def augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
         pixels = torch.where(batch.flips_B.to(device)[:, None, None, None], pixels.flip(3), pixels)
     if crop > 0:
         height, width = pixels.shape[2:]
-        top, left = (batch.offsets_B2.to(device) * (2 * crop + 1)).long().clamp(max=2 * crop).T
-        rows = (top[:, None] + torch.arange(height, device=device))[:, None, :, None]
-        columns = (left[:, None] + torch.arange(width, device=device))[:, None, None, :]
-        one = torch.arange(len(pixels), device=device)[:, None, None, None]
-        channel = torch.arange(pixels.shape[1], device=device)[None, :, None, None]
-        pixels = F.pad(pixels, (crop, crop, crop, crop))[one, channel, rows, columns]
+        tops_B, lefts_B = (batch.offsets_B2.to(device) * (2 * crop + 1)).long().clamp(max=2 * crop).T
+        pixels = windows(F.pad(pixels, (crop, crop, crop, crop)), tops_B, lefts_B, height, width)
     return pixels
 
 
@@ -116,9 +123,13 @@ def augmented_once(images: ImageSet, *, crop: int, flip: bool, seed: int) -> Ima
     generator = torch.Generator().manual_seed(seed)
     offsets_I2 = torch.rand(len(images), 2, generator=generator)
     flips_I = torch.rand(len(images), generator=generator) < 0.5
+    shapes_IT2 = torch.rand(len(images), TRIES, 2, generator=generator)
     parts = [
-        augmented(
-            images.images[index_B], Batch(0, len(index_B), index_B, offsets_I2[index_B], flips_I[index_B]), crop, flip
+        augmented_part(
+            images,
+            Batch(0, len(index_B), index_B, offsets_I2[index_B], flips_I[index_B], shapes_IT2[index_B]),
+            crop,
+            flip,
         )
         for index_B in torch.arange(len(images)).split(AT_ONCE)
     ]
@@ -128,3 +139,8 @@ def augmented_once(images: ImageSet, *, crop: int, flip: bool, seed: int) -> Ima
 def epoch_seed(seed: int, epoch: int) -> int:
     """The seed of an epoch's draws."""
     return (seed * 1_000_003 + epoch) % 2**62
+
+
+def shapes_seed(seed: int, epoch: int) -> int:
+    """The seed of an epoch's draws of the shapes of parts, which leave the others as they are."""
+    return 2**62 + epoch_seed(seed, epoch)

@@ -1,5 +1,6 @@
 """A trained network's whole surface: every choice of the free grid as one point."""
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from moda_core import Decomposition, UnitLayers, estimate_reuse, unit_layers
+from moda_core.choosing import Gated
 from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring import sizes_and_overlaps
 from moda_core.modes import evaluating
@@ -49,6 +51,7 @@ class Trained:
         precision: of the forward passes that count and measure; means, counts and sums are wider in any case.
         parts: gives what the method has of its own, such as trained mask generators; None for nothing. Of a trial that
             is read again they are made and loaded when they are asked for.
+        gated: gives the network with the gates of its method; None for a method without such. Likewise.
     """
 
     network: nn.Module
@@ -57,6 +60,12 @@ class Trained:
     rules: Mapping[str, CountedRule]
     precision: torch.dtype
     parts: Callable[[], nn.Module | None] = lambda: None
+    gated: Callable[[], Gated | None] = lambda: None
+
+    def whole(self) -> nn.Module:
+        """The whole network as it was trained, from images to logits: with its gates, where the method has such."""
+        gated = self.gated()
+        return self.network if gated is None else gated.model()
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,7 @@ def prepare(
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     layers = unit_layers(network, example)
     graph, _ = channel_graph(network, layers, example)
+    gated = functools.cache(lambda: make_method(config.method).gates(network, parts(), example))
     if counted is None:
         if config.evaluation.augmented:
             crop, flip, seed = config.data.crop, config.data.flip, config.evaluation.seed
@@ -105,11 +115,12 @@ def prepare(
             (layers, graph),
             precision=precision,
             workers=workers or Workers(),
+            gated=gated(),
             scores=lambda: make_method(config.method).unit_scores(parts()),
         )
     else:
-        rules = restore_rules(network, example, (layers, graph), counted)
-    return Trained(network, layers, graph, rules, precision, parts)
+        rules = restore_rules(network, example, (layers, graph), counted, gated)
+    return Trained(network, layers, graph, rules, precision, parts, gated)
 
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:
@@ -122,7 +133,8 @@ def accuracy(network: nn.Module, images: ImageSet) -> float:
 
 
 def grid(config: EvaluationConfig) -> list[Choice]:
-    """Every tau and threshold, then every level and target size, then the choices of a user's own rules."""
+    """Every tau and threshold, then every level, target size and share of open gates, then the choices of a user's own
+    rules."""
     return [
         Choice(rule, tuple(zip(values, chosen, strict=True)))
         for rule, values in config.grids.items()
@@ -161,10 +173,11 @@ def measure(
     """
     with computing(images.labels.device, trained.precision):
         network, draws = trained.network, draw_pairs_of(images.labels, trained.graph.output.channels, config, split)
+        as_trained = trained.whole()
         whole = {
             "split": split,
-            "accuracy": accuracy(network, images),
-            "reuse_baseline": estimate_reuse(network, trained.layers, None, images, draws[-1]).mean,
+            "accuracy": accuracy(as_trained, images),
+            "reuse_baseline": estimate_reuse(as_trained, trained.layers, None, images, draws[-1]).mean,
         }
         metrics = make_metrics(list(config.metrics))
         chosen = [choose(trained, choice, config) for choice in choices]

@@ -5,6 +5,7 @@ weights and a checkpoint are written and read. Nothing of it is kept.
 """
 
 import dataclasses
+import functools
 import random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +33,7 @@ from orchestrator.training.loop import batch_losses, choose_precision, computing
 from orchestrator.training.methods import make_method
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
 from orchestrator.training.preparing import prepare_method, prepare_training
-from orchestrator.training.rules import Scores, try_rules
+from orchestrator.training.rules import try_rules
 from orchestrator.training.weights import dump_weights, read_weights
 
 Make = Callable[[], nn.Module]
@@ -60,14 +61,13 @@ def dry_run(network: nn.Module, make: Make, config: Config, data: Data) -> None:
     _check_logits(network, images_B, data.num_classes, name)
     method = make_method(config.method)
     parts = _train(network, few, config, data.num_classes, name, method)
-    if parts is not None:
-        _check_parts(parts, make(), few, config, method)
     again = make()
+    made = None if parts is None else _check_parts(parts, again, few, config, method)
     with _trying(f"{name}: its weights, saved and loaded again"):
         read_weights(dump_weights(network), again)
     _check_same(network, again, images_B, name)
     try:
-        _measure_and_publish(again.eval(), few, config, data, lambda: method.unit_scores(parts))
+        _measure_and_publish(again.eval(), made, few, config, data, method)
     except (NetworkError, ModuleSetError) as error:
         raise ConfigError(f"{name}: its modules cannot be cut: {error}") from error
 
@@ -217,8 +217,8 @@ def _train(
     return parts
 
 
-def _check_parts(parts: nn.Module, again: nn.Module, few: ImageSet, config: Config, method: Method) -> None:
-    """Refuse parts of a method that are not the same when they are made again and given what was written of them."""
+def _check_parts(parts: nn.Module, again: nn.Module, few: ImageSet, config: Config, method: Method) -> nn.Module:
+    """The parts of a method, made again and given what was written of them. Refuses parts that are not the same."""
     where = f"method.name={config.method.name}: its parts, saved and loaded again"
     with _trying(where):
         made = prepare_method(again, few, method).parts
@@ -228,6 +228,7 @@ def _check_parts(parts: nn.Module, again: nn.Module, few: ImageSet, config: Conf
     state = made.state_dict()
     if wrong := [key for key, tensor in parts.state_dict().items() if not torch.equal(tensor, state[key])]:
         raise ConfigError(f"{where}: {wrong[0]} has changed; give it its own memory")
+    return made
 
 
 def _precision(config: Config, few: ImageSet) -> torch.dtype:
@@ -255,7 +256,7 @@ def _agree(expected_BC: Tensor, found_BC: Tensor) -> bool:
 
 
 def _measure_and_publish(
-    network: nn.Module, few: ImageSet, config: Config, data: Data, scores: Callable[[], Scores]
+    network: nn.Module, parts: nn.Module | None, few: ImageSet, config: Config, data: Data, method: Method
 ) -> None:
     """Count, measure, cut to random masks, prove, write and open, as if the few images were of different classes."""
     images_B, classes = few[torch.arange(len(few))], min(len(few), data.num_classes)
@@ -267,7 +268,9 @@ def _measure_and_publish(
     with computing(images_B.device, _precision(config, few)):
         for wanted in (None, masks):
             estimate_reuse(network, layers, wanted, images_B, draw)
-        try_rules(network, batches, config.evaluation, num_classes=classes, scores=scores)
+        gated = method.gates(network, None if parts is None else parts.eval(), images_B)
+        scores = functools.partial(method.unit_scores, parts)
+        try_rules(network, batches, config.evaluation, num_classes=classes, scores=scores, gated=gated)
         measure_own(make_metrics(list(config.evaluation.metrics)), Measured(network, layers, masks, few))
     sizes_and_overlaps(graph, masks)
     with _scratch() as scratch:

@@ -7,6 +7,7 @@ All choices are tested on the first pairs of a draw, and those that may be on th
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -126,7 +127,14 @@ def _columns(logits_PC: Tensor, calibrated: Calibrated, draw: ReuseDraw) -> dict
 
 
 def _what_is_measured(choice: Choice, chosen: Chosen) -> Hashable:
-    """Equal for choices whose modules are the same: the built-in rules share their sites, so equal masks suffice."""
-    if choice.is_own or not chosen.units.is_plain:
+    """Equal for choices of built-in rules whose modules are the same: they have the same sites, masks and scales."""
+    units = chosen.units
+    if choice.is_own or units.bias_C is not None:
         return choice
-    return tuple(mask_CN.cpu().numpy().tobytes() for mask_CN in chosen.units.keep)
+    tensors = list(units.keep)
+    if units.scales is not None:
+        tensors += [*units.scales.sums, units.scales.counts_C]
+    hashed = sha256()
+    for tensor in tensors:
+        hashed.update(tensor.cpu().contiguous().numpy().tobytes())
+    return tuple(site.node for site in chosen.sites), hashed.digest()

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from moda_core.methods import Method, Prepared
 from orchestrator.config import TrainingConfig
 from orchestrator.errors import ConfigError
-from orchestrator.training.batches import Batch, Steps, Workers, augmented, epoch_seed, samples_each
+from orchestrator.training.batches import Batch, Steps, Workers, augmented_part, epoch_seed, samples_each
 from orchestrator.training.data import ImageSet
 from orchestrator.training.preparing import prepare_training
 
@@ -201,8 +201,7 @@ def batch_losses(
 ) -> tuple[Tensor, Tensor]:
     """As :func:`_losses`, of a batch of the training images shown to what :func:`prepare_training` gives."""
     device = images.labels.device
-    mine = batch.mine.to(device)
-    pixels, labels = augmented(images.images[mine], batch, crop, flip), images.labels[mine]
+    pixels, labels = augmented_part(images, batch, crop, flip), images.labels[batch.mine.to(device)]
     with computing(device, precision):
         output = _output(model, images, pixels)
     return _losses(output, labels, method, num_classes=num_classes, workers=workers, size=batch.size)

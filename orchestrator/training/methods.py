@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 from typing import Any, cast
 
-from moda_core.methods import METHODS, RULES, Method
+from moda_core.methods import GATE_RULES, METHODS, Method
 from orchestrator.config import Config, MethodConfig, as_plain, build, parse_config, to_plain
 from orchestrator.errors import ConfigError, listed
 from orchestrator.storage import TABLES, TERM_COLUMNS
@@ -17,8 +17,9 @@ KEYS = {
     "contribution": "levels",
     "size": "targets",
     "magnitude": "magnitude_targets",
+    "gate": "gate_shares",
 }  # of the rules that a method may not offer
-NEEDED = ("prepare", "objective", "after")
+NEEDED = ("prepare", "objective", "gates", "after")
 RESERVED = ("name", "source")  # what a method's section of the configuration and of the identity holds besides
 
 
@@ -47,6 +48,7 @@ def with_method_defaults(config: Config) -> Config:
             " training.epochs=0 and training.init_from=..."
         )
     if not config.method.is_own:
+        _check_gates(config, kind)
         return config
     complete = to_plain(config)
     complete["method"] = {"name": config.method.name, **as_plain(method)}
@@ -57,6 +59,22 @@ def with_method_defaults(config: Config) -> Config:
         if rule not in kind.rules:
             complete["evaluation"][key] = []
     return parse_config(complete)
+
+
+def _check_gates(config: Config, kind: type[Method]) -> None:
+    """Refuse shares of open gates with a method whose networks have none, and gates that are not trained."""
+    name, has_gates = config.method.name, "gate" in kind.rules
+    if config.evaluation.gate_shares and not has_gates:
+        gated = ", ".join(name for name, other in METHODS.items() if "gate" in other.rules)
+        raise ConfigError(
+            f"evaluation.gate_shares={list(config.evaluation.gate_shares)}: method.name={name} trains no gates; leave"
+            f" it out, or choose a method that does: {gated}"
+        )
+    if has_gates and config.training.epochs == 0:
+        raise ConfigError(
+            f"training.epochs=0: the mask generators of method.name={name} are not among weights from elsewhere and"
+            " would not be trained; set training.epochs=1 or more, or another method"
+        )
 
 
 def _own_class(path: str) -> type[Method]:
@@ -70,8 +88,8 @@ def _own_class(path: str) -> type[Method]:
     if taken := [field.name for field in dataclasses.fields(kind) if field.name in RESERVED]:
         raise ConfigError(f"{here}: a coefficient must not be called {taken[0]}")
     _check_terms(here, kind.terms)
-    if unknown := sorted(set(kind.rules) - set(RULES)):
-        raise ConfigError(f"{here}: rules names {listed(unknown)}; known: {', '.join(RULES)}")
+    if unknown := sorted(set(kind.rules) - set(GATE_RULES)):
+        raise ConfigError(f"{here}: rules names {listed(unknown)}; known: {', '.join(GATE_RULES)}")
     if "activity" not in kind.rules:
         raise ConfigError(f"{here}: rules={listed(kind.rules)} must name activity, by which every trial is decomposed")
     return cast(type[Method], kind)

@@ -31,6 +31,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.results import ROLES, Point, Sweep, TrialState
 from orchestrator.training.data import EVALUATION_BATCH, Data, ImageSet
 from orchestrator.training.decompose import SIZES, Trained, accuracy, choose, grid
+from orchestrator.training.methods import make_method
 from orchestrator.training.tuning import images_of, tune
 
 Subset = tuple[int, ...]
@@ -110,11 +111,11 @@ class _Split:
 
 
 def _split(name: str, images: ImageSet, trained: Trained, subsets: Sequence[Subset]) -> _Split:
-    draw = draw_pairs(images.labels, subsets, num_classes=trained.graph.output.channels)
+    draw, whole = draw_pairs(images.labels, subsets, num_classes=trained.graph.output.channels), trained.whole()
     columns = {
         "split": name,
-        "accuracy": accuracy(trained.network, images),
-        "reuse_baseline": estimate_reuse(trained.network, trained.layers, None, images, draw).mean,
+        "accuracy": accuracy(whole, images),
+        "reuse_baseline": estimate_reuse(whole, trained.layers, None, images, draw).mean,
         "reuse_subsets": len(subsets),
         "reuse_images": draw.images,
     }
@@ -135,11 +136,24 @@ class _Maker:
 
     def at(self, stage: str, units: Units) -> dict[Subset, nn.Module]:
         if stage != REFIT:
-            cut = self.cut(units)
-            return {subset: tune(cut[subset], images_of(self.images, subset), self.config) for subset in units}
+            return {
+                subset: tune(self._tunable(own, subset), images_of(self.images, subset), self.config)
+                for subset, own in units.items()
+            }
         return {
             subset: refit_graph(self.graph, self.state, own, subset, self._few(subset)) for subset, own in units.items()
         }
+
+    def _tunable(self, units: Decomposition, subset: Subset) -> nn.Module:
+        """The module as it is cut; or with all logits and the head that the method puts on them."""
+        every = range(self.graph.output.channels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.training.seed)
+            head = make_method(self.config.method).tuning_head(len(every), len(subset))
+        if head is None:
+            return cut_graph(self.graph, self.state, units, subset)
+        wide = cut_graph(self.graph, self.state, units.share(subset), every)
+        return nn.Sequential(wide, head.to(self.images.labels.device))
 
     def _few(self, subset: Subset) -> list[Tensor]:
         """Batches of some training images of the classes, normalised; not augmented."""

@@ -2,8 +2,8 @@
 
 SGD with Nesterov momentum 0.9, learning rate 0.05 falling by epoch as a cosine over twice the epochs that there are
 (so that it ends at about half), no weight decay, batches of 128, cropped and flipped as the training was. All of the
-module's weights train, batch norm takes the statistics of batches, and the last epoch counts. Unlike the published code
-it has no second head: the logits are the module's own.
+module's weights train, batch norm takes the statistics of batches, and the last epoch counts. The logits are those of
+the module itself, unless the method puts a head on it (``Method.tuning_head``), as the published code does.
 """
 
 import collections

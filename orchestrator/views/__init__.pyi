@@ -1,3 +1,4 @@
+from .compared import compared_table
 from .confirmed import confirmation_lines, confirmation_table
 from .garbage import Removable, garbage_table, mebibytes, unknown_lines
 from .page import render_report
@@ -11,6 +12,7 @@ from .wandb_front import show_sweep
 __all__ = [
     "Progress",
     "Removable",
+    "compared_table",
     "confirmation_lines",
     "confirmation_table",
     "front_table",

@@ -75,6 +75,7 @@ def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
             "size": "the target size",
             "magnitude": "the target size, by magnitude",
             "score": "the score",
+            "gate": "the share",
         }.get(rule, f"{over} ({short_name(rule)})")
         for metric, title in metrics.items():
             yield f"{title} over {where}", curves_figure(sweep, rule, metric)
@@ -165,6 +166,7 @@ def _trials(sweep: Sweep) -> dict[str, Any]:
 
 def _facts(sweep: Sweep) -> dict[str, str]:
     training, evaluation = sweep.config.training, sweep.config.evaluation
+    gate_shares = ", ".join(f"{share:g}" for share in evaluation.gate_shares)
     repeats = sweep.config.search.repeats
     return {
         "model": f"{sweep.config.model.name} {dict(sweep.config.model.options) or ''}",
@@ -175,6 +177,7 @@ def _facts(sweep: Sweep) -> dict[str, str]:
         "levels": ", ".join(f"{level:g}" for level in evaluation.levels) or "none",
         "target sizes": ", ".join(f"{target:g}" for target in evaluation.targets) or "none",
         "target sizes by magnitude": ", ".join(f"{target:g}" for target in evaluation.magnitude_targets) or "none",
+        **({"shares of open gates": gate_shares} if gate_shares else {}),
         **{short_name(rule): _grid_text(grid) for rule, grid in evaluation.rules.items()},
         "search": f"{sweep.config.search.name}, seed {sweep.config.search.seed}, early stopping"
         f" {sweep.config.search.early_stopping}",

@@ -33,7 +33,8 @@ from moda_core.measuring.sizes import count_parameters
 from moda_core.rules.built_in import CONTRIBUTION
 from moda_core.rules.target_sizes import levels_of_targets
 from orchestrator.config.composing import load_config
-from orchestrator.training.data.loading import Data, load_data
+from orchestrator.training.data.image_set import Data
+from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import Trained, accuracy, prepare
 from orchestrator.training.loop import choose_precision, computing, train
 from orchestrator.training.methods import make_method

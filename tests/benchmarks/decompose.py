@@ -34,7 +34,8 @@ from moda_core.rules.built_in import ACTIVITY
 from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
 from orchestrator.training.count_files import dump_counts
-from orchestrator.training.data.loading import EVALUATION_BATCH, ImageSet, load_data
+from orchestrator.training.data.image_set import EVALUATION_BATCH, ImageSet
+from orchestrator.training.data.loading import load_data
 
 IMAGES, CLASSES, ROUNDS = 10_000, 10, 3
 TAUS = [step / 20 for step in range(1, 20)] + [0.99]

@@ -16,7 +16,7 @@ from moda_core.measuring.metrics import sizes_and_overlaps
 from moda_core.modes import evaluating
 from moda_core.rules.built_in import ActivityRule
 from moda_core.units.layers import UnitLayers, rewrite_units
-from orchestrator.training.data.loading import ImageSet
+from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.decompose import Trained
 
 FIRST_CUT = 0.9  # part of the Taylor mass that the modules of the second Taylor pass keep

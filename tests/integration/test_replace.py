@@ -10,7 +10,8 @@ from orchestrator.config.composing import load_config
 from orchestrator.modules.pulling import pull_point
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
-from orchestrator.training.data.loading import EVALUATION_BATCH, load_data
+from orchestrator.training.data.image_set import EVALUATION_BATCH
+from orchestrator.training.data.loading import load_data
 from tests.integration.sweeps import TINY, run_moda
 
 

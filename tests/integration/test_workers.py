@@ -14,10 +14,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from moda_core import build_model, count_contributions, count_frequencies, unit_layers
-from moda_core.methods.moda import Moda
+from moda_core.methods import Moda, Mwt, Nemo
+from moda_core.rules import GATE
 from orchestrator.config.training_section import TrainingConfig
 from orchestrator.training.batches import Workers
-from orchestrator.training.data.loading import ImageSet
+from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.loop import _losses, _output, train
 
 CLASSES = 5
@@ -26,8 +27,17 @@ WORLDS = (1, 2, 4)
 NETWORKS = {
     "no batch norm": {"name": "lenet5"},
     "batch norm in eval mode": {"name": "vgg", "widths": [5, "M", 6, "M", 7], "hidden": [8]},
+    "masks of MwT": {"name": "vgg", "widths": [5, "M", 6, "M", 7], "hidden": [8]},
+    "masks of NeMo": {"name": "vgg", "widths": [5, "M", 6, "M", 7], "hidden": [8]},
 }
-METHODS = {"no batch norm": METHOD, "batch norm in eval mode": Moda(1.0, 0.7, 0.3, "sqrt_size")}
+METHODS = {
+    "no batch norm": METHOD,
+    "batch norm in eval mode": Moda(1.0, 0.7, 0.3, "sqrt_size"),
+    "masks of MwT": Mwt(0.7, 1.2),
+    "masks of NeMo": Nemo(1.3, 0.3),
+}
+METHOD_WITH_GATES = METHODS["masks of MwT"]
+COLLECTIVES = dict.fromkeys(METHODS, (1, 0)) | {"masks of NeMo": (0, 2)}  # sums and gatherings of a step
 BATCHES = {
     "even": [0, 1, 2, 3, 4, 0, 1, 2],
     "uneven": [0, 1, 2, 0, 1, 4, 0, 2, 3, 4, 4],
@@ -71,16 +81,21 @@ def step(name, labels, workers):
     labels = torch.tensor(labels)
     images = image_set(labels)
     network = make(name)
-    model = METHODS[name].prepare(network, images[torch.arange(2).clamp(max=len(labels) - 1)]).model
+    model, parts = METHODS[name].prepare(network, images[torch.arange(2).clamp(max=len(labels) - 1)])
     if workers.world > 1 or dist.is_initialized():
         model = DistributedDataParallel(model)
     mine = torch.arange(len(labels)).tensor_split(workers.world)[workers.rank]
-    with mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as collectives:
+    with (
+        mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as sums,
+        mock.patch.object(dist, "all_gather", wraps=dist.all_gather) as gatherings,
+    ):
         output = _output(model, images, images.images[mine])
         size = len(labels)
         loss, shown = _losses(output, labels[mine], METHODS[name], num_classes=CLASSES, workers=workers, size=size)
         loss.backward()
-    return shown, {key: one.grad for key, one in network.named_parameters()}, collectives.call_count
+    trained = nn.ModuleList([network] if parts is None else [network, parts])
+    gradients = {key: one.grad for key, one in trained.named_parameters()}
+    return shown, gradients, (sums.call_count, gatherings.call_count)
 
 
 def training(name, images, workers):
@@ -110,6 +125,20 @@ def counts(name, shares, workers):
     return found.counts_TCN, found.class_sizes_C, found.means_N, contributions.means_CN
 
 
+def gate_counts(shares, workers):
+    labels = torch.arange(43) % CLASSES
+    images = image_set(labels)
+    network = make("masks of MwT").eval()
+    parts = METHOD_WITH_GATES.prepare(network, images[:2]).parts
+    gated = METHOD_WITH_GATES.gates(network, parts, images[:2])
+    batches = [
+        (images[index], labels[index])
+        for index, worker in zip(torch.arange(43).tensor_split(len(shares)), shares, strict=True)
+        if worker % workers.world == workers.rank
+    ]
+    return GATE.count(*gated.counted(gated.sites), batches, num_classes=CLASSES, grid={}, group=workers.group)
+
+
 def everything(workers):
     """All cases on one worker of a world."""
     return {
@@ -117,6 +146,7 @@ def everything(workers):
         "trainings": {case: training("no batch norm", images, workers) for case, images in TRAININGS.items()},
         "batch norm": training("batch norm in eval mode", 53, workers)[1],  # which training puts into training mode
         "counts": {(name, case): counts(name, SHARES[case], workers) for name in NETWORKS for case in SHARES},
+        "gates": {case: gate_counts(SHARES[case], workers) for case in SHARES},
     }
 
 
@@ -156,17 +186,28 @@ def test_the_loss_and_the_gradients_are_those_of_the_whole_batch(alone, worlds, 
     assert all(torch.isfinite(one).all() for one in (shown, *gradients.values()))
     parts = [one["steps"][name, batch] for one in worlds[world]]
     for theirs, their_gradients, _ in parts:
-        same(theirs[2:5], shown[2:5])  # affinity, dispersion and compactness: the whole batch's on every worker
+        terms = slice(2, 2 + len(METHODS[name].terms))
+        same(theirs[terms], shown[terms])  # the whole batch's on every worker
         same(their_gradients, gradients)
     same(torch.stack([theirs for theirs, _, _ in parts]).mean(0), shown)
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_a_step_has_one_collective_for_all_layers(alone, worlds, world):
+def test_a_step_has_few_collectives_for_all_layers(alone, worlds, world):
     """Beside the gradient buckets of DDP, which are no call of ours."""
-    expected = 0 if world == 1 else 1
     for one in worlds[world]:
-        assert {calls for _, _, calls in one["steps"].values()} == {expected}
+        for (name, _), (_, _, calls) in one["steps"].items():
+            assert calls == ((0, 0) if world == 1 else COLLECTIVES[name])
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("case", SHARES)
+def test_counts_of_gates_are_those_of_all_batches(alone, worlds, case, world):
+    expected = alone["gates"][case]
+    assert 0 < int(expected["gate_opens"].sum()) < 43 * 13
+    for one in worlds[world]:
+        for name, tensor in one["gates"][case].items():
+            torch.testing.assert_close(tensor, expected[name], rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("world", WORLDS)

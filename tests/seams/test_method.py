@@ -122,6 +122,23 @@ def test_a_training_shows_its_terms_and_keeps_its_parts(configured, tmp_path):
     assert "there is nothing to remove" in removed.stdout
 
 
+def test_gates_of_ones_own_are_folded_into_modules(tmp_path, absent):
+    own = ("method=own", f"method.name={METHODS}:Gated", "evaluation.gate_shares=[0.9]")
+    done = call_moda("train", *own, *SMALL, "sweep.name=gated", "tracking=none", storage=tmp_path)
+    assert done.returncode == 0, done.stderr
+    points = DeltaStore(str(tmp_path)).read("points", "gated").to_pylist()
+    assert {row["rule"] for row in points} == {"activity", "contribution", "gate"}
+    for point in ("0/gate/0.9", "0/0.5/0.1"):
+        folder = tmp_path.parent / f"{tmp_path.name}-{point.replace('/', '-')}"
+        pulled = call_moda("pull", f"sweep:gated/{point}", "--to", str(folder), storage=tmp_path)
+        assert pulled.returncode == 0, pulled.stderr
+        assert json.loads((folder / "manifest.json").read_text())["decomposition"]["scales"] is True
+    absent()
+    refused = call_moda("pull", "sweep:gated/0/0.9/0", "--to", str(tmp_path.parent / "no"), storage=tmp_path)
+    assert refused.returncode == 2
+    assert f"{METHODS} cannot be imported here" in refused.stderr
+
+
 def test_a_method_without_epochs_takes_a_trained_network(tmp_path):
     first = call_moda("train", "method=standard", *SMALL, "sweep.name=first", "tracking=none", storage=tmp_path)
     assert first.returncode == 0, first.stderr

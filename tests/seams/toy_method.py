@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from moda_core import unit_layers
-from moda_core.methods import Images, Method, Objective, Prepared, StepCheckpoint, Workers, cross_entropy
+from moda_core.methods import Images, Method, Mwt, Objective, Prepared, StepCheckpoint, Workers, cross_entropy
 from moda_core.units import along, rewrite_units
 from tests.integration.gates import wait_at
 
@@ -106,6 +106,19 @@ class Toy(Method):
             is_dry_run = len(images) < FEW
             if self.gate and number == 0 and workers.rank == 0 and not is_dry_run:
                 wait_at(Path(self.gate))
+
+
+@dataclass(frozen=True)
+class Gated(Mwt):
+    """Has gates: those of MwT, wanted to be closed."""
+
+    terms: ClassVar[tuple[str, ...]] = ("openness",)
+
+    def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
+        logits, gates = output
+        entropy = cross_entropy(logits, labels, size=size, workers=workers)
+        openness = torch.stack([gate_BN.mean(1).sum() for gate_BN in gates]).mean() * (workers.world / size)
+        return Objective(entropy + self.alpha * openness, entropy, {"openness": openness}, logits)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Nothing is decoded, and neither file names nor the file format, the chunks or th
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 NOTHING = -1  # the length of a value that is null
 
 
-def encoded_hash(images: pa.ChunkedArray, labels: npt.NDArray[Any], class_names: Sequence[str] = ()) -> str:
-    """Of a table: the bytes of its encoded images, and its labels, as 64 hex digits.
+def encoded_hash(images: Iterable[pa.Array], labels: npt.NDArray[Any], class_names: Sequence[str] = ()) -> str:
+    """Of a table or of files: the bytes of encoded images, and their labels, as 64 hex digits.
 
     Args:
-        images: binary values.
+        images: binary values, in chunks of any length.
         labels: whole numbers or names, one per image.
         class_names: those that the table itself has for its numbers.
     """
@@ -38,13 +38,13 @@ def _label_hash(labels: npt.NDArray[Any]) -> bytes:
     if np.issubdtype(labels.dtype, np.integer):
         return hashlib.sha256(b"numbers" + labels.astype("<i8").tobytes()).digest()
     names = pa.array([str(name).encode() for name in labels], pa.large_binary())
-    return hashlib.sha256(b"names" + _binary_hash(pa.chunked_array([names]))).digest()
+    return hashlib.sha256(b"names" + _binary_hash([names])).digest()
 
 
-def _binary_hash(column: pa.ChunkedArray) -> bytes:
+def _binary_hash(chunks: Iterable[pa.Array]) -> bytes:
     """Of the lengths of all values and of all their bytes, each a stream of its own: no chunk shows in either."""
     lengths, values = hashlib.sha256(), hashlib.sha256()
-    for chunk in column.chunks:
+    for chunk in chunks:
         chunk = chunk.cast(pa.large_binary())
         sizes = pc.fill_null(pc.binary_length(chunk), NOTHING)
         lengths.update(sizes.to_numpy(zero_copy_only=False).astype("<i8").tobytes())

@@ -8,8 +8,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from orchestrator.config import LARGEST_SIDE, DataConfig
-from orchestrator.errors import ConfigError, reason_of, shown
+from orchestrator.config import LARGEST_SIDE, STRETCH, DataConfig
+from orchestrator.errors import ConfigError, reason_of
 
 # No EPS, whose decoder runs Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -22,43 +22,72 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+LARGEST_AREA = 89_000_000  # pixels of an image that is made smaller; above that Pillow expects an attack
 GREY_STEPS = {"L;2": 85, "L;4": 17}  # of 8 bits, by how PNG stores fewer
 
 
-def decode_image(data: bytes | None, row: int, config: DataConfig, key: str = "data.path") -> npt.NDArray[np.uint8]:
+def decode_image(
+    data: bytes | None,
+    where: str,
+    config: DataConfig,
+    *,
+    side: int | None = None,
+    formats: tuple[str, ...] = FORMATS,
+) -> npt.NDArray[np.uint8]:
     """One image as uint8 pixels (ch, H, W): turned upright, opaque, with the configured channels and size.
 
     Args:
         data: the encoded image.
-        row: where it stands in its table, for the error.
-        config: ``channels``, ``resize`` and ``background``.
-        key: which table that is.
+        where: what it is, for the error.
+        config: ``channels``, ``resize``, ``fit`` and ``background``.
+        side: of the square that is cut out of its middle; not with ``fit=stretch``.
+        formats: that it may have, by Pillow's names.
 
     Raises:
         ConfigError: bytes that are not an image, or one that viewers do not agree on.
     """
     try:
-        pixels = _pixels(data or b"", config)
+        pixels = _pixels(data or b"", config, side, formats)
     except Exception as error:  # on bytes that are broken Pillow raises almost anything
-        where = f"data.image_column={shown(config.image_column)} of {key}"
-        raise ConfigError(f"{where}: row {row} is not a readable image: {_reason(error, data or b'')}") from error
+        raise ConfigError(f"{where} is not a readable image: {_reason(error, data or b'')}") from error
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _pixels(data: bytes, config: DataConfig) -> npt.NDArray[np.uint8]:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-        _check_readable(opened)
+def _pixels(data: bytes, config: DataConfig, side: int | None, formats: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data), formats=formats) as opened:
+        _check_readable(opened, is_resized=config.resize is not None)
         _scale_transparent_value(opened)
         image = _opaque(_upright(opened), config.background)
         image = image.convert("L" if config.channels == 1 else "RGB")
-        if config.resize is not None and image.size != (config.resize, config.resize):
-            image = image.resize((config.resize, config.resize), Image.Resampling.BILINEAR)
-        return np.asarray(image, dtype=np.uint8)
+        if config.resize is not None:
+            size = (config.resize, config.resize) if config.fit == STRETCH else _covering(image.size, config.resize)
+            if size[0] * size[1] > LARGEST_AREA:
+                raise ValueError(f"it is {image.size}, too long for data.fit={config.fit}; leave it out, or cut it")
+            if image.size != size:
+                image = image.resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(image if side is None else _middle(image, side), dtype=np.uint8)
 
 
-def _check_readable(image: Image.Image) -> None:
-    if max(image.size) > LARGEST_SIDE:
-        raise ValueError(f"it is {image.size}; at most {LARGEST_SIDE} pixels a side are read")
+def _covering(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """Width and height with the same proportions and a shorter side of that length, as torchvision rounds them."""
+    width, height = size
+    if width <= height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+def _middle(image: Image.Image, side: int) -> Image.Image:
+    left, top = (round((length - side) / 2) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
+
+
+def _check_readable(image: Image.Image, *, is_resized: bool) -> None:
+    if max(image.size) > LARGEST_SIDE and not is_resized:
+        raise ValueError(f"it is {image.size}; at most {LARGEST_SIDE} pixels a side are read without data.resize")
+    if image.width * image.height > LARGEST_AREA:
+        raise ValueError(
+            f"it is {image.size}; at most {LARGEST_AREA // 10**6} million pixels are read; make it smaller"
+        )
     # The other pictures of a camera's JPEG (MPO) are previews and gain maps, which no viewer shows.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ValueError(f"it has several frames or pages ({image.format}); keep the one to train on")

@@ -10,6 +10,7 @@ from orchestrator.errors import ConfigError, listed, shown
 
 Array = npt.NDArray[Any]
 Split = tuple[Any, Array]  # images (an array, or EncodedImages) and labels
+Loaded = tuple[Split, Split, list[str], dict[str, str]]  # training and test images, class names, hashes of contents
 
 
 def only_classes(

@@ -56,5 +56,8 @@ def _files_of(path: Path, key: str) -> list[Path]:
         files += [Path(folder, name) for name in names if not name.startswith(foreign)]
     files = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     if not files:
-        raise ConfigError(f"{key}={shown(str(path))} is a folder without tables ({', '.join(SUFFIXES)}); {MAKE_ONE}")
+        raise ConfigError(
+            f"{key}={shown(str(path))} is a folder without tables ({', '.join(SUFFIXES)}); images"
+            f" in a folder for each class are read by data=folder, and {MAKE_ONE}"
+        )
     return files

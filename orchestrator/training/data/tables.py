@@ -1,8 +1,7 @@
-"""Images from a user's own table: Parquet or Arrow files with encoded image bytes and a label column."""
+"""The columns of a user's own table: Parquet or Arrow files with encoded image bytes and labels."""
 
 import difflib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,67 +9,30 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import ImageFile
 
 from orchestrator.config import DataConfig
 from orchestrator.errors import ConfigError, listed, shown
 from orchestrator.training.data.arrow_files import read_columns, read_schema
-from orchestrator.training.data.images import decode_image
 from orchestrator.training.data.labels import plain_values, read_labels, recorded_names
-from orchestrator.training.data.table_files import MAKE_ONE, find_table_files
+from orchestrator.training.data.table_files import MAKE_ONE
 
 USUAL_LABELS = ("label", "labels", "fine_label", "target", "targets", "class", "category", "y", "cls")
 
 
-@dataclass(frozen=True)
-class EncodedImages:
-    """A table's images before decoding; indexing with an integer or boolean array picks some of them."""
-
-    column: pa.ChunkedArray
-    rows: npt.NDArray[np.int64]
-    config: DataConfig
-    key: str = "data.path"
-
-    def __getitem__(self, index: npt.NDArray[Any]) -> "EncodedImages":
-        return replace(self, rows=self.rows[index])
-
-    def decode(self) -> npt.NDArray[np.uint8]:
-        """(I, ch, H, W) uint8.
-
-        Raises:
-            ConfigError: bytes that are not an image, or images of different sizes.
-        """
-        ImageFile.LOAD_TRUNCATED_IMAGES = False  # another package of this process may have allowed halves
-        with ThreadPoolExecutor() as pool:
-            decoded = list(
-                pool.map(
-                    lambda row: decode_image(self.column[row].as_py(), row, self.config, self.key), self.rows.tolist()
-                )
-            )
-        first = decoded[0].shape
-        for row, image in zip(self.rows, decoded, strict=True):
-            if image.shape != first:
-                raise ConfigError(
-                    f"{self.key}: image {row} is {image.shape[1]} x {image.shape[2]}, image {self.rows[0]} is"
-                    f" {first[1]} x {first[2]}; images must be of one size, set data.resize={first[1]}"
-                )
-        return np.stack(decoded)
-
-
-def read_table(path: str, config: DataConfig) -> tuple[EncodedImages, npt.NDArray[Any]]:
-    """Read a table: its images, not decoded yet, and its labels as int64 ids or as names.
+def read_table(files: Sequence[Path], config: DataConfig, key: str) -> tuple[pa.ChunkedArray, npt.NDArray[Any]]:
+    """Read a table: its images, as bytes, and its labels as int64 ids or as names.
 
     Args:
-        path: a file, a folder or a pattern, relative to ``data.root`` or the working folder.
-        config: which columns, how many channels, and the size to resize to.
+        files: that make the table, one after the other.
+        config: which columns.
+        key: what names the files, for errors.
 
     Raises:
-        ConfigError: no such files or columns, or columns of the wrong type.
+        ConfigError: no such columns, or columns of the wrong type.
     """
-    key = _key(path, config)
     images: list[pa.ChunkedArray] = []
     labels: list[pa.ChunkedArray] = []
-    for file in find_table_files(path, config.root, key):
+    for file in files:
         table = _columns(file, config, key)
         if table.num_rows:
             image_key, label_key = (
@@ -80,6 +42,7 @@ def read_table(path: str, config: DataConfig) -> tuple[EncodedImages, npt.NDArra
             images.append(_image_bytes(table.column(0), image_key))
             labels.append(read_labels(table.column(1), label_key))
     if not images:
+        path = config.test_path if key == "data.test_path" else config.path
         raise ConfigError(f"{key}={shown(path)} has no rows")
     if len({column.type for column in labels}) > 1:
         raise ConfigError(
@@ -88,36 +51,9 @@ def read_table(path: str, config: DataConfig) -> tuple[EncodedImages, npt.NDArra
     column, label_column = (
         pa.chunked_array([chunk for column in columns for chunk in column.chunks]) for columns in (images, labels)
     )
-    encoded = EncodedImages(column, np.arange(len(column)), config, key)
     if pa.types.is_integer(label_column.type):
-        return encoded, np.asarray(label_column.to_numpy(), dtype=np.int64)
-    return encoded, np.asarray(label_column.to_pylist())
-
-
-def recorded_class_names(config: DataConfig) -> tuple[str, ...] | None:
-    """The class names in the metadata of the tables of ``data.path`` and ``data.test_path``; None without any.
-
-    Raises:
-        ConfigError: files that name their classes differently.
-    """
-    names: dict[tuple[str, ...], Path] = {}
-    for path in (config.path, config.test_path):
-        if path is not None:
-            key = _key(path, config)
-            for file in find_table_files(path, config.root, key):
-                if found := recorded_names(read_schema(file, key), config.label_column):
-                    names.setdefault(found, file)
-    if len(names) > 1:
-        first, other = list(names.values())[:2]
-        raise ConfigError(
-            f"data.class_names=null: {shown(first.name)} and {shown(other.name)} name their classes differently in"
-            " their metadata; set data.class_names"
-        )
-    return next(iter(names), None)
-
-
-def _key(path: str, config: DataConfig) -> str:
-    return "data.path" if path == config.path else "data.test_path"
+        return column, np.asarray(label_column.to_numpy(), dtype=np.int64)
+    return column, np.asarray(label_column.to_pylist())
 
 
 def _columns(file: Path, config: DataConfig, key: str) -> pa.Table:

@@ -36,6 +36,17 @@ def test_some_classes_alone_merge_to_the_same():
     assert (part.classes, part.is_plain, Decomposition(KEEP).is_plain) == (2, False, True)
 
 
+def test_a_shared_module_has_the_same_units_with_all_classes():
+    whole = Decomposition(KEEP, Scales(SUMS, COUNTS), BIAS)
+    shared, module = whole.share([0, 1]), whole.merge([0, 1])
+    for class_ids in ([0], [2, 1], [0, 1, 2]):
+        found = shared.merge(class_ids)
+        for ours, theirs in ((found.keep, module.keep), (found.scales, module.scales)):
+            assert all(torch.equal(tensor, other) for tensor, other in zip(ours, theirs, strict=True))
+    assert shared.bias_C is None
+    assert Decomposition(KEEP).share([1]).is_plain
+
+
 @pytest.mark.parametrize("class_ids", [[], [0, 0], [3], [-1]])
 def test_wrong_classes_are_refused(class_ids):
     for call in (Decomposition(KEEP).merge, Decomposition(KEEP).select):

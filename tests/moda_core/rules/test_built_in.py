@@ -175,4 +175,5 @@ def test_what_is_no_rule_is_refused(changes, message):
 def test_what_there_is_to_choose_is_known_without_torch():
     code = "import sys; from moda_core.rules import RULES; assert 'torch' not in sys.modules; print(*RULES)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == list(RULES) == ["activity", "contribution", "size", "magnitude", "score"]
+    assert found.stdout.split() == list(RULES)
+    assert list(RULES) == ["activity", "contribution", "size", "magnitude", "score", "gate"]

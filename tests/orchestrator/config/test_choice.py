@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, MAGNITUDE, SCORE, SIZE, Choice
+from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, GATE, MAGNITUDE, SCORE, SIZE, Choice
 
 NUMBERS = st.floats(0, 2)
 OWN = "somebody.rules:Share"
@@ -14,6 +14,7 @@ BUILT_IN = (
     | st.builds(Choice.size, NUMBERS)
     | st.builds(Choice.magnitude, NUMBERS)
     | st.builds(Choice.score, NUMBERS)
+    | st.builds(Choice.gate, NUMBERS)
 )
 CHOICES = BUILT_IN | st.builds(lambda share: Choice(OWN, (("share", share),)), NUMBERS)
 
@@ -24,6 +25,7 @@ def test_how_it_reads():
     assert str(Choice.size(0.02)) == "size target 0.02"
     assert str(Choice.magnitude(0.02)) == "magnitude target 0.02"
     assert str(Choice.score(0.0)) == "score 0"
+    assert str(Choice.gate(0.9)) == "gate share 0.9"
     assert str(Choice(OWN, (("share", 0.25), ("power", 2.0)))) == "Share share 0.25, power 2"
 
 
@@ -37,6 +39,7 @@ def test_its_columns():
         "target": None,
         "magnitude_target": None,
         "score": None,
+        "gate_share": None,
     }
     assert Choice.size(0.02).columns == {
         "rule": "size",
@@ -47,7 +50,9 @@ def test_its_columns():
         "target": 0.02,
         "magnitude_target": None,
         "score": None,
+        "gate_share": None,
     }
+    assert (Choice.gate(0.9).columns["gate_share"], Choice.gate(0.9).columns["target"]) == (0.9, None)
     own = Choice(OWN, (("tau", 0.25),))  # a parameter of its own, whatever its name
     assert own.columns == {
         "rule": OWN,
@@ -58,11 +63,13 @@ def test_its_columns():
         "target": None,
         "magnitude_target": None,
         "score": None,
+        "gate_share": None,
     }
     assert (own.free, own.prefix) == ({"Share.tau": 0.25}, ("Share",))
     assert Choice.activity(0.9, 0.1).free == {"tau": 0.9, "threshold": 0.1}
     assert (Choice.size(0.02).free, Choice.size(0.02).prefix) == ({"target": 0.02}, ("size",))
     assert (Choice.magnitude(0.02).free, Choice.magnitude(0.02).name) == ({"magnitude_target": 0.02}, "magnitude/0.02")
+    assert (Choice.gate(0.9).free, Choice.gate(0.9).prefix) == ({"gate_share": 0.9}, ("gate",))
 
 
 def test_whether_a_target_is_reached():
@@ -80,6 +87,7 @@ def test_whether_a_target_is_reached():
         (ACTIVITY, ("threshold", "tau"), "tau and threshold"),
         (CONTRIBUTION, ("tau",), "level"),
         (SIZE, ("level",), "target"),
+        (GATE, ("tau",), "gate_share"),
         (OWN, (), "at least one parameter"),
     ],
 )
@@ -93,5 +101,5 @@ def test_any_two_have_different_places_and_a_row_says_which_it_is(choices):
     ordered = sorted(choices, key=lambda choice: choice.place)
     assert len({choice.place for choice in choices}) == len(choices)
     rules = [choice.rule for choice in ordered]
-    assert rules == sorted(rules, key=[ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE, OWN].index)
+    assert rules == sorted(rules, key=[ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE, GATE, OWN].index)
     assert all(Choice.of_row(choice.columns) == choice for choice in choices)

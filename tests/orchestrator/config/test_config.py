@@ -16,6 +16,7 @@ from orchestrator.errors import ConfigError
 SWEEPS = Path(str(resources.files("sweeps")))
 SHIPPED = sorted(SWEEPS.rglob("*.yaml"))
 NEEDS = {  # what a choice cannot know
+    "data/folder": ["data.path=photos"],
     "data/table": ["data.path=x.parquet"],
     "model/own": ["model.name=my_package.nets:TinyNet"],
     "method/own": ["method.name=my_package.methods:Mine"],
@@ -25,7 +26,7 @@ NEEDS = {  # what a choice cannot know
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: str(file.relative_to(SWEEPS)))
 def test_every_shipped_file_composes_and_says_what_it_is(file):
     choice = str(file.relative_to(SWEEPS).with_suffix(""))
-    overrides = [] if choice == "config" else [choice.replace("/", "=")]
+    overrides = [] if choice == "config" else [choice.replace("/", "=", 1)]
     config = load_config(overrides + NEEDS.get(choice, []))
     assert parse_config(to_plain(config)) == config
     comments = [line for line in file.read_text().splitlines() if line.startswith("#")]
@@ -36,7 +37,7 @@ def test_every_shipped_file_composes_and_says_what_it_is(file):
 WRONG = {
     "search.space=[]": r"search.space=\[\]: the key is a mapping; give one, as \{name: value\}",
     "storage=a${b": r"storage='a\$\{b': the value cannot be read; write \\\$\{ for a literal \$\{",
-    "data=[1]": r"data=\[1\]: give the name of one file of the group: .*digits, fashion_mnist, table",
+    "data=[1]": r"data=\[1\]: give the name of one file of the group: .*digits, fashion_mnist, folder.*, table",
     "data=[digits,cifar10]": "give the name of one file of the group",
     "model={width: 3}": "give the name of one file of the group: .*vgg_small",
     "training=null": "training=null: give the name of one file of the group: digits",

@@ -31,8 +31,10 @@ SEED = "must be a whole number from 0 to 9223372036854775807"
 COUNT = "must be a whole number from 1 to 1000000000"
 IMAGES = "one number per channel, of images scaled to [0, 1]; divide values from 0 to 255 by 255"
 SYNC = {"sync_batch_norm": True}
+SETS = "cifar10, cifar100, digits, fashion_mnist, folder, mnist, svhn, table"
+CUT = {"name": "folder", "path": "photos", "resize": 72}
 REFUSED = [
-    (DataConfig, {"name": "mnist"}, "data.name='mnist' is not known; known: cifar10, digits, fashion_mnist, table"),
+    (DataConfig, {"name": "emnist"}, "data.name='emnist' is not known; known: " + SETS),
     (DataConfig, {"classes": ("3",)}, "data.classes=['3']: must be two classes or more"),
     (DataConfig, {"channels": 4}, "data.channels=4: must be 1 (grey) or 3 (colour)"),
     (DataConfig, {"limit": 0}, "data.limit=0: must be a positive number, or null for all"),
@@ -42,7 +44,7 @@ REFUSED = [
     (
         DataConfig,
         {"normalisation": "svhn"},
-        "data.normalisation='svhn' is not known; known: statistics, cifar10, cifar100, imagenet",
+        "data.normalisation='svhn' is not known; known: statistics, cifar10, cifar100, cifar100_published, imagenet",
     ),
     (
         DataConfig,
@@ -52,6 +54,48 @@ REFUSED = [
     (DataConfig, {"crop": -1}, "data.crop=-1: must be at least 0: the padding of the random crop"),
     (DataConfig, {"resize": 4097}, "data.resize=4097: must be 1 to 4096, or null"),
     (DataConfig, {"resize": 0}, "data.resize=0: must be 1 to 4096, or null"),
+    (
+        DataConfig,
+        {**CUT, "fit": "crop"},
+        "data.fit='crop' is not known; known: stretch, centre, random, random_resized",
+    ),
+    (
+        DataConfig,
+        {**CUT, "image_size": 64},
+        "data.image_size=64 is cut out of images of data.fit=centre, random or random_resized; set one of them, or"
+        " data.resize alone",
+    ),
+    (
+        DataConfig,
+        {"name": "svhn", "fit": "centre"},
+        "data.fit=centre is for data=folder and data=table; images of svhn are of one size, so leave it out",
+    ),
+    (
+        DataConfig,
+        {**CUT, "fit": "centre", "resize": None},
+        "data.fit=centre needs data.resize=..., the length of an image's shorter side",
+    ),
+    (
+        DataConfig,
+        {**CUT, "fit": "random", "image_size": 72},
+        "data.image_size=72: must be 1 to 71 with data.fit=random and data.resize=72",
+    ),
+    (
+        DataConfig,
+        {**CUT, "fit": "centre", "image_size": 73},
+        "data.image_size=73: must be 1 to 72 with data.fit=centre and data.resize=72",
+    ),
+    (
+        DataConfig,
+        {**CUT, "fit": "random_resized", "image_size": 0},
+        "data.image_size=0: must be 1 to 72 with data.fit=random_resized and data.resize=72",
+    ),
+    (
+        DataConfig,
+        {**CUT, "fit": "random", "image_size": 64, "crop": 4},
+        "data.crop=4 and data.fit=random both crop; set data.crop=0",
+    ),
+    (DataConfig, {"name": "folder"}, "data.path=null: name the folder of images, data.path=..."),
     (DataConfig, {"background": "grey"}, "data.background='grey' is not known; known: black, white"),
     (DataConfig, {"mean": (0.5,)}, "data.std=null: data.mean and data.std go together; set both, or neither"),
     (DataConfig, {"std": (0.5,)}, "data.mean=null: data.mean and data.std go together; set both, or neither"),

@@ -44,6 +44,7 @@ def test_a_row_says_what_the_manifest_says():
         "target": None,
         "magnitude_target": None,
         "score": None,
+        "gate_share": None,
         "name": "s-0000-level0.1",
         "event": "published",
         "time": NOW,

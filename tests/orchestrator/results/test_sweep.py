@@ -9,6 +9,7 @@ from orchestrator.config.composing import load_config
 from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState
+from orchestrator.results.reference_point import BaselineReference
 from orchestrator.results.sweep import Sweep
 from orchestrator.search import Status
 from tests.objectives import LINEAR, linear
@@ -79,6 +80,26 @@ def test_best_is_the_smallest_within_a_standard_error_of_the_most_accurate(error
 def test_knee_is_farthest_from_the_line_between_the_ends():
     """Of 0.35 in accuracy and 0.625 in size: 0/0.1 lacks 1/7 and 1/5, 0/0.9/0 lacks 2/35 and 3/5."""
     assert made_sweep().find("knee").label == "0/0.1"
+
+
+def test_knee_is_at_most_five_points_below_the_whole_network():
+    told = [
+        made_point(0, by_tau(0.5), 0.95, 0.75, reuse_baseline=0.96),
+        made_point(0, by_tau(0.9), 0.94, 0.3, reuse_baseline=0.96),
+        made_point(0, by_tau(0.9, 0.1), 0.93, 0.25, reuse_baseline=0.96),
+        made_point(0, by_tau(0.99), 0.7, 0.01, reuse_baseline=0.96),
+    ]
+    unknown = {"calibrated_reuse_accuracy": None, "cut_size": None}
+    assert made_sweep(told, reference=unknown).find("knee").label == "0/0.9/0"
+    # The whole network of a standard training is less accurate, so that all of them count.
+    frozen = BaselineReference("s-0001", {"calibrated_reuse_accuracy": 0.65})
+    known = dataclasses.replace(made_sweep(told, reference=unknown), frozen=frozen)
+    assert known.find("knee").label == "0/0.9/0.1"
+    # A stated value is for the hypervolume alone.
+    assert made_sweep(told, reference={**unknown, "calibrated_reuse_accuracy": 0.94}).find("knee").label == "0/0.9/0.1"
+    # None is as accurate as that: then of all.
+    better = dataclasses.replace(known, frozen=BaselineReference("s-0001", {"calibrated_reuse_accuracy": 0.99}))
+    assert better.find("knee").label == "0/0.9/0.1"
 
 
 def test_roles_are_of_the_front_and_one_point_may_have_both():

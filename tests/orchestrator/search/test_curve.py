@@ -174,7 +174,7 @@ class TestSearch:
 
     def test_it_starts_in_the_middle_unless_a_trial_in_the_space_is_known_or_under_way(self):
         searcher, quasi_random = make_searcher("curve", problem()), make_searcher("sobol", problem())
-        outside, inside = {"x": 0.0, "y": 0.0}, {"x": 0.1, "y": 0.6}
+        outside, inside = {"x": 2.0, "y": 0.0}, {"x": 0.1, "y": 0.6}
         middle = {"x": pytest.approx(problem().from_unit([0.5, 0.5])["x"], rel=1e-3), "y": 0.5}
         assert searcher.propose(History(), [outside], 0) == middle
         assert searcher.propose(History(), [inside], 0) == quasi_random.propose(History(), [inside], 0)
@@ -201,7 +201,7 @@ class TestSearch:
 
     def test_trials_outside_the_space_count_for_the_archive_alone(self):
         searcher, known = make_searcher("curve", problem()), history(make_searcher("curve", problem()), 8)
-        outside = {"trial_id": "baseline", "x": 0.0, "y": 0.7, "tau": 0.5, "quality": 5.0, "size": 0.0, "accuracy": 1.0}
+        outside = {"trial_id": "baseline", "x": 2.0, "y": 0.7, "tau": 0.5, "quality": 5.0, "size": 0.0, "accuracy": 1.0}
         rows = pa.Table.from_pylist([*known.points.to_pylist(), outside])
         found = read_surfaces(problem(), History(known.trials, rows))
         assert len(found.x_ND) == 8
@@ -211,9 +211,16 @@ class TestSearch:
             known, [], 8
         )
 
+    def test_a_zero_outside_a_logarithmic_dimension_is_as_the_least_of_it(self):
+        trial = {"trial_id": "baseline", "number": 0, "status": "finished", "reason": None, "x": 0.0, "y": 0.7}
+        points = [{**trial, "tau": tau, **surface(0.0, 0.7, tau)} for tau in TAUS]
+        found = read_surfaces(problem(), History(pa.Table.from_pylist([trial]), pa.Table.from_pylist(points)))
+        assert found.x_ND.tolist() == [[0.0, 0.7]]
+        assert problem().to_unit({"x": 0.0, "y": 0.7}) is None  # it is no proposal
+
     def test_a_stalled_search_says_so(self, caplog):
         known = history(make_searcher("curve", problem()), 6)
-        outside = {"trial_id": "baseline", "x": 0.0, "y": 0.7, "tau": 0.5, "quality": 5.0, "size": 0.0, "accuracy": 1.0}
+        outside = {"trial_id": "baseline", "x": 2.0, "y": 0.7, "tau": 0.5, "quality": 5.0, "size": 0.0, "accuracy": 1.0}
         rows = pa.Table.from_pylist([*known.points.to_pylist(), outside])
         with caplog.at_level(logging.WARNING):
             make_searcher("curve", problem()).propose(History(known.trials, rows), [], 6)
@@ -262,3 +269,61 @@ class TestSearch:
             x = found["width"] / 4 + (0 if found["kind"] == "good" else 1)
             points += [{**row, "tau": tau, **surface(x, found["y"], tau), "quality": 1.0 - x / 4} for tau in TAUS]
         assert [row["kind"] for row in trials[8:]].count("good") >= 6
+
+
+TARGETS = [0.01, 0.1, 1.0]
+AIMING = {
+    "space": SPACE,
+    "free": [{"tau": TAUS}, {"target": TARGETS}],
+    "objectives": OBJECTIVES,
+    "reference": {"quality": 0.8, "size": 1.0},
+    "scales": {"size": "log"},
+    "targets": {"size": "target"},
+}
+
+
+def rows_at_targets(trial_id, x, y, qualities, sizes):
+    """Points of a trial at the targets, and one that was chosen by tau."""
+    row = {"trial_id": trial_id, "x": x, "y": y}
+    aimed = [
+        {**row, "tau": None, "target": target, "quality": quality, "size": size}
+        for target, quality, size in zip(TARGETS, qualities, sizes, strict=True)
+    ]
+    return [*aimed, {**row, "tau": 0.5, "target": None, "quality": 0.97, "size": 0.3}]
+
+
+class TestTargetSizes:
+    def test_a_surface_is_qualities_at_targets(self):
+        """Sizes are those aimed at; one that came out twice as large has the worst quality of all."""
+        rows = [
+            *rows_at_targets("t-0", 0.1, 0.5, [0.7, 0.8, 0.9], [0.0101, 0.099, 0.4]),
+            *rows_at_targets("t-1", 0.1, 0.6, [0.75, 0.6, 0.95], [0.02, 0.1, 1.0]),
+        ]
+        trials = [
+            {"trial_id": f"t-{place}", "number": place, "status": "finished", "reason": None, "x": 0.1, "y": y}
+            for place, y in enumerate([0.5, 0.6])
+        ]
+        known = History(pa.Table.from_pylist(trials), pa.Table.from_pylist(rows))
+        found = read_surfaces(Problem(**AIMING), known)
+        assert found.values_NGV[..., 0].tolist() == [[0.7, 0.8, 0.9], [0.6, 0.6, 0.95]]
+        assert found.values_NGV[..., 1].tolist() == [[-2.0, -1.0, 0.0]] * 2
+        assert found.others_PV.tolist() == []  # the points chosen by tau are of trials that have surfaces
+
+    def test_without_an_objective_that_they_aim_at_targets_are_free_choices_as_others(self):
+        no_size = Problem(**{**AIMING, "objectives": {"quality": "max", "accuracy": "max"}})
+        assert len(no_size.surface_choices) == len(no_size.choices) == 6
+        assert no_size.targeted_objectives == {}
+
+    def test_it_finds_where_small_modules_are_good(self):
+        """Quality at small sizes is best at y = 0.7; far below the reference it is much worse still, which counts for
+        nothing."""
+        aiming = Problem(**AIMING, seed=1)
+        searcher, trials, points = make_searcher("curve", aiming), [], []
+        for number in range(8):
+            known = History(pa.Table.from_pylist(trials), pa.Table.from_pylist(points)) if trials else History()
+            found = searcher.propose(known, [], number)
+            off = abs(found["y"] - 0.7)
+            qualities = [0.95 - off - 8 * off**2 - lost for lost in (0.1, 0.05, 0.0)]
+            trials.append({"trial_id": f"t-{number}", "number": number, "status": "finished", "reason": None, **found})
+            points += rows_at_targets(f"t-{number}", found["x"], found["y"], qualities, TARGETS)
+        assert min(abs(row["y"] - 0.7) for row in trials) < 0.01

@@ -440,7 +440,15 @@ def test_weights_and_counts_come_back_as_written():
     grid = {"tau": [0.5], "threshold": [0.25, 0.0, 0.1], "level": [0.1], "target": [0.3, 0.1]}
     grid["magnitude_target"] = [0.2]
     sites = unit_layers(network.eval(), images)
-    counted = {"score": SCORE.pack([torch.randn(3, width) for width in sites.widths])}  # which are trained
+    counted = {  # of what methods train
+        "score": SCORE.pack([torch.randn(3, width) for width in sites.widths]),
+        "gate": {
+            "gate_opens": torch.randint(9, (3, 7), dtype=torch.int32),
+            "gate_sums": torch.rand(3, 7, dtype=torch.float64),
+            "gate_sizes": torch.tensor([3, 3, 3]),
+            "widths": torch.tensor([2, 5]),
+        },
+    }
     for name, rule in RULES.items():
         counts = counted.get(name) or rule.count(network, sites, [(images, labels)], num_classes=3, grid=grid)
         again = read_counts(name, dump_counts(name, counts))

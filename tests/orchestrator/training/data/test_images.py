@@ -5,16 +5,18 @@ import struct
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageFile
 
 from orchestrator.config.data_section import DataConfig
 from orchestrator.errors import ConfigError
+from orchestrator.training.data.encoded import EncodedImages
 from orchestrator.training.data.images import decode_image
-from orchestrator.training.data.tables import read_table
+from orchestrator.training.data.table_set import TableRows
+from orchestrator.training.data.vision import torchvision_datasets
 from tests.orchestrator.training.data.encoding import chunk, exif, flat_jpeg, png, saved
 
+WHERE = "data.path: row 7"
 STORED = np.random.default_rng(0).integers(0, 256, (2, 3, 3), dtype=np.uint8)
 TURNS = {  # by EXIF orientation: what is shown of the stored rows and columns
     1: lambda stored: stored,
@@ -37,15 +39,13 @@ def config(**more):
 
 def decoded(data, **more):
     """(H, W, 3), or (H, W) of grey."""
-    pixels = decode_image(data, 7, config(**more))
+    pixels = decode_image(data, WHERE, config(**more))
     return pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
 
 
 def refusal(data, **more):
-    with pytest.raises(
-        ConfigError, match=r"data\.image_column='image' of data\.path: row 7 is not a readable image: "
-    ) as caught:
-        decode_image(data, 7, config(**more))
+    with pytest.raises(ConfigError, match=r"^data\.path: row 7 is not a readable image: ") as caught:
+        decode_image(data, WHERE, config(**more))
     assert len(str(caught.value)) <= 500
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -198,13 +198,12 @@ def test_half_an_image_is_refused(kind):
     refusal(data[: len(data) // 2])
 
 
-def test_another_package_that_allows_halves_changes_nothing(tmp_path, monkeypatch):
+def test_another_package_that_allows_halves_changes_nothing(monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     half = saved(np.random.default_rng(3).integers(0, 256, (32, 32, 3), dtype=np.uint8), "PNG")[:1500]
-    pq.write_table(pa.table({"image": [half], "label": [0]}), tmp_path / "x.parquet")
-    images, _ = read_table(str(tmp_path / "x.parquet"), config())
-    with pytest.raises(ConfigError, match="row 0 is not a readable image"):
-        images.decode()
+    rows = TableRows(pa.chunked_array([[half]]), "data.path", "image")
+    with pytest.raises(ConfigError, match=r"^data\.image_column='image' of data\.path: row 0 is not a readable image"):
+        EncodedImages(rows, np.array([0]), config()).decode()
 
 
 def test_what_else_is_no_image():
@@ -222,7 +221,37 @@ def test_what_else_is_no_image():
 def test_one_pixel_and_large_sides():
     assert decoded(png(1, 1, 8, 0, [b"\x05"]), channels=1).tolist() == [[5]]
     assert decoded(png(1, 1, 8, 0, [b"\x05"]), resize=4).tolist() == [[[5] * 3] * 4] * 4
-    assert "at most 4096" in refusal(png(4097, 1, 8, 0, [bytes(4097)]))
+    long = png(4097, 1, 8, 0, [bytes(4097)])
+    assert "at most 4096 pixels a side are read without data.resize" in refusal(long)
+    assert not decoded(long, resize=4, channels=1).any()
+    assert "at most 89 million pixels are read" in refusal(png(9000, 9900, 1, 0, [bytes(1125)] * 9900), resize=4)
+
+
+def gradient(width, height):
+    """Grey that grows to the right, and colour that grows downwards."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, :, 0] = np.linspace(0, 255, width)
+    pixels[:, :, 1] = np.linspace(0, 255, height)[:, None]
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("size", [(50, 50), (75, 40), (41, 90), (33, 200), (16, 20)])
+@pytest.mark.parametrize(("resize", "side"), [(32, 32), (32, 28), (33, 28)])
+def test_the_middle_is_cut_as_torchvision_does(size, resize, side):
+    torchvision_datasets()  # its operators do not load everywhere
+    from torchvision.transforms import CenterCrop, Compose, Resize
+
+    image = gradient(*size)
+    wanted = Compose([Resize(resize), CenterCrop(side)])(image)
+    cut = decode_image(saved(image, "PNG"), WHERE, config(resize=resize, fit="centre", image_size=side), side=side)
+    assert np.array_equal(cut.transpose(1, 2, 0), np.asarray(wanted))
+    stretched = decoded(saved(image, "PNG"), resize=resize)
+    assert np.array_equal(stretched, np.asarray(image.resize((resize, resize), Image.Resampling.BILINEAR)))
+
+
+def test_what_would_be_too_long_is_refused():
+    thin = png(20_000, 2, 8, 0, [bytes(20_000)] * 2)
+    assert "it is (20000, 2), too long for data.fit=centre" in refusal(thin, resize=256, fit="centre")
 
 
 def test_what_follows_the_image_and_how_it_is_ordered_changes_nothing():
@@ -241,7 +270,7 @@ def test_broken_bytes_are_refused_or_read_and_nothing_else(kind):
         broken = whole.copy()
         broken[draw.integers(0, min(len(whole), 200), 3)] = draw.integers(0, 256, 3)
         try:
-            assert decode_image(broken.tobytes(), 7, config()).dtype == np.uint8
+            assert decode_image(broken.tobytes(), WHERE, config()).dtype == np.uint8
         except ConfigError as error:
             messages.append(str(error))
     assert messages

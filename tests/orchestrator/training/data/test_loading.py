@@ -17,6 +17,7 @@ from PIL import Image
 from orchestrator.config.config import parse_config, to_plain
 from orchestrator.config.identities import difference, identity
 from orchestrator.errors import ConfigError
+from orchestrator.training.data import loading
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.data.vision import torchvision_datasets
 
@@ -243,6 +244,18 @@ def test_images_are_normalised_as_configured_in_every_split(configured):
     assert own.train.mean != data.train.mean
 
 
+def test_statistics_of_many_images_are_counted(configured, pixels, table_config, monkeypatch):
+    table = pa.table({"image": [encoded(one) for one in pixels], "label": [index % 3 for index in range(60)]})
+    usual = load_data(table_config(table)).train
+    monkeypatch.setattr(loading, "LARGE", 0)
+    counted = load_data(table_config(table)).train
+    assert counted.mean == pytest.approx(usual.mean, rel=1e-6)
+    assert counted.std == pytest.approx(usual.std, rel=1e-6)
+    scaled = usual.images.double() / 255
+    assert counted.mean == pytest.approx(scaled.mean((0, 2, 3)).tolist(), rel=1e-12)
+    assert counted.std == pytest.approx(scaled.std((0, 2, 3), correction=0).tolist(), rel=1e-12)
+
+
 def test_one_number_or_one_per_channel(pixels, table_config):
     table = pa.table({"image": [encoded(one) for one in pixels], "label": [index % 3 for index in range(60)]})
     data = load_data(table_config(table, "data.mean=[0,0.5,1]", "data.std=[1,1,0.5]"))
@@ -284,6 +297,7 @@ def test_keys_that_came_later_count_only_where_they_are_set(configured):
     plain = to_plain(config)
     plain["data"] = {**recorded, "root": None, "download": False}
     assert identity(parse_config(plain))["data"] == identity(config)["data"] == recorded
+    assert identity(configured("data.test_files=test-*"))["data"] == recorded  # the contents tell
     set_keys = configured("data.mean=[0.5]", "data.std=[1]", "data.background=black")
     added = {"mean": [0.5], "std": [1.0], "background": "black"}
     assert identity(set_keys)["data"] == {**recorded, **added}

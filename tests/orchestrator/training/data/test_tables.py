@@ -12,7 +12,10 @@ import pytest
 
 from orchestrator.config.data_section import DataConfig
 from orchestrator.errors import ConfigError
+from orchestrator.training.data.encoded import EncodedImages
 from orchestrator.training.data.loading import load_data
+from orchestrator.training.data.table_files import find_table_files
+from orchestrator.training.data.table_set import TableRows
 from orchestrator.training.data.tables import read_table
 from tests.orchestrator.training.data.encoding import png
 
@@ -50,10 +53,18 @@ def described(data, names, column="label"):
     return data.replace_schema_metadata({"huggingface": json.dumps(features)})
 
 
+def read(path, **more):
+    """The grey images of a table, decoded, and its labels."""
+    asked = config(path, **more)
+    column, labels = read_table(find_table_files(str(path), asked.root, "data.path"), asked, "data.path")
+    images = EncodedImages(TableRows(column, "data.path", asked.image_column), np.arange(len(column)), asked)
+    return images.decode()[:, 0], labels
+
+
 def check_read(path, labels=IDS, **more):
     """The table at a path is read as it was written."""
-    images, found = read_table(str(path), config(path, **more))
-    assert np.array_equal(images.decode()[:, 0], PIXELS[: len(labels)])
+    images, found = read(path, **more)
+    assert np.array_equal(images, PIXELS[: len(labels)])
     assert found.tolist() == labels
 
 
@@ -156,6 +167,34 @@ def test_names_of_folders_are_names(tmp_path, folder):
     check_read(folder, root=str(tmp_path))
 
 
+def test_files_that_are_called_so_are_the_test_images(tmp_path):
+    folder = tmp_path / "data"
+    for name, part in (("train-00000-of-00002", slice(0, 24)), ("train-00001-of-00002", slice(24, 48))):
+        write(described(table(IMAGES[part], IDS[part]), NAMES), folder / f"{name}.parquet")
+    write(described(table(IMAGES[48:], IDS[48:]), NAMES), folder / "test-00000-of-00001.parquet")
+    for path in (folder, f"{folder}/*.parquet"):
+        data = load_data(config(path, test_files="test-*"))
+        assert (len(data.train), len(data.validation), len(data.test)) == (38, 10, 12)
+        assert np.array_equal(data.test.images[:, 0].numpy(), PIXELS[48:])
+        assert data.test.labels.tolist() == IDS[48:]
+        assert data.class_names == tuple(NAMES)
+    stated = config(f"{folder}/train-*", test_path=f"{folder}/test-*")
+    assert data.contents == load_data(stated).contents  # it is the same data
+    whole = load_data(config(folder))  # as before there was such a key
+    assert len(whole.test) == 12
+    assert set(whole.contents) == {"content"}
+    alone = load_data(config(f"{folder}/test-*", test_files="test-*", validation_fraction=0.34))
+    assert (len(alone.train) + len(alone.validation), len(alone.test)) == (9, 3)
+    write(described(table(IMAGES[48:], [-1] * 12), NAMES), folder / "test-00000-of-00001.parquet")
+    message = refusal(folder, test_files="test-*")
+    assert message.startswith(
+        "data.test_files='test-*': these files have labels below 0, so their classes are not known"
+    )
+    write(table([b"junk"] * 3, [0, 1, 2]), folder / "test-00000-of-00001.parquet")
+    message = refusal(folder, test_files="test-*")
+    assert message.startswith("data.image_column='image' of data.path: row 0 is not a readable image")
+
+
 def test_what_is_no_table_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "photos" / "cat").mkdir(parents=True)
@@ -189,7 +228,7 @@ def test_broken_tables_are_refused(tmp_path, kind):
     for data in broken:
         path.write_bytes(data)
         try:
-            read_table(str(path), config(path))
+            read_table([path], config(path), "data.path")
         except ConfigError as error:
             messages.append(str(error))
     assert len(messages) > 2
@@ -254,10 +293,10 @@ def test_a_folder_of_images_becomes_a_table_as_the_page_says(tmp_path, monkeypat
     page = (Path(__file__).parents[4] / "docs" / "data.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
     exec(code, {})  # noqa: S102
-    images, labels = read_table("photos.parquet", config("photos.parquet"))
+    images, labels = read("photos.parquet")
     order = sorted(range(ROWS), key=lambda row: TEXT[row])
     assert labels.tolist() == [TEXT[row] for row in order]
-    assert np.array_equal(images.decode()[:, 0], PIXELS[order])
+    assert np.array_equal(images, PIXELS[order])
 
 
 def test_cifar_100_as_hugging_face_has_it(data_dir):

@@ -1,0 +1,123 @@
+"""Images in memory with their labels, and the three parts of a data set."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one size with their labels; indexing returns a normalised float32 batch.
+
+    Attributes:
+        images: (I, ch, H, W) uint8.
+        labels: (I,) int64 class ids.
+        mean: of each channel, of images scaled to [0, 1].
+        std: likewise.
+        seen: the side of the square in the middle of an image that the network sees; None: the whole image. Training
+            sees another part of that size each time.
+        is_scaled: whether those parts are of any scale and brought to that side.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    seen: int | None = None
+    is_scaled: bool = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self.normalise(self.images[index])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what the network sees."""
+        channels, height, width = self.images.shape[1:]
+        return (channels, height, width) if self.seen is None else (channels, self.seen, self.seen)
+
+    def middle(self, images: Tensor) -> Tensor:
+        """uint8 (B, ch, H, W): the part that the network sees outside training."""
+        if self.seen is None:
+            return images
+        top, left = (round((side - self.seen) / 2) for side in images.shape[2:])
+        return images[:, :, top : top + self.seen, left : left + self.seen]
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (B, ch, H, W), whole or as training cuts it, as the network sees it."""
+        images = self.middle(images)
+        mean, std = (images.new_tensor(one, dtype=torch.float32).view(1, -1, 1, 1) for one in (self.mean, self.std))
+        return (images.float() / 255 - mean) / std
+
+    def to(self, device: torch.device) -> "ImageSet":
+        """The same set with its tensors on a device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def batches(self, *, rank: int = 0, world: int = 1) -> "Batches":
+        """(images, labels) in order, as often as wanted; of ``world`` workers each gets every ``world``-th batch."""
+        return Batches(self, rank, world)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An image set's normalised batches in order; can be iterated again."""
+
+    images: ImageSet
+    rank: int = 0
+    world: int = 1
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        batches = torch.arange(len(self.images), device=self.images.labels.device).split(EVALUATION_BATCH)
+        for index in batches[self.rank :: self.world]:
+            yield self.images[index], self.images.labels[index]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three splits, the class names and the size of an image. ``contents`` are hashes of everything that was read
+    (:mod:`orchestrator.training.data.content`): ``content``, and ``test_content`` if there is a separate test set.
+    ``validation`` has no images where ``data.validation_fraction`` is 0.
+    """
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    class_names: tuple[str, ...]
+    contents: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> tuple[str, ImageSet]:
+        """The split on which every choice is measured, by name: validation, or test where nothing is held out."""
+        return ("validation", self.validation) if len(self.validation) else ("test", self.test)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return self.train.shape[0]
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of an image."""
+        return self.train.shape[1]
+
+    def preprocessing(self) -> dict[str, Any]:
+        """What a module set records, so that its user can prepare images."""
+        return {"shape": list(self.train.shape), "mean": list(self.train.mean), "std": list(self.train.std)}
+
+    def to(self, device: torch.device) -> "Data":
+        """The same data on a device."""
+        return replace(
+            self, train=self.train.to(device), validation=self.validation.to(device), test=self.test.to(device)
+        )

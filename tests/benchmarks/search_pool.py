@@ -1,0 +1,116 @@
+"""Pools of trainings over the default search space, which searchers are compared on.
+
+Of each network 64 trainings of a scrambled Sobol sequence over the space of `method=moda`, then the first 8 of them
+once more with another seed, which show the noise, then the baselines of that space with two seeds. Each is a training
+of the product: 4,000 Fashion-MNIST images, 4 epochs, and every target size (and two tau) measured on 4,000 held-out
+images with 4,000 (image, subset) pairs. One command trains one network and appends its rows to
+``tests/benchmarks/data/search_pool_NETWORK.arrow``; without a number every training that is missing runs, so that an
+interrupted run goes on where it was. A training that diverged has one row, without metrics.
+
+Needs MODA_DATA_DIR. Not quite a minute a training on one core, half of it measuring.
+
+Usage: python tests/benchmarks/search_pool.py [NETWORK [NUMBER]]
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.feather as feather
+from rich.console import Console
+
+from orchestrator.config.composing import load_config
+from orchestrator.runs.proposals import search_problem
+from orchestrator.runs.train import train_one
+from orchestrator.search.problem import History, Problem
+from orchestrator.search.quasi_random import SobolSearcher
+
+DATA = Path(__file__).parent / "data"
+TRAININGS, AGAIN = 64, 8
+COMMON = [
+    *("data=fashion_mnist", "training=fashion_mnist", "data.limit=8000", "data.validation_fraction=0.5"),
+    *("data.test_limit=100", "training.epochs=4", "training.batch_size=64", "training.precision=float32"),
+    *(
+        "evaluation.pairs=4000",
+        "evaluation.test_pairs=100",
+        "evaluation.taus=[0.5,0.9]",
+        "evaluation.thresholds=[0]",
+        "tracking=none",
+    ),
+]
+NETWORKS = {
+    "vgg": ["model=vgg_small", "model.widths=[16,M,32,32,M,64,64,M]", "model.hidden=[128]"],
+    "resnet": ["model=resnet18", "model.width=8"],
+}
+METRICS = (
+    *("accuracy", "reuse_baseline", "reuse_accuracy", "reuse_accuracy_error"),
+    *("calibrated_reuse_accuracy", "calibrated_reuse_accuracy_error", "cut_size", "module_size"),
+)
+
+
+def main(words: list[str]) -> None:
+    if len(words) == 2:
+        train_and_keep(words[0], int(words[1]))
+        return
+    for network in words or NETWORKS:
+        for number in range(len(planned(network))):
+            if number not in {row["number"] for row in read_rows(network)}:
+                subprocess.run([sys.executable, __file__, network, str(number)], check=True)
+
+
+def planned(network: str) -> list[tuple[dict[str, float], int]]:
+    """The coefficients and the seed of every training."""
+    config = load_config([*COMMON, *NETWORKS[network]])
+    problem = Problem(search_problem(config).space, {}, {}, seed=0)
+    drawn = [SobolSearcher(problem).propose(History(), [], number) for number in range(TRAININGS)]
+    configured = {name: config.coefficient(name) for name in problem.space}
+    baselines = [{**configured, **baseline} for baseline in config.search.baselines]
+    seeded = [(drawn, 1), (drawn[:AGAIN], 2), (baselines, 1), (baselines, 2)]
+    return [(coefficients, seed) for of_seed, seed in seeded for coefficients in of_seed]
+
+
+def train_and_keep(network: str, number: int) -> None:
+    """Train, measure every choice on held-out images, and append the rows."""
+    coefficients, seed = planned(network)[number]
+    of_method = ("alpha", "beta", "gamma")
+    stated = [f"{'method' if name in of_method else 'training'}.{name}={value}" for name, value in coefficients.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        run = [f"training.seed={seed}", f"storage={folder}"]
+        sweep = train_one(load_config([*COMMON, *NETWORKS[network], *stated, *run]), Console(stderr=True))
+    (state,) = sweep.trials
+    about = {"network": network, "number": number, "seed": seed, **coefficients, "status": state.status.value}
+    times = {"seconds": state.seconds, "evaluation_seconds": state.evaluation_seconds}
+    rows = [
+        {
+            **about,
+            **times,
+            "rule": point.choice.rule,
+            **dict(point.choice.parameters),
+            **{name: point.metrics[name] for name in METRICS},
+        }
+        for point in sweep.points
+    ]
+    write_rows(network, [*read_rows(network), *(rows or [{**about, **times}])])
+    print(f"{network} {number}: {state.status.value}, {len(rows)} rows, {state.seconds} s", flush=True)
+
+
+def read_rows(network: str) -> list[dict]:
+    """The rows of a network's trainings so far."""
+    path = DATA / f"search_pool_{network}.arrow"
+    return feather.read_table(path, memory_map=False).to_pylist() if path.exists() else []
+
+
+def write_rows(network: str, rows: list[dict]) -> None:
+    """Write all rows anew, whole or not at all."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    path = DATA / f"search_pool_{network}.arrow"
+    feather.write_feather(table, f"{path}.part", compression="zstd")
+    os.replace(f"{path}.part", path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
