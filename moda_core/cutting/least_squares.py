@@ -6,7 +6,7 @@ Shapes: G independent problems side by side, R rows (observations), F features, 
 import torch
 from torch import Tensor
 
-SMALLEST = 1e-12  # eigenvalue of the normal equations, relative to the largest, that still counts
+SMALLEST = 1e-3  # singular value of A, relative to the largest, that still counts
 
 
 class LeastSquares:
@@ -26,9 +26,11 @@ class LeastSquares:
         self.cross_GFK += wide_GFR @ wanted_GKR.double().mT
 
     def solve(self) -> Tensor:
-        """Return D, float64 (G, F, K): of all solutions the one of least norm, as ``numpy.linalg.lstsq`` gives it.
+        """Return D, float64 (G, F, K): of all solutions the one of least norm, as ``numpy.linalg.lstsq`` with
+        ``rcond=1e-3`` gives it.
 
-        Directions in which the rows hardly differ (1e-6 of the largest singular value of A) count as undetermined.
+        Directions in which the rows hardly differ count as undetermined: fitted to them, weights grow so large that
+        other images are far off.
 
         Raises:
             ValueError: rows with NaN, or numbers that are too large.
@@ -36,7 +38,7 @@ class LeastSquares:
         if not (self.gram_GFF.isfinite().all() and self.cross_GFK.isfinite().all()):
             raise ValueError("a least-squares fit of NaN or infinite numbers; the network gives such on these images")
         values_GF, vectors_GFF = torch.linalg.eigh(self.gram_GFF)
-        counts_GF = values_GF > SMALLEST * values_GF[:, -1:]
+        counts_GF = values_GF > SMALLEST**2 * values_GF[:, -1:]
         inverse_GF = torch.where(counts_GF, 1 / torch.where(counts_GF, values_GF, 1.0), 0.0)
         solution_GFK: Tensor = vectors_GFF @ (inverse_GF[:, :, None] * (vectors_GFF.mT @ self.cross_GFK))
         return solution_GFK

@@ -6,13 +6,15 @@ from rich.table import Table
 
 from orchestrator.declarations import METRICS, SEPARATE, STAGES
 from orchestrator.results import Point, Sweep
+from orchestrator.views.terminal import coefficients_text
 
 STAGES_TEXT = (
     "beside the front: reuse accuracy over class subsets of 2, 5 and all classes, of modules as they were cut and after"
     " each stage, which needs the training images of the subset; random: as many random units in each layer, treated"
     " the same"
 )
-SEPARATE_HEAD = ["point", "size %", "separate %", "whole network %"]
+SEPARATE_HEAD = ["point", "size %", "separate %", "whole network %", "coefficients"]
+WORDS = ("point", "coefficients")  # columns that are aligned to the left
 SEPARATE_TEXT = (
     "beside the front: reuse accuracy over class subsets of 2, 5 and all classes, of a network of its own for each"
     " class, as the method publishes them; size: their sum over a subset's classes; they make no module set and cannot"
@@ -23,8 +25,8 @@ SEPARATE_TEXT = (
 def stage_head(sweep: Sweep) -> list[str]:
     """Return the heads of the columns of :func:`stage_rows`."""
     stages = stages_of(sweep)
-    names = ["point", "size %", *("cut", *stages), *(f"random {name}" for name in ("cut", *stages)), "whole network"]
-    return [name if name in ("point", "size %") else f"{name} %" for name in names]
+    names = ["size", *("cut", *stages), *(f"random {name}" for name in ("cut", *stages)), "whole network"]
+    return ["point", *(f"{name} %" for name in names), "coefficients"]
 
 
 def stages_of(sweep: Sweep) -> list[str]:
@@ -47,9 +49,10 @@ def stage_rows(sweep: Sweep, *, on_test: bool = False) -> list[list[str]]:
             stage: metrics for stage, point in points.items() if (metrics := point.test if on_test else point.metrics)
         }
         if measured:
-            rows.append((f"{number}/{choice}", measured))
+            trained_with = coefficients_text(next(iter(points.values())).trial.coefficients)
+            rows.append((f"{number}/{choice}", measured, trained_with))
     rows.sort(key=lambda row: next(iter(row[1].values()))["composed_size"])
-    return [_cells(label, measured, stages_of(sweep)) for label, measured in rows]
+    return [[label, *_cells(measured, stages_of(sweep)), trained_with] for label, measured, trained_with in rows]
 
 
 def separate_rows(sweep: Sweep, *, on_test: bool = False) -> list[list[str]]:
@@ -64,6 +67,7 @@ def separate_rows(sweep: Sweep, *, on_test: bool = False) -> list[list[str]]:
                     accuracy.cell(metrics["composed_size"]),
                     accuracy.cell(metrics["reuse_accuracy"], metrics["reuse_accuracy_error"]),
                     accuracy.cell(metrics["reuse_baseline"]),
+                    coefficients_text(point.trial.coefficients),
                 ]
             )
     return rows
@@ -93,13 +97,13 @@ def _table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequenc
         padding=(0, 1, 0, 0),
     )
     for name in head:
-        table.add_column(name, justify="left" if name == "point" else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in WORDS else "right", no_wrap=True)
     for cells in rows:
         table.add_row(*cells)
     return table
 
 
-def _cells(label: str, measured: dict[str, dict[str, float]], stages: Sequence[str]) -> list[str]:
+def _cells(measured: dict[str, dict[str, float]], stages: Sequence[str]) -> list[str]:
     first, accuracy = next(iter(measured.values())), METRICS["reuse_accuracy"]
 
     def cell(name: str, stage: str) -> str:
@@ -110,7 +114,6 @@ def _cells(label: str, measured: dict[str, dict[str, float]], stages: Sequence[s
         return accuracy.cell(metrics[name], spread)
 
     return [
-        label,
         accuracy.cell(first["composed_size"]),
         accuracy.cell(first["cut_accuracy"]),
         *(cell("reuse_accuracy", stage) for stage in stages),

@@ -40,7 +40,7 @@ STAGED = [
 SWEEP = dataclasses.replace(made_sweep(FRONT), staged=STAGED)
 HEADS = [
     *("point", "size %", "cut %", "refit %", "tuned %"),
-    *("random cut %", "random refit %", "random tuned %", "whole network %"),
+    *("random cut %", "random refit %", "random tuned %", "whole network %", "coefficients"),
 ]
 
 
@@ -48,14 +48,23 @@ def test_a_choice_has_a_row_with_its_stages_and_its_control_smallest_first():
     heads, rows = cells(only_table(SWEEP))
     assert heads == HEADS
     assert rows == [
-        ["0/size/0.1", "25.0", "75.0", "85.0±1.0", "", "25.0", "50.0", "", "96.0"],
-        ["0/0.9/0", "50.0", "80.0", "90.0±1.0", "95.0±1.0", "25.0", "60.0", "70.0", "96.0"],
+        ["0/size/0.1", "25.0", "75.0", "85.0±1.0", "", "25.0", "50.0", "", "96.0", "alpha 1"],
+        ["0/0.9/0", "50.0", "80.0", "90.0±1.0", "95.0±1.0", "25.0", "60.0", "70.0", "96.0", "alpha 1"],
     ]
 
 
 def test_only_stages_that_were_measured_have_columns():
     heads, rows = cells(only_table(dataclasses.replace(SWEEP, staged=STAGED[1:])))
-    assert heads == ["point", "size %", "cut %", "refit %", "random cut %", "random refit %", "whole network %"]
+    assert heads == [
+        "point",
+        "size %",
+        "cut %",
+        "refit %",
+        "random cut %",
+        "random refit %",
+        "whole network %",
+        "coefficients",
+    ]
     assert [row[0] for row in rows] == ["0/size/0.1", "0/0.9/0"]
 
 
@@ -64,7 +73,7 @@ def test_the_report_has_them_under_a_heading_of_their_own_on_both_splits():
     assert page.count("<h2>Refitted and tuned modules</h2>") == 1
     (_, validation, test, _) = Tables(page).found
     assert validation == [HEADS, *cells(only_table(SWEEP))[1]]
-    assert test[1:] == [["0/0.9/0", "50.0", "80.0", "", "50.0±1.0", "25.0", "", "70.0", "96.0"]]
+    assert test[1:] == [["0/0.9/0", "50.0", "80.0", "", "50.0±1.0", "25.0", "", "70.0", "96.0", "alpha 1"]]
     assert "Refitted" not in render_report(made_sweep(FRONT))
 
 
@@ -75,8 +84,8 @@ def test_separate_networks_have_a_table_of_their_own():
     staged, separate = tables_beside(sweep)
     assert cells(staged) == cells(only_table(SWEEP))
     assert cells(separate) == (
-        ["point", "size %", "separate %", "whole network %"],
-        [["0/score/0/separate", "580.0", "90.0±1.0", "96.0"]],
+        ["point", "size %", "separate %", "whole network %", "coefficients"],
+        [["0/score/0/separate", "580.0", "90.0±1.0", "96.0", "alpha 1"]],
     )
     page = render_report(sweep)
     assert page.index("<h2>Refitted and tuned modules</h2>") < page.index("<h2>Separate networks</h2>")
