@@ -90,9 +90,7 @@ def mix_methods(plain: Plain, composed: Mapping[str, Plain], words: Sequence[str
         _remove(space[METHOD], word)
     methods = {name: _merged(settings, _methods(plain).get(name) or {}) for name, settings in own.items()}
     search = {**first["search"], "space": space, "baselines": _baselines(composed), "methods": methods}
-    evaluation = {
-        key: _union([part["evaluation"].get(key) for part in composed.values()]) for key in _evaluated(composed)
-    }
+    evaluation = {key: _union(_values(key, composed, methods)) for key in _evaluated(composed)}
     method = methods[name_of_first][METHOD]
     return {**first, METHOD: method, "evaluation": evaluation, "search": search}
 
@@ -146,6 +144,11 @@ def _own_settings(name: str, composed: Mapping[str, Plain]) -> dict[str, Any]:
         differing = [key for key, found in of_each.items() if any(value != found[0] for value in found)]
         settings[section] = {key: _listed(values[name].get(key, usual.get(key))) for key in differing}
     return settings
+
+
+def _values(key: str, composed: Mapping[str, Plain], methods: Mapping[str, Plain]) -> list[Any]:
+    """What each method has of a key of evaluation."""
+    return [methods[name]["evaluation"].get(key, part["evaluation"].get(key)) for name, part in composed.items()]
 
 
 def _evaluated(composed: Mapping[str, Plain]) -> list[str]:

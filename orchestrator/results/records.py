@@ -159,20 +159,22 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
     searched = [name for point in earlier for name in point.trial.coefficients]
     names = list(dict.fromkeys([*sweep.coefficient_names, *searched, *sweep.config.search.space]))
     before = {point.trial.trial_id: point.trial for point in earlier}
+    states = [*before.values(), *sweep.trials]
+    columns = {trial.trial_id: coefficient_columns(names, _completed(sweep.config, trial)) for trial in states}
     trials = [
         {
             "trial_id": trial.trial_id,
             "number": trial.number,
             "status": str(trial.status),
             "reason": trial.reason,
-            **coefficient_columns(names, _completed(sweep.config, trial.coefficients)),
+            **columns[trial.trial_id],
         }
-        for trial in (*before.values(), *sweep.trials)
+        for trial in states
     ]
     points = [
         {
             "trial_id": point.trial.trial_id,
-            **coefficient_columns(names, _completed(sweep.config, point.trial.coefficients)),
+            **columns[point.trial.trial_id],
             **dict.fromkeys(COLUMNS),
             **point.choice.free,
             **point.metrics,
@@ -183,11 +185,11 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
     return History(_as_table(trials), _as_floats(_as_table(points), sorted({*COLUMNS, *free})))
 
 
-def _completed(config: Config, coefficients: Mapping[str, Any]) -> Coefficients:
+def _completed(config: Config, trial: TrialState) -> Coefficients:
     """The coefficients of a trial with the configured value of each dimension that they leave out, as a baseline may;
     None for one of another method."""
-    own = config.of_method(coefficients)
-    return {**{name: own.coefficient(name) for name in config.search.space}, **coefficients}
+    own = config.of_method(trial.coefficients)
+    return {**{name: own.coefficient(name) for name in config.search.space}, **trial.coefficients}
 
 
 def coefficient_column(name: str) -> str:

@@ -151,6 +151,13 @@ class TestFour:
             found = four.with_coefficients({"method": name})
             assert (found.training, found.evaluation) == (alone.training, alone.evaluation)
 
+    def test_a_grid_of_one_method_may_be_stated(self, configured):
+        stated = "search.methods.mwt.evaluation.gate_shares=[0.5, 0.9]"
+        config = configured("search.space.method={choices: [moda, mwt]}", stated)
+        assert config.evaluation.gate_shares == (0.5, 0.9)
+        assert config.with_coefficients({"method": "mwt"}).evaluation.gate_shares == (0.5, 0.9)
+        assert config.with_coefficients({"method": "moda"}).evaluation.gate_shares == ()
+
     def test_surfaces_are_of_the_rules_that_all_have(self, four):
         names = search_problem(four).free_names
         assert "gate_share" not in names
