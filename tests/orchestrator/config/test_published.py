@@ -32,7 +32,7 @@ def test_a_recipe_is_the_published_one(recipe):
     assert (config.model.name, config.model.options) == (name, {"width": width, "init": "published"})
     assert (config.data.name, config.data.normalisation) == (data, DATA[data])
     assert (config.data.crop, config.data.flip, config.data.validation_fraction) == (4, True, 0)
-    assert config.method.numbers == {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
+    assert [config.method.coefficients[name] for name in ("alpha", "beta", "gamma")] == [1.0, 1.0, 0.3]
     training = config.training
     assert (training.epochs, training.batch_size, training.learning_rate) == (200, 128, 0.05)
     assert training.schedule == "epoch"
