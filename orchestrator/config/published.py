@@ -61,8 +61,8 @@ def read_published(plain: Mapping[str, Any], config: Config) -> Published:
             f"method.name={name}: nothing is published of it by this recipe; methods with numbers: {listed(sections)}"
         )
     rows = typed(f"published.{name}", sections[name], list)
-    wheres = (f"published.{name}[{place}]" for place in range(len(rows)))
-    return Published(source, tuple(_row(row, where, config) for row, where in zip(rows, wheres, strict=True)))
+    places = (f"published.{name}[{place}]" for place in range(len(rows)))
+    return Published(source, tuple(_row(row, where, config) for row, where in zip(rows, places, strict=True)))
 
 
 def recipes() -> list[str]:
