@@ -11,7 +11,7 @@ ACTIVITY, CONTRIBUTION, SIZE, MAGNITUDE, SCORE, GATE = tuple(RULES)  # of this p
 PARAMETERS = {name: tuple(parameter.name for parameter in rule.parameters) for name, rule in RULES.items()}
 SIZED = {SIZE: "target", MAGNITUDE: "magnitude_target"}  # the rules that ask for a size, and by which parameter
 UNNAMED = (ACTIVITY, CONTRIBUTION)  # which points do not name: `3/0.9/0.1` and `3/0.1`
-TARGETS = {"cut_size": "target"}  # metrics that a parameter is a target for
+TARGETS = {"cut_size": SIZED[SIZE]}  # metrics that a parameter is a target for
 COLUMNS = tuple(name for names in PARAMETERS.values() for name in names)  # each has a column of its own in the tables
 
 
