@@ -134,6 +134,7 @@ def test_a_sweep_searches_them_by_their_own_space(tmp_path):
     assert sweep.baseline_reference is not None  # of the second one, whose loss is the cross-entropy
 
 
+@pytest.mark.slow
 def test_early_stopping_measures_them_in_mid_training(tmp_path):
     sweep = sweep_in_process(
         "method=mwt", *SMALL, "search.early_stopping=pareto_halving", "sweep.trials=3", "search=sobol", storage=tmp_path

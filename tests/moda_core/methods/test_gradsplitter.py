@@ -214,6 +214,7 @@ def _work(rank, file, found):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_workers_train_what_one_trains(tmp_path):
     mp.start_processes(_work, (str(tmp_path / "meet"), str(tmp_path / "found")), nprocs=2, start_method="forkserver")
     expected = state_of(trained(method=dataclasses.replace(SHORT, batch_size=49))[1])
