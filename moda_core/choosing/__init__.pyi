@@ -14,7 +14,7 @@ from .frequency import (
 from .gate_names import GATE_COUNTS, GATE_OPENS, GATE_SIZES, GATE_SUMS
 from .gates import Gate, Gated, watch_gates
 from .masked import Select, check_keep, mask_network, row_masked_graph
-from .masks import floored, keep_masks, merge_masks
+from .masks import floored, keep_masks, keep_some_unit, merge_masks
 from .rule_protocol import DEFAULT_FLOOR, Parameter, Rule, check_parameters, check_rule
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "count_frequencies",
     "floored",
     "keep_masks",
+    "keep_some_unit",
     "mask_network",
     "merge_masks",
     "merged_units",

@@ -53,6 +53,13 @@ def merge_masks(masks: Sequence[Tensor], class_ids: Sequence[int]) -> list[Tenso
     return [mask_CN[list(class_ids)].any(0) for mask_CN in masks]
 
 
+def keep_some_unit(mask_CN: Tensor, values_CN: Tensor) -> Tensor:
+    """Return masks of a layer in which a class that would keep nothing keeps its unit of the largest value."""
+    is_empty_C1 = ~mask_CN.any(1, keepdim=True)
+    largest_CN = torch.zeros_like(mask_CN).scatter(1, values_CN.argmax(1, keepdim=True), True)
+    return mask_CN | (is_empty_C1 & largest_CN)
+
+
 def _checked_rates(frequencies: Frequencies, tau: float, threshold: float, floor: float) -> list[Tensor]:
     if not 0 < tau <= 1:
         raise ValueError(f"tau={tau} must lie in (0, 1]")

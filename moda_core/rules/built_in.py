@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
 from moda_core.rules.at_activations import AtActivations
+from moda_core.rules.at_targets import AtTargets, target_parameter
 from moda_core.rules.magnitude import MagnitudeRule
 from moda_core.rules.score_rule import ScoreRule
 
@@ -142,7 +143,7 @@ class ContributionRule(AtActivations):
         return Contributions(counts["means"], tuple(counts["widths"].tolist()))
 
 
-class SizeRule(AtActivations):
+class SizeRule(AtTargets):
     """The rule by which modules have a target size: as the contribution rule, at the level that gives it.
 
     The mean over classes of the parameters that a class's module keeps, of all, comes as near to the target as a level
@@ -150,18 +151,7 @@ class SizeRule(AtActivations):
     """
 
     name: ClassVar[str] = "size"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter(
-            "target",
-            "target size",
-            0.0,
-            1.0,
-            excludes_low=True,
-            larger_is_smaller=False,
-            is_logarithmic=True,
-            grid=(0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5),
-        ),
-    )
+    parameters: ClassVar[tuple[Parameter, ...]] = (target_parameter("target"),)
 
     def count(
         self,
@@ -178,14 +168,10 @@ class SizeRule(AtActivations):
         Raises:
             NetworkError: a network that cannot be cut.
         """
-        import torch
-
-        from moda_core.graph import channel_graph
-        from moda_core.modes import device_of
+        from moda_core.rules.target_sizes import graph_of
 
         contributions = CONTRIBUTION.count(network, sites, batches, num_classes=num_classes, grid=grid, group=group)
-        example = next(node for node in sites.graph.nodes if node.op == "placeholder").meta["value"]
-        graph, _ = channel_graph(network, sites, torch.zeros_like(example, device=device_of(network)))
+        graph, _ = graph_of(network, sites)
         return self.extend(contributions, graph, grid)
 
     def extend(
@@ -205,11 +191,7 @@ class SizeRule(AtActivations):
     ) -> Decomposition:
         """Choose by :func:`moda_core.contribution_masks`, at the target's level."""
         check_parameters(self, parameters)
-        target, targets = parameters["target"], counts["targets"].tolist()
-        if target not in targets:
-            raise ValueError(f"target={target} was not counted; counted: {', '.join(f'{one:g}' for one in targets)}")
-        level = float(counts["levels"][targets.index(target)])
-        return CONTRIBUTION.choose(counts, {"level": level})
+        return CONTRIBUTION.choose(counts, {"level": self.level(counts, parameters)})
 
 
 def reaches(target: float, size: float) -> bool:

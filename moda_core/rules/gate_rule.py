@@ -78,7 +78,7 @@ class GateRule:
         """
         import torch
 
-        from moda_core.choosing import Decomposition
+        from moda_core.choosing import Decomposition, keep_some_unit
 
         check_parameters(self, parameters)
         widths = counts["widths"].tolist()
@@ -92,9 +92,7 @@ class GateRule:
                 is_empty_C1 = ~mask_CN.any(1, keepdim=True)
                 mask_CN |= is_empty_C1 & (rate_CN >= share)
                 floored += int((~mask_CN.any(1)).sum()) if step == 0 else 0
-            largest_C1 = sums_CN.argmax(1, keepdim=True)
-            is_empty_C1 = ~mask_CN.any(1, keepdim=True)
-            keep.append(mask_CN | (is_empty_C1 & torch.zeros_like(mask_CN).scatter(1, largest_C1, True)))
+            keep.append(keep_some_unit(mask_CN, sums_CN))
         return Decomposition(keep, floored=floored)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
-from moda_core.rules.at_activations import AtActivations
+from moda_core.rules.at_targets import AtTargets, target_parameter
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Batches = Iterable[tuple[Tensor, Tensor]]
 
 
-class MagnitudeRule(AtActivations):
+class MagnitudeRule(AtTargets):
     """The rule by which every class keeps the units of the largest filters, so that modules have a target size.
 
     It is class-agnostic: all classes keep the same units, so that composing them saves nothing. Filters are compared
@@ -29,18 +29,7 @@ class MagnitudeRule(AtActivations):
     """
 
     name: ClassVar[str] = "magnitude"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter(
-            "magnitude_target",
-            "target size",
-            0.0,
-            1.0,
-            excludes_low=True,
-            larger_is_smaller=False,
-            is_logarithmic=True,
-            grid=(0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5),
-        ),
-    )
+    parameters: ClassVar[tuple[Parameter, ...]] = (target_parameter("magnitude_target"),)
 
     def count(
         self,
@@ -59,13 +48,10 @@ class MagnitudeRule(AtActivations):
         """
         import torch
 
-        from moda_core.graph import channel_graph
-        from moda_core.modes import device_of
         from moda_core.rules.filter_norms import filter_norms
-        from moda_core.rules.target_sizes import levels_of_targets
+        from moda_core.rules.target_sizes import graph_of, levels_of_targets
 
-        example = next(node for node in sites.graph.nodes if node.op == "placeholder").meta["value"]
-        graph, state = channel_graph(network, sites, torch.zeros_like(example, device=device_of(network)))
+        graph, state = graph_of(network, sites)
         norms = torch.cat(filter_norms(graph, state))
         targets = torch.tensor(sorted(set(grid["magnitude_target"])), dtype=torch.float64)
         counts = {
@@ -84,13 +70,7 @@ class MagnitudeRule(AtActivations):
         from moda_core.choosing import Decomposition, contribution_masks
 
         check_parameters(self, parameters)
-        target, targets = parameters["magnitude_target"], counts["targets"].tolist()
-        if target not in targets:
-            raise ValueError(
-                f"magnitude_target={target} was not counted; counted: {', '.join(f'{one:g}' for one in targets)}"
-            )
-        level = float(counts["levels"][targets.index(target)])
-        return Decomposition(contribution_masks(self.unpack(counts), level))
+        return Decomposition(contribution_masks(self.unpack(counts), self.level(counts, parameters)))
 
     @staticmethod
     def unpack(counts: Mapping[str, Tensor]) -> Contributions:

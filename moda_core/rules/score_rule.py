@@ -57,15 +57,13 @@ class ScoreRule(AtActivations):
     ) -> Decomposition:
         """Keep the units above the score. The floor is one unit of each site, whatever ``floor`` is; ``floored`` says
         in how many (class, site) pairs it acted."""
-        from moda_core.choosing import Decomposition
+        from moda_core.choosing import Decomposition, keep_some_unit
 
         check_parameters(self, parameters)
         keep, floored = [], 0
         for layer in range(len(counts)):
             scores_CN = counts[f"scores_{layer}"]
             mask_CN = scores_CN > parameters["score"]
-            is_empty_C1 = ~mask_CN.any(1, keepdim=True)
-            floored += int(is_empty_C1.sum())
-            largest_CN = mask_CN.new_zeros(mask_CN.shape).scatter(1, scores_CN.argmax(1, keepdim=True), True)
-            keep.append(mask_CN | (is_empty_C1 & largest_CN))
+            floored += int((~mask_CN.any(1)).sum())
+            keep.append(keep_some_unit(mask_CN, scores_CN))
         return Decomposition(keep, floored=floored)

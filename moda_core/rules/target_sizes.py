@@ -4,12 +4,25 @@ Shapes: T targets, C classes, N units of all layers together.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from moda_core.choosing import Contributions, contribution_masks
 from moda_core.cutting import held_channels
-from moda_core.graph import ChannelGraph
+from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring import count_all_parameters, count_parameters
+from moda_core.modes import device_of
+from moda_core.units import UnitLayers
+
+
+def graph_of(network: nn.Module, sites: UnitLayers) -> tuple[ChannelGraph, dict[str, Tensor]]:
+    """Return the channel graph of a network with its sites, and its state, from the shapes that the sites were traced
+    with.
+
+    Raises:
+        NetworkError: a network that cannot be cut.
+    """
+    example = next(node for node in sites.graph.nodes if node.op == "placeholder").meta["value"]
+    return channel_graph(network, sites, torch.zeros_like(example, device=device_of(network)))
 
 
 def levels_of_targets(graph: ChannelGraph, contributions: Contributions, targets_T: Tensor) -> Tensor:
