@@ -102,16 +102,17 @@ def _built(cutter: Cutter, *, until: Node | None = None) -> Cutter:
 def _up_to(node: Node, cutter: Cutter) -> fx.GraphModule:
     """The network up to a layer, which returns the layer's input and output."""
     layer = cutter.built[node.name]
+    needed, found = {layer}, [layer]
+    while found:
+        sources = [source for source in found.pop().all_input_nodes if source not in needed]
+        needed.update(sources)
+        found += sources
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     for call in cutter.out.nodes:
-        copies[call] = graph.node_copy(call, lambda original: copies[original])
-        if call is layer:
-            break
+        if call in needed:
+            copies[call] = graph.node_copy(call, lambda original: copies[original])
     graph.output((copies[layer].args[0], copies[layer]))
-    network = fx.GraphModule(cutter.modules, graph).eval()
-    network.graph.eliminate_dead_code()
-    network.recompile()
-    return network
+    return fx.GraphModule(cutter.modules, graph).eval()
 
 
 def _refit(
