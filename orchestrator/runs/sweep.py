@@ -33,6 +33,7 @@ from orchestrator.training import (
     fingerprints,
     loaded_lines,
     measure_on_test,
+    stages_lines,
     with_own_parts,
 )
 from orchestrator.training.data import Data, load_data
@@ -68,6 +69,9 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     prints = fingerprints(config, data)
     proposals = Proposals(config, name_sweep(store, config, prefix=prefix, fingerprints=prints), store, prints)
     _check_earlier(config, data, store)
+    if proposals.missing:
+        for line in dict.fromkeys(line for corner in tried for line in stages_lines(corner, data.num_classes)):
+            progress.say(line)
     if proposals.missing or any(point.test is None for point in reported(proposals.sweep())):
         if config.tracking.name != "none":
             from orchestrator.tracking import share_mode

@@ -19,6 +19,7 @@ from orchestrator.training import (
     fingerprints,
     loaded_lines,
     measure_on_test,
+    stages_lines,
     with_own_parts,
 )
 from orchestrator.training.data import Data, load_data
@@ -50,6 +51,8 @@ def train_one(config: Config, console: Console) -> Sweep:
     console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
     sweep = read_sweep(store, sweep_id)
     if not any(trial.is_over for trial in sweep.trials):
+        for line in stages_lines(config, data.num_classes):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         store.append("trials", [trial_event(sweep_id, trial, Status.PROPOSED, attempt=0, now=utc_now())])
         run_alone(trial, data, console)
         sweep = read_sweep(store, sweep_id)

@@ -8,6 +8,7 @@ from .loop import choose_device
 from .methods import make_method
 from .own_metrics import Measured, OwnMetric
 from .own_parts import with_own_parts
+from .stage_costs import stages_lines
 from .trial import (
     Report,
     Trial,
@@ -36,6 +37,7 @@ __all__ = [
     "make_method",
     "measure_on_test",
     "run_trial",
+    "stages_lines",
     "with_own_parts",
     "with_stored_bias",
 ]

@@ -16,6 +16,7 @@ from orchestrator.storage.delta import DeltaStore
 from orchestrator.training.batches import Steps, Workers
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import choose
+from orchestrator.training.stage_costs import stages_lines
 from orchestrator.training.stages import check_staged, stage_subsets
 from orchestrator.training.trial import Trial, load_trained, run_trial
 from orchestrator.training.tuning import images_of, tune
@@ -54,6 +55,22 @@ def test_subsets_are_two_of_two_sizes_and_all_classes():
     assert drawn == stage_subsets(10, 0) != stage_subsets(10, 1)
     assert [len(subset) for subset in stage_subsets(5, 0)] == [2, 2, 5]
     assert stage_subsets(2, 0) == [(0, 1)]
+
+
+def test_what_stages_will_cost_is_said_before_training():
+    config = load_config([*SMALL, "evaluation.staged=[best,knee,size/0.3]", "evaluation.refit_images=50"])
+    # Subsets of 2, 2, 5, 5 and 10 of 10 classes hold 2.4 times the images; 3 choices, as many random, 2 epochs each.
+    assert stages_lines(config, 10) == [
+        "stages after cutting: up to 30 modules of each trial (3 choices, 5 class subsets, each beside random units)"
+        " are refitted on up to 50 images and tuned for 2 epochs; tuning them shows about as many images as 29 epochs"
+        " of training, and a trial has 2"
+    ]
+    config = load_config([*SMALL, "evaluation.stages=[refit]", "evaluation.staged=[best]"])
+    assert stages_lines(config, 2) == [
+        "stages after cutting: up to 2 modules of each trial (1 choice, 1 class subset, each beside random units) are"
+        " refitted on up to 1000 images"
+    ]
+    assert stages_lines(load_config(["data=digits"]), 10) == []
 
 
 def test_points_of_later_stages_stand_beside_the_surface_and_change_nothing_of_it(trained):
@@ -158,6 +175,7 @@ def test_without_validation_images_choices_by_name_are_measured_on_test(tmp_path
     named = (*SMALL, "data.validation_fraction=0", "evaluation.staged=[best,size/0.1]", "evaluation.stages=[refit]")
     done = call_moda("train", *named, storage=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "up to 20 modules of each trial (2 choices, 5 class subsets, each beside random units)" in done.stdout
     assert "refitted and tuned modules, on test" in done.stdout
     sweep = read_sweep(DeltaStore(str(tmp_path)), "s")
     assert [(point.label, point.metrics) for point in sweep.staged] == [("0/size/0.1/refit", {})]
