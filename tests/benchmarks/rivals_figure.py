@@ -27,7 +27,8 @@ def draw_fronts(panels: Mapping[str, Mapping[str, Line]], file: Path) -> None:
     for place, (title, lines) in enumerate(panels.items()):
         _draw_panel(pen, place % columns * WIDTH, place // columns * HEIGHT, title, lines, colors)
     _draw_legend(pen, rows * HEIGHT, columns * WIDTH, colors)
-    image.resize((image.width // SCALE, image.height // SCALE), Image.Resampling.LANCZOS).save(file, optimize=True)
+    small = image.resize((image.width // SCALE, image.height // SCALE), Image.Resampling.LANCZOS)
+    small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 class _Pen:
