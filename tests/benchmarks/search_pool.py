@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.feather as feather
+import torch
 from rich.console import Console
 
 from orchestrator.config.composing import load_config
@@ -39,6 +40,7 @@ COMMON = [
         "evaluation.taus=[0.5,0.9]",
         "evaluation.thresholds=[0]",
         "tracking=none",
+        f"training.gpus_per_worker={int(torch.cuda.is_available())}",
     ),
 ]
 NETWORKS = {
@@ -73,7 +75,14 @@ def planned(network: str) -> list[tuple[dict[str, float], int]]:
 
 
 def train_and_keep(network: str, number: int) -> None:
-    """Train, measure every choice on held-out images, and append the rows."""
+    """Train one and append its rows."""
+    rows = rows_of(network, number)
+    write_rows(network, [*read_rows(network), *rows])
+    print(f"{network} {number}: {rows[0]['status']}, {len(rows)} rows, {rows[0]['seconds']} s", flush=True)
+
+
+def rows_of(network: str, number: int) -> list[dict]:
+    """Train, on a GPU if there is one, and measure every choice on held-out images."""
     coefficients, seed = planned(network)[number]
     of_method = ("alpha", "beta", "gamma")
     stated = [f"{'method' if name in of_method else 'training'}.{name}={value}" for name, value in coefficients.items()]
@@ -93,8 +102,7 @@ def train_and_keep(network: str, number: int) -> None:
         }
         for point in sweep.points
     ]
-    write_rows(network, [*read_rows(network), *(rows or [{**about, **times}])])
-    print(f"{network} {number}: {state.status.value}, {len(rows)} rows, {state.seconds} s", flush=True)
+    return rows or [{**about, **times}]
 
 
 def read_rows(network: str) -> list[dict]:
