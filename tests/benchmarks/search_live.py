@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.feather as feather
 import torch
-from search_emulator import METRIC, Emulator, Ours, read_pool
-from search_pool import AGAIN, NETWORKS, TRAININGS, measured
+from search_emulator import METRIC, Ours, PoolProblem, read_pool
+from search_pool import NETWORKS, TRAININGS, measured
 
 ROWS = Path(__file__).parent / "data" / "search_live.arrow"
 LENGTH, SEEDS, DRAWS = 20, 5, 10_000
@@ -44,19 +44,19 @@ def main(words: list[str]) -> None:
 
 def rows_of(network: str, searcher: str, seed: int) -> list[dict]:
     """Run a search; a row for each training that it asked for."""
-    emulator, pool = Emulator(network, "mean"), read_pool(network)
-    search = Ours(searcher, emulator, seed)
-    for place, coefficients in enumerate(emulator.baselines):
-        search.tell(coefficients, pool[TRAININGS + AGAIN + place])
+    problem = PoolProblem(network)
+    search = Ours(searcher, problem, seed)
+    for coefficients, surface_G in zip(problem.baselines, problem.of_baselines.values(), strict=True):
+        search.tell(coefficients, surface_G)
     rows = []
-    for number in range(len(emulator.baselines), LENGTH):
+    for number in range(len(problem.baselines), LENGTH):
         coefficients = search.ask()
         of_target = {
             row["target"]: row[METRIC]
             for row in measured(network, coefficients, 1000 * (seed + 1) + number)
             if row.get("target") is not None
         }
-        surface = [of_target[target] for target in emulator.targets] if of_target else None
+        surface = [of_target[target] for target in problem.targets] if of_target else None
         search.tell(coefficients, None if surface is None else np.array(surface))
         about = {"network": network, "searcher": searcher, "search": seed, "number": number}
         rows.append({**about, **coefficients, "surface": surface})
@@ -82,22 +82,22 @@ def print_table() -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for network, searcher in dict.fromkeys((row["network"], row["searcher"]) for row in rows):
-        emulator, pool = Emulator(network, "mean"), read_pool(network)
-        first = [pool[TRAININGS + AGAIN + place] for place in range(len(emulator.baselines))]
+        problem, pool = PoolProblem(network), read_pool(network)
+        first = [*problem.of_baselines.values()]
         rng = np.random.default_rng(0)
         drawn = []
         for _ in range(DRAWS):
             numbers = rng.choice(TRAININGS, LENGTH - len(first), replace=False)
-            drawn.append(emulator.volume([*first, *(pool[number] for number in numbers if pool[number] is not None)]))
+            drawn.append(problem.volume([*first, *(pool[number] for number in numbers if pool[number] is not None)]))
         volumes, shares = [], []
         for seed in sorted({row["search"] for row in rows if (row["network"], row["searcher"]) == (network, searcher)}):
             mine = [
                 row for row in rows if (row["network"], row["searcher"], row["search"]) == (network, searcher, seed)
             ]
-            volumes.append(emulator.volume([*first, *(np.array(row["surface"]) for row in mine if row["surface"])]))
+            volumes.append(problem.volume([*first, *(np.array(row["surface"]) for row in mine if row["surface"])]))
             shares.append(float(np.mean(np.array(drawn) < volumes[-1])))
         found = " ".join(f"{volume:.4f}" for volume in volumes), " ".join(f"{share:.2f}" for share in shares)
-        cells = [f"{emulator.volume(first):.4f}", f"{np.median(drawn):.4f}", *found, f"{statistics.median(shares):.2f}"]
+        cells = [f"{problem.volume(first):.4f}", f"{np.median(drawn):.4f}", *found, f"{statistics.median(shares):.2f}"]
         print(f"| {network} | {searcher} | {' | '.join(cells)} |")
 
 
