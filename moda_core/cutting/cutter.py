@@ -61,11 +61,7 @@ class Cutter:
     def build(self, class_ids: Sequence[int], bias_T: Tensor | None = None) -> fx.GraphModule:
         """The network whose logits are those of ``class_ids``, in this order, plus ``bias_T``."""
         for node in self.graph.nodes:
-            self._find_constants(node)
-            if node.op == "input":
-                self.images = self.built[node.name] = self.out.placeholder("images")
-            elif self.want.channels[node.name].any():
-                self.built[node.name] = self._scaled(node, self._build(node))
+            self.add(node)
         output = self.graph.output
         assert output.unit_layer is None
         wanted = torch.zeros(output.channels, dtype=torch.bool)
@@ -78,6 +74,14 @@ class Cutter:
             last = self._call("bias", per_channel("shift", bias_T.to(self.device, self.dtype), output.size), last)
         self.out.output(last)
         return fx.GraphModule(self.modules, self.out).eval()
+
+    def add(self, node: Node) -> None:
+        """Add a node of the graph, all of whose inputs are added already."""
+        self._find_constants(node)
+        if node.op == "input":
+            self.images = self.built[node.name] = self.out.placeholder("images")
+        elif self.want.channels[node.name].any():
+            self.built[node.name] = self._scaled(node, self._build(node))
 
     def _scaled(self, node: Node, value: fx.Node) -> fx.Node:
         """The units of a unit layer times their scales."""

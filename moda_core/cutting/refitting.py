@@ -64,13 +64,12 @@ def refit_graph(
     cut = _held(graph, [keep_N.cpu() for keep_N in units.keep], class_ids)
     whole = _held(graph, [torch.ones_like(keep_N, device="cpu") for keep_N in units.keep], class_ids)
     fitted = dict(state)
+    before = _built(Cutter(graph, state, whole, None, scales=units.scales))
     for node in _readers(graph, units.keep):
         if not (cut.channels[node.name].any() and cut.reads[node.name].any()):
             continue
-        cutters = [Cutter(graph, fitted, cut, None, scales=units.scales)]
-        cutters.append(Cutter(graph, state, whole, None, scales=units.scales))
-        now, before = (_with_outputs(cutter, class_ids, node) for cutter in cutters)
-        _refit(node, fitted, now, before, cut, whole, images)
+        now = _built(Cutter(graph, fitted, cut, None, scales=units.scales), until=node)
+        _refit(node, fitted, _up_to(node, now), _up_to(node, before), cut, whole, images)
     return cut_graph(graph, fitted, keep, class_ids)
 
 
@@ -91,14 +90,28 @@ def _readers(graph: ChannelGraph, keep: Sequence[Tensor]) -> Iterator[Node]:
             yield node
 
 
-def _with_outputs(cutter: Cutter, class_ids: Sequence[int], node: Node) -> fx.GraphModule:
+def _built(cutter: Cutter, *, until: Node | None = None) -> Cutter:
+    """The cutter with all nodes, or those up to one, added."""
+    for node in cutter.graph.nodes:
+        cutter.add(node)
+        if node is until:
+            break
+    return cutter
+
+
+def _up_to(node: Node, cutter: Cutter) -> fx.GraphModule:
     """The network up to a layer, which returns the layer's input and output."""
-    cutter.build(class_ids)
-    graph, layer = cutter.out, cutter.built[node.name]
-    graph.erase_node(next(other for other in graph.nodes if other.op == "output"))
-    graph.output((layer.args[0], layer))
-    graph.eliminate_dead_code()
-    return fx.GraphModule(cutter.modules, graph).eval()
+    layer = cutter.built[node.name]
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    for call in cutter.out.nodes:
+        copies[call] = graph.node_copy(call, lambda original: copies[original])
+        if call is layer:
+            break
+    graph.output((copies[layer].args[0], copies[layer]))
+    network = fx.GraphModule(cutter.modules, graph).eval()
+    network.graph.eliminate_dead_code()
+    network.recompile()
+    return network
 
 
 def _refit(

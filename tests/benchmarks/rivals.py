@@ -1,0 +1,282 @@
+"""MODA beside MwT, NeMo and standard training: accuracy, sizes, reuse as cut, refitted and tuned, and training time.
+
+One command trains one network and appends its rows to ``tests/benchmarks/data/rivals.arrow``: every choice on
+validation and on test, as the product measures them, and the stages of ``STAGED`` (two seeded subsets each of 2, 5 and
+all classes, beside random units of equal number treated the same). Without arguments every training that is missing
+runs, one after another, so that an interrupted run goes on where it was. ``table`` prints what the rows say about each
+network, as means over the seeds; ``plot`` draws the fronts into ``docs/rivals_front.png``.
+
+Every method is measured by its own rule (the activation rate, or the share of open gates) and by ours (contributions
+to the logit at target sizes, which is Taylor's first order; with and without the bias of each class). A standard
+network is measured by L1 magnitude too. A ratio of training times is that to the standard training of the same network
+and seed on the same device; where other processes share the machine it is only rough.
+
+Needs MODA_DATA_DIR. A CPU core takes 1 to 15 minutes for a training, most of them for tuning; on a GPU add
+training.gpus_per_worker=1.
+
+Usage: python tests/benchmarks/rivals.py [table | plot | NETWORK RECIPE SEED [OVERRIDE ...]]
+"""
+
+import functools
+import itertools
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.feather as feather
+import torch
+from rich.console import Console
+from rivals_figure import Line, draw_fronts
+from rivals_table import Row, Seeds, sizes_table, stages_table
+
+from orchestrator.config.composing import load_config
+from orchestrator.results.records import read_sweep
+from orchestrator.results.sweep import Sweep
+from orchestrator.runs.train import train_one
+from orchestrator.storage.delta import DeltaStore
+from orchestrator.training.data.loading import load_data
+from orchestrator.training.decompose import grid
+from orchestrator.training.loop import choose_device
+from orchestrator.training.trial import Trial, measure_on_test
+
+ROWS = Path(__file__).parent / "data" / "rivals.arrow"
+FIGURE = Path(__file__).parents[2] / "docs" / "rivals_front.png"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Trainings of one network on one data set.
+
+    Attributes:
+        overrides: of the configuration.
+        wanted: the reuse accuracies that the table asks for the sizes of.
+        seeds: how many seeds of each recipe.
+    """
+
+    overrides: tuple[str, ...]
+    wanted: tuple[float, float]
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to train.
+
+    Attributes:
+        overrides: of the configuration.
+        rule: the method's own.
+        staged: choices beside ``STAGED``: of published recipes the published one.
+    """
+
+    overrides: tuple[str, ...]
+    rule: str = "activity"
+    staged: tuple[str, ...] = ()
+
+
+FASHION = ("data=fashion_mnist", "training=fashion_mnist", "data.limit=6000", "data.test_limit=4000")
+CIFAR = ("data=cifar10_table", "training=fashion_mnist", "data.limit=8000", "data.test_limit=4000")
+VGG = ("model=vgg_small", "model.widths=[16,M,32,32,M,64,64,M]", "model.hidden=[128]")
+NETWORKS = {
+    "fashion-vgg": Study((*FASHION, *VGG, "training.epochs=6"), (0.86, 0.89)),
+    "fashion-resnet": Study((*FASHION, "model=resnet18", "model.width=16", "training.epochs=6"), (0.86, 0.88)),
+    "fashion-mobilenet": Study((*FASHION, "model=mobilenet_v1", "model.width=12", "training.epochs=6"), (0.80, 0.85)),
+    "cifar-vgg": Study((*CIFAR, "model=vgg_medium", "training.epochs=12"), (0.65, 0.70), seeds=1),
+}
+NO_DECAY, DECAY = "training.weight_decay=0", "training.weight_decay=0.01"
+TARGETS = "[0.003,0.005,0.008,0.012,0.02,0.03,0.05,0.08,0.12,0.2,0.3,0.5]"
+STANDARD = ("method=standard", f"evaluation.magnitude_targets={TARGETS}")
+RECIPES = {
+    "standard": Recipe((*STANDARD, NO_DECAY)),
+    "standard-decay": Recipe((*STANDARD, DECAY)),
+    "moda-published": Recipe(("method=moda_published", NO_DECAY), staged=("0.9/0",)),
+    "moda": Recipe(("method=moda", "method.alpha=1", "method.beta=0.3", "method.gamma=3", DECAY)),
+    "mwt-published": Recipe(("method=mwt", "method.published=true", NO_DECAY), "gate", ("gate/0.9",)),
+    "mwt": Recipe(("method=mwt", NO_DECAY), "gate"),
+    "nemo-published": Recipe(("method=nemo", "method.published=true", NO_DECAY), "gate", ("gate/0.9",)),
+    "nemo": Recipe(("method=nemo", NO_DECAY), "gate"),
+}
+EQUAL_SIZE = "size/0.05"
+STAGED = ("best", EQUAL_SIZE)  # what is refitted and tuned of every network
+ALWAYS = (
+    *("training.batch_size=64", "training.learning_rate=0.05", "training.precision=float32", "tracking=none"),
+    *("evaluation.thresholds=[0.0,0.2]", "evaluation.levels=[]", f"evaluation.targets={TARGETS}"),
+    *("evaluation.pairs=1000", "evaluation.test_pairs=3000"),
+    *("evaluation.stages=[refit,tuned]", "evaluation.tuned_epochs=3", "evaluation.refit_images=500"),
+)
+BY_MAGNITUDE = {  # lines of the table beside the recipes: L1 magnitude, which knows no class
+    f"{recipe} by magnitude": (recipe, "magnitude") for recipe in ("standard", "standard-decay")
+}
+
+
+def main(words: list[str]) -> None:
+    match words:
+        case ["table"]:
+            print_table()
+        case ["plot"]:
+            draw_fronts(fronts(read_rows()), FIGURE)
+        case [network, recipe, seed, *overrides]:
+            train_and_keep(network, recipe, int(seed), overrides)
+        case _:
+            done = {key_of(row) for row in read_rows()}
+            for network, recipe, seed in planned():
+                if (network, recipe, seed) not in done:
+                    subprocess.run([sys.executable, __file__, network, recipe, str(seed)], check=True)
+
+
+def planned() -> list[tuple[str, str, int]]:
+    """Every training: network, recipe and seed."""
+    return [
+        (network, recipe, seed)
+        for network, study in NETWORKS.items()
+        for seed, recipe in itertools.product(range(study.seeds), RECIPES)
+    ]
+
+
+def train_and_keep(network: str, recipe: str, seed: int, overrides: Sequence[str] = ()) -> None:
+    """Train, measure and append the rows."""
+    rows = rows_of(network, recipe, seed, overrides)
+    write_rows([*read_rows(), *rows])
+    print(f"{network} {recipe} {seed}: {len(rows)} rows, {rows[0]['seconds']:.0f} s of training", flush=True)
+
+
+def rows_of(network: str, recipe: str, seed: int, extra_overrides: Sequence[str] = ()) -> list[Row]:
+    """Train one network and measure every choice on validation and on test: a row for each choice, stage and split.
+
+    Args:
+        network: one of NETWORKS.
+        recipe: one of RECIPES.
+        seed: of the training.
+        extra_overrides: of the configuration, which come last.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = [
+            *NETWORKS[network].overrides,
+            *ALWAYS,
+            *RECIPES[recipe].overrides,
+            f"evaluation.staged=[{','.join((*STAGED, *RECIPES[recipe].staged))}]",
+            f"training.seed={seed}",
+            f"storage={folder}",
+            *extra_overrides,
+        ]
+        config = load_config(overrides)
+        sweep = train_one(config, Console(stderr=True))
+        (state,) = sweep.trials
+        trial = Trial(sweep.sweep_id, 0, state.coefficients, sweep.config, folder)
+        measure_on_test(trial, load_data(config.data), grid(sweep.config.evaluation))
+        sweep = read_sweep(DeltaStore(folder), sweep.sweep_id)
+    about = {
+        "network": network,
+        "recipe": recipe,
+        "seed": seed,
+        "device": device_name(choose_device(config.training)),
+        "seconds": state.seconds,
+        "evaluation_seconds": state.evaluation_seconds,
+    }
+    return [{**about, **row} for row in measured(sweep)]
+
+
+def measured(sweep: Sweep) -> Iterator[Row]:
+    """A row for each point and split; points of later stages have the role of the choice that they come from."""
+    roles = {point.choice: sweep.mark(point) for point in sweep.points}
+    for point in (*sweep.points, *sweep.staged):
+        for split, metrics in (("validation", point.metrics), ("test", point.test or {})):
+            yield {
+                "choice": point.choice.name,
+                "rule": point.choice.rule,
+                "role": roles[point.choice],
+                "stage": point.stage,
+                "split": split,
+                **{name: float(value) for name, value in metrics.items() if isinstance(value, int | float)},
+            }
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU {platform.machine()}"
+
+
+def key_of(row: Row) -> tuple[str, str, int]:
+    return row["network"], row["recipe"], row["seed"]
+
+
+def read_rows() -> list[Row]:
+    return feather.read_table(ROWS, memory_map=False).to_pylist() if ROWS.exists() else []
+
+
+def write_rows(rows: list[Row]) -> None:
+    """Write all rows anew, whole or not at all."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    feather.write_feather(table, f"{ROWS}.part", compression="zstd")
+    os.replace(f"{ROWS}.part", ROWS)
+
+
+def print_table() -> None:
+    rules = {recipe: (recipe, how.rule) for recipe, how in RECIPES.items()} | BY_MAGNITUDE
+    rows = [row for row in read_rows() if row["split"] == "test"]
+    for network, study in NETWORKS.items():
+        seeds = of_network(rows, network)
+        if not seeds:
+            continue
+        print(f"\n{network}\n\n{sizes_table(seeds, rules, study.wanted)}")
+        print(f"\nbest\n\n{stages_table(seeds, lambda row: 'best' in row['role'].split(', '))}")
+        for choice in dict.fromkeys((EQUAL_SIZE, *(name for how in RECIPES.values() for name in how.staged))):
+            recipes = [recipe for recipe, how in RECIPES.items() if choice in (*STAGED, *how.staged)]
+            print(f"\n{choice}\n\n{stages_table(seeds, functools.partial(is_staged, choice, recipes))}")
+
+
+def is_staged(choice: str, recipes: Sequence[str], row: Row) -> bool:
+    return row["choice"] == choice and row["recipe"] in recipes
+
+
+def of_network(rows: Sequence[Row], network: str) -> Seeds:
+    """The rows of a network by recipe, for each seed."""
+    trained: dict[tuple[str, str, int], list[Row]] = {}
+    for row in rows:
+        trained.setdefault(key_of(row), []).append(row)
+    keys = {recipe: [(network, recipe, seed) for seed in range(NETWORKS[network].seeds)] for recipe in RECIPES}
+    seeds = {recipe: [trained[key] for key in of_recipe if key in trained] for recipe, of_recipe in keys.items()}
+    return {recipe: of_recipe for recipe, of_recipe in seeds.items() if of_recipe}
+
+
+def fronts(rows: Sequence[Row]) -> dict[str, dict[str, Line]]:
+    """By network and recipe the mean over seeds of the accuracy on test, with bias, of the choice of at most a size
+    that is best on validation."""
+    panels: dict[str, dict[str, Line]] = {}
+    for network in NETWORKS:
+        for recipe, seeds in of_network(rows, network).items():
+            steps = [chosen_on_validation(of_seed) for of_seed in seeds]
+            sizes = sorted({size for of_seed in steps for size, _ in of_seed})
+            first = max(of_seed[0][0] for of_seed in steps)
+            line = [
+                (size, statistics.mean(max(point for point in of_seed if point[0] <= size)[1] for of_seed in steps))
+                for size in sizes
+                if size >= first
+            ]
+            panels.setdefault(network, {})[recipe] = line
+    return panels
+
+
+def chosen_on_validation(rows: Sequence[Row]) -> Line:
+    """Of modules as they are cut, the (size, accuracy on test) of the choices that are better on validation than all
+    smaller ones."""
+    by_split = {
+        split: {row["choice"]: row for row in rows if (row["stage"], row["split"]) == ("cut", split)}
+        for split in ("validation", "test")
+    }
+    steps, best = [], 0.0
+    for choice, row in sorted(by_split["validation"].items(), key=lambda item: item[1]["cut_size"]):
+        if row["calibrated_reuse_accuracy"] > best:
+            best = row["calibrated_reuse_accuracy"]
+            steps.append((row["cut_size"], by_split["test"][choice]["calibrated_reuse_accuracy"]))
+    return steps
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
