@@ -33,10 +33,11 @@ from moda_core.measuring.sizes import count_parameters
 from moda_core.rules.built_in import CONTRIBUTION
 from moda_core.rules.target_sizes import levels_of_targets
 from orchestrator.config.composing import load_config
+from orchestrator.training.batch_losses import computing
 from orchestrator.training.data.image_set import Data
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import Trained, accuracy, prepare
-from orchestrator.training.loop import choose_device, choose_precision, computing, train
+from orchestrator.training.loop import choose_device, choose_precision, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.preparing import prepare_training
 from orchestrator.training.trial import make_network
