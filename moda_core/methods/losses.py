@@ -51,7 +51,7 @@ def modular_losses(
         different-class pairs dispersion 0, one without samples compactness 0; never NaN.
     """
     one_hot_BC = F.one_hot(labels, num_classes).to(units[0].dtype)
-    parts: list[Tensor] = [one_hot_BC.sum(0), one_hot_BC.new_tensor([labels.shape[0]])]
+    parts: list[Tensor] = [one_hot_BC.sum(0), one_hot_BC.new_full((1,), labels.shape[0])]
     for unit_BN in units:
         parts += _UnitSums.apply(unit_BN, one_hot_BC)  # type: ignore[no-untyped-call]
     flat = torch.cat(parts)

@@ -42,7 +42,16 @@ LEFT_OUT: dict[tuple[str, str], Any] = {
     **{("method", name): value for name, value in BEFORE_OPTIONS.items()},
     ("training", "optimizer"): "sgd",
     ("training", "schedule"): "step",
+    ("training", "warmup_epochs"): 0.0,
 }
+HOW_IT_RUNS = (  # keys of section `training` that are no part of an identity
+    "compile",
+    "cpus_per_worker",
+    "gpus_per_worker",
+    "max_failures",
+    "memory_format",
+    "optimizer_step",
+)
 
 # What a sweep is made of that counts by content, by section of the identity: {"data": {"content": sha256}, ...}.
 Fingerprints = Mapping[str, Mapping[str, str]]
@@ -100,12 +109,11 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
     repeats = {"repeats": config.search.repeats} if config.search.repeats > 1 else {}  # as before there were repeats
     sweep = config.sweep
     parent = {"confirms": sweep.confirms, "chosen": list(sweep.chosen)} if sweep.confirms else {}
-    elsewhere = ("cpus_per_worker", "gpus_per_worker", "max_failures")
     return {
         "model": plain["model"],
         "data": {key: value for key, value in plain["data"].items() if key not in NOT_OF_DATA},
         "method": plain["method"],
-        "training": {key: value for key, value in plain["training"].items() if key not in elsewhere},
+        "training": {key: value for key, value in plain["training"].items() if key not in HOW_IT_RUNS},
         "evaluation": plain["evaluation"],
         "space": plain["search"]["space"],
         "baselines": plain["search"]["baselines"],

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from orchestrator.config.checks import MOST, check, check_seed, one_of
 from orchestrator.errors import ConfigError
 
+COMPILING = ("auto", "cuda_graphs", "kernels", "none")
+MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
 OPTIMIZERS = ("adamw", "sgd")
+OPTIMIZER_STEPS = ("auto", "fused", "plain")
 PRECISIONS = ("auto", "bfloat16", "float32")
 SCHEDULES = ("epoch", "step")
 
@@ -13,7 +16,8 @@ SCHEDULES = ("epoch", "step")
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a network is trained: SGD with Nesterov momentum, or AdamW (which ignores ``momentum``), with a cosine
-    schedule of the learning rate down to 0, by step or by epoch. See ``sweeps/training``.
+    schedule of the learning rate down to 0, by step or by epoch, after a linear warm-up if there is one. See
+    ``sweeps/training``, and docs/training.md for what makes it fast.
     """
 
     epochs: int
@@ -23,7 +27,11 @@ class TrainingConfig:
     schedule: str = "step"
     momentum: float = 0.9
     weight_decay: float = 0.0
+    warmup_epochs: float = 0.0
     precision: str = "auto"
+    compile: str = "auto"
+    memory_format: str = "auto"
+    optimizer_step: str = "auto"
     num_workers: int = 1
     cpus_per_worker: int = 1
     gpus_per_worker: float = 0.0
@@ -33,7 +41,10 @@ class TrainingConfig:
     init_from: str | None = None
 
     def __post_init__(self) -> None:
+        one_of("training.compile", self.compile, COMPILING)
+        one_of("training.memory_format", self.memory_format, MEMORY_FORMATS)
         one_of("training.optimizer", self.optimizer, OPTIMIZERS)
+        one_of("training.optimizer_step", self.optimizer_step, OPTIMIZER_STEPS)
         one_of("training.schedule", self.schedule, SCHEDULES)
         one_of("training.precision", self.precision, PRECISIONS)
         least_epochs = 1 if self.init_from is None else 0
@@ -42,6 +53,8 @@ class TrainingConfig:
             value = getattr(self, name)
             check(f"training.{name}", value, 1 <= value <= MOST, f"a whole number from 1 to {MOST}")
         check("training.epochs", self.epochs, self.epochs <= MOST, f"at most {MOST}")
+        warmup, most = self.warmup_epochs, f"a number of epochs from 0 to training.epochs={self.epochs}"
+        check("training.warmup_epochs", warmup, 0 <= warmup <= self.epochs, most)
         check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
         check("training.momentum", self.momentum, 0 <= self.momentum < 1, "within [0, 1)")
         check_seed("training.seed", self.seed)

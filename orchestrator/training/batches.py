@@ -79,23 +79,32 @@ class Steps:
             )
 
     def learning_rate(self, step: int) -> float:
-        """The rate of a step of the whole training; by epoch it is that of the epoch's first step."""
+        """The rate of a step of the whole training; by epoch its cosine is that of the epoch's first step.
+
+        Warm-up multiplies it by what rises evenly from step to step, to 1 at the last step of the warm-up.
+        """
+        warming_steps = self.config.warmup_epochs * self.per_epoch
+        warming = (step + 1) / warming_steps if step + 1 < warming_steps else 1.0
         if self.config.schedule == "epoch":
             step -= step % self.per_epoch
-        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / (self.per_epoch * self.config.epochs)))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / (self.per_epoch * self.config.epochs)))
+        return self.config.learning_rate * warming * cosine
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch."""
+    def epoch(self, epoch: int, device: torch.device | None = None) -> Iterator[Batch]:
+        """The batches of an epoch. All draws are brought to the device at once, so that no step waits for its own."""
         generator = torch.Generator().manual_seed(epoch_seed(self.config.seed, epoch))
         shapes = torch.Generator().manual_seed(shapes_seed(self.config.seed, epoch))
         order = torch.randperm(self.images, generator=generator)[: self.samples]
-        for number, index_B in enumerate(order.split(self.config.batch_size)):
+        draws: list[tuple[Tensor, ...]] = []
+        for index_B in order.split(self.config.batch_size):
             offsets_B2 = torch.rand(len(index_B), 2, generator=generator)
             flips_B = torch.rand(len(index_B), generator=generator) < 0.5
             shapes_BT2 = torch.rand(len(index_B), TRIES, 2, generator=shapes)
-            draws = (index_B, offsets_B2, flips_B, shapes_BT2)
-            mine = (one.tensor_split(self.workers.world)[self.workers.rank] for one in draws)
-            yield Batch(epoch * self.per_epoch + number, len(index_B), *mine)
+            draws.append((index_B, offsets_B2, flips_B, shapes_BT2))
+        kinds = (torch.cat(kind).to(device).split(self.config.batch_size) for kind in zip(*draws, strict=True))
+        for number, batch in enumerate(zip(*kinds, strict=True)):
+            mine = (one.tensor_split(self.workers.world)[self.workers.rank] for one in batch)
+            yield Batch(epoch * self.per_epoch + number, len(batch[0]), *mine)
 
 
 def augmented_part(images: ImageSet, batch: Batch, crop: int, flip: bool) -> Tensor:

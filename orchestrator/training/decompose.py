@@ -17,11 +17,11 @@ from moda_core.modes import evaluating
 from orchestrator.config import Choice, Config, EvaluationConfig
 from orchestrator.declarations import CUT
 from orchestrator.errors import ConfigError
+from orchestrator.training.batch_losses import computing
 from orchestrator.training.batches import Workers, augmented_once
 from orchestrator.training.calibration import Calibration
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.evaluating import draw_pairs_of, evaluate_reuse
-from orchestrator.training.loop import computing
 from orchestrator.training.methods import make_method
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
 from orchestrator.training.rules import CountedRule, Counts, count_rules, restore_rules

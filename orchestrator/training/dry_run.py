@@ -27,9 +27,10 @@ from orchestrator.config import Config
 from orchestrator.errors import ConfigError
 from orchestrator.storage import Files
 from orchestrator.training.after import take_step_after
+from orchestrator.training.batch_losses import BatchLosses, computing
 from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.data import Data, ImageSet
-from orchestrator.training.loop import batch_losses, choose_precision, computing
+from orchestrator.training.loop import choose_precision
 from orchestrator.training.methods import make_method
 from orchestrator.training.own_metrics import Measured, make_metrics, measure_own
 from orchestrator.training.preparing import prepare_method, prepare_training
@@ -84,6 +85,7 @@ def distinct(configs: Iterable[Config]) -> list[Config]:
             learning_rate=1.0,
             momentum=0.0,
             optimizer="sgd",
+            warmup_epochs=0.0,
             weight_decay=0.0,
         )
         off = {name: value == 0 for name, value in config.method.coefficients.items()}
@@ -183,18 +185,9 @@ def _train(
         model, parts = prepare_training(network, few, training, method, precision)
         model.train()
         steps = Steps(len(few), training, Workers(), each=samples_each(network, training))
+        losses = BatchLosses(model, few, method, num_classes, config.data.crop, config.data.flip, precision)
         for batch in steps.epoch(0) if training.epochs else ():
-            loss, _ = batch_losses(
-                model,
-                few,
-                batch,
-                method,
-                num_classes=num_classes,
-                crop=config.data.crop,
-                flip=config.data.flip,
-                precision=precision,
-                workers=Workers(),
-            )
+            loss, _ = losses(batch)
             model.zero_grad()
             loss.backward()
             with torch.no_grad():

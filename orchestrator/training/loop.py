@@ -10,20 +10,22 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from moda_core.methods import Method, Prepared
 from orchestrator.config import TrainingConfig
 from orchestrator.errors import ConfigError
-from orchestrator.training.batches import Batch, Steps, Workers, augmented_part, epoch_seed, samples_each
+from orchestrator.training.batch_losses import BatchLosses
+from orchestrator.training.batches import Steps, Workers, epoch_seed, samples_each
+from orchestrator.training.compiling import choose_compiling, compiled
 from orchestrator.training.data import ImageSet
+from orchestrator.training.optimizers import make_optimizer
 from orchestrator.training.preparing import prepare_training
 
 
@@ -65,11 +67,6 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
             fast = torch.backends.mkldnn.is_available() and mkldnn._is_mkldnn_bf16_supported()
         wanted = "bfloat16" if fast else "float32"
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[wanted]
-
-
-def computing(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
-    """Where forward passes run: autocast for half precision, nothing for float32."""
-    return nullcontext() if precision == torch.float32 else torch.autocast(device.type, dtype=precision)
 
 
 def train(
@@ -120,7 +117,7 @@ def train(
     if workers.world > 1:
         model = DistributedDataParallel(model)
     trained = [network] if parts is None else [network, parts]
-    optimizer = OPTIMIZERS[config.optimizer]([parameter for part in trained for parameter in part.parameters()], config)
+    optimizer = make_optimizer([parameter for part in trained for parameter in part.parameters()], config)
     rows: list[dict[str, Any]] = []
     if resume is not None:
         network.load_state_dict(resume.network)
@@ -130,25 +127,26 @@ def train(
         rows = list(resume.rows)
     names = ("loss", "cross_entropy", *method.terms, "training_accuracy")
     steps = Steps(len(images), config, workers, each=samples_each(network, config))
+    losses = BatchLosses(
+        model,
+        images,
+        method,
+        num_classes=num_classes,
+        crop=crop,
+        flip=flip,
+        precision=precision,
+        workers=workers,
+    )
+    compute = compiled(losses, choose_compiling(config, device, steps.per_epoch))
     for epoch in range(len(rows), config.epochs):
         started = clock()
         torch.manual_seed(epoch_seed(config.seed, epoch) + workers.rank)  # dropout
         model.train()
         totals = torch.zeros(len(names), dtype=torch.float64, device=device)
-        for batch in steps.epoch(epoch):
+        for batch in steps.epoch(epoch, device):
             optimizer.param_groups[0]["lr"] = steps.learning_rate(batch.step)
-            loss, shown = batch_losses(
-                model,
-                images,
-                batch,
-                method,
-                num_classes=num_classes,
-                crop=crop,
-                flip=flip,
-                precision=precision,
-                workers=workers,
-            )
             optimizer.zero_grad(set_to_none=True)
+            loss, shown = compute(batch)
             loss.backward()
             optimizer.step()
             totals += shown * batch.size
@@ -165,82 +163,6 @@ def train(
         row = {"epoch": epoch + 1, **means, "learning_rate": rate, "seconds": clock() - started}
         rows.append(row)
         yield Epoch(row, list(rows), lambda: _checkpoint(network, parts, optimizer, rows))
-
-
-def _sgd(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        parameters,
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        nesterov=config.momentum > 0,
-        weight_decay=config.weight_decay,
-    )
-
-
-def _adamw(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-
-
-OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], TrainingConfig], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
-    "sgd": _sgd,
-}
-
-
-def batch_losses(
-    model: nn.Module,
-    images: ImageSet,
-    batch: Batch,
-    method: Method,
-    *,
-    num_classes: int,
-    crop: int,
-    flip: bool,
-    precision: torch.dtype,
-    workers: Workers,
-) -> tuple[Tensor, Tensor]:
-    """As :func:`_losses`, of a batch of the training images shown to what :func:`prepare_training` gives."""
-    device = images.labels.device
-    pixels, labels = augmented_part(images, batch, crop, flip), images.labels[batch.mine.to(device)]
-    with computing(device, precision):
-        output = _output(model, images, pixels)
-    return _losses(output, labels, method, num_classes=num_classes, workers=workers, size=batch.size)
-
-
-def _output(model: nn.Module, images: ImageSet, pixels: Tensor) -> Any:
-    """What ``model`` gives for this worker's part of a batch.
-
-    A worker without any image shows it a stand-in and drops the row: it takes part in the step's collectives, and its
-    gradients are 0. Not every network takes an empty batch itself; ``view(len(x), -1)`` does not.
-    """
-    if len(pixels) > 0:
-        return model(images.normalise(pixels))
-    return _without_rows(model(images.normalise(images.images[:1])))
-
-
-def _without_rows(output: Any) -> Any:
-    """Without the rows of a batch; what is no tensor, such as the weights of layers, stays."""
-    if isinstance(output, Tensor):
-        return output[:0]
-    return [_without_rows(part) for part in output] if isinstance(output, list | tuple) else output
-
-
-def _losses(
-    output: Any, labels: Tensor, method: Method, *, num_classes: int, workers: Workers, size: int
-) -> tuple[Tensor, Tensor]:
-    """The loss to differentiate on this worker, and numbers to show: loss, cross-entropy, terms, accuracy.
-
-    The mean over workers of each number is the global batch's.
-    """
-    found = method.objective(output, labels, num_classes=num_classes, size=size, workers=workers)
-    if set(found.terms) != set(method.terms):
-        raise ConfigError(
-            f"method {type(method).__name__}: objective() gives terms {sorted(found.terms)}, and terms declares"
-            f" {sorted(method.terms)}; make them the same"
-        )
-    correct = (found.logits.argmax(1) == labels).sum() * (workers.world / size)
-    terms = [found.terms[name] for name in method.terms]
-    return found.loss, torch.stack([found.loss, found.cross_entropy, *terms, correct]).detach().double()
 
 
 def _checkpoint(

@@ -21,7 +21,8 @@ def prepare_training(
     Raises:
         ConfigError: a method that does not keep to its protocol.
     """
-    if precision == torch.bfloat16:
+    wanted = config.memory_format
+    if wanted == "channels_last" or (wanted == "auto" and precision == torch.bfloat16):
         _set_memory_format(network, images)
     torch.manual_seed(config.seed)
     return _trained(network, images, method, sync_batch_norm=config.sync_batch_norm)

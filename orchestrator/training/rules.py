@@ -16,11 +16,11 @@ from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.rules import CONTRIBUTION, GATE, MAGNITUDE, RULES, SCORE, SIZE, dead_sites
 from orchestrator.config import Choice, EvaluationConfig
 from orchestrator.errors import ConfigError
+from orchestrator.training.batch_losses import computing
 from orchestrator.training.batches import Workers
 from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.data import Data
 from orchestrator.training.importing import error_text
-from orchestrator.training.loop import computing
 from orchestrator.training.own_rules import make_own_rule
 
 LOG = logging.getLogger("moda")

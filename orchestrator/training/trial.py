@@ -35,6 +35,7 @@ from orchestrator.storage import (
 from orchestrator.training.after import take_step_after
 from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.calibration import Calibration, CrossFitting, StoredBiases, second_half
+from orchestrator.training.compiling import forget_compiled
 from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.data import Data
 from orchestrator.training.decompose import Trained, grid, measure, prepare
@@ -168,6 +169,7 @@ def run_trial(
     record = _Recorder(trial, store, 1 if state is None else state.attempt + 1, active=workers.rank == 0)
     record(Status.STARTED)
     tracker = track() if workers.rank == 0 else NoTracker()
+    forget_compiled()
     try:
         data = data.to(device)
         method = make_method(config.method)

@@ -40,6 +40,8 @@ def tune(module: nn.Module, images: ImageSet, config: Config) -> nn.Module:
         batch_size=BATCH,
         optimizer="sgd",
         schedule="epoch",
+        warmup_epochs=0.0,
+        compile="none",
         weight_decay=0.0,
         num_workers=1,
         sync_batch_norm=False,

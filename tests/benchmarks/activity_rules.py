@@ -31,10 +31,11 @@ from moda_core.graph.graph import ChannelGraph
 from moda_core.measuring.metrics import sizes_and_overlaps
 from orchestrator.config.composing import load_config
 from orchestrator.errors import ConfigError
+from orchestrator.training.batch_losses import computing
 from orchestrator.training.data.image_set import Data
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import Trained, prepare
-from orchestrator.training.loop import choose_precision, computing, train
+from orchestrator.training.loop import choose_precision, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.trial import make_network
 

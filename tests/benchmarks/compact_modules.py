@@ -1,6 +1,6 @@
 """How small modules are at equal reuse accuracy: other rankings of units, other weights of layers in the compactness.
 
-Each command trains one network on 6,000 Fashion-MNIST images (6 epochs, batch 64, bfloat16) and measures its modules at
+Each command trains one network on 6,000 Fashion-MNIST images (6 epochs, batch 64, float32) and measures its modules at
 target sizes, by 49 subsets and 1,000 images for each subset size, the same for all, drawn from 4,000 test images. What
 is there is not done again. Units are ranked by contribution, as the rule `size` does. Where layers weigh alike they are
 ranked by contribution x specificity^.5 / cost^.5 too: specificity is the contribution over its mean over classes, and
@@ -33,10 +33,11 @@ from moda_core.measuring.sizes import count_parameters
 from moda_core.rules.built_in import CONTRIBUTION
 from moda_core.rules.target_sizes import levels_of_targets
 from orchestrator.config.composing import load_config
+from orchestrator.training.batch_losses import computing
 from orchestrator.training.data.image_set import Data
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import Trained, accuracy, prepare
-from orchestrator.training.loop import choose_precision, computing, train
+from orchestrator.training.loop import choose_device, choose_precision, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.preparing import prepare_training
 from orchestrator.training.trial import make_network
@@ -62,19 +63,23 @@ def main(words: list[str]) -> None:
     if file.exists():
         print(f"{file.name} is there")
         return
-    rows = list(measure(network, recipe, compactness, int(seed)))
+    rows = rows_of(network, recipe, compactness, int(seed))
     ROWS.mkdir(exist_ok=True)
     pyarrow.feather.write_feather(pa.Table.from_pylist(rows), str(file), compression="zstd")
     print(f"{file.name}: whole {rows[0]['whole']:.4f}")
 
 
-def measure(network: str, recipe: str, compactness: str, seed: int) -> Iterator[dict[str, object]]:
+def rows_of(network: str, recipe: str, compactness: str, seed: int) -> list[dict[str, object]]:
     """Train one network; a row for each ranking and target."""
+    return list(measure(network, recipe, compactness, seed))
+
+
+def measure(network: str, recipe: str, compactness: str, seed: int) -> Iterator[dict[str, object]]:
     trained, data = train_one(network, recipe, compactness, seed)
     contributions = CONTRIBUTION.unpack(trained.rules["size"].counts)
     draw = draw_pairs(data.test.labels, draw_subsets(10, 6, seed=0), num_classes=10, images_per_size=1000, seed=0)
     about = {"network": network, "recipe": recipe, "compactness": compactness, "seed": seed}
-    with computing(torch.device("cpu"), trained.precision):
+    with computing(data.test.labels.device, trained.precision):
         right = accuracy(trained.network, data.test)
         whole = estimate_reuse(trained.network, trained.layers, None, data.test, draw).mean
         rankings = {"contribution": masks_of_size}
@@ -98,15 +103,18 @@ def train_one(name: str, recipe: str, compactness: str, seed: int) -> tuple[Trai
             f"method.compactness={compactness}",
             "training.learning_rate=0.05",
             f"training.seed={seed}",
+            "training.precision=float32",
+            f"training.gpus_per_worker={int(torch.cuda.is_available())}",
             "data.test_limit=4000",
             "evaluation.levels=[]",
             "evaluation.targets=[0.1]",
         ]
     )
-    data = load_data(config.data)
-    network = make_network(config, data)
+    device = choose_device(config.training)
+    data = load_data(config.data).to(device)
+    network = make_network(config, data).to(device)
     method = make_method(config.method)
-    precision = choose_precision(config.training.precision, torch.device("cpu"))
+    precision = choose_precision(config.training.precision, device)
     prepared = prepare_training(network, data.train, config.training, method, precision)
     for _ in train(
         network,

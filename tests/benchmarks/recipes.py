@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.feather as feather
+import torch
 from compact_modules import smallest_size
 from rich.console import Console
 
@@ -57,15 +58,18 @@ class Study:
     seeds: int = 3
 
 
-LARGE = {"recipes": ("published", "ours"), "seeds": 1}  # an hour a training and more
+LARGE = {"recipes": ("published", "ours"), "seeds": 1}  # minutes on a GPU, an hour and more on a core
+ALL_OF_CIFAR = [*CIFAR, "training.epochs=20", "training.batch_size=128"]
+CIFAR100 = ["data=cifar100", "training=fashion_mnist", "training.epochs=15", "training.batch_size=128"]
 NETWORKS = {
     "fashion-vgg": Study([*FASHION, *VGG, "training.epochs=6"], (0.86, 0.89)),
     "fashion-resnet": Study([*FASHION, "model=resnet18", "model.width=16", "training.epochs=6"], (0.86, 0.88)),
     "cifar-vgg": Study(
         [*CIFAR, "data.limit=8000", "data.test_limit=4000", "model=vgg_medium", "training.epochs=12"], (0.65, 0.70)
     ),
-    "cifar-vgg16": Study([*CIFAR, "model=vgg16", "model.width=16", "training.epochs=20"], (0.80, 0.85), **LARGE),
-    "cifar-resnet": Study([*CIFAR, "model=resnet18", "model.width=16", "training.epochs=20"], (0.80, 0.85), **LARGE),
+    "cifar-vgg16": Study([*ALL_OF_CIFAR, "model=vgg16", "model.width=16"], (0.80, 0.85), **LARGE),
+    "cifar-resnet": Study([*ALL_OF_CIFAR, "model=resnet18", "model.width=16"], (0.80, 0.85), **LARGE),
+    "cifar100-resnet": Study([*CIFAR100, "model=resnet18", "model.width=32"], (0.60, 0.65), **LARGE),
 }
 DECAY = "training.weight_decay=0.01"
 RECIPES = {
@@ -82,7 +86,7 @@ WAYS = {  # to choose units and to judge them: the rule and the metric
 }
 ALWAYS = [
     *("training.batch_size=64", "training.learning_rate=0.05", "training.precision=float32"),
-    *("evaluation.levels=[]", "tracking=none"),
+    *("evaluation.levels=[]", "tracking=none", f"training.gpus_per_worker={int(torch.cuda.is_available())}"),
 ]
 
 
@@ -101,11 +105,18 @@ def main(words: list[str]) -> None:
 
 
 def train_and_keep(network: str, recipe: str, seed: int) -> None:
-    """Train, measure every choice on validation and on test, and append the rows."""
+    """Train one and append its rows."""
+    rows = rows_of(network, recipe, seed)
+    write_rows([*read_rows(), *rows])
+    print(f"{network} {recipe} {seed}: {len(rows)} rows", flush=True)
+
+
+def rows_of(network: str, recipe: str, seed: int) -> list[dict]:
+    """Train, on a GPU if there is one, and measure every choice on validation and on test."""
     with tempfile.TemporaryDirectory() as folder:
         overrides = [
-            *NETWORKS[network].overrides,
             *ALWAYS,
+            *NETWORKS[network].overrides,
             *RECIPES[recipe],
             f"training.seed={seed}",
             f"storage={folder}",
@@ -116,8 +127,8 @@ def train_and_keep(network: str, recipe: str, seed: int) -> None:
         trial = Trial(sweep.sweep_id, 0, state.coefficients, sweep.config, folder)
         measure_on_test(trial, load_data(config.data), grid(sweep.config.evaluation))
         sweep = read_sweep(DeltaStore(folder), sweep.sweep_id)
-    about = {"network": network, "recipe": recipe, "seed": seed, "seconds": state.seconds}
-    rows = [
+    about = {"network": network, "recipe": recipe, "seed": seed, "seconds": state.seconds, "device": device_name()}
+    return [
         {
             **about,
             "point": point.label.partition("/")[2],
@@ -129,8 +140,10 @@ def train_and_keep(network: str, recipe: str, seed: int) -> None:
         for point in sweep.points
         for split, metrics in (("validation", point.metrics), ("test", point.test or {}))
     ]
-    write_rows([*read_rows(), *rows])
-    print(f"{network} {recipe} {seed}: {len(rows)} rows", flush=True)
+
+
+def device_name() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 def read_rows() -> list[dict]:

@@ -123,36 +123,61 @@ class Process:
         return Process(self.components, interpolated).mean
 
 
-class Emulator:
+class PoolProblem:
+    """The search problem of a network that there is a pool of.
+
+    Args:
+        network: whose pool.
+
+    Attributes:
+        baselines: the coefficients that come first.
+        of_baselines: their surfaces, means over the seeds that the pool has of them, by :func:`problem_key`.
+        problem: as the product states it to a searcher, with the reference of the pool's standard training.
+        targets: the target sizes that surfaces are over.
+    """
+
+    def __init__(self, network: str) -> None:
+        config, pool = load_config([*COMMON, *NETWORKS[network]]), read_pool(network)
+        problem = search_problem(config)
+        plan = [coefficients for coefficients, _ in planned(network)]
+        first, count = TRAININGS + AGAIN, len(config.search.baselines)
+        self.baselines = plan[first : first + count]
+        surfaces = [
+            np.mean([pool[number] for number in (place, place + count) if number in pool], axis=0)
+            for place in range(first, first + count)
+        ]
+        self.of_baselines = dict(zip(map(problem_key, self.baselines), surfaces, strict=True))
+        self.targets = sorted(choice["target"] for choice in problem.surface_choices if choice["target"] is not None)
+        whole = [row["reuse_baseline"] for row in read_rows(network) if row["number"] == first + 1]
+        self.problem = replace(problem, reference={METRIC: whole[0] - MARGIN, "cut_size": 1.0})
+
+    def volume(self, surfaces: list[Floats]) -> float:
+        """The hypervolume of surfaces."""
+        points = [
+            (accuracy, np.log10(size))
+            for surface in surfaces
+            for accuracy, size in zip(surface, self.targets, strict=True)
+        ]
+        return hypervolume(points, ["max", "min"], [self.problem.reference[METRIC], 0.0])
+
+
+class Emulator(PoolProblem):
     """Trainings of one network.
 
     Args:
         network: whose pool.
         kind: ``mean`` or ``drawn``.
         seed: of what is drawn.
-
-    Attributes:
-        problem: as the product states it to a searcher, with the reference of the pool's standard training.
-        baselines: the coefficients that come first.
     """
 
     def __init__(self, network: str, kind: str, seed: int = 0) -> None:
-        config = load_config([*COMMON, *NETWORKS[network]])
-        problem = search_problem(config)
-        pool = read_pool(network)
+        super().__init__(network)
+        problem, pool = self.problem, read_pool(network)
         plan = [coefficients for coefficients, _ in planned(network)]
         drawn = [number for number in range(TRAININGS) if number in pool and _succeeded(pool[number])]
-        first, count = TRAININGS + AGAIN, len(config.search.baselines)
-        self.baselines = plan[first : first + count]
-        of_baselines = [
-            np.mean([pool[number] for number in (place, place + count) if number in pool], axis=0)
-            for place in range(first, first + count)
-        ]
-        self.of_baselines = dict(zip(map(problem_key, self.baselines), of_baselines, strict=True))
-        self.targets = sorted(choice["target"] for choice in problem.surface_choices if choice["target"] is not None)
         inside = [_nearest(problem, coefficients) for coefficients in self.baselines]
         self.x_ND = np.array([problem.to_unit(plan[number]) for number in drawn] + inside)
-        self.y_NG = np.array([pool[number] for number in drawn] + of_baselines)
+        self.y_NG = np.array([*(pool[number] for number in drawn), *self.of_baselines.values()])
         process = Process.fit(self.x_ND, self.y_NG)
         self.predict = process.mean if kind == "mean" else process.drawn(seed)
         pairs = [(number, TRAININGS + number) for number in range(AGAIN)]
@@ -160,8 +185,6 @@ class Emulator:
         twice = [(to_logits(pool[one]), to_logits(pool[other])) for one, other in pairs]
         self.differences_KG = np.array([one - other for one, other in twice]) / np.sqrt(2)
         self.fails = _failures(problem, plan, pool)
-        whole = [row["reuse_baseline"] for row in read_rows(network) if row["number"] == first + 1]
-        self.problem = replace(problem, reference={METRIC: whole[0] - MARGIN, "cut_size": 1.0})
 
     def truth(self, coefficients: Coefficients) -> Floats | None:
         """(G,) accuracies at the target sizes; None where training fails."""
@@ -176,13 +199,6 @@ class Emulator:
         """(G,) what a training shows of the truth."""
         mixture_K = rng.standard_normal(len(self.differences_KG)) / np.sqrt(len(self.differences_KG))
         return to_accuracies(to_logits(truth_G) + mixture_K @ self.differences_KG)
-
-    def volume(self, truths: list[Floats]) -> float:
-        """The true hypervolume of trainings."""
-        points = [
-            (accuracy, np.log10(size)) for truth in truths for accuracy, size in zip(truth, self.targets, strict=True)
-        ]
-        return hypervolume(points, ["max", "min"], [self.problem.reference[METRIC], 0.0])
 
 
 def _nearest(problem: Problem, coefficients: Coefficients) -> list[float]:
@@ -236,14 +252,14 @@ def _failures(
 class Ours:
     """A searcher of the product, told whole surfaces."""
 
-    def __init__(self, name: str, emulator: Emulator, seed: int) -> None:
-        self.emulator, self.problem = emulator, replace(emulator.problem, seed=seed)
+    def __init__(self, name: str, of: PoolProblem, seed: int) -> None:
+        self.of, self.problem = of, replace(of.problem, seed=seed)
         self.searcher = make_searcher(name, self.problem)
         self.trials: list[dict[str, object]] = []
         self.points: list[dict[str, object]] = []
 
     def ask(self) -> Coefficients:
-        number = len(self.trials) - len(self.emulator.baselines)
+        number = len(self.trials) - len(self.of.baselines)
         known = History(pa.Table.from_pylist(self.trials), _as_table(self.points))
         return self.searcher.propose(known, [], number)
 
@@ -251,7 +267,7 @@ class Ours:
         name, number = f"t-{len(self.trials):03d}", len(self.trials)
         status = "diverged" if seen_G is None else "finished"
         self.trials.append({"trial_id": name, "number": number, "status": status, "reason": None, **coefficients})
-        for target, accuracy in zip(self.emulator.targets, () if seen_G is None else seen_G, strict=False):
+        for target, accuracy in zip(self.of.targets, () if seen_G is None else seen_G, strict=False):
             choice = {**dict.fromkeys(self.problem.free_names), "target": target}
             self.points.append(
                 {"trial_id": name, **coefficients, **choice, METRIC: float(accuracy), "cut_size": target}

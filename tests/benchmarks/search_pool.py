@@ -20,13 +20,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.feather as feather
+import torch
 from rich.console import Console
 
 from orchestrator.config.composing import load_config
+from orchestrator.errors import ConfigError
+from orchestrator.results.records import read_sweep
 from orchestrator.runs.proposals import search_problem
 from orchestrator.runs.train import train_one
 from orchestrator.search.problem import History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
+from orchestrator.storage.delta import DeltaStore
 
 DATA = Path(__file__).parent / "data"
 TRAININGS, AGAIN = 64, 8
@@ -39,6 +43,7 @@ COMMON = [
         "evaluation.taus=[0.5,0.9]",
         "evaluation.thresholds=[0]",
         "tracking=none",
+        f"training.gpus_per_worker={int(torch.cuda.is_available())}",
     ),
 ]
 NETWORKS = {
@@ -73,15 +78,32 @@ def planned(network: str) -> list[tuple[dict[str, float], int]]:
 
 
 def train_and_keep(network: str, number: int) -> None:
-    """Train, measure every choice on held-out images, and append the rows."""
+    """Train one and append its rows."""
+    rows = rows_of(network, number)
+    write_rows(network, [*read_rows(network), *rows])
+    print(f"{network} {number}: {rows[0]['status']}, {len(rows)} rows, {rows[0]['seconds']} s", flush=True)
+
+
+def rows_of(network: str, number: int) -> list[dict]:
+    """The rows of a planned training."""
     coefficients, seed = planned(network)[number]
+    return [{"number": number, **row} for row in measured(network, coefficients, seed)]
+
+
+def measured(network: str, coefficients: dict[str, float], seed: int) -> list[dict]:
+    """Train, on a GPU if there is one, and measure every choice on held-out images. Of a training that diverged one
+    row, without metrics."""
     of_method = ("alpha", "beta", "gamma")
     stated = [f"{'method' if name in of_method else 'training'}.{name}={value}" for name, value in coefficients.items()]
     with tempfile.TemporaryDirectory() as folder:
         run = [f"training.seed={seed}", f"storage={folder}"]
-        sweep = train_one(load_config([*COMMON, *NETWORKS[network], *stated, *run]), Console(stderr=True))
+        try:
+            sweep = train_one(load_config([*COMMON, *NETWORKS[network], *stated, *run]), Console(stderr=True))
+        except ConfigError:  # it diverged, and that is recorded
+            store = DeltaStore(folder)
+            sweep = read_sweep(store, store.read("sweeps")["sweep_id"][0].as_py())
     (state,) = sweep.trials
-    about = {"network": network, "number": number, "seed": seed, **coefficients, "status": state.status.value}
+    about = {"network": network, "seed": seed, **coefficients, "status": state.status.value}
     times = {"seconds": state.seconds, "evaluation_seconds": state.evaluation_seconds}
     rows = [
         {
@@ -93,8 +115,7 @@ def train_and_keep(network: str, number: int) -> None:
         }
         for point in sweep.points
     ]
-    write_rows(network, [*read_rows(network), *(rows or [{**about, **times}])])
-    print(f"{network} {number}: {state.status.value}, {len(rows)} rows, {state.seconds} s", flush=True)
+    return rows or [{**about, **times}]
 
 
 def read_rows(network: str) -> list[dict]:

@@ -26,7 +26,8 @@ from torch.nn import functional as F
 from moda_core import modular_losses, unit_layers, watch_units
 from moda_core.models import build_model
 from moda_core.models.vgg import VGG16_WIDTHS
-from orchestrator.training.loop import choose_precision, computing
+from orchestrator.training.batch_losses import computing
+from orchestrator.training.loop import choose_precision
 
 BATCH, CLASSES, REPEATS, MEMORY_STEPS = 128, 10, 7, 3
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -17,9 +17,10 @@ from moda_core import build_model, count_contributions, count_frequencies, unit_
 from moda_core.methods import Moda, Mwt, Nemo
 from moda_core.rules import GATE
 from orchestrator.config.training_section import TrainingConfig
+from orchestrator.training.batch_losses import model_output, shown_losses
 from orchestrator.training.batches import Workers
 from orchestrator.training.data.image_set import ImageSet
-from orchestrator.training.loop import _losses, _output, train
+from orchestrator.training.loop import train
 
 CLASSES = 5
 METHOD = Moda(1.0, 0.7, 0.3)
@@ -89,9 +90,10 @@ def step(name, labels, workers):
         mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as sums,
         mock.patch.object(dist, "all_gather", wraps=dist.all_gather) as gatherings,
     ):
-        output = _output(model, images, images.images[mine])
+        output = model_output(model, images, images.images[mine])
         size = len(labels)
-        loss, shown = _losses(output, labels[mine], METHODS[name], num_classes=CLASSES, workers=workers, size=size)
+        options = {"num_classes": CLASSES, "workers": workers, "size": size}
+        loss, shown = shown_losses(output, labels[mine], METHODS[name], **options)
         loss.backward()
     trained = nn.ModuleList([network] if parts is None else [network, parts])
     gradients = {key: one.grad for key, one in trained.named_parameters()}

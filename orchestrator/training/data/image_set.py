@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -52,9 +53,16 @@ class ImageSet:
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (B, ch, H, W), whole or as training cuts it, as the network sees it."""
-        images = self.middle(images)
-        mean, std = (images.new_tensor(one, dtype=torch.float32).view(1, -1, 1, 1) for one in (self.mean, self.std))
-        return (images.float() / 255 - mean) / std
+        mean, std = self._scaling
+        return (self.middle(images).float() / 255 - mean) / std
+
+    @cached_property
+    def _scaling(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation on the device, each (1, ch, 1, 1), made once: a GPU waits for what is brought to it."""
+        mean, std = (
+            self.images.new_tensor(one, dtype=torch.float32).view(1, -1, 1, 1) for one in (self.mean, self.std)
+        )
+        return mean, std
 
     def to(self, device: torch.device) -> "ImageSet":
         """The same set with its tensors on a device."""

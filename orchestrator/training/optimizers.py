@@ -1,0 +1,38 @@
+"""The optimizers that a training may have."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from orchestrator.config import TrainingConfig
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    """Make the optimizer that the configuration names, on the device of the parameters.
+
+    ``training.optimizer_step=auto`` takes PyTorch's fused kernel on a GPU, where a step is one launch for many tensors.
+    On a CPU it takes PyTorch's own choice, which rounds otherwise than the fused kernel does.
+    """
+    on_gpu = any(parameter.device.type == "cuda" for parameter in parameters)
+    is_fused = config.optimizer_step == "fused" or (config.optimizer_step == "auto" and on_gpu)
+    return OPTIMIZERS[config.optimizer](parameters, config, fused=True if is_fused else None)
+
+
+def _sgd(parameters: Sequence[nn.Parameter], config: TrainingConfig, **options: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        parameters,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        weight_decay=config.weight_decay,
+        **options,
+    )
+
+
+def _adamw(parameters: Sequence[nn.Parameter], config: TrainingConfig, **options: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, **options)
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": _adamw, "sgd": _sgd}
