@@ -63,6 +63,9 @@ ALL_OF_CIFAR = [*CIFAR, "training.epochs=20", "training.batch_size=128"]
 CIFAR100 = ["data=cifar100", "training=fashion_mnist", "training.epochs=15", "training.batch_size=128"]
 NETWORKS = {
     "fashion-vgg": Study([*FASHION, *VGG, "training.epochs=6"], (0.86, 0.89)),
+    "fashion-vgg-60": Study(
+        [*FASHION, *VGG, "training.epochs=60"], (0.86, 0.89), ("published", "ours", "ours-longer"), seeds=1
+    ),
     "fashion-resnet": Study([*FASHION, "model=resnet18", "model.width=16", "training.epochs=6"], (0.86, 0.88)),
     "cifar-vgg": Study(
         [*CIFAR, "data.limit=8000", "data.test_limit=4000", "model=vgg_medium", "training.epochs=12"], (0.65, 0.70)
@@ -75,6 +78,12 @@ DECAY = "training.weight_decay=0.01"
 RECIPES = {
     "published": ["method.alpha=1", "method.beta=1", "method.gamma=0.3", "training.weight_decay=0"],
     "ours": ["method.alpha=1", "method.beta=0.3", "method.gamma=3", DECAY],
+    "ours-longer": [  # weight decay for ten times as many steps
+        "method.alpha=1",
+        "method.beta=0.3",
+        "method.gamma=3",
+        "training.weight_decay=0.001",
+    ],
     "compactness": ["method.alpha=0", "method.beta=0", "method.gamma=3", DECAY],
     "standard": ["method=standard", "training.weight_decay=0"],
     "standard-decay": ["method=standard", DECAY],

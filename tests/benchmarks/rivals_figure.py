@@ -69,7 +69,8 @@ def _draw_panel(
         pen.line([(x0, y), (x1, y)], GRID)
         pen.text(x0 - 5, y, f"{accuracy:.2f}", "rm")
     for name, line in lines.items():
-        pen.line([place(*point) for point in line if point[1] >= low], colors[name], 1.6)
+        if len(shown := [place(*point) for point in line if point[1] >= low]) > 1:
+            pen.line(shown, colors[name], 1.6)
     pen.text((x0 + x1) / 2, top + 8, f"{title}: reuse accuracy on test", "mt")
     pen.text((x0 + x1) / 2, y0 + 22, "size of a class's module / whole network", "mt")
 
