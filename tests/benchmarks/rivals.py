@@ -11,9 +11,9 @@ to the logit at target sizes, which is Taylor's first order; with and without th
 network is measured by L1 magnitude too. A ratio of training times is that to the standard training of the same network
 and seed on the same device; where other processes share the machine it is only rough.
 
-Needs MODA_DATA_DIR. On one CPU core a training of the small VGG takes 5 to 7 minutes, of which half a minute trains; the
-stages take most of the rest. With training.gpus_per_worker=1 on an H200 that 14 processes share, half a minute, and up to
-4 minutes for a MobileNet.
+Needs MODA_DATA_DIR. On one CPU core a training of the small VGG takes 5 to 7 minutes, of which half a minute trains;
+the stages take most of the rest. With training.gpus_per_worker=1 on an H200 that 14 processes share it takes half a
+minute, one of MobileNet up to 4 minutes.
 
 Usage: python tests/benchmarks/rivals.py [table | plot | NETWORK RECIPE SEED [OVERRIDE ...]]
 """
