@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 Line = list[tuple[float, float]]  # (size, accuracy), the sizes ascending
 
 SCALE = 3  # everything is drawn so much larger, and made smaller at the end, so that lines are smooth
-WIDTH, HEIGHT = 430, 300  # of a panel
+WIDTH, HEIGHT = 430, 340  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 28, 40  # of a panel, around its axes
 SIZES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the axis, which is logarithmic
 INK, GRID = "#333333", "#e2e2e2"
@@ -51,7 +51,7 @@ def _draw_panel(
 ) -> None:
     values = [accuracy for line in lines.values() for _, accuracy in line]
     high = math.ceil(max(values) * 20) / 20
-    low = max(0.0, high - 0.4)
+    low = max(0.0, high - 0.6)
     x0, x1, y0, y1 = left + LEFT, left + WIDTH - RIGHT, top + HEIGHT - BOTTOM, top + TOP
     span = math.log(SIZES[-1] / SIZES[0])
 
@@ -63,14 +63,14 @@ def _draw_panel(
         x, _ = place(size, low)
         pen.line([(x, y0), (x, y1)], GRID)
         pen.text(x, y0 + 6, f"{size:g}", "mt")
-    for step in range(5):
-        accuracy = low + step * (high - low) / 4
+    for step in range(7):
+        accuracy = low + step * (high - low) / 6
         _, y = place(SIZES[0], accuracy)
         pen.line([(x0, y), (x1, y)], GRID)
         pen.text(x0 - 5, y, f"{accuracy:.2f}", "rm")
     for name, line in lines.items():
-        if len(shown := [place(*point) for point in line if point[1] >= low]) > 1:
-            pen.line(shown, colors[name], 1.6)
+        if len(seen := [place(*point) for point in line if point[1] >= low]) > 1:
+            pen.line(seen, colors[name], 1.6)
     pen.text((x0 + x1) / 2, top + 8, f"{title}: reuse accuracy on test", "mt")
     pen.text((x0 + x1) / 2, y0 + 22, "size of a class's module / whole network", "mt")
 
