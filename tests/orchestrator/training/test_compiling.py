@@ -19,7 +19,7 @@ from orchestrator.training.loop import read_checkpoint, train
 from orchestrator.training.preparing import prepare_training
 
 CONFIG = TrainingConfig(epochs=3, batch_size=16, learning_rate=0.05, compile="none", precision="float32")
-METHODS = [Standard(), Moda(), Moda(compactness="sqrt_size"), Mwt(), Nemo()]
+SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Standard(), Moda(compactness="sqrt_size"), Nemo())]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def losses_of(images, method):
     return BatchLosses(model, images, method, num_classes=5, crop=1, flip=True)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [Moda(), Mwt(), *SLOW])
 def test_a_step_of_every_method_is_one_graph_of_whole_batches(images, method):
     """From the images to the losses; that of the units, too. The last batch, of 8, is not compiled for."""
     losses = losses_of(images, method)
@@ -90,6 +90,7 @@ def test_compiled_training_is_the_training(images, compiling):
     assert all(torch.equal(tensor, state[name]) for name, tensor in resumed.state_dict().items())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compiled_is_trained_without(images, monkeypatch, caplog):
     """Without a compiler of C++ there is no code for a CPU."""
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
@@ -118,6 +119,7 @@ def test_compiling_is_chosen_where_it_pays():
         assert choose_compiling(dataclasses.replace(auto, compile=stated), cpu, 1) == stated
 
 
+@pytest.mark.slow
 def test_many_trainings_in_one_process_are_all_compiled(images):
     """PyTorch compiles one function for eight networks at most; trials forget those before."""
     counter = CompileCounterWithBackend("eager")
