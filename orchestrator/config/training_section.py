@@ -54,13 +54,15 @@ class TrainingConfig:
             check(f"training.{name}", value, 1 <= value <= MOST, f"a whole number from 1 to {MOST}")
         check("training.epochs", self.epochs, self.epochs <= MOST, f"at most {MOST}")
         warmup, most = self.warmup_epochs, f"a number of epochs from 0 to training.epochs={self.epochs}"
-        check("training.warmup_epochs", warmup, 0 <= warmup <= self.epochs, most)
+        check("training.warmup_epochs", warmup, 0 <= warmup and (warmup <= self.epochs or self.epochs == 0), most)
         check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
         check("training.momentum", self.momentum, 0 <= self.momentum < 1, "within [0, 1)")
         check_seed("training.seed", self.seed)
         for name in ("weight_decay", "gpus_per_worker", "max_failures"):
             value = getattr(self, name)
             check(f"training.{name}", value, value >= 0, "at least 0")
+        gpus, remedy = self.gpus_per_worker, "a share of a GPU up to 1, or a whole number"
+        check("training.gpus_per_worker", gpus, gpus <= 1 or float(gpus).is_integer(), remedy)
         if self.sync_batch_norm and self.num_workers == 1:
             raise ConfigError(
                 "training.sync_batch_norm=true needs several workers; set training.num_workers to 2 or more, or"

@@ -37,7 +37,7 @@ def compiled(losses: BatchLosses, compiling: str) -> Compute:
         losses: of a training.
         compiling: what :func:`choose_compiling` returns.
     """
-    return losses if compiling == "none" else _Compiled(losses, MODES[compiling])
+    return losses if compiling == "none" else _Compiled(losses, compiling)
 
 
 def forget_compiled() -> None:
@@ -50,9 +50,9 @@ class _Compiled:
     """Computes losses of batches that have as many images as the first one by compiled code, and those of others, or of
     all if it cannot be compiled, without."""
 
-    def __init__(self, losses: BatchLosses, mode: str | None) -> None:
-        self.losses = losses
-        self.compiled = torch.compile(losses.of_images, dynamic=False, mode=mode)
+    def __init__(self, losses: BatchLosses, compiling: str) -> None:
+        self.losses, self.compiling = losses, compiling
+        self.compiled = torch.compile(losses.of_images, dynamic=False, mode=MODES[compiling])
         self.images: int | None = None  # of a batch that the code is for
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -70,6 +70,11 @@ class _Compiled:
             raise
         except Exception as error:  # whatever PyTorch's compiler, or the one of C++ behind it, raises
             text = " ".join(str(error).split())[:200]
-            LOG.warning("training.compile: this training runs without: %s: %s", type(error).__name__, text)
+            LOG.warning(
+                "training.compile=%s cannot be done here, so this training runs without: %s: %s",
+                self.compiling,
+                type(error).__name__,
+                text,
+            )
             self.images = -1
             return self.losses.of_images(pixels, labels, batch)

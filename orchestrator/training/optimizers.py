@@ -13,7 +13,7 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainingConfig) -
     """Make the optimizer that the configuration names, on the device of the parameters.
 
     ``training.optimizer_step=auto`` takes PyTorch's fused kernel on a GPU, where a step is one launch for many tensors.
-    On a CPU it takes PyTorch's own choice, which rounds otherwise than the fused kernel does.
+    On a CPU it takes PyTorch's own choice, which may round otherwise than the fused kernel does.
     """
     on_gpu = any(parameter.device.type == "cuda" for parameter in parameters)
     is_fused = config.optimizer_step == "fused" or (config.optimizer_step == "auto" and on_gpu)

@@ -342,8 +342,17 @@ def test_options_that_are_stated_as_they_are_anyway_are_no_part_of_what_a_sweep_
     assert not {"init", "padding"} & set(plain["model"])
     for section, key in (("training", "schedule"), ("data", "normalisation"), ("evaluation", "augmented")):
         assert key not in plain[section]
+    assert identity(load_config(["model=lenet5", "data=fashion_mnist", "training.warmup_epochs=0"])) == plain
+    warmed = identity(load_config(["model=lenet5", "data=fashion_mnist", "training.warmup_epochs=0.5"]))
+    assert warmed["training"] == {**plain["training"], "warmup_epochs": 0.5}
     own = ["model=own", "model.name=my_package.nets:Net", "model.padding=2"]  # of others they may mean something else
     assert identity(load_config(own))["model"]["padding"] == 2
+
+
+def test_how_fast_a_training_runs_is_no_part_of_what_a_sweep_is():
+    plain = identity(load_config([]))
+    fast = ["compile=kernels", "memory_format=channels_last", "optimizer_step=fused", "gpus_per_worker=0.25"]
+    assert identity(load_config([f"training.{one}" for one in fast])) == plain
 
 
 def test_a_sweep_from_before_there_were_levels_and_targets_is_one_without():

@@ -114,6 +114,31 @@ REFUSED = [
         {"precision": "float16"},
         "training.precision='float16' is not known; known: auto, bfloat16, float32",
     ),
+    (
+        TrainingConfig,
+        {"compile": "default"},
+        "training.compile='default' is not known; known: auto, cuda_graphs, kernels, none",
+    ),
+    (
+        TrainingConfig,
+        {"memory_format": "nhwc"},
+        "training.memory_format='nhwc' is not known; known: auto, channels_last, contiguous",
+    ),
+    (
+        TrainingConfig,
+        {"optimizer_step": "foreach"},
+        "training.optimizer_step='foreach' is not known; known: auto, fused, plain",
+    ),
+    (
+        TrainingConfig,
+        {"epochs": 2, "warmup_epochs": 2.5},
+        "training.warmup_epochs=2.5: must be a number of epochs from 0 to training.epochs=2",
+    ),
+    (
+        TrainingConfig,
+        {"gpus_per_worker": 1.5},
+        "training.gpus_per_worker=1.5: must be a share of a GPU up to 1, or a whole number",
+    ),
     (TrainingConfig, {"epochs": 0}, "training.epochs=0: must be a whole number of at least 1"),
     (TrainingConfig, {"epochs": -1, "init_from": "x"}, "training.epochs=-1: must be a whole number of at least 0"),
     (TrainingConfig, {"epochs": 10**9 + 1}, "training.epochs=1000000001: must be at most 1000000000"),

@@ -14,7 +14,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.training.batches import Steps, Workers, augmented, augmented_once, samples_each
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.loop import Diverged, read_checkpoint, train
-from orchestrator.training.preparing import _trained
+from orchestrator.training.preparing import _trained, prepare_training
 
 
 @pytest.fixture
@@ -88,6 +88,84 @@ def test_by_epoch_the_learning_rate_is_that_of_pytorchs_cosine(small):
     by_step = Steps(240, dataclasses.replace(training, schedule="step"), Workers(), each=2)
     assert by_step.learning_rate(0) == 0.05
     assert by_step.learning_rate(1) < 0.05
+
+
+@pytest.mark.parametrize("schedule", ["epoch", "step"])
+@pytest.mark.parametrize("epochs", [0.5, 1.5, 3])
+def test_warm_up_rises_from_step_to_step_to_the_rate_of_the_schedule(small, schedule, epochs):
+    training = dataclasses.replace(small[0].training, epochs=5, schedule=schedule)
+    warmed = dataclasses.replace(training, warmup_epochs=epochs)
+    plain, warm = (Steps(500, one, Workers(), each=2) for one in (training, warmed))
+    assert plain.per_epoch == 10
+    rates = [(warm.learning_rate(step), plain.learning_rate(step)) for step in range(50)]
+    rising = round(10 * epochs)
+    assert [rate / full for rate, full in rates[:rising]] == pytest.approx([(n + 1) / rising for n in range(rising)])
+    assert all(rate == full for rate, full in rates[rising - 1 :])
+
+
+def test_warm_up_reaches_the_optimizer(small):
+    config, data = small
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=2, warmup_epochs=2.0))
+    rates, networks = [], [make(data), make(data)]
+    for network, warmup in zip(networks, (2.0, 0.0), strict=True):
+        own = dataclasses.replace(config, training=dataclasses.replace(config.training, warmup_epochs=warmup))
+        rates.append([epoch.row["learning_rate"] for epoch in run(own, data, network)])
+    assert rates[0] == pytest.approx([rates[1][0] / 10, rates[1][1] * 6 / 10])
+    first, second = (torch.cat([one.flatten() for one in network.parameters()]) for network in networks)
+    assert not torch.allclose(first, second)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_fused_optimizer_trains_alike(small, optimizer):
+    config, data = small
+    training = dataclasses.replace(config.training, optimizer=optimizer, learning_rate=0.01, weight_decay=0.1)
+    losses, fused = [], []
+    for step in ("auto", "plain", "fused"):
+        own = dataclasses.replace(config, training=dataclasses.replace(training, optimizer_step=step, epochs=2))
+        first, second = run(own, data, make(data))
+        losses.append([row["loss"] for row in second.rows])
+        fused.append(read_checkpoint(first.checkpoint(), torch.device("cpu")).optimizer["param_groups"][0]["fused"])
+    assert losses[0] == losses[1] == pytest.approx(losses[2], rel=1e-3)
+    assert fused == [None, None, True]
+
+
+def test_the_fused_optimizer_resumes(small):
+    config, data = small
+    training = dataclasses.replace(config.training, optimizer="adamw", learning_rate=0.01, optimizer_step="fused")
+    config = dataclasses.replace(config, training=training)
+    whole, resumed = make(data), make(data, seed=9)
+    epochs = run(config, data, whole)
+    checkpoint = read_checkpoint(next(epochs).checkpoint(), torch.device("cpu"))
+    assert [group["fused"] for group in checkpoint.optimizer["param_groups"]] == [True]
+    assert len(list(epochs)) == len(list(run(config, data, resumed, resume=checkpoint))) == 3
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "precision", "is_last"),
+    [
+        ("auto", torch.float32, False),
+        ("auto", torch.bfloat16, True),
+        ("channels_last", torch.float32, True),
+        ("contiguous", torch.bfloat16, False),
+    ],
+)
+def test_the_memory_format_is_as_asked_for(small, wanted, precision, is_last):
+    config, data = small
+    network = build_model("vgg", in_channels=1, image_size=8, num_classes=10, widths=[8, 8, "M"], hidden=[16])
+    training = dataclasses.replace(config.training, memory_format=wanted)
+    model = prepare_training(network, data.train, training, Moda(), precision).model
+    (weight,) = (one for one in model.parameters() if one.shape == (8, 8, 3, 3))
+    assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
+
+
+def test_the_draws_of_an_epoch_are_on_the_device_before_its_first_step(small):
+    steps = Steps(120, small[0].training, Workers(1, 2), each=2)
+    here, there = (list(steps.epoch(0, device)) for device in (None, torch.device("meta")))
+    assert [batch.step for batch in there] == [batch.step for batch in here] == [0, 1, 2]
+    for name in ("mine", "offsets_B2", "flips_B", "shapes_BT2"):
+        assert {getattr(batch, name).device.type for batch in there} == {"meta"}
+        assert [getattr(batch, name).shape for batch in there] == [getattr(batch, name).shape for batch in here]
 
 
 def test_the_last_partial_batch_is_trained_on(small):
