@@ -21,21 +21,10 @@ SHAPED_AS = ("view_as", "reshape_as", "expand_as", "type_as")  # of their second
 
 
 def mark_in_place(graph: fx.Graph, modules: dict[str, nn.Module]) -> None:
-    """Leave in ``node.meta["overwrites"]`` who else reads what a node overwrites, and for :func:`is_overwritten` which
-    results are overwritten later."""
+    """Leave in ``node.meta["overwrites"]`` who else reads what a node overwrites."""
     for node in graph.nodes:
-        is_dropout = node.op == "call_module" and isinstance(modules[str(node.target)], nn.modules.dropout._DropoutNd)
         if _works_in_place(node, modules):
             node.meta["overwrites"] = _other_readers(node, modules)
-        elif not (is_dropout and modules[str(node.target)].inplace):
-            continue
-        for result in _same_memory(node, modules):
-            result.meta["is_overwritten"] = True
-
-
-def is_overwritten(node: fx.Node) -> bool:
-    """Return whether a later node of the traced graph works in place on the result of this one."""
-    return bool(node.meta.get("is_overwritten"))
 
 
 def refuse_in_place(node: fx.Node) -> None:
@@ -53,8 +42,12 @@ def refuse_in_place(node: fx.Node) -> None:
 
 
 def _other_readers(node: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
-    memory = _same_memory(node, modules)
-    readers, aliases = [], memory[-1:]
+    overwritten = _overwritten(node)
+    if overwritten is None:
+        return []
+    while _is_alias(overwritten, modules) and overwritten.all_input_nodes:  # to whom the memory belongs
+        overwritten = overwritten.all_input_nodes[0]
+    readers, aliases = [], [overwritten]
     for alias in aliases:
         for user in alias.users:
             if user is node or (user.target in SHAPED_AS and user.all_input_nodes[0] is not alias):
@@ -64,17 +57,6 @@ def _other_readers(node: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
             elif user.op == "output" or holds_tensor(user.meta["value"]):
                 readers.append(user.name)
     return readers
-
-
-def _same_memory(node: fx.Node, modules: dict[str, nn.Module]) -> list[fx.Node]:
-    """What a node overwrites, and whatever that is an alias of, to whom the memory belongs."""
-    overwritten = _overwritten(node)
-    if overwritten is None:
-        return []
-    results = [overwritten]
-    while _is_alias(results[-1], modules) and results[-1].all_input_nodes:
-        results.append(results[-1].all_input_nodes[0])
-    return results
 
 
 def _overwritten(node: fx.Node) -> fx.Node | None:

@@ -8,7 +8,6 @@ give numbers below zero the mean is of absolute values.
 Shapes: B samples, N_l units of layer l.
 """
 
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from moda_core.errors import NetworkError
 from moda_core.units.activations import ACTIVATIONS, PLAIN_CALL, Activation
 from moda_core.units.by_hand import kind_of
 from moda_core.units.dimensions import channel_dimensions
-from moda_core.units.in_place import is_overwritten, refuse_in_place
+from moda_core.units.in_place import refuse_in_place
 from moda_core.units.tracing import prove_trace, trace_with_shapes
 
 WEIGHTED_FUNCTIONS = (F.linear, F.conv1d, F.conv2d, F.conv3d, torch.matmul, torch.bmm)
@@ -159,14 +158,9 @@ def watch_units(network: nn.Module, layers: UnitLayers) -> fx.GraphModule:
     watched: list[fx.Node] = []
 
     def watch(graph: fx.Graph, node: fx.Node, layer: int) -> fx.Node:
-        unit = layers[layer]
-        arguments = (node, unit.dimension, unit.activation.signed)
-        if is_overwritten(node):  # in place, which PyTorch refuses for what comes out of with_unit_values
-            watched.append(graph.call_function(unit_values, arguments))
-            return node
-        both = graph.call_function(with_unit_values, arguments)
-        watched.append(graph.call_function(operator.getitem, (both, 1)))
-        return graph.call_function(operator.getitem, (both, 0))
+        one = layers[layer]
+        watched.append(graph.call_function(unit_values, (node, one.dimension, one.activation.signed)))
+        return node
 
     graph = rewrite_units(layers, watch)
     output = next(node for node in graph.nodes if node.op == "output")
@@ -197,14 +191,6 @@ def unit_values(activation: Tensor, dimension: int = 1, signed: bool = False) ->
     return magnitude.mean(others, dtype=wide)
 
 
-def with_unit_values(activation: Tensor, dimension: int = 1, signed: bool = False) -> tuple[Tensor, Tensor]:
-    """Return the activation, for what reads it, and its :func:`unit_values`: backward needs one pass less over it."""
-    if activation.ndim == 4 and dimension == 1:
-        both: tuple[Tensor, Tensor] = _WithChannelMean.apply(activation, signed)  # type: ignore[no-untyped-call]
-        return both
-    return activation, unit_values(activation, dimension, signed)
-
-
 def along(factor_BN: Tensor, activation: Tensor, dimension: int) -> Tensor:
     """Bring a factor for every (row and) unit into the shape and type that multiplies an activation."""
     shape = [factor_BN.shape[0]] + [1] * (activation.ndim - 1)
@@ -226,49 +212,20 @@ class _ChannelMean(torch.autograd.Function):
         ctx.layout = torch.channels_last if last else torch.contiguous_format
         if signed:
             ctx.save_for_backward(activation)
-        return _channel_means(activation, signed)
+            activation = activation.abs()
+        if activation.dtype == torch.bfloat16 and activation.device.type == "cpu" and last:
+            # A product with ones sums in float32 at the speed of a matrix product; a reduction over bfloat16 crawls.
+            flat = activation.permute(0, 2, 3, 1).flatten(1, 2)
+            return flat.new_ones(len(flat), 1, flat.shape[1]).bmm(flat).squeeze(1).float() / flat.shape[1]
+        return activation.mean((2, 3), dtype=torch.promote_types(activation.dtype, torch.float32))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        gradient = _of_each_pixel(grad_outputs[0], ctx.shape, ctx.dtype)
+        pixels = ctx.shape[2] * ctx.shape[3]
+        gradient: Tensor = (grad_outputs[0] / pixels).to(ctx.dtype)[:, :, None, None]
         if ctx.saved_tensors:
             return gradient * ctx.saved_tensors[0].sign(), None
         return gradient.expand(ctx.shape).contiguous(memory_format=ctx.layout), None
-
-
-class _WithChannelMean(torch.autograd.Function):
-    """The activation itself and its mean as of :class:`_ChannelMean`, whose gradient is added to that of all who read
-    the activation in one pass: made and added apart it is written and read once more."""
-
-    @staticmethod
-    def forward(ctx: Any, activation: Tensor, signed: bool) -> tuple[Tensor, Tensor]:
-        ctx.shape = activation.shape
-        if signed:
-            ctx.save_for_backward(activation)
-        return activation.view_as(activation), _channel_means(activation, signed)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        of_readers, of_means = grad_outputs
-        gradient = _of_each_pixel(of_means, ctx.shape, of_readers.dtype)
-        if ctx.saved_tensors:
-            gradient = gradient * ctx.saved_tensors[0].sign()
-        return of_readers + gradient, None
-
-
-def _channel_means(activation: Tensor, signed: bool) -> Tensor:
-    if signed:
-        activation = activation.abs()
-    last = activation.is_contiguous(memory_format=torch.channels_last)
-    if activation.dtype == torch.bfloat16 and activation.device.type == "cpu" and last:
-        # A product with ones sums in float32 at the speed of a matrix product; a reduction over bfloat16 crawls.
-        flat = activation.permute(0, 2, 3, 1).flatten(1, 2)
-        return flat.new_ones(len(flat), 1, flat.shape[1]).bmm(flat).squeeze(1).float() / flat.shape[1]
-    return activation.mean((2, 3), dtype=torch.promote_types(activation.dtype, torch.float32))
-
-
-def _of_each_pixel(of_means: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    return (of_means / (shape[2] * shape[3])).to(dtype)[:, :, None, None]
 
 
 def rewrite_units(

@@ -54,7 +54,7 @@ class TrainingConfig:
             check(f"training.{name}", value, 1 <= value <= MOST, f"a whole number from 1 to {MOST}")
         check("training.epochs", self.epochs, self.epochs <= MOST, f"at most {MOST}")
         warmup, most = self.warmup_epochs, f"a number of epochs from 0 to training.epochs={self.epochs}"
-        check("training.warmup_epochs", warmup, 0 <= warmup and (warmup <= self.epochs or self.epochs == 0), most)
+        check("training.warmup_epochs", warmup, warmup >= 0 and (warmup <= self.epochs or self.epochs == 0), most)
         check("training.learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0")
         check("training.momentum", self.momentum, 0 <= self.momentum < 1, "within [0, 1)")
         check_seed("training.seed", self.seed)

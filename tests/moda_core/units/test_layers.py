@@ -17,7 +17,7 @@ from moda_core import (
     unit_layers,
     watch_units,
 )
-from moda_core.units.layers import unit_values, with_unit_values
+from moda_core.units.layers import unit_values
 
 
 class Twice(nn.Module):
@@ -93,22 +93,6 @@ def test_the_channel_means_and_their_gradient(layout):
     assert torch.autograd.gradcheck(unit_values, activation)
     (gradient,) = torch.autograd.grad(unit_values(activation).sum(), activation)
     assert gradient.is_contiguous(memory_format=layout)
-
-
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_means_beside_their_activation_have_the_same_values_and_gradients(layout, signed):
-    generator = torch.Generator().manual_seed(0)
-    activation = torch.randn(3, 4, 5, 6, generator=generator).contiguous(memory_format=layout).requires_grad_()
-    weights, of_means = torch.randn(3, 4, 5, 6, generator=generator), torch.randn(3, 4, generator=generator)
-    read, means = with_unit_values(activation, 1, signed)
-    assert torch.equal(read, activation)
-    assert torch.equal(means, unit_values(activation, 1, signed))
-    (gradient,) = torch.autograd.grad((read * weights).sum() + (means * of_means).sum(), activation)
-    apart = (activation * weights).sum() + (unit_values(activation, 1, signed) * of_means).sum()
-    assert torch.equal(gradient, torch.autograd.grad(apart, activation)[0])
-    double = activation.detach().double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: with_unit_values(x, 1, signed), double)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

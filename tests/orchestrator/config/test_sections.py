@@ -389,6 +389,10 @@ def test_a_dimension_that_is_none_is_named_with_its_key(stated, message, part):
 
 def test_the_ends_of_what_is_allowed_are_taken():
     assert TrainingConfig(epochs=0, batch_size=10**9, learning_rate=1e-9, init_from="x", seed=2**63 - 1).epochs == 0
+    assert TrainingConfig(epochs=0, batch_size=1, learning_rate=1, init_from="x", warmup_epochs=5).warmup_epochs == 5
+    assert (
+        TrainingConfig(epochs=2, batch_size=1, learning_rate=1, warmup_epochs=2, gpus_per_worker=4).gpus_per_worker == 4
+    )
     assert DataConfig("digits", validation_fraction=0.01, resize=4096, mean=(0.0,), std=(1.0,)).resize == 4096
     assert EvaluationConfig(**{**RIGHT[EvaluationConfig], "taus": (1.0,), "floor": 0.0}).levels == ()
     assert SweepConfig(name="a" * 64, trials=1, concurrency=1).concurrency == 1
