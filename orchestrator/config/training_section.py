@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from orchestrator.config.checks import MOST, check, check_seed, one_of
 from orchestrator.errors import ConfigError
 
-COMPILING = ("auto", "cuda_graphs", "kernels", "none")
+COMPILING = ("cuda_graphs", "kernels", "none")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
 OPTIMIZERS = ("adamw", "sgd")
 OPTIMIZER_STEPS = ("auto", "fused", "plain")
@@ -29,7 +29,7 @@ class TrainingConfig:
     weight_decay: float = 0.0
     warmup_epochs: float = 0.0
     precision: str = "auto"
-    compile: str = "auto"
+    compile: str = "none"
     memory_format: str = "auto"
     optimizer_step: str = "auto"
     num_workers: int = 1

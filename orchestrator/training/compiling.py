@@ -1,4 +1,4 @@
-"""A training's step, compiled by PyTorch: a GPU runs small networks several times as fast, whose launches it waits for.
+"""A training's step, compiled by PyTorch.
 
 All of a step but reading the images and the optimizer is compiled, for whole batches; the last, smaller one of an epoch
 runs as it is. What is compiled shares every parameter with the network, which stays what is saved, counted and cut.
@@ -11,23 +11,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from orchestrator.config import TrainingConfig
 from orchestrator.training.batch_losses import BatchLosses
 from orchestrator.training.batches import Batch
 
 LOG = logging.getLogger("moda")
-WORTH_STEPS = 10_000  # of a training that takes back on a GPU what compiling costs
 MODES = {"kernels": None, "cuda_graphs": "reduce-overhead"}  # of torch.compile
 
 Compute = Callable[[Batch], tuple[Tensor, Tensor]]
-
-
-def choose_compiling(config: TrainingConfig, device: torch.device, steps_per_epoch: int) -> str:
-    """``auto`` replays CUDA graphs where one worker trains on a GPU for long enough, else nothing is compiled."""
-    if config.compile != "auto":
-        return config.compile
-    is_worth = steps_per_epoch * config.epochs >= WORTH_STEPS
-    return "cuda_graphs" if device.type == "cuda" and config.num_workers == 1 and is_worth else "none"
 
 
 def compiled(losses: BatchLosses, compiling: str) -> Compute:
@@ -35,7 +25,7 @@ def compiled(losses: BatchLosses, compiling: str) -> Compute:
 
     Args:
         losses: of a training.
-        compiling: what :func:`choose_compiling` returns.
+        compiling: ``training.compile``.
     """
     return losses if compiling == "none" else _Compiled(losses, compiling)
 

@@ -23,7 +23,7 @@ from orchestrator.config import TrainingConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.batch_losses import BatchLosses
 from orchestrator.training.batches import Steps, Workers, epoch_seed, samples_each
-from orchestrator.training.compiling import choose_compiling, compiled
+from orchestrator.training.compiling import compiled
 from orchestrator.training.data import ImageSet
 from orchestrator.training.optimizers import make_optimizer
 from orchestrator.training.preparing import prepare_training
@@ -137,7 +137,7 @@ def train(
         precision=precision,
         workers=workers,
     )
-    compute = compiled(losses, choose_compiling(config, device, steps.per_epoch))
+    compute = compiled(losses, config.compile)
     for epoch in range(len(rows), config.epochs):
         started = clock()
         torch.manual_seed(epoch_seed(config.seed, epoch) + workers.rank)  # dropout

@@ -13,7 +13,7 @@ from moda_core.methods import Moda, Mwt, Nemo, Standard
 from orchestrator.config.training_section import TrainingConfig
 from orchestrator.training.batch_losses import BatchLosses
 from orchestrator.training.batches import Steps, Workers
-from orchestrator.training.compiling import WORTH_STEPS, choose_compiling, compiled, forget_compiled
+from orchestrator.training.compiling import compiled, forget_compiled
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.loop import read_checkpoint, train
 from orchestrator.training.preparing import prepare_training
@@ -106,17 +106,6 @@ def test_what_cannot_be_compiled_is_trained_without(images, monkeypatch, caplog)
         "training.compile=kernels cannot be done here, so this training runs without: "
     )
     assert "\n" not in record.getMessage()
-
-
-def test_compiling_is_chosen_where_it_pays():
-    steps, gpu, cpu = WORTH_STEPS // 5, torch.device("cuda"), torch.device("cpu")
-    auto = dataclasses.replace(CONFIG, epochs=5, compile="auto")
-    assert choose_compiling(auto, gpu, steps) == "cuda_graphs"
-    assert choose_compiling(auto, gpu, steps - 1) == "none"
-    assert choose_compiling(auto, cpu, steps) == "none"
-    assert choose_compiling(dataclasses.replace(auto, num_workers=2), gpu, steps) == "none"
-    for stated in ("none", "kernels", "cuda_graphs"):
-        assert choose_compiling(dataclasses.replace(auto, compile=stated), cpu, 1) == stated
 
 
 @pytest.mark.slow
