@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
-from moda_core.rules.at_activations import AtActivations
+from moda_core.rules.at_activations import AtActivations, pack_empty, unpack_empty
 from moda_core.rules.at_targets import AtTargets, target_parameter
 from moda_core.rules.magnitude import MagnitudeRule
 from moda_core.rules.score_rule import ScoreRule
@@ -85,6 +85,7 @@ class ActivityRule(AtActivations):
             "means": frequencies.means_N,
             "thresholds": torch.tensor(frequencies.thresholds, dtype=torch.float64),
             "widths": torch.tensor(frequencies.widths, dtype=torch.int64),
+            **pack_empty(frequencies.may_be_empty),
         }
 
     @staticmethod
@@ -93,7 +94,8 @@ class ActivityRule(AtActivations):
         from moda_core.choosing import Frequencies
 
         thresholds, widths = tuple(counts["thresholds"].tolist()), tuple(counts["widths"].tolist())
-        return Frequencies(thresholds, counts["counts"], counts["sizes"], counts["means"], widths)
+        empty = unpack_empty(counts)
+        return Frequencies(thresholds, counts["counts"], counts["sizes"], counts["means"], widths, empty)
 
 
 class ContributionRule(AtActivations):
@@ -133,14 +135,18 @@ class ContributionRule(AtActivations):
         """Return the contributions as tensors by name."""
         import torch
 
-        return {"means": contributions.means_CN, "widths": torch.tensor(contributions.widths, dtype=torch.int64)}
+        return {
+            "means": contributions.means_CN,
+            "widths": torch.tensor(contributions.widths, dtype=torch.int64),
+            **pack_empty(contributions.may_be_empty),
+        }
 
     @staticmethod
     def unpack(counts: Mapping[str, Tensor]) -> Contributions:
         """Return the contributions that :meth:`pack` was given."""
         from moda_core.choosing import Contributions
 
-        return Contributions(counts["means"], tuple(counts["widths"].tolist()))
+        return Contributions(counts["means"], tuple(counts["widths"].tolist()), unpack_empty(counts))
 
 
 class SizeRule(AtTargets):

@@ -173,7 +173,7 @@ class Plain(nn.Module):
         (lambda m, x: F.relu(m.conv(x)).transpose(0, 1).reshape(x.size(0), -1), "images of a batch change places"),
         (lambda m, x: F.relu(m.conv(x)) * m.weight, "which cutting does not know to follow"),
         (lambda m, x: F.relu(m.conv(x)).flip(2), "does not know.*flip"),
-        (lambda m, x: m.more(F.relu(m.conv(x))[:, :, 1:]), "pixels change places"),
+        (lambda m, x: m.more(F.relu(m.conv(x)).transpose(1, 2)[:, :3]), "pixels change places"),
         (lambda m, x: torch.cat([F.relu(m.conv(x)), m.more(x)], 2), "does not know.*cat"),
         (lambda m, x: F.relu(m.conv(x)) / (m.more(x) + 9.0), "does not know.*div"),
         (lambda m, x: F.relu(m.conv(x)) * torch.sigmoid(m.more(x)) ** 2, "does not know.*pow"),
