@@ -33,7 +33,6 @@ class Frequencies:
         class_sizes_C: int64, samples of each class.
         means_N: float64, each unit's mean over all samples.
         widths: N_l of each layer; the last dimension of the tensors is the layers side by side.
-        may_be_empty: of each layer, whether a class may keep none of its units; () for no layer.
     """
 
     thresholds: tuple[float, ...]
@@ -41,7 +40,6 @@ class Frequencies:
     class_sizes_C: Tensor
     means_N: Tensor
     widths: tuple[int, ...]
-    may_be_empty: tuple[bool, ...] = ()
 
     def counts(self, threshold: float) -> list[Tensor]:
         """Return the counts at one threshold of the grid: L tensors of (C, N_l)."""
@@ -94,8 +92,7 @@ def count_frequencies(
         sizes_C, means_N = _means(passes, num_classes, sum(widths), device, group)
         check_sizes(sizes_C)
         counts_TCN = _counts(passes, num_classes, means_N, grid, group)
-    counts_TCN = counts_TCN.to(torch.int32).cpu()
-    return Frequencies(grid, counts_TCN, sizes_C.cpu(), means_N.cpu(), widths, layers.may_be_empty)
+    return Frequencies(grid, counts_TCN.to(torch.int32).cpu(), sizes_C.cpu(), means_N.cpu(), widths)
 
 
 def check_thresholds(layers: UnitLayers, thresholds: Sequence[float]) -> None:

@@ -20,7 +20,7 @@ def keep_masks(
 
     A class mask smaller than ``max(1, floor * N_l)`` is replaced by the class's most frequent units, as many as the
     layer's largest class mask has; ties go to the lowest index. Because of it a mask may grow with tau:
-    :func:`floored` tells where it acted. Layers that may be empty have no floor.
+    :func:`floored` tells where it acted.
 
     Args:
         frequencies: the counts.
@@ -32,8 +32,7 @@ def keep_masks(
         L boolean tensors of (C, N_l), indexed by class id.
     """
     rates = _checked_rates(frequencies, tau, threshold, floor)
-    least = _least(frequencies, floor)
-    return [_with_floor(rate_CN, rate_CN >= tau, few) for rate_CN, few in zip(rates, least, strict=True)]
+    return [_with_floor(rate_CN, rate_CN >= tau, floor) for rate_CN in rates]
 
 
 def floored(
@@ -41,8 +40,7 @@ def floored(
 ) -> list[Tensor]:
     """Return where the floor acts: L boolean tensors of (C,)."""
     rates = _checked_rates(frequencies, tau, threshold, floor)
-    least = _least(frequencies, floor)
-    return [(rate_CN >= tau).sum(1) < few for rate_CN, few in zip(rates, least, strict=True)]
+    return [(rate_CN >= tau).sum(1) < _smallest(rate_CN, floor) for rate_CN in rates]
 
 
 def merge_masks(masks: Sequence[Tensor], class_ids: Sequence[int]) -> list[Tensor]:
@@ -70,16 +68,12 @@ def _checked_rates(frequencies: Frequencies, tau: float, threshold: float, floor
     return frequencies.rates(threshold)
 
 
-def _least(frequencies: Frequencies, floor: float) -> list[int]:
-    """How many units of each layer a class keeps at least."""
-    may_be_empty = frequencies.may_be_empty or (False,) * len(frequencies.widths)
-    return [
-        0 if is_free else max(1, int(floor * width))
-        for width, is_free in zip(frequencies.widths, may_be_empty, strict=True)
-    ]
+def _smallest(rate_CN: Tensor, floor: float) -> int:
+    return max(1, int(floor * rate_CN.shape[1]))
 
 
-def _with_floor(rate_CN: Tensor, mask_CN: Tensor, smallest: int) -> Tensor:
+def _with_floor(rate_CN: Tensor, mask_CN: Tensor, floor: float) -> Tensor:
+    smallest = _smallest(rate_CN, floor)
     sizes_C = mask_CN.sum(1)
     top = max(smallest, int(sizes_C.max()))
     best_CK = rate_CN.argsort(dim=1, descending=True, stable=True)[:, :top]

@@ -1,6 +1,8 @@
 """What the built-in rules share: their sites are the calls of activations and the heads of attention.
 
-Counts hold which layers may be empty only where there are any, so that those of other networks are as they always were.
+A class may keep none of the units of a layer that tokens pass beside, under the rules by contribution, size and
+magnitude; under the published rule every layer has its floor. Counts hold which layers may be empty only where there
+are any, so that those of other networks are as they always were.
 """
 
 from __future__ import annotations

@@ -85,7 +85,6 @@ class ActivityRule(AtActivations):
             "means": frequencies.means_N,
             "thresholds": torch.tensor(frequencies.thresholds, dtype=torch.float64),
             "widths": torch.tensor(frequencies.widths, dtype=torch.int64),
-            **pack_empty(frequencies.may_be_empty),
         }
 
     @staticmethod
@@ -94,8 +93,7 @@ class ActivityRule(AtActivations):
         from moda_core.choosing import Frequencies
 
         thresholds, widths = tuple(counts["thresholds"].tolist()), tuple(counts["widths"].tolist())
-        empty = unpack_empty(counts)
-        return Frequencies(thresholds, counts["counts"], counts["sizes"], counts["means"], widths, empty)
+        return Frequencies(thresholds, counts["counts"], counts["sizes"], counts["means"], widths)
 
 
 class ContributionRule(AtActivations):
