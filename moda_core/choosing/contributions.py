@@ -97,13 +97,13 @@ def contribution_masks(contributions: Contributions, level: float) -> list[Tenso
     """
     if not 0 <= level < float("inf"):
         raise ValueError(f"level={level} must be a finite number of at least 0")
-    masks = [mean_CN >= level for mean_CN in contributions.means_CN.split(contributions.widths, dim=1)]
-    may_be_empty = contributions.may_be_empty or (False,) * len(masks)
-    for mask_CN, mean_CN, is_free in zip(
-        masks, contributions.means_CN.split(contributions.widths, dim=1), may_be_empty, strict=True
-    ):
-        if not is_free:
-            mask_CN.scatter_(1, mean_CN.argmax(1, keepdim=True), True)
+    masks = []
+    may_be_empty = contributions.may_be_empty or (False,) * len(contributions.widths)
+    means = contributions.means_CN.split(contributions.widths, dim=1)
+    for mean_CN, is_free in zip(means, may_be_empty, strict=True):
+        mask_CN = mean_CN >= level
+        largest_C = mean_CN.argmax(1, keepdim=True)
+        masks.append(mask_CN if is_free else mask_CN.scatter(1, largest_C, True))
     return masks
 
 

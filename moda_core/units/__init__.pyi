@@ -1,5 +1,5 @@
 from .activations import ACTIVATIONS
-from .attention import HEADS, attention_arguments, is_attention
+from .attention import attention_arguments, is_attention
 from .calls import argument, arguments
 from .convolutions import convolution_input, later_convolutions
 from .dimensions import channel_dimensions
@@ -10,7 +10,6 @@ from .tracing import trace_with_shapes
 
 __all__ = [
     "ACTIVATIONS",
-    "HEADS",
     "UnitLayer",
     "UnitLayers",
     "along",

@@ -29,14 +29,27 @@ from tests.moda_core.cutting.random_transformers import ATTENTIONS, Block, rando
 from tests.moda_core.cutting.test_cutter import parameters
 from tests.moda_core.cutting.test_random_networks import CLASSES, IMAGES, check_laws
 
+CASES = {
+    "seed": st.integers(0, 10**6),
+    "density": st.sampled_from([0.1, 0.4, 0.8]),
+    "classes": st.lists(st.integers(0, CLASSES - 1), min_size=1, max_size=CLASSES, unique=True),
+}
 
-@settings(deadline=None, max_examples=12)
-@given(
-    seed=st.integers(0, 10**6),
-    density=st.sampled_from([0.1, 0.4, 0.8]),
-    classes=st.lists(st.integers(0, CLASSES - 1), min_size=1, max_size=CLASSES, unique=True),
-)
+
+@settings(deadline=None, max_examples=5)
+@given(**CASES)
 def test_cut_equals_masked_and_the_sizes_are_those_of_what_was_cut(seed, density, classes):
+    check_transformer(seed, density, classes)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=100)
+@given(**CASES)
+def test_cut_equals_masked_on_many_transformers(seed, density, classes):
+    check_transformer(seed, density, classes)
+
+
+def check_transformer(seed, density, classes):
     network = random_transformer(seed, classes=CLASSES)
     layers = unit_layers(network, IMAGES)
     generator = torch.Generator().manual_seed(seed)
