@@ -5,11 +5,13 @@ Shapes: B images (two of them in a trace), H heads, T tokens, d numbers of a hea
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from moda_core.graph.layers import Described
 from moda_core.graph.operations import Attribute, Node
 from moda_core.graph.parameters import embedding
 from moda_core.graph.reader import Reader
@@ -66,19 +68,45 @@ def concat_tokens(reader: Reader, node: fx.Node, parts: Sequence[fx.Node]) -> bo
 def linear(reader: Reader, node: fx.Node) -> bool:
     """Add ``F.linear`` by parameters as the linear layer that it is; False if they are anything else."""
     given = arguments(node, ("input", "weight", "bias"))
-    source = given.pop("input")
+    tensors = _parameters(reader, given)
+    if tensors is None:
+        return False
+    dimension = node.meta["value"].ndim - 1
+    _add_by_parameters(reader, node, ("linear", {"bias": "bias" in tensors}), given["input"], tensors, dimension)
+    return True
+
+
+def layer_norm(reader: Reader, node: fx.Node) -> bool:
+    """Add ``F.layer_norm`` over the channels by parameters, or by none; False if it is of anything else."""
+    given = arguments(node, ("input", "normalized_shape", "weight", "bias", "eps"))
+    tensors, shape = _parameters(reader, given), node.meta["value"].shape
+    is_of_channels = list(given["normalized_shape"]) == [shape[-1]] and reader.dimension(node) == len(shape) - 1 > 1
+    if tensors is None or not is_of_channels or list(tensors) == ["bias"]:
+        return False
+    eps = 1e-5 if given["eps"] is None else float(given["eps"])
+    attributes: dict[str, Attribute] = {"eps": eps, "affine": bool(tensors), "bias": "bias" in tensors}
+    _add_by_parameters(reader, node, ("channel_norm", attributes), given["input"], tensors, len(shape) - 1)
+    return True
+
+
+def _parameters(reader: Reader, given: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    """The weight and the bias of a function's arguments that are given; None where one is no whole parameter."""
     tensors: dict[str, Tensor] = {}
-    for name, constant in given.items():
+    for name in ("weight", "bias"):
+        constant = given[name]
         if constant is None:
             continue
         if not isinstance(constant, fx.Node) or constant.op != "get_attr":
-            return False
+            return None
         tensors[name] = operator.attrgetter(str(constant.target))(reader.network)
-    if source in reader.constants or not all(isinstance(tensor, nn.Parameter) for tensor in tensors.values()):
-        return False
-    dimension = node.meta["value"].ndim - 1
+    return tensors if all(isinstance(tensor, nn.Parameter) for tensor in tensors.values()) else None
+
+
+def _add_by_parameters(
+    reader: Reader, node: fx.Node, described: Described, source: fx.Node, tensors: dict[str, Tensor], dimension: int
+) -> None:
+    """Add an operation whose weights are parameters of the network and not of a layer."""
+    op, attributes = described
     inputs = [reader.input(source, node.name, dimension=dimension)]
-    attributes: dict[str, Attribute] = {"bias": "bias" in tensors}
-    reader.add(node, "linear", attributes, inputs, tensors, tensors["weight"], dimension=dimension)
+    reader.add(node, op, attributes, inputs, tensors, tensors.get("weight"), dimension=dimension)
     reader.own(reader.nodes[node.name], tensors.values())
-    return True

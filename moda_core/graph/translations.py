@@ -13,7 +13,7 @@ from moda_core.graph.operations import BROADCASTING, POINTWISE, Node
 from moda_core.graph.parameters import add_parameters
 from moda_core.graph.reader import Reader
 from moda_core.graph.reductions import REDUCTIONS, reduce
-from moda_core.graph.tokens import attention, concat_tokens, linear
+from moda_core.graph.tokens import attention, concat_tokens, layer_norm, linear
 from moda_core.units import argument
 
 Translation = Callable[[Reader, fx.Node], bool]
@@ -125,6 +125,12 @@ def _same(reader: Reader, node: fx.Node) -> bool:
     return True
 
 
+def _dropout(reader: Reader, node: fx.Node) -> bool:
+    """A dropout of nothing; of anything else it follows no mode and is refused where networks are traced."""
+    _add(reader, node, ("identity", {}), node.all_input_nodes[0])
+    return True
+
+
 def _arithmetic(reader: Reader, node: fx.Node) -> bool:
     if len(node.args) != 2 or node.kwargs:
         return False
@@ -179,6 +185,8 @@ CALLS: dict[Any, Translation] = {
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _concat),
     **dict.fromkeys(REDUCTIONS, reduce),
     F.pad: _pad,
+    F.dropout: _dropout,
+    F.layer_norm: layer_norm,
     F.linear: linear,
     F.scaled_dot_product_attention: attention,
     **dict.fromkeys((operator.neg, torch.neg, torch.negative, "neg", "negative"), _negative),

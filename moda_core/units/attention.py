@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from moda_core.units.calls import arguments
+from moda_core.units.calls import argument, arguments
 
 HEADS = "heads"  # the kind of unit layer
 ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
@@ -111,7 +111,7 @@ def _find(node: fx.Node, modules: dict[str, nn.Module]) -> _Found | None:
         return None
     weights, value = sides
     calls = [node]
-    while _drops_nothing(weights, modules):
+    while _passes_on(weights, modules):
         calls.append(weights)
         weights = weights.all_input_nodes[0]
     if not _is_softmax(weights, modules):
@@ -140,9 +140,19 @@ def _product(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     return (first, second) if is_right and runs[0].shape[:2] == runs[1].shape[:2] else None
 
 
-def _drops_nothing(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    module = modules[str(node.target)] if node.op == "call_module" else None
-    return isinstance(module, nn.Identity) or (isinstance(module, nn.Dropout) and module.p == 0)
+def _passes_on(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether a node gives the weights that it is given: a dropout of nothing, or another type of numbers."""
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        return isinstance(module, nn.Identity) or (isinstance(module, nn.Dropout) and module.p == 0)
+    if node.op == "call_function":
+        return node.target is F.dropout and argument(node, "p") == 0
+    return node.op == "call_method" and node.target in ("to", "type_as", "float") and _is_floating(node)
+
+
+def _is_floating(node: fx.Node) -> bool:
+    run = node.meta["runs"][0]
+    return isinstance(run, Tensor) and run.is_floating_point()
 
 
 def _is_softmax(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
@@ -153,7 +163,7 @@ def _is_softmax(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     if node.op not in ("call_function", "call_method") or node.target not in SOFTMAXES:
         return False
     dimension = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-    return dimension in (-1, 3) and node.kwargs.get("dtype") is None
+    return dimension in (-1, 3) and _is_floating(node)
 
 
 def _factor(node: fx.Node) -> float | None:

@@ -8,7 +8,7 @@ from moda_core import cut_network, largest_difference, mask_network, merge_masks
 from moda_core.cutting import compose
 from orchestrator.training.data import torchvision_models
 from orchestrator.training.networks import make_model
-from tests.moda_core.conftest import random_masks
+from tests.moda_core.conftest import random_masks, randomise
 from tests.moda_core.cutting.test_cutter import parameters
 
 
@@ -72,6 +72,20 @@ def test_a_vision_transformer_is_cut(name, options):
     masks = random_masks(layers.widths, 4, seed=1, density=0.4)
     masked = mask_network(network, layers, merge_masks(masks, [2, 0]), [2, 0])
     assert largest_difference(masked, compose(network, layers, masks, [2, 0], images), images) < 1e-4
+    found = module_metrics(network, layers, masks, images)
+    assert found.parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_convnext_is_cut():
+    torch.manual_seed(0)
+    block = torchvision_models().convnext.CNBlockConfig
+    network = randomise(torchvision_models().ConvNeXt([block(6, 8, 2), block(8, None, 1)], num_classes=4), seed=1)
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    layers = unit_layers(network, images)
+    assert [(layer.kind, layer.units, layer.dimension) for layer in layers] == [("gelu", n, -1) for n in (24, 24, 32)]
+    masks = random_masks(layers.widths, 4, seed=1, density=0.4)
+    masked = mask_network(network, layers, merge_masks(masks, [2, 0]), [2, 0])
+    assert largest_difference(masked, compose(network, layers, masks, [2, 0], images), images) < 1e-9
     found = module_metrics(network, layers, masks, images)
     assert found.parameters == sum(p.numel() for p in network.parameters())
 

@@ -78,6 +78,18 @@ class Plain(Separate):
         return self.out(context.view(*context.size()[:-2], self.heads * self.size))
 
 
+class Eager(Plain):
+    """As in newer versions of it: weights in float32, and dropout as a function."""
+
+    def forward(self, x):
+        query, key, value = (self.split(layer(x)) for layer in (self.query, self.key, self.value))
+        weights = torch.matmul(query, key.transpose(-1, -2)) * self.size**-0.5
+        weights = nn.functional.softmax(weights, dim=-1, dtype=torch.float64).to(query.dtype)
+        weights = nn.functional.dropout(weights, p=0.0, training=self.training)
+        context = torch.matmul(weights, value).transpose(1, 2).contiguous()
+        return self.out(nn.functional.dropout(context.reshape(*x.size()), p=0.0, training=self.training))
+
+
 class Module(nn.Module):
     """PyTorch's own, as in torchvision."""
 
@@ -89,7 +101,7 @@ class Module(nn.Module):
         return self.attention(x, x, x, need_weights=False)[0]
 
 
-ATTENTIONS = [Separate, Together, Scaled, Plain, Module]
+ATTENTIONS = [Separate, Together, Scaled, Plain, Eager, Module]
 
 
 class Block(nn.Module):
@@ -146,7 +158,7 @@ class RandomTransformer(nn.Module):
             x = x + self.positions
         x = self.norm(self.blocks(x))
         if self.class_tokens == 1:
-            return self.head(x[:, 0])
+            return self.head(x[:, 0, :] if self.means == "all" else x[:, 0])
         if self.means == "patches":
             x = x[:, self.class_tokens :]
         return self.head(x.mean(1))
