@@ -32,10 +32,12 @@ class Contributions:
     Attributes:
         means_CN: float64, of each unit to its class's logit, over the class's samples; the layers side by side.
         widths: N_l of each layer.
+        may_be_empty: of each layer, whether a class may keep none of its units; () for no layer.
     """
 
     means_CN: Tensor
     widths: tuple[int, ...]
+    may_be_empty: tuple[bool, ...] = ()
 
 
 def count_contributions(
@@ -79,11 +81,12 @@ def count_contributions(
         dist.all_reduce(sums_CN, group=group)
         dist.all_reduce(sizes_C, group=group)
     check_sizes(sizes_C)
-    return Contributions((sums_CN / sizes_C[:, None]).cpu(), tuple(layers.widths))
+    return Contributions((sums_CN / sizes_C[:, None]).cpu(), tuple(layers.widths), layers.may_be_empty)
 
 
 def contribution_masks(contributions: Contributions, level: float) -> list[Tensor]:
-    """Keep for each class the units whose mean contribution is at least ``level``, and the largest one of each layer.
+    """Keep for each class the units whose mean contribution is at least ``level``, and the largest one of each layer
+    that may not be empty.
 
     Args:
         contributions: from :func:`count_contributions`.
@@ -95,9 +98,12 @@ def contribution_masks(contributions: Contributions, level: float) -> list[Tenso
     if not 0 <= level < float("inf"):
         raise ValueError(f"level={level} must be a finite number of at least 0")
     masks = []
-    for mean_CN in contributions.means_CN.split(contributions.widths, dim=1):
+    may_be_empty = contributions.may_be_empty or (False,) * len(contributions.widths)
+    means = contributions.means_CN.split(contributions.widths, dim=1)
+    for mean_CN, is_free in zip(means, may_be_empty, strict=True):
+        mask_CN = mean_CN >= level
         largest_C = mean_CN.argmax(1, keepdim=True)
-        masks.append((mean_CN >= level).scatter(1, largest_C, True))
+        masks.append(mask_CN if is_free else mask_CN.scatter(1, largest_C, True))
     return masks
 
 

@@ -33,10 +33,11 @@ def mask_network(network: nn.Module, layers: UnitLayers, keep: Masks, class_ids:
         class_ids: the target classes.
 
     Raises:
-        ValueError: masks that do not fit the layers or keep nothing of one; no class, or one named twice.
+        ValueError: masks that do not fit the layers, or keep nothing of one that may not be empty; no class, or one
+            named twice.
     """
     units = merged_units(keep, class_ids)
-    check_keep(units.keep, layers.widths, [layer.name for layer in layers])
+    check_keep(units.keep, layers)
     last = next(node for node in layers.graph.nodes if node.op == "output").args[0]
     if isinstance(last, fx.Node) and last.meta["value"].ndim == 2:
         check_class_ids(class_ids, last.meta["value"].shape[1])
@@ -110,16 +111,17 @@ class SelectLogits(Select):
         return super().forward(values) + self.bias_T.to(values.dtype)
 
 
-def check_keep(keep: Sequence[Tensor], widths: Sequence[int], names: Sequence[str]) -> None:
-    """Refuse masks that do not fit the layers, or that keep no unit of one.
+def check_keep(keep: Sequence[Tensor], layers: UnitLayers) -> None:
+    """Refuse masks that do not fit the layers, or that keep no unit of one that may not be empty.
 
     Raises:
         ValueError: such masks.
     """
-    if len(keep) != len(widths):
-        raise ValueError(f"{len(keep)} masks for {len(widths)} unit layers; give one mask per layer")
-    for keep_N, width, name in zip(keep, widths, names, strict=True):
-        if keep_N.dtype != torch.bool or tuple(keep_N.shape) != (width,):
-            raise ValueError(f"mask of {name!r}: {keep_N.dtype} {tuple(keep_N.shape)}; expected bool ({width},)")
-        if not keep_N.any():
-            raise ValueError(f"mask of {name!r} keeps no unit; keep at least one")
+    if len(keep) != len(layers):
+        raise ValueError(f"{len(keep)} masks for {len(layers)} unit layers; give one mask per layer")
+    for keep_N, layer in zip(keep, layers, strict=True):
+        shape = tuple(keep_N.shape)
+        if keep_N.dtype != torch.bool or shape != (layer.units,):
+            raise ValueError(f"mask of {layer.name!r}: {keep_N.dtype} {shape}; expected bool ({layer.units},)")
+        if not keep_N.any() and not layer.may_be_empty:
+            raise ValueError(f"mask of {layer.name!r} keeps no unit; keep at least one")

@@ -85,16 +85,16 @@ class Cutter:
 
     def _scaled(self, node: Node, value: fx.Node) -> fx.Node:
         """The units of a unit layer times their scales."""
-        scale_N = self._scale(node)
-        if scale_N is None:
+        scale_C = self._scale(node)
+        if scale_C is None:
             return value
-        scale_H = scale_N[self.want.channels[node.name].to(self.device)]
+        scale_H = scale_C[self.want.channels[node.name].to(self.device)]
         if bool((scale_H == 1).all()):
             return value
         return self._call(f"{node.name}_scale", per_channel("scale", scale_H, node.size), value)
 
     def _scale(self, node: Node) -> Tensor | None:
-        return None if self.scales is None or node.unit_layer is None else self.scales[node.unit_layer]
+        return None if self.scales is None or node.unit_layer is None else node.spread(self.scales[node.unit_layer])
 
     def _build(self, node: Node) -> fx.Node:
         held = self.want.channels[node.name]
@@ -102,6 +102,8 @@ class Cutter:
             return self._two(node, held)
         if node.op in ("concat", "select"):
             return self._rearranged(node, held)
+        if node.op in ("attention", "concat_tokens", "embedding"):
+            return self._of_tokens(node, held)
         source = self.graph.by_name[node.inputs[0]]
         if node.op in MIXING:
             wanted = self.want.reads[node.name]
@@ -117,6 +119,18 @@ class Cutter:
         if len(self.graph.calls[root]) > 1:
             self.shared[root] = str(call.target)
         return call
+
+    def _of_tokens(self, node: Node, held: Tensor) -> fx.Node:
+        """Attention reads its heads whole, a concatenation the same channels of every part, an embedding nothing."""
+        layer = self._layer(node, held, held)
+        if node.op == "embedding":
+            return self._call(node.name, layer, self.images)
+        heads = held.view(node.groups, -1).any(1)
+        inputs = []
+        for source in (self.graph.by_name[name] for name in node.inputs):
+            of_heads = heads.repeat_interleave(source.channels // node.groups)
+            inputs.append(self._read(node, source, of_heads if node.op == "attention" else held))
+        return self._call(node.name, layer, *inputs)
 
     def _two(self, node: Node, held: Tensor) -> fx.Node:
         """Addition adds a branch only where it has a channel; multiplication reads both whole."""
@@ -182,7 +196,7 @@ class Cutter:
         for name, parameter in layer.named_parameters():
             if name.endswith("bias") and not trains:
                 parameter.requires_grad_(False)
-        return layer
+        return layer.to(self.device)
 
     def _grouped(self, node: Node, tensors: Mapping[str, Tensor], reads: Tensor, held: Tensor) -> nn.Module:
         """Groups with the same number of inputs and outputs as one convolution; its weight comes as pairs."""
@@ -220,6 +234,8 @@ class Cutter:
             again = len(self.graph.calls[node.shares or node.name]) > 1  # it reads constants like anything else
             self.folded[node.name] = empty_C if again else added_C
             found_C = added_C + self._whole(node, "bias")
+        elif node.op == "attention":  # its weights of a head add up to 1
+            found_C = constants[2]
         elif node.op in NORMALISING:
             found_C = self._whole(node, "bias") if node.op == "group_norm" else empty_C
         elif node.op == "batch_norm":
@@ -242,8 +258,8 @@ class Cutter:
             found_C = build_module(node, {}, inputs=0, outputs=0)(constants[0])
         elif constants:  # a pool, a reshape, dropout: a constant stays what it is
             found_C = constants[0]
-        if (scale_N := self._scale(node)) is not None:
-            found_C = found_C * scale_N
+        if (scale_C := self._scale(node)) is not None:
+            found_C = found_C * scale_C
         constant = self.want.constant[node.name].to(self.device)
         self.constants[node.name] = torch.where(constant, found_C, empty_C)
 

@@ -29,7 +29,7 @@ def cut_network(
     Raises:
         ValueError: as :func:`mask_network`, and an operation that cutting does not know, by node and name.
     """
-    check_keep(merged_units(keep, class_ids).keep, layers.widths, [layer.name for layer in layers])
+    check_keep(merged_units(keep, class_ids).keep, layers)
     graph, state = channel_graph(network, layers, example_input)
     return cut_graph(graph, state, keep, class_ids)
 

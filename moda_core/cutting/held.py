@@ -16,6 +16,7 @@ from torch import Tensor
 from moda_core.errors import GraphError
 from moda_core.graph import INDEXED, MIXING, NORMALISING, ChannelGraph, Node
 
+LAYER_NORMS = ("layer_norm", "channel_norm")
 # Passes over a graph with layers that are called again: one or two more than calls in a row are needed. What all of
 # them together look at is limited too, to what takes a second or two.
 LARGEST_PASSES = 100
@@ -118,8 +119,10 @@ def _states(
     varying: dict[str, Tensor] = {}
     for node in graph.nodes:
         every_K = outputs_KC.new_ones(outputs_KC.shape[0], node.channels)
-        if node.op == "input" or (node.op == "layer_norm" and node.attributes["affine"]):
+        if node.op in ("input", "embedding") or (node.op in LAYER_NORMS and node.attributes["affine"]):
             live_K = varying_K = every_K
+        elif node.op == "attention":  # its weights of a head add up to 1
+            live_K, varying_K = live[node.inputs[2]], varying[node.inputs[2]]
         elif node.op in MIXING or node.op in NORMALISING:
             live_K = of_group(node, live[node.inputs[0]])
             padded = node.padded or node.op in NORMALISING
@@ -134,14 +137,15 @@ def _states(
             if node.op == "mul":
                 live_K = live[node.inputs[0]] & live[node.inputs[1]]
                 varying_K = varying_K & live_K
-            if node.padded:
+            if node.padded or node.op == "concat_tokens":  # parts of a channel may be other constants
                 varying_K = live_K
             if node.makes_constants:
                 live_K = every_K
             elif node.attributes.get("factor") == 0:
                 live_K = torch.zeros_like(every_K)
         if node.unit_layer is not None:
-            live_K, varying_K = live_K & keep[node.unit_layer], varying_K & keep[node.unit_layer]
+            keep_K = node.spread(keep[node.unit_layer])
+            live_K, varying_K = live_K & keep_K, varying_K & keep_K
         live[node.name], varying[node.name] = live_K, varying_K
     return live, varying
 
@@ -155,10 +159,12 @@ def _marked(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor) -> 
             marked_K = torch.zeros_like(marked_K)
         elif node.op == "mul":
             marked_K = marked[node.inputs[0]] & marked[node.inputs[1]]
-        elif node.op != "input" and node.op not in MIXING and node.op not in NORMALISING:
+        elif node.op == "attention":
+            marked_K = marked[node.inputs[2]]
+        elif node.inputs and node.op not in MIXING and node.op not in NORMALISING:
             marked_K = _gathered(graph, node, marked, marked_K)
         if node.unit_layer is not None:
-            marked_K = marked_K & keep[node.unit_layer]
+            marked_K = marked_K & node.spread(keep[node.unit_layer])
         marked[node.name] = marked_K
     return marked
 
@@ -175,16 +181,12 @@ def _gathered(graph: ChannelGraph, node: Node, states: Mapping[str, Tensor], eve
 
 
 def of_group(node: Node, marked_K: Tensor) -> Tensor:
-    """(K, output channels) of a mixing or normalising node: whether any input channel of its group is marked."""
-    return _any_of_group(node, marked_K).repeat_interleave(node.channels // _groups(node), dim=1)
-
-
-def _groups(node: Node) -> int:
-    return node.groups if node.op != "layer_norm" else 1
+    """(K, output channels) of a node with groups: whether any channel of its group is marked."""
+    return _any_of_group(node, marked_K).repeat_interleave(node.channels // node.groups, dim=1)
 
 
 def _any_of_group(node: Node, marked_K: Tensor) -> Tensor:
-    return marked_K.view(len(marked_K), _groups(node), -1).any(2)
+    return marked_K.view(len(marked_K), node.groups, -1).any(2)
 
 
 def _backward(
@@ -212,7 +214,7 @@ def _backward(
         if node.op == "flatten":
             features = node.channels // graph.by_name[node.inputs[0]].channels
             held_K = held_K.view(len(held_K), -1, features).any(2).repeat_interleave(features, dim=1)
-        elif node.op in NORMALISING:
+        elif node.op in NORMALISING or node.op == "attention":
             held_K = of_group(node, held_K)
         channels[node.name] = held_K
         if node.op in MIXING:
@@ -244,6 +246,12 @@ def _leave_one(graph: ChannelGraph, source: Node, wanted_K: Tensor, marked: dict
 
 
 def _need(graph: ChannelGraph, node: Node, held_K: Tensor, needed: dict[str, Tensor]) -> None:
+    if node.op == "attention":
+        heads_K = _any_of_group(node, held_K)
+        for name in node.inputs:
+            width = graph.by_name[name].channels // node.groups
+            needed[name] |= heads_K.repeat_interleave(width, dim=1)
+        return
     if node.op not in INDEXED:
         for name in node.inputs:
             needed[name] |= held_K

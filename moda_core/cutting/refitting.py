@@ -47,7 +47,7 @@ def refit_network(
     Raises:
         ValueError: as :func:`cut_network`, or no image.
     """
-    check_keep(merged_units(keep, class_ids).keep, layers.widths, [layer.name for layer in layers])
+    check_keep(merged_units(keep, class_ids).keep, layers)
     first = next(iter(images), None)
     if first is None:
         raise ValueError("there are no images to refit on; give some of the target classes")
@@ -163,7 +163,7 @@ def _refit(
 def _unfolded(node: Node, values: Tensor) -> Tensor:
     """What each output position of a layer reads: (B, ch x kernel, P)."""
     if node.op == "linear":
-        return values[:, :, None]
+        return values.flatten(2) if node.size else values[:, :, None]
     sizes = {name: node.attributes[name] for name in ("dilation", "padding", "stride")}
     return F.unfold(values, node.attributes["kernel_size"], **sizes)  # type: ignore[arg-type]
 

@@ -55,7 +55,7 @@ def held_by(graph: ChannelGraph, node: Node, held: Held | None) -> tuple[Tensor,
     """Output channels and read input channels of a node over all its calls; all of them if ``held`` is None."""
     if held is not None:
         return held.over_calls(graph, node)
-    inputs = graph.by_name[node.inputs[0]].channels
+    inputs = graph.by_name[node.inputs[0]].channels if node.inputs else 0
     return torch.ones(node.channels, dtype=torch.bool), torch.ones(inputs, dtype=torch.bool)
 
 

@@ -65,6 +65,10 @@ def cost_of(node: Node, inputs: Sequence[Node]) -> Cost:
         kernel = math.prod(node.kernel())
         windows = source.channels * kernel * pixels
         return Cost(numbers, windows, windows * (node.channels // node.groups), node.groups)
+    if node.op == "attention":
+        query, key, value = inputs
+        pairs = math.prod(query.size) * math.prod(key.size)
+        return Cost(numbers + node.groups * pairs, 0, pairs * (query.channels + value.channels), 0)
     if node.op in ("max_pool2d", "avg_pool2d"):
         kernel_size: list[int] = node.attributes["kernel_size"]  # type: ignore[assignment]
         return Cost(numbers, numbers * math.prod(kernel_size), 0, 0)

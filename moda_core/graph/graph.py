@@ -91,7 +91,11 @@ def _check_channels(node: Node, inputs: list[Node]) -> None:
         expected = len(index)
         if max(index, default=0) >= have[0]:
             raise GraphError(f"node {node.name!r} selects channel {max(index)} of {have[0]}")
-    elif node.op not in ("input", "linear"):
+    elif node.op == "attention":
+        query, key, expected = have
+        if query != key or query % node.groups:
+            raise GraphError(f"node {node.name!r}: {query} and {key} channels are not those of {node.groups} heads")
+    elif node.op not in ("input", "embedding", "linear"):
         expected = have[0]
         if any(one != expected for one in have):
             raise GraphError(f"node {node.name!r}: {node.op} of {listed(have)} channels; expected equal ones")
@@ -102,8 +106,14 @@ def _check_channels(node: Node, inputs: list[Node]) -> None:
 def _check_size(node: Node, inputs: list[Node]) -> None:
     sizes = [one.size for one in inputs]
     right = node.channels * math.prod(node.size) <= LARGEST_IMAGE
-    if node.op == "linear":
-        right = right and (*sizes, node.size) == ((), ())
+    if node.op == "attention":
+        query, key, value = sizes
+        right = right and query == node.size and key == value and len(query) == len(key) == 1
+    elif node.op == "concat_tokens":
+        right = right and all(len(size) == 1 for size in sizes) and node.size == (sum(size[0] for size in sizes),)
+    elif node.op == "positions":
+        index: list[int] = node.attributes["index"]  # type: ignore[assignment]
+        right = right and len(index) == math.prod(node.size) and max(index) < math.prod(sizes[0]) and sizes[0] != ()
     elif node.op == "flatten":
         right = right and node.size == ()
     elif node.op == "reshape":
@@ -120,7 +130,7 @@ def _check_size(node: Node, inputs: list[Node]) -> None:
     elif node.op == "batch_norm":
         right = right and sizes == [node.size] and node.attributes["dimensions"] == (2 if len(node.size) == 2 else 1)
         right = right and len(node.size) <= 2
-    elif node.op != "input":
+    elif node.op not in ("input", "embedding"):
         right = right and all(size == node.size for size in sizes)
     if not right:
         raise GraphError(
@@ -155,8 +165,10 @@ def _check_unit_layer(node: Node, widths: tuple[int, ...]) -> None:
         return
     if not 0 <= node.unit_layer < len(widths):
         raise GraphError(f"node {node.name!r}: there is no unit layer {node.unit_layer}")
-    if widths[node.unit_layer] != node.channels:
-        raise GraphError(f"node {node.name!r} has {node.channels} channels, its layer {widths[node.unit_layer]} units")
+    units = node.groups if node.op == "attention" else node.channels
+    if widths[node.unit_layer] != units:
+        what = "heads" if node.op == "attention" else "channels"
+        raise GraphError(f"node {node.name!r} has {units} {what}, its layer {widths[node.unit_layer]} units")
 
 
 def _check_shared(node: Node, seen: Mapping[str, Node]) -> None:
@@ -164,6 +176,6 @@ def _check_shared(node: Node, seen: Mapping[str, Node]) -> None:
     if first is None or first.shares is not None or not first.tensors():
         raise GraphError(f"node {node.name!r} shares the tensors of {node.shares!r}, which has none of its own")
     same = (first.op, first.channels, dict(first.attributes)) == (node.op, node.channels, dict(node.attributes))
-    same = same and seen[first.inputs[0]].channels == seen[node.inputs[0]].channels
-    if not same or (node.op == "layer_norm" and first.size != node.size):
+    sources = [[seen[name].channels for name in call.inputs] for call in (first, node)]
+    if not same or sources[0] != sources[1] or (node.op in ("layer_norm", "embedding") and first.size != node.size):
         raise GraphError(f"node {node.name!r} shares the tensors of {node.shares!r}, which is another operation")

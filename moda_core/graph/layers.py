@@ -12,6 +12,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from moda_core.graph.operations import Attribute, Node
+from moda_core.graph.token_layers import Attention, ChannelNorm, ConcatTokens, Embedding, Positions, TokenLinear
 from moda_core.modes import evaluating, is_random
 from moda_core.units import ACTIVATIONS
 
@@ -132,7 +133,7 @@ def describe_function(
 def build_module(node: Node, tensors: Mapping[str, Tensor], *, inputs: int, outputs: int) -> nn.Module:
     """Build the layer for ``node``, from ``inputs`` to ``outputs`` channels, with the weights in ``tensors``.
 
-    ``node`` is any operation of one input but ``select`` and a grouped convolution.
+    ``node`` is any operation but ``input``, ``select``, ``concat``, additions, products and a grouped convolution.
     """
     options: dict[str, Any] = {key: _tuple(value) for key, value in node.attributes.items()}
     module: nn.Module
@@ -140,14 +141,26 @@ def build_module(node: Node, tensors: Mapping[str, Tensor], *, inputs: int, outp
         case "conv2d":
             module = nn.Conv2d(inputs, outputs, device="meta", **options)
         case "linear":
-            module = nn.Linear(inputs, outputs, device="meta", **options)
+            kind = TokenLinear if node.size else nn.Linear
+            module = kind(inputs, outputs, device="meta", **options)
         case "batch_norm":
-            kind = nn.BatchNorm2d if options.pop("dimensions") == 2 else nn.BatchNorm1d
-            module = kind(outputs, device="meta", **options)
+            norm = nn.BatchNorm2d if options.pop("dimensions") == 2 else nn.BatchNorm1d
+            module = norm(outputs, device="meta", **options)
             module.num_batches_tracked = torch.zeros((), dtype=torch.int64, device=tensors["running_mean"].device)
         case "group_norm":
             groups = outputs * options.pop("groups") // node.channels
             module = nn.GroupNorm(groups, outputs, device="meta", **options)
+        case "channel_norm":
+            affine = options.pop("affine")
+            module = ChannelNorm(outputs, elementwise_affine=affine, device="meta", **options)
+        case "attention":
+            module = Attention(outputs * node.groups // node.channels, options["scale"])
+        case "embedding":
+            module = Embedding(next(iter(node.tensors())), (outputs, *node.size), **options)
+        case "positions":
+            module = Positions(options["index"], node.size)
+        case "concat_tokens":
+            module = ConcatTokens()
         case "layer_norm":
             affine = options.pop("affine")
             module = nn.LayerNorm((outputs, *node.size), elementwise_affine=affine, device="meta", **options)

@@ -3,9 +3,14 @@
 What an operation does to channels (dimension 1) is of one kind:
 
 - *mixing* (convolution, linear): an output channel reads every input channel, or every one of its group;
-- *normalising* (group norm, layer norm): an output channel reads its group's input channels, itself among them;
+- *normalising* (group norm, layer norm, channel norm): an output channel reads its group's input channels, itself among
+  them;
+- *attending* (attention): an output channel reads itself of the values, and its head of the queries and of the keys;
 - *gathering* (all others): output channel k reads one channel of each input, :meth:`Node.gathers` says which;
-- ``input``: the images.
+- ``input``: the images; ``embedding``: numbers of its own for every channel and position.
+
+Tokens are what follows the channels, as pixels are: a network over (images, tokens, channels) is read as one over
+(images, channels, tokens).
 
 A tensor's axes are spelled "oi" (output x input channels, then the kernel), "p" (the pairs of an output and an input
 channel of its group, in order, then the kernel), "o", or "os" (output channels, then the node's size): slicing a
@@ -26,12 +31,13 @@ from moda_core.units import ACTIVATIONS
 Attribute = int | float | bool | list[int]
 
 MIXING = frozenset({"conv2d", "linear"})
-NORMALISING = frozenset({"group_norm", "layer_norm"})
+NORMALISING = frozenset({"group_norm", "layer_norm", "channel_norm"})
 BROADCASTING = frozenset({"add", "mul"})
 POINTWISE = frozenset(
     {"relu", "relu6", "leaky_relu", "hardswish", "silu", "gelu", "tanh", "sigmoid", "hardsigmoid", "scale_shift"}
 )
-UNIT_LAYERS = frozenset({*ACTIVATIONS, "identity"})
+UNIT_CALLS = frozenset({*ACTIVATIONS, "attention"})  # the units of attention are its heads
+UNIT_LAYERS = UNIT_CALLS | {"identity"}
 
 KIND_TEXTS = {
     "flag": "true or false",
@@ -58,6 +64,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "batch_norm": {"eps": "positive", "momentum": "number", "affine": "flag", "dimensions": "whole"},
     "group_norm": {"groups": "whole", "eps": "positive", "affine": "flag"},
     "layer_norm": {"eps": "positive", "affine": "flag", "bias": "flag"},
+    "channel_norm": {"eps": "positive", "affine": "flag", "bias": "flag"},
+    "attention": {"heads": "whole", "scale": "number"},
+    "embedding": {"trains": "flag"},
     "relu": {},
     "relu6": {},
     "leaky_relu": {"negative_slope": "number"},
@@ -78,11 +87,14 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "reshape": {},
     "flatten": {},
     "select": {"index": "wholes"},
+    "positions": {"index": "wholes"},
     "concat": {},
+    "concat_tokens": {},
     "add": {},
     "mul": {},
 }
-INPUTS = {"input": 0, "add": 2, "mul": 2}  # concat has any number, every other operation one
+INPUTS = {"input": 0, "embedding": 0, "add": 2, "mul": 2, "attention": 3}  # every other operation one,
+ANY_INPUTS = frozenset({"concat", "concat_tokens"})  # but these any number
 INDEXED = frozenset({"select", "flatten", "concat"})  # gathering, and not channel k from channel k
 ZERO_TO_CONSTANT = frozenset(
     {"batch_norm", "sigmoid", "hardsigmoid", "shift"}
@@ -105,8 +117,8 @@ class Node:
         channels: dimension 1 of its output in the full network.
         size: the dimensions after it.
         attributes: as the allow-list says.
-        unit_layer: index of the unit layer that this node is, None for any other: an activation, or an identity after
-            a site of another kind.
+        unit_layer: index of the unit layer that this node is, None for any other: an activation, attention, or an
+            identity after a site of another kind.
         shares: the earlier node whose tensors this one uses (a layer that is called again); None: it has its own.
     """
 
@@ -132,7 +144,7 @@ class Node:
             if not _is_kind(self.attributes[key], kind):
                 raise GraphError(f"node {self.name!r}: {key}={self.attributes[key]!r:.200} must be {KIND_TEXTS[kind]}")
         count = len(self.inputs)
-        if count == 0 if self.op == "concat" else count != INPUTS.get(self.op, 1):
+        if count == 0 if self.op in ANY_INPUTS else count != INPUTS.get(self.op, 1):
             raise GraphError(f"node {self.name!r}: {self.op} does not take {count} inputs")
         if not _is_kind(self.channels, "whole") or self.channels < 1:
             raise GraphError(f"node {self.name!r}: channels={self.channels!r:.60} is not a positive whole number")
@@ -148,15 +160,16 @@ class Node:
             raise GraphError(f"node {self.name!r}: unit_layer={self.unit_layer!r:.200} is not a whole number")
         if self.unit_layer is not None and self.op not in UNIT_LAYERS:
             raise GraphError(
-                f"node {self.name!r}: {self.op} is neither an activation nor an identity, so it cannot be a unit layer"
+                f"node {self.name!r}: {self.op} is neither an activation nor an identity nor attention, so it cannot"
+                " be a unit layer"
             )
-        if self.op in ("conv2d", "group_norm") and (self.groups < 1 or self.channels % self.groups):
+        if self.op in ("conv2d", "group_norm", "attention") and (self.groups < 1 or self.channels % self.groups):
             raise GraphError(f"node {self.name!r}: {self.channels} channels do not split into {self.groups} groups")
 
     @property
     def groups(self) -> int:
-        """Groups of channels that do not read each other's: 1 unless the attribute says otherwise."""
-        return int(self.attributes.get("groups", 1))  # type: ignore[arg-type]
+        """Groups of channels that do not read each other's, of attention its heads: 1 unless an attribute says so."""
+        return int(self.attributes.get("groups", self.attributes.get("heads", 1)))  # type: ignore[arg-type]
 
     @property
     def padded(self) -> bool:
@@ -187,6 +200,10 @@ class Node:
                 return {"weight": "o", "bias": "o"}
             case "layer_norm" if self.attributes["affine"]:
                 return {"weight": "os"} | ({"bias": "os"} if bias else {})
+            case "channel_norm" if self.attributes["affine"]:
+                return {"weight": "o"} | bias
+            case "embedding":
+                return {"weight" if self.attributes["trains"] else "numbers": "os"}
             case _:
                 return {}
 
@@ -194,6 +211,10 @@ class Node:
         """Return the trailing dimensions of the weight: (kH, kW) of a convolution, none of a linear layer."""
         size = self.attributes.get("kernel_size") if self.op == "conv2d" else None
         return tuple(size) if isinstance(size, list) else ()
+
+    def spread(self, values_KN: Tensor) -> Tensor:
+        """Return for every channel of a unit layer what its unit has: (K, channels), of a head all its channels."""
+        return values_KN.repeat_interleave(self.channels // values_KN.shape[-1], dim=-1)
 
     def gathers(self, inputs: Sequence[int]) -> list[Tensor]:
         """For each input (of so many channels) of a gathering node: the channel that each output channel reads.

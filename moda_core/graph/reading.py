@@ -12,19 +12,12 @@ from moda_core.units import UnitLayers, holds_tensor, is_movement, refuse_in_pla
 def channel_graph(
     network: nn.Module, layers: UnitLayers, example_input: Tensor
 ) -> tuple[ChannelGraph, dict[str, Tensor]]:
-    """Return the network's channel graph and its tensors, named ``node.tensor``. They are the network's own; nothing is
-    copied.
+    """Return the network's channel graph and its tensors, named ``node.tensor``. They are the network's own; only class
+    tokens and embeddings of positions are copied, since they lie in another order.
 
     Raises:
         NetworkError: an operation that the allow-list does not know, by node and name.
     """
-    last_dimension = [layer.name for layer in layers if layer.dimension != 1]
-    if last_dimension:
-        more = f" and {len(last_dimension) - 1} more" if len(last_dimension) > 1 else ""
-        raise NetworkError(
-            f"cutting knows units in dimension 1; those of {last_dimension[0]!r}{more} lie in the last one (tokens);"
-            " the masked network still works"
-        )
     graph = trace_with_shapes(network, example_input)
     if _calls(graph) != _calls(layers.graph):
         raise NetworkError(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from moda_core.graph.operations import Attribute, Node
-from moda_core.graph.reader import Reader
+from moda_core.graph.reader import Reader, in_order
 
 REDUCTIONS: dict[Any, str] = {
     **dict.fromkeys((torch.mean, "mean"), "mean"),
@@ -29,8 +29,9 @@ def reduce(reader: Reader, node: fx.Node) -> bool:
         return False
     whole = _whole_channels(labels, axes, math.prod(reader.nodes[origin].size))
     if whole is None and labels.ndim > 2:  # of what is left after a call that moved pixels
-        origin = reader.input(source, node.name)
-        labels = torch.arange(labels.numel()).view(labels.shape)
+        dimension = reader.dimension(source)
+        origin = reader.input(source, node.name, dimension=dimension)
+        labels = in_order(labels.shape, dimension)
         whole = _whole_channels(labels, axes, math.prod(reader.nodes[origin].size))
     if whole is not None:
         pooled = _pool(reader, node, reader.nodes[origin], (1, 1))

@@ -9,10 +9,11 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from moda_core.graph.layers import ARITHMETIC, METHODS, Described, describe_function, describe_module
-from moda_core.graph.operations import BROADCASTING, Attribute, Node
-from moda_core.graph.parameters import add_per_channel
+from moda_core.graph.operations import BROADCASTING, POINTWISE, Node
+from moda_core.graph.parameters import add_parameters
 from moda_core.graph.reader import Reader
 from moda_core.graph.reductions import REDUCTIONS, reduce
+from moda_core.graph.tokens import attention, concat_tokens, layer_norm, linear
 from moda_core.units import argument
 
 Translation = Callable[[Reader, fx.Node], bool]
@@ -29,9 +30,18 @@ def translate(reader: Reader, node: fx.Node) -> bool:
     described = _describe(reader, node)
     if described is None or len(node.all_input_nodes) != 1:
         return False
-    op, attributes = described
-    reader.add(node, op, attributes, [reader.input(node.all_input_nodes[0], node.name)])
+    _add(reader, node, described, node.all_input_nodes[0])
     return True
+
+
+def _add(reader: Reader, node: fx.Node, described: Described, source: fx.Node) -> None:
+    """Add an operation of one input, whose channels lie where those of the result do."""
+    op, attributes = described
+    if op in (*POINTWISE, "identity", "dropout") and reader.dimensions.get(node) is None and source in reader.moved:
+        reader.add_to_origin(node, op, attributes, source)
+        return
+    dimension = reader.dimension(node)
+    reader.add(node, op, attributes, [reader.input(source, node.name, dimension=dimension)], dimension=dimension)
 
 
 def _describe(reader: Reader, node: fx.Node) -> Described | None:
@@ -40,9 +50,11 @@ def _describe(reader: Reader, node: fx.Node) -> Described | None:
     shape = source.meta["value"].shape if source is not None and isinstance(source.meta["value"], Tensor) else ()
     if node.op == "call_module":
         module = reader.modules[str(node.target)]
-        if isinstance(module, nn.LayerNorm) and module.normalized_shape != tuple(node.meta["value"].shape[1:]):
-            return None
-        return describe_module(module, tuple(shape[2:]))
+        described = describe_module(module, tuple(shape[2:]))
+        if isinstance(module, nn.LayerNorm) and described and module.normalized_shape != tuple(shape[1:]):
+            is_of_channels = len(module.normalized_shape) == 1 and reader.dimension(node) == len(shape) - 1
+            return ("channel_norm", described[1]) if is_of_channels else None
+        return described
     if any(isinstance(value, fx.Node) for value in (*node.args[1:], *node.kwargs.values())):
         return None
     if node.op == "call_method" and node.target in METHODS:
@@ -55,10 +67,14 @@ def _describe(reader: Reader, node: fx.Node) -> Described | None:
 def _concat(reader: Reader, node: fx.Node) -> bool:
     parts = node.args[0] if node.args else node.kwargs.get("tensors")
     dimension = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis", 0))
-    if dimension not in (1, 1 - node.meta["value"].ndim) or not isinstance(parts, list | tuple):
+    if not isinstance(parts, list | tuple) or not isinstance(dimension, int):
         return False
-    inputs = [reader.input(part, node.name) for part in parts if isinstance(part, fx.Node)]
-    reader.add(node, "concat", {}, inputs)
+    channels, rank = reader.dimension(node), node.meta["value"].ndim
+    nodes = [part for part in parts if isinstance(part, fx.Node)]
+    if dimension % rank != channels:
+        return concat_tokens(reader, node, nodes)
+    inputs = [reader.input(part, node.name, dimension=channels) for part in nodes]
+    reader.add(node, "concat", {}, inputs, dimension=channels)
     return True
 
 
@@ -105,7 +121,13 @@ def _same(reader: Reader, node: fx.Node) -> bool:
     source, value = node.all_input_nodes[0], node.meta["value"]
     if source.meta["value"].dtype != value.dtype:
         return False
-    reader.add(node, "identity", {}, [reader.input(source, node.name)])
+    _add(reader, node, ("identity", {}), source)
+    return True
+
+
+def _dropout(reader: Reader, node: fx.Node) -> bool:
+    """A dropout of nothing; of anything else it follows no mode and is refused where networks are traced."""
+    _add(reader, node, ("identity", {}), node.all_input_nodes[0])
     return True
 
 
@@ -117,7 +139,7 @@ def _arithmetic(reader: Reader, node: fx.Node) -> bool:
     tensors = [side for side in node.args if isinstance(side, fx.Node) and isinstance(side.meta["value"], Tensor)]
     if len(tensors) == 2:
         if any(side in reader.constants for side in tensors):
-            return add_per_channel(reader, node, op)
+            return add_parameters(reader, node, op)
         return op in (*BROADCASTING, "sub") and _broadcast(reader, node, op, tensors)
     if len(numbers) != 1 or len(tensors) != 1:
         return False
@@ -128,13 +150,15 @@ def _arithmetic(reader: Reader, node: fx.Node) -> bool:
     offset = {"add": number, "sub": -number}.get(op, 0.0)
     if op == "sub" and is_first:
         factor, offset = -1.0, number
-    attributes: dict[str, Attribute] = {"factor": factor, "offset": offset}
-    reader.add(node, "scale_shift", attributes, [reader.input(tensors[0], node.name)])
+    _add(reader, node, ("scale_shift", {"factor": factor, "offset": offset}), tensors[0])
     return True
 
 
 def _broadcast(reader: Reader, node: fx.Node, op: str, tensors: list[fx.Node]) -> bool:
-    inputs = [reader.nodes[reader.input(side, node.name, broadcast=True)] for side in tensors]
+    dimension = reader.dimension(node)
+    if dimension != 1 and any(side.meta["value"].ndim != node.meta["value"].ndim for side in tensors):
+        return False
+    inputs = [reader.nodes[reader.input(side, node.name, dimension=dimension, broadcast=True)] for side in tensors]
     channels = max(side.channels for side in inputs)
     if op == "mul":  # one gate for all channels
         inputs = [
@@ -148,12 +172,12 @@ def _broadcast(reader: Reader, node: fx.Node, op: str, tensors: list[fx.Node]) -
         name = f"{node.name}_negative"
         inputs[1] = reader.put(name, "scale_shift", last, last.channels, last.size, factor=-1.0, offset=0.0)
         op = "add"
-    reader.add(node, op, {}, [side.name for side in inputs])
+    reader.add(node, op, {}, [side.name for side in inputs], dimension=dimension)
     return True
 
 
 def _negative(reader: Reader, node: fx.Node) -> bool:
-    reader.add(node, "scale_shift", {"factor": -1.0, "offset": 0.0}, [reader.input(node.all_input_nodes[0], node.name)])
+    _add(reader, node, ("scale_shift", {"factor": -1.0, "offset": 0.0}), node.all_input_nodes[0])
     return True
 
 
@@ -161,6 +185,10 @@ CALLS: dict[Any, Translation] = {
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _concat),
     **dict.fromkeys(REDUCTIONS, reduce),
     F.pad: _pad,
+    F.dropout: _dropout,
+    F.layer_norm: layer_norm,
+    F.linear: linear,
+    F.scaled_dot_product_attention: attention,
     **dict.fromkeys((operator.neg, torch.neg, torch.negative, "neg", "negative"), _negative),
     **dict.fromkeys((torch.zeros_like, "new_zeros"), _zeros),
     **dict.fromkeys(("to", "type", "type_as", "float", "double"), _same),

@@ -73,12 +73,19 @@ def count_all_parameters(graph: ChannelGraph) -> int:
 
 
 def count_flops(graph: ChannelGraph, held: Held) -> Tensor:
-    """Floating point operations of the convolutions and linear layers, for one image: (K,), a multiply-add is two."""
+    """Floating point operations of convolutions, linear layers and attention, for one image: (K,), a multiply-add is
+    two.
+    """
     total = torch.zeros((), dtype=torch.float64)
     for node in graph.nodes:
         if node.op in MIXING:
             weights_K = _kernels(node, held.channels[node.name], held.reads[node.name]) * math.prod(node.kernel())
             total = total + 2 * weights_K * math.prod(node.size)
+        elif node.op == "attention":
+            query, key, value = (graph.by_name[name] for name in node.inputs)
+            share_K = held.channels[node.name].double().mean(1)  # of the heads, which are held whole
+            channels_K = share_K * (query.channels + value.channels)
+            total = total + 2 * channels_K * math.prod(query.size) * math.prod(key.size)
     return total
 
 

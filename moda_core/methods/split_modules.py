@@ -54,8 +54,8 @@ class SplitModules(nn.Module):
         """Build them for a network, with scores of 1 and heads as PyTorch initialises them."""
         with evaluating(network):
             classes = network(example_input).shape[1]
-        ranks = {node.name: node.meta["value"].ndim for node in layers.graph.nodes if node.op.startswith("call_")}
-        return cls(classes, list(layers.widths), [ranks[layer.node] > 2 for layer in layers])
+        values = {node.name: node.meta["value"] for node in layers.graph.nodes if node.op.startswith("call_")}
+        return cls(classes, list(layers.widths), [values[layer.node].ndim > 2 for layer in layers])
 
     def masks(self) -> list[Tensor]:
         """The masks as factors, L tensors of (C, N_l); the gradient of a factor is that of its score."""

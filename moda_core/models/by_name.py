@@ -5,20 +5,23 @@ from typing import Any
 
 from torch import nn
 
-from moda_core.models.initialising import LINEAR_DEVIATIONS, initialise_published
+from moda_core.models.initialising import LINEAR_DEVIATIONS, initialise_published, initialise_transformer
 from moda_core.models.lenet import LeNet5
 from moda_core.models.mobilenet import MobileNetV1
 from moda_core.models.options import INITIALISATIONS
 from moda_core.models.resnet import resnet18, resnet50
 from moda_core.models.vgg import VGG, vgg16
+from moda_core.models.vit import VisionTransformer, deit_small, vit_small
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "deit_small": deit_small,
     "lenet5": LeNet5,
     "mobilenet_v1": MobileNetV1,
     "resnet18": resnet18,
     "resnet50": resnet50,
     "vgg": VGG,
     "vgg16": vgg16,
+    "vit_small": vit_small,
 }
 
 
@@ -47,6 +50,8 @@ def build_model(
         network = MODELS[name](in_channels=in_channels, image_size=image_size, num_classes=num_classes, **options)
     except TypeError as error:
         raise ValueError(f"model {name!r} does not take these options: {error}") from error
-    if init == "published":
+    if init == "published" and isinstance(network, VisionTransformer):
+        initialise_transformer(network)
+    elif init == "published":
         initialise_published(network, LINEAR_DEVIATIONS[name])
     return network

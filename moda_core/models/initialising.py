@@ -13,6 +13,23 @@ LINEAR_DEVIATIONS: dict[str, float | None] = {
 }
 
 
+TRANSFORMER_DEVIATION = 0.02
+
+
+def initialise_transformer(network: nn.Module) -> None:
+    """Draw the weights of a Transformer as the published code does, from PyTorch's global generator: weights of linear
+    layers and of the patches' convolution are normal with deviation 0.02, cut at two units, and biases are 0.
+
+    Args:
+        network: changed in place.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=TRANSFORMER_DEVIATION)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def initialise_published(network: nn.Module, linear_deviation: float | None) -> None:
     """Draw the weights of a network as the published code does, from PyTorch's global generator.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
-from moda_core.rules.at_activations import AtActivations
+from moda_core.rules.at_activations import AtActivations, pack_empty, unpack_empty
 from moda_core.rules.at_targets import AtTargets, target_parameter
 from moda_core.rules.magnitude import MagnitudeRule
 from moda_core.rules.score_rule import ScoreRule
@@ -133,14 +133,18 @@ class ContributionRule(AtActivations):
         """Return the contributions as tensors by name."""
         import torch
 
-        return {"means": contributions.means_CN, "widths": torch.tensor(contributions.widths, dtype=torch.int64)}
+        return {
+            "means": contributions.means_CN,
+            "widths": torch.tensor(contributions.widths, dtype=torch.int64),
+            **pack_empty(contributions.may_be_empty),
+        }
 
     @staticmethod
     def unpack(counts: Mapping[str, Tensor]) -> Contributions:
         """Return the contributions that :meth:`pack` was given."""
         from moda_core.choosing import Contributions
 
-        return Contributions(counts["means"], tuple(counts["widths"].tolist()))
+        return Contributions(counts["means"], tuple(counts["widths"].tolist()), unpack_empty(counts))
 
 
 class SizeRule(AtTargets):

@@ -14,9 +14,9 @@ from moda_core.graph import INDEXED, MIXING, ChannelGraph
 def filter_norms(graph: ChannelGraph, state: Mapping[str, Tensor]) -> list[Tensor]:
     """Return for each unit the L1 norm of its filter, divided by the mean of its layer: L float64 tensors of (N_l,).
 
-    A unit's filter is the row of the convolution or linear layer whose output it is, without the bias; where residual
-    branches are added the norms of all filters that reach it without passing another such layer are added too. Units
-    that no filter reaches have norm 1.
+    A unit's filter is the row of the convolution or linear layer whose output it is, without the bias; that of a head
+    are its rows of queries, keys and values. Where residual branches are added the norms of all filters that reach it
+    without passing another such layer are added too. Units that no filter reaches have norm 1.
 
     Args:
         graph: the channel graph.
@@ -33,10 +33,15 @@ def filter_norms(graph: ChannelGraph, state: Mapping[str, Tensor]) -> list[Tenso
             sources = node.gathers([graph.by_name[name].channels for name in node.inputs])
             for name, source in zip(node.inputs, sources, strict=True):
                 norm_N = torch.where(source >= 0, norms[name][source.clamp(min=0)], norm_N)
+        elif node.op == "attention":
+            for name in node.inputs:
+                of_heads = norms[name].view(node.groups, -1).sum(1)
+                norm_N = norm_N + node.spread(of_heads / (node.channels // node.groups))
         else:
             for name in node.inputs:
                 norm_N = norm_N + norms[name]
         norms[node.name] = norm_N
         if node.unit_layer is not None and bool(norm_N.any()):
-            of_layers[node.unit_layer] = norm_N / norm_N.mean()
+            of_units = norm_N.view(graph.widths[node.unit_layer], -1).sum(1)
+            of_layers[node.unit_layer] = of_units / of_units.mean()
     return of_layers

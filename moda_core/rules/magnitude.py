@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
+from moda_core.rules.at_activations import pack_empty, unpack_empty
 from moda_core.rules.at_targets import AtTargets, target_parameter
 
 if TYPE_CHECKING:
@@ -59,14 +60,15 @@ class MagnitudeRule(AtTargets):
             "classes": torch.tensor(num_classes),
             "widths": torch.tensor(graph.widths, dtype=torch.int64),
             "targets": targets,
+            **pack_empty(sites.may_be_empty),
         }
         return {**counts, "levels": levels_of_targets(graph, self.unpack(counts), targets)}
 
     def choose(
         self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
     ) -> Decomposition:
-        """Keep the units whose norm reaches the target's level, and the largest one of each layer, whatever ``floor``
-        is."""
+        """Keep the units whose norm reaches the target's level, and the largest one of each layer that may not be
+        empty, whatever ``floor`` is."""
         from moda_core.choosing import Decomposition, contribution_masks
 
         check_parameters(self, parameters)
@@ -78,4 +80,4 @@ class MagnitudeRule(AtTargets):
         from moda_core.choosing import Contributions
 
         means_CN = counts["norms"].expand(int(counts["classes"]), -1)
-        return Contributions(means_CN, tuple(counts["widths"].tolist()))
+        return Contributions(means_CN, tuple(counts["widths"].tolist()), unpack_empty(counts))

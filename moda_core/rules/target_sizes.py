@@ -29,8 +29,8 @@ def levels_of_targets(graph: ChannelGraph, contributions: Contributions, targets
     """Return the levels at which the mean size of one-class modules, as they are cut, comes nearest to each target.
 
     Near is meant by ratio. A unit without any contribution is never kept for a larger size, and the largest unit of
-    each layer is always kept (:func:`moda_core.contribution_masks`), so that targets may lie above or below all sizes
-    that there are; then it is the nearest end. No network is built.
+    each layer that may not be empty is always kept (:func:`moda_core.contribution_masks`), so that targets may lie
+    above or below all sizes that there are; then it is the nearest end. No network is built.
 
     Args:
         graph: the channel graph.

@@ -1,5 +1,6 @@
 """What a node of a traced graph calls, and with which arguments."""
 
+from collections.abc import Sequence
 from functools import cache
 from inspect import Signature, signature
 from typing import Any
@@ -21,6 +22,17 @@ def argument(node: fx.Node, name: str) -> Any:
             return value
     defaults = [parameter.default for parameter in parameters if parameter.name == name]
     return defaults[0] if defaults and defaults[0] is not Signature.empty else None
+
+
+def arguments(node: fx.Node, names: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of a call of a function that is written in C by name, None where one is not given.
+
+    Args:
+        node: the call.
+        names: of the function's parameters, in order.
+    """
+    given = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+    return {name: given.get(name) for name in names}
 
 
 @cache

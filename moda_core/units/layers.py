@@ -1,9 +1,10 @@
 """Which call sites of a network are unit layers, and one value per unit and sample (docs/method.md).
 
-A unit layer is one *call* in the traced graph, of an activation or of whatever a rule chooses: a module called twice is
-two layers, a functional ReLU is a layer like any other. A convolutional unit is a channel, its value the mean over
-height and width; a fully connected unit is one value, in a Transformer the mean over the tokens. Where the call may
-give numbers below zero the mean is of absolute values.
+A unit layer is one *call* in the traced graph, of an activation, of attention or of whatever a rule chooses: a module
+called twice is two layers, a functional ReLU is a layer like any other. A convolutional unit is a channel, its value
+the mean over height and width; a fully connected unit is one value, in a Transformer the mean over the tokens. Where
+the call may give numbers below zero the mean is of absolute values. A unit of attention is a head, its value the mean
+over the tokens of the norm of its output.
 
 Shapes: B samples, N_l units of layer l.
 """
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from moda_core.errors import NetworkError
 from moda_core.units.activations import ACTIVATIONS, PLAIN_CALL, Activation
+from moda_core.units.attention import HEADS, head_values, is_attention
 from moda_core.units.by_hand import kind_of
 from moda_core.units.dimensions import channel_dimensions
 from moda_core.units.in_place import refuse_in_place
@@ -34,9 +36,11 @@ class UnitLayer:
         name: of the call site ("blocks.0.relu#2").
         node: its node in the traced graph.
         units: their number.
-        kind: the activation, a key of ``ACTIVATIONS``; "call" of a site that is none.
-        dimension: where the units lie in its output: 1 after a convolution, -1 (the last) after a linear layer over
-            tokens or where the channels were moved there.
+        kind: the activation, a key of ``ACTIVATIONS``; "heads" of attention, "call" of any other site.
+        dimension: where the units lie in its output: 1 after a convolution and of heads, -1 (the last) after a linear
+            layer over tokens or where the channels were moved there.
+        may_be_empty: whether modules may keep none of its units: heads, and units over tokens, which the logits can do
+            without because the tokens also pass beside them.
     """
 
     name: str
@@ -44,6 +48,7 @@ class UnitLayer:
     units: int
     kind: str = "relu"
     dimension: int = 1
+    may_be_empty: bool = False
 
     @property
     def activation(self) -> Activation:
@@ -72,9 +77,16 @@ class UnitLayers:
         """The number of units of each layer."""
         return [layer.units for layer in self.layers]
 
+    @property
+    def may_be_empty(self) -> tuple[bool, ...]:
+        """Of each layer, whether modules may keep none of its units; () if there is no such layer."""
+        every = tuple(layer.may_be_empty for layer in self.layers)
+        return every if any(every) else ()
+
 
 def unit_layers(network: nn.Module, example_input: Tensor) -> UnitLayers:
-    """Trace ``network`` and find its unit layers. An activation without weights after it makes logits and is not one.
+    """Trace ``network`` and find its unit layers: activations, and the heads of attention. One without weights after it
+    makes logits and is none.
 
     Args:
         network: any network that ``torch.fx`` can trace symbolically.
@@ -86,7 +98,7 @@ def unit_layers(network: nn.Module, example_input: Tensor) -> UnitLayers:
     """
     graph = trace_with_shapes(network, example_input)
     modules = dict(network.named_modules())
-    found = _layers_at(graph, modules, lambda node: kind_of(node, modules) is not None)
+    found = _layers_at(graph, modules, lambda node: _kind(node, modules) is not None)
     if not found:
         raise NetworkError(
             f"{type(network).__name__} has no unit layers to make modules of: it calls none of"
@@ -140,14 +152,20 @@ def _layers_at(
     for node in graph.nodes:
         if not is_wanted(node) or _leads_to_logits(node, modules):
             continue
-        activation = kind_of(node, modules)
-        name = _call_site(node, activation or str(getattr(node.target, "__name__", node.target)))
+        kind = _kind(node, modules)
+        name = _call_site(node, kind or str(getattr(node.target, "__name__", node.target)))
         calls[name] = calls.get(name, 0) + 1
         name = name if calls[name] == 1 else f"{name}#{calls[name]}"
-        dimension = _unit_dimension(node, name, dimensions.get(node))
+        dimension = 1 if kind == HEADS else _unit_dimension(node, name, dimensions.get(node))
         units = node.meta["value"].shape[dimension]
-        layers.append(UnitLayer(name, node.name, units, activation or "call", dimension))
+        may_be_empty = (kind == HEADS or dimension == -1) and _is_bypassed(graph, node)
+        layers.append(UnitLayer(name, node.name, units, kind or "call", dimension, may_be_empty))
     return tuple(layers)
+
+
+def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
+    """The kind of unit layer that a node is where nobody chooses sites, None for none."""
+    return HEADS if is_attention(node) else kind_of(node, modules)
 
 
 def watch_units(network: nn.Module, layers: UnitLayers) -> fx.GraphModule:
@@ -158,8 +176,11 @@ def watch_units(network: nn.Module, layers: UnitLayers) -> fx.GraphModule:
     watched: list[fx.Node] = []
 
     def watch(graph: fx.Graph, node: fx.Node, layer: int) -> fx.Node:
-        one = layers[layer]
-        watched.append(graph.call_function(unit_values, (node, one.dimension, one.activation.signed)))
+        site = layers[layer]
+        if site.kind == HEADS:
+            watched.append(graph.call_function(head_values, (node,)))
+        else:
+            watched.append(graph.call_function(unit_values, (node, site.dimension, site.activation.signed)))
         return node
 
     graph = rewrite_units(layers, watch)
@@ -272,6 +293,15 @@ def _unit_dimension(node: fx.Node, name: str, dimension: int | None) -> int:
             " taken apart; call the activation before that"
         )
     return -1 if len(shape) > 2 and dimension == len(shape) - 1 else dimension
+
+
+def _is_bypassed(graph: fx.Graph, site: fx.Node) -> bool:
+    """Whether the output can be reached from the images without passing a site."""
+    reached = {node for node in graph.nodes if node.op == "placeholder"}
+    for node in graph.nodes:
+        if node is not site and any(source in reached for source in node.all_input_nodes):
+            reached.add(node)
+    return any(node.op == "output" for node in reached)
 
 
 def _leads_to_logits(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

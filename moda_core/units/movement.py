@@ -29,6 +29,7 @@ MOVING: frozenset[Callable[..., Any] | str] = frozenset(
         *("repeat", "repeat_interleave", "tile", "index_select", "select", "swapdims", "moveaxis", "tensor_split"),
     }
 )
+MOVING_ATTRIBUTES = ("mT", "T")
 MOVING_MODULES = (nn.Flatten, nn.Unflatten, nn.ChannelShuffle)
 
 
@@ -36,13 +37,15 @@ MOVING_MODULES = (nn.Flatten, nn.Unflatten, nn.ChannelShuffle)
 class Movement:
     """What became of a tensor: channels ``index_C`` of it, flattened or not, in the shape (images, channels, *size).
 
-    ``step``: of the rows and columns only every so many are left; None: all of them.
+    ``step``: of the rows and columns only every so many are left; None: all of them. ``positions``: which pixels are
+    left, and in which order, the same for every channel; None: all of them in order.
     """
 
     index_C: Tensor
     flattened: bool
     size: tuple[int, ...]
     step: tuple[int, int] | None = None
+    positions: Tensor | None = None
 
 
 def is_movement(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
@@ -50,6 +53,7 @@ def is_movement(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     if node.op == "call_module":
         return isinstance(modules[str(node.target)], MOVING_MODULES)
     called = node.op in ("call_function", "call_method") and node.target in MOVING
+    called = called or (node.target is getattr and node.args[1] in MOVING_ATTRIBUTES)
     return called and holds_tensor(node.meta["value"])
 
 
@@ -81,7 +85,7 @@ def decode(name: str, labels: Tensor, channels: int, size: tuple[int, ...], *, b
         broadcast: whether the reader broadcasts, so that a number that was expanded may stay one.
 
     Raises:
-        NetworkError: images or pixels changed places.
+        NetworkError: images changed places, or pixels of some channels and not of others.
     """
     pixels = math.prod(size)
     sample = channels * pixels
@@ -98,6 +102,9 @@ def decode(name: str, labels: Tensor, channels: int, size: tuple[int, ...], *, b
         first_C, inside = label_CP[:, :1], label_CP[0] - label_CP[0, 0]
         if not bool((first_C % pixels != 0).any()) and bool((label_CP == first_C + inside).all()):
             return Movement(first_C.flatten() // pixels, False, moved_size, step)
+    positions = _positions(label_CP, pixels)
+    if positions is not None:
+        return Movement(label_CP[:, 0] // pixels, False, moved_size, positions=positions)
     flattened = moved_size == () != size
     if flattened and label_CP.shape[0] % pixels == 0:
         label_CP = label_CP.view(-1, pixels)
@@ -121,6 +128,15 @@ def _step(label_P: Tensor, size: tuple[int, ...], moved_size: tuple[int, ...]) -
     every = torch.arange(height * width).view(size)[::down, ::right]
     same = every.shape == corner.shape and torch.equal(every, corner - corner[0, 0])
     return (down, right) if same else None
+
+
+def _positions(label_CP: Tensor, pixels: int) -> Tensor | None:
+    """Which pixels of their channels there are, if that differs from all of them in order, but not between channels."""
+    position_P = label_CP[0] % pixels
+    if torch.equal(position_P, torch.arange(pixels)) or len(position_P.unique()) < len(position_P):
+        return None
+    same = torch.equal(label_CP, label_CP[:, :1] - label_CP[:, :1] % pixels + position_P)
+    return position_P if same else None
 
 
 def _misplaced(name: str, what: str) -> NetworkError:

@@ -16,6 +16,7 @@ from torch.fx.node import map_arg
 
 from moda_core.errors import NetworkError
 from moda_core.modes import is_random
+from moda_core.units.attention import attend, is_plain_attention, is_self_attention
 
 SIZES = ("size", "dim", "ndimension", "numel", "nelement", "is_floating_point", "is_complex", "is_contiguous")
 FACTS = ("ndim", "is_cuda", "is_sparse", "is_quantized", "is_mkldnn")
@@ -86,7 +87,8 @@ class ShapeTracer(fx.Tracer):
         self.running = False  # while a call is run nothing is recorded
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return is_random(m) or bool(super().is_leaf_module(m, module_qualified_name))
+        is_leaf = is_random(m) or bool(super().is_leaf_module(m, module_qualified_name))
+        return is_leaf and not is_plain_attention(m)
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
@@ -135,6 +137,10 @@ class ShapeTracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if self.running:
             return forward(*args, **kwargs)
+        if isinstance(m, nn.MultiheadAttention) and is_plain_attention(m):
+            if not is_self_attention(args, kwargs):
+                return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
+            return super().call_module(m, lambda tokens, *_, **__: attend(m, tokens), args, kwargs)
         if m in (self.submodule_paths or {}):
             return super().call_module(m, forward, args, kwargs)
         if any(True for _ in m.parameters()) or any(True for _ in m.buffers()):

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from moda_core.errors import NetworkError
 from moda_core.modes import device_of
+from moda_core.units.attention import name_attention
 from moda_core.units.by_hand import name_activations
 from moda_core.units.calls import argument
 from moda_core.units.in_place import mark_in_place
@@ -61,6 +62,7 @@ def trace_with_shapes(network: nn.Module, example_input: Tensor) -> fx.Graph:
             )
     modules = dict(network.named_modules())
     name_activations(graph, modules)
+    name_attention(graph, modules)
     for node in reversed(list(graph.nodes)):
         value = node.meta.pop("runs")[0]
         if node.op == "get_attr" and isinstance(value, Tensor) and not isinstance(value, nn.Parameter):

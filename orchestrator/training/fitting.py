@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.errors import ConfigError
+from orchestrator.training.resizing import is_head, resize
 
 # Where checkpoints keep weights; of several that fit the first is taken.
 WRAPPERS = (
@@ -40,7 +41,8 @@ class Fitting:
 
     Attributes:
         state: by the network's names, in its types; of tensors that it shares at least one name.
-        taken: where they were in the file: "" for the whole of it, else like ``model.state_dict``.
+        taken: where they were in the file: "" for the whole of it, else like ``model.state_dict``; then what was
+            resized.
     """
 
     state: dict[str, Tensor]
@@ -63,7 +65,14 @@ class _Named:
         return len(self.missing) + len(self.unknown), len(self.misshapen)
 
 
-def fit(content: Any, expected: Mapping[str, Tensor], shared: Sequence[Sequence[str]], where: str) -> Fitting:
+def fit(
+    content: Any,
+    expected: Mapping[str, Tensor],
+    shared: Sequence[Sequence[str]],
+    where: str,
+    *,
+    may_resize: bool = False,
+) -> Fitting:
     """Find the weights of a network in what a file holds.
 
     Args:
@@ -71,6 +80,7 @@ def fit(content: Any, expected: Mapping[str, Tensor], shared: Sequence[Sequence[
         expected: the network's state.
         shared: the names of each tensor that has several.
         where: what to call the file in an error.
+        may_resize: whether weights of a Transformer may be for images of another size or for other classes.
 
     Raises:
         ConfigError: no tensors, those of another network, or tensors that cannot be weights.
@@ -86,18 +96,25 @@ def fit(content: Any, expected: Mapping[str, Tensor], shared: Sequence[Sequence[
             f"{where} holds the weights of a different network: {_some('missing', best.missing)},"
             f" {_some('unknown', best.unknown)}"
         )
+    changed: dict[str, Tensor] = {}
     for name in best.misshapen:
+        resized = resize(name, best.tensors[name], expected[name]) if may_resize else None
+        if resized is not None:
+            changed[name] = resized
+            continue
         raise ConfigError(
             f"{where}: {name} is {tuple(best.tensors[name].shape)}, the model's {tuple(expected[name].shape)};"
             " give the model, data and classes that it was trained with"
         )
-    state = {name: _converted(tensor, expected[name], name, where) for name, tensor in best.tensors.items()}
+    tensors = {**best.tensors, **changed}
+    state = {name: _converted(tensor, expected[name], name, where) for name, tensor in tensors.items()}
     for names in shared:
         present = [name for name in names if name in state]
         for name in present[1:]:
             if not torch.equal(state[name], state[present[0]]):
                 raise ConfigError(f"{where}: {present[0]} and {name} differ; in the model they are one tensor")
-    return Fitting(state, best.taken)
+    words = [f"{name} {'drawn anew' if is_head(name) else 'resized'}" for name in changed]
+    return Fitting(state, ", ".join([*([best.taken] if best.taken else []), *words]))
 
 
 def _mappings(content: Any, least: int) -> Iterator[tuple[str, Mapping[str, Tensor]]]:

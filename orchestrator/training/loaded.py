@@ -20,7 +20,7 @@ def loaded_lines(config: Config, data: Data) -> list[str]:
     if path is None:
         return []
     network = make_network(config, data, pretrained=False)
-    taken = load_weights_file(path, network, key="training.init_from")
+    taken = load_weights_file(path, network, key="training.init_from", may_resize=config.training.epochs > 0)
     split, judged = data.judged
     device, images = choose_device(config.training), _first(judged)
     share = accuracy(network.to(device), images.to(device))

@@ -106,7 +106,8 @@ def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.M
         num_classes=data.num_classes,
     )
     if pretrained and config.training.init_from is not None:
-        load_weights_file(config.training.init_from, network, key="training.init_from")
+        is_trained = config.training.epochs > 0
+        load_weights_file(config.training.init_from, network, key="training.init_from", may_resize=is_trained)
     return network
 
 

@@ -36,7 +36,7 @@ def read_weights(data: bytes, network: nn.Module) -> None:
     network.load_state_dict(_with_shared(safetensors.torch.load(data), network))
 
 
-def load_weights_file(path: str, network: nn.Module, *, key: str) -> str:
+def load_weights_file(path: str, network: nn.Module, *, key: str, may_resize: bool = False) -> str:
     """Load weights trained elsewhere: ``.safetensors``, or a PyTorch state dict (read without unpickling code).
 
     The weights may be nested in a checkpoint and have prefixes that wrappers leave; they are converted to the network's
@@ -46,9 +46,11 @@ def load_weights_file(path: str, network: nn.Module, *, key: str) -> str:
         path: the file.
         network: takes the weights; unchanged when they are refused.
         key: what to call the file in an error.
+        may_resize: whether those of a Transformer may be for images of another size, whose embeddings of positions are
+            interpolated, or for other classes, whose last layer stays as the network has it; for what is trained on.
 
     Returns:
-        What was taken from the file: "" for the whole of it, else like ``model.state_dict``.
+        What was taken from the file: "" for the whole of it, else like ``model.state_dict``; then what was resized.
 
     Raises:
         ConfigError: no such file, not weights, weights of another network, or numbers that are not finite.
@@ -56,7 +58,7 @@ def load_weights_file(path: str, network: nn.Module, *, key: str) -> str:
     where = f"{key}={path}"
     content = read_weights_file(path, where)
     shared = [names for names in _names_by_place(network.state_dict()).values() if len(names) > 1]
-    fitting = fit(content, network.state_dict(), shared, where)
+    fitting = fit(content, network.state_dict(), shared, where, may_resize=may_resize)
     network.load_state_dict(_with_shared(fitting.state, network), strict=False)
     return fitting.taken
 

@@ -1,14 +1,14 @@
 """What the modular losses cost: one training step with them over the same step without, interleaved.
 
 Prints the median step of standard training, of the losses computed pair by pair as published, and of ours, the peak
-memory of each, and the ratios to standard training. With a GPU: VGG16, ResNet18 and MobileNet-v1 in float32 and
+memory of each, and the ratios to standard training. With a GPU: VGG16, ResNet18, MobileNet-v1 and ViT-S in float32 and
 bfloat16, eager and compiled. Without one: eager, and bfloat16 where the processor computes in it.
 
 Peak memory is that of weights, gradients, activations and scratch space, in three steps; no optimiser's state, which
 would only bring the ratios closer to 1. On a GPU it is torch.cuda.max_memory_allocated. On a CPU each kind runs in a
 fresh process, whose resident set is exact enough (fresh_process.py) and holds the convolutions' own allocations too.
 
-Usage: python tests/benchmarks/step_overhead.py [resnet18 vgg16 mobilenet_v1 vgg_medium ...]
+Usage: python tests/benchmarks/step_overhead.py [resnet18 vgg16 mobilenet_v1 vgg_medium vit_96 vit_small ...]
 Time: about 6 minutes on two cores
 """
 
@@ -36,7 +36,10 @@ MODELS = {
     "vgg16": {"name": "vgg", "widths": VGG16_WIDTHS},
     "mobilenet_v1": {"name": "mobilenet_v1"},
     "vgg_medium": {"name": "vgg", "widths": [32, 32, "M", 64, 64, "M", 128, 128, "M"], "hidden": [256]},
+    "vit_96": {"name": "vit_small", "width": 96, "depth": 6, "heads": 6},
+    "vit_small": {"name": "vit_small"},
 }
+LARGE = ("vgg16", "resnet18", "mobilenet_v1", "vit_small")  # for a GPU
 
 
 def pairwise_losses(units: list[Tensor], labels: Tensor) -> Tensor:
@@ -182,4 +185,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["memory"]:
         print_process_memory(*sys.argv[2:])
     else:
-        main(sys.argv[1:] or (["vgg16", "resnet18", "mobilenet_v1"] if DEVICE == "cuda" else list(MODELS)))
+        main(sys.argv[1:] or (list(LARGE) if DEVICE == "cuda" else [name for name in MODELS if name != "vit_small"]))

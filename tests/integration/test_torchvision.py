@@ -6,8 +6,9 @@ from torch import nn
 
 from moda_core import cut_network, largest_difference, mask_network, merge_masks, module_metrics, unit_layers
 from moda_core.cutting import compose
+from orchestrator.training.data import torchvision_models
 from orchestrator.training.networks import make_model
-from tests.moda_core.conftest import random_masks
+from tests.moda_core.conftest import random_masks, randomise
 from tests.moda_core.cutting.test_cutter import parameters
 
 
@@ -52,12 +53,51 @@ def test_cut_equals_masked(name, size):
     assert parameters(alone) == round(float(found.sizes_C[2]) * found.parameters)
 
 
-@pytest.mark.slow
-def test_a_transformer_s_masked_network_works_and_cutting_it_is_refused():
-    network, images = warmed_up("vit_b_32", 224)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("VisionTransformer", {"patch_size": 8, "num_layers": 2, "num_heads": 3, "hidden_dim": 24, "mlp_dim": 40}),
+        pytest.param("vit_b_32", {}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_vision_transformer_is_cut(name, options):
+    size = options.get("patch_size", 56) * 4
+    torch.manual_seed(0)
+    network = getattr(torchvision_models(), name)(image_size=size, num_classes=4, **options)
+    torch.nn.init.normal_(network.heads.head.weight)  # torchvision starts at zeros
+    network, images = network.eval(), torch.randn(3, 3, size, size)
     layers = unit_layers(network, images)
-    assert {(layer.kind, layer.units, layer.dimension) for layer in layers} == {("gelu", 3072, -1)}
+    assert [layer.kind for layer in layers] == ["heads", "gelu"] * (len(layers) // 2)
+    assert layers[0].name == "encoder.layers.encoder_layer_0.self_attention.heads"
+    masks = random_masks(layers.widths, 4, seed=1, density=0.4)
+    masked = mask_network(network, layers, merge_masks(masks, [2, 0]), [2, 0])
+    assert largest_difference(masked, compose(network, layers, masks, [2, 0], images), images) < 1e-4
+    found = module_metrics(network, layers, masks, images)
+    assert found.parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_convnext_is_cut():
+    torch.manual_seed(0)
+    block = torchvision_models().convnext.CNBlockConfig
+    network = randomise(torchvision_models().ConvNeXt([block(6, 8, 2), block(8, None, 1)], num_classes=4), seed=1)
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    layers = unit_layers(network, images)
+    assert [(layer.kind, layer.units, layer.dimension) for layer in layers] == [("gelu", n, -1) for n in (24, 24, 32)]
+    masks = random_masks(layers.widths, 4, seed=1, density=0.4)
+    masked = mask_network(network, layers, merge_masks(masks, [2, 0]), [2, 0])
+    assert largest_difference(masked, compose(network, layers, masks, [2, 0], images), images) < 1e-9
+    found = module_metrics(network, layers, masks, images)
+    assert found.parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_swin_is_masked_and_cutting_it_is_refused_by_name():
+    torch.manual_seed(0)
+    sizes = {"patch_size": [2, 2], "embed_dim": 6, "depths": [2], "num_heads": [2], "window_size": [2, 2]}
+    network = torchvision_models().SwinTransformer(**sizes, num_classes=4).eval()
+    images = torch.randn(3, 3, 8, 8)
+    layers = unit_layers(network, images)
+    assert {(layer.kind, layer.units, layer.dimension) for layer in layers} == {("gelu", 24, -1)}
     keep = [torch.arange(n) % 2 == 0 for n in layers.widths]
-    assert mask_network(network, layers, keep, [0, 2])(images[:1]).shape == (1, 2)
-    with pytest.raises(ValueError, match="lie in the last one"):
+    assert mask_network(network, layers, keep, [0, 2])(images).shape == (3, 2)
+    with pytest.raises(ValueError, match="does not know the operation _get_relative_position_bias"):
         cut_network(network, layers, keep, [0, 2], images)

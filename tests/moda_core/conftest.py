@@ -46,6 +46,15 @@ NETWORKS = {
     "lenet5": {"name": "lenet5", "image_size": 12, "in_channels": 1},
     "vgg": {"name": "vgg", "image_size": 8, "in_channels": 3, "widths": [6, "M", 8, 8, "M"], "hidden": [10]},
     "resnet18": {"name": "resnet18", "image_size": 8, "in_channels": 3, "width": 4},
+    "vit": {
+        "name": "vit_small",
+        "image_size": 6,
+        "in_channels": 3,
+        "patch": 3,
+        "width": 12,
+        "heads": 3,
+        "depth": 2,
+    },
 }
 
 

@@ -39,14 +39,17 @@ def test_the_mask_is_what_reaches_the_consumers(network_and_images):
     layers = unit_layers(network, images)
     keep = merge_masks(random_masks(layers.widths, 5, seed=3), [1, 4])
     calls = iter(keep)
-    original = F.relu
 
-    def masking_relu(x, inplace=False):
-        mask = next(calls)
-        return original(x) * mask.view(1, -1, *[1] * (x.ndim - 2))
+    def masking(original, dimension):
+        def call(x, *more, **options):
+            units = original(x, *more, **options | ({"inplace": False} if "inplace" in options else {}))
+            return units.movedim(dimension, -1).mul(next(calls)).movedim(-1, dimension)
+
+        return call
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(F, "relu", masking_relu)  # nn.ReLU calls it too
+        for name, dimension in {"relu": 1, "gelu": -1, "scaled_dot_product_attention": 1}.items():
+            patch.setattr(F, name, masking(getattr(F, name), dimension))  # nn.ReLU and nn.GELU call it too
         expected = network(images)[:, [1, 4]]
     found = mask_network(network, layers, keep, [1, 4])(images)
     torch.testing.assert_close(found, expected)
@@ -173,7 +176,7 @@ class Plain(nn.Module):
         (lambda m, x: F.relu(m.conv(x)).transpose(0, 1).reshape(x.size(0), -1), "images of a batch change places"),
         (lambda m, x: F.relu(m.conv(x)) * m.weight, "which cutting does not know to follow"),
         (lambda m, x: F.relu(m.conv(x)).flip(2), "does not know.*flip"),
-        (lambda m, x: m.more(F.relu(m.conv(x))[:, :, 1:]), "pixels change places"),
+        (lambda m, x: m.more(F.relu(m.conv(x)).transpose(1, 2)[:, :3]), "pixels change places"),
         (lambda m, x: torch.cat([F.relu(m.conv(x)), m.more(x)], 2), "does not know.*cat"),
         (lambda m, x: F.relu(m.conv(x)) / (m.more(x) + 9.0), "does not know.*div"),
         (lambda m, x: F.relu(m.conv(x)) * torch.sigmoid(m.more(x)) ** 2, "does not know.*pow"),

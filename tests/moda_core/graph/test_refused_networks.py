@@ -107,7 +107,7 @@ REFUSED = {
 @pytest.mark.parametrize("training", [True, False])
 def test_what_is_refused_says_what_to_write_instead(name, training):
     body, message = REFUSED[name]
-    parameters = {"weight": torch.ones(8, 8, 1, 1), "number": torch.ones(()), "places": torch.ones(1, 8, 8, 8)}
+    parameters = {"weight": torch.ones(8, 8, 1, 1), "number": torch.ones(()), "places": torch.ones(1, 1, 8, 8)}
     layers = {key: nn.Parameter(value) for key, value in parameters.items()}
     layers |= {"pad": nn.ZeroPad2d(1), "elu": nn.ELU(), "scale": nn.Parameter(torch.ones(8, 1, 1)), "path": DropPath()}
     network = Network(body, layer=conv(), **layers)

@@ -228,3 +228,12 @@ def test_a_network_without_feature_maps_has_no_masks():
     parts = SplitModules.of_network(network, unit_layers(network, data(2).pixels), data(2).pixels)
     assert parts.is_masked == [False]
     assert float(parts.mean_mask()) == 0
+
+
+def test_heads_and_hidden_units_of_a_transformer_have_masks():
+    sizes = {"width": 6, "heads": 3, "depth": 1, "patch": 4}
+    network = build_model("vit_small", in_channels=1, image_size=8, num_classes=CLASSES, **sizes)
+    images = torch.zeros(2, 1, 8, 8)
+    parts = SplitModules.of_network(network, unit_layers(network, images), images)
+    assert parts.is_masked == [True, True]
+    assert [tuple(mask.shape) for mask in parts.masks()] == [(CLASSES, 3), (CLASSES, 24)]

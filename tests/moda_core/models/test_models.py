@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_every_name_is_tested():
-    assert {*PUBLISHED, "vgg"} == set(MODELS)
+    assert {*PUBLISHED, "vgg", "vit_small", "deit_small"} == set(MODELS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,7 +111,9 @@ def test_the_bottleneck_has_its_stride_on_the_3x3_convolution():
 
 
 def test_unknown_names_and_options():
-    with pytest.raises(ValueError, match="'vgg17' is not known; known: lenet5, mobilenet_v1, resnet18, resnet50, vgg"):
+    with pytest.raises(
+        ValueError, match="'vgg17' is not known; known: deit_small, lenet5, mobilenet_v1, resnet18, resnet50"
+    ):
         build("vgg17")
     with pytest.raises(ValueError, match=r"'resnet50' does not take these options: .*depth"):
         build("resnet50", depth=3)

@@ -105,10 +105,10 @@ def test_hostile_manifests_are_refused(saved):
     folder, *_ = saved
     original = (folder / MANIFEST).read_text()
 
-    def node(op):
-        return lambda m: next(n for n in m["graph"]["nodes"] if n["op"] == op)
+    def node(*ops):
+        return lambda m: next(n for n in m["graph"]["nodes"] if n["op"] in ops)
 
-    linear, flatten = node("linear"), node("flatten")
+    linear, flatten = node("linear"), node("flatten", "positions")
     changes = [
         (lambda m: m.update(schema_version=99), "schema_version 99"),
         (lambda m: m["files"].update({"../../evil": m["files"][WEIGHTS]}), "is not a file name"),
@@ -136,7 +136,7 @@ def test_hostile_manifests_are_refused(saved):
         (lambda m: node("conv2d")(m).update(size=[3, 3]), "of sizes"),
         (lambda m: node("conv2d")(m).update(unit_layer=0), "is neither an activation nor an identity"),
         (lambda m: m.update(class_names=["a", "a", "b", "c", "d"]), "a name twice"),
-        (lambda m: flatten(m).update(op="concat", inputs=["x"] * 10**6, channels=10**6), "more than"),
+        (lambda m: flatten(m).update(op="concat", inputs=["x"] * 10**6, channels=10**6, attributes={}), "more than"),
         (lambda m: linear(m).update(shares=linear(m)["name"]), "none of its own"),
         (lambda m: linear(m).update(shares=flatten(m)["name"]), "none of its own"),
         (lambda m: m["graph"].update(widths=[1]), "its layer 1 units"),
@@ -187,7 +187,7 @@ def test_a_node_may_have_any_identifier_for_a_name(saved, name):
     def rename(manifest):
         nodes = manifest["graph"]["nodes"]
         old = nodes[-2]["name"]  # holds no tensors: they are stored by name
-        assert nodes[-2]["op"] in ("relu", "flatten", "reshape")
+        assert nodes[-2]["op"] in ("relu", "flatten", "reshape", "positions")
         for node in nodes:
             node["inputs"] = [name if one == old else one for one in node["inputs"]]
         nodes[-2]["name"] = name

@@ -146,12 +146,12 @@ class Tokens(nn.Module):
         return self.head(self.inner(images.flatten(2)[:, :, :6]).mean(1))
 
 
-def test_sites_over_tokens_are_masked_and_refused_by_cutting():
+def test_sites_over_tokens_that_are_pixels_are_masked_and_refused_by_cutting():
     network = randomise(Tokens(), seed=0)
     sites = sites_of(network, "inner")
     assert sites[0].dimension == -1
     keep = torch.tensor([True, False] * 3 + [True])
     expected = network.head((network.inner(IMAGES.flatten(2)[:, :, :6]) * keep).mean(1))
     torch.testing.assert_close(mask_network(network, sites, [keep], [0, 1])(IMAGES), expected)
-    with pytest.raises(NetworkError, match="those of 'inner' lie in the last one"):
+    with pytest.raises(NetworkError, match="pixels change places"):
         channel_graph(network, sites, IMAGES)

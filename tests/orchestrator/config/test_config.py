@@ -64,7 +64,7 @@ WRONG = {
     "evaluation.augmented=true": "training images are not augmented; set data.crop or data.flip, or evaluation.augm",
     "model.init=he": "model.init='he' is not known; known: pytorch, published",
     "model=vgg17": "Could not find 'model/vgg17'.*resnet18",
-    "model.name=vgg17": "model.name='vgg17' is not known; known: lenet5, .*vgg16; or torchvision:<name>",
+    "model.name=vgg17": "model.name='vgg17' is not known; known: deit_small, .*vgg16, vit_small; or torchvision:<name>",
     "model.name=torchvision:resnet181": "'torchvision:resnet181' is not known; among .*resnet18",
     "model.name=no_such_package.nets:Net": "no_such_package.nets cannot be imported here.*PYTHONPATH",
     "model=own": "model.name=None is not known; known: .*package.module:Name",

@@ -138,7 +138,7 @@ def test_a_users_own_by_import_path(name):
 
 
 WRONG = {
-    ("vgg17", ()): "known: lenet5, .*; or torchvision:<name> .* or package.module:Name",
+    ("vgg17", ()): "known: deit_small, lenet5, .*; or torchvision:<name> .* or package.module:Name",
     ("nets.TinyNet", ()): "'nets.TinyNet' is not known",
     ("torchvision:", ()): "'torchvision:' is not known",
     ("torchvision:resnet19", ()): "is not known; among torchvision's classifiers: .*resnet18",
