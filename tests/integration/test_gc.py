@@ -253,6 +253,7 @@ def test_a_removal_that_fails_is_one_line(storage, monkeypatch, capsys):
     assert error == f"moda gc: storage='{storage}': read-only; run the same command again to continue\n"
 
 
+@pytest.mark.slow
 def test_in_a_bucket_too(bucket, tmp_path, capsys):
     where = f"storage={bucket.root}"
     before, recorded = stored(bucket), rows(bucket.root)

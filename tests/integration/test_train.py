@@ -59,6 +59,7 @@ PUBLISHED = (
 )
 
 
+@pytest.mark.slow
 def test_a_training_on_all_images_is_measured_on_test_and_nothing_is_chosen(tmp_path):
     storage = tmp_path / "storage"
     done = call_moda("train", *FAST, *PUBLISHED, storage=storage)

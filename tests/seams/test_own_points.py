@@ -14,6 +14,7 @@ from orchestrator.storage import DeltaStore
 from tests.integration.sweeps import call_moda, run_moda
 
 RULE, METRIC = "tests.seams.toy_rule:StrengthRule", "tests.seams.toy_metric:FirstUnits"
+pytestmark = pytest.mark.slow
 OVERRIDES = (
     *("experiment=digits", "sweep.name=own", "sweep.trials=2", "training.epochs=1", "tracking=none"),
     *("model.widths=[8,M,8]", "model.hidden=[8]", "evaluation.taus=[0.5]", "evaluation.thresholds=[0.0]"),

@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.search import SEARCHERS, make_searcher
+from orchestrator.search import make_searcher
 from orchestrator.search.problem import History, Problem
 from orchestrator.search.surface_model import SurfaceModel, distances, make_grid
 from orchestrator.search.surfaces import read_surfaces
+from tests.orchestrator.search.by_name import ALL
 
 PLAIN = {"low": 0.1, "high": 10.0, "log": True}
 SPACE = {
@@ -95,7 +96,7 @@ def drawn(count, seed=0):
     return [PROBLEM.from_unit(unit) for unit in np.random.default_rng(seed).random((count, len(SPACE))).tolist()]
 
 
-@pytest.mark.parametrize("name", sorted(SEARCHERS))
+@pytest.mark.parametrize("name", ALL)
 class TestSearchers:
     def test_proposals_have_the_choice_and_its_active_dimensions_alone(self, name):
         searcher, known, pending = make_searcher(name, PROBLEM), known_of(drawn(12)), []

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.search import SEARCHERS, make_searcher
+from orchestrator.search import make_searcher
 from orchestrator.search.problem import History, Problem, SpaceExhausted
+from tests.orchestrator.search.by_name import ALL
 
 FREE = {"level": [0.1, 0.2]}
 OBJECTIVES = {"good": "max", "size": "min"}
@@ -69,7 +70,7 @@ def propose_all(name, problem):
     return begun
 
 
-@pytest.mark.parametrize("name", sorted(SEARCHERS))
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("kind", SPACES)
 def test_a_space_is_proposed_whole_and_nothing_twice(name, kind):
     problem = Problem(SPACES[kind], FREE, OBJECTIVES, reference={"good": -2.0, "size": 1.5})
@@ -122,7 +123,7 @@ def test_what_a_sequence_hardly_meets_is_proposed_too(name):
     assert make_searcher(name, problem).propose(*history(begun), 7) == {"k": 3000}
 
 
-@pytest.mark.parametrize("name", sorted(SEARCHERS))
+@pytest.mark.parametrize("name", ALL)
 def test_numbers_with_a_point_are_not_proposed_again_either(name):
     """The dimension is so narrow that four digits tell its ends apart, and nothing between them."""
     problem = Problem({"a": {"low": 0.1, "high": 0.10001}}, FREE, OBJECTIVES, reference={"good": -2.0, "size": 1.5})
@@ -133,7 +134,7 @@ def test_numbers_with_a_point_are_not_proposed_again_either(name):
     assert len({one["a"] for one in begun}) == 9
 
 
-@pytest.mark.parametrize("name", sorted(SEARCHERS))
+@pytest.mark.parametrize("name", ALL)
 def test_a_dimension_too_narrow_for_another_number_is_exhausted(name):
     low, high = 1.0, math.nextafter(1.0, 2.0)
     problem = Problem({"a": {"low": low, "high": high, "log": True}}, FREE, OBJECTIVES)
@@ -141,7 +142,7 @@ def test_a_dimension_too_narrow_for_another_number_is_exhausted(name):
         make_searcher(name, problem).propose(*history([{"a": low}, {"a": high}]), 2)
 
 
-@pytest.mark.parametrize("name", sorted(SEARCHERS))
+@pytest.mark.parametrize("name", ALL)
 def test_only_what_this_sweep_trained_is_trained(name):
     problem = Problem({"k": {"low": 1, "high": 2, "integer": True}}, FREE, OBJECTIVES)
     searcher = make_searcher(name, problem)
