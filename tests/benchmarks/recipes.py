@@ -13,7 +13,6 @@ Usage: python tests/benchmarks/recipes.py [table | NETWORK RECIPE SEED]
 """
 
 import itertools
-import os
 import statistics
 import subprocess
 import sys
@@ -21,14 +20,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.feather as feather
 import torch
 from compact_modules import smallest_size
+from result_rows import read_rows, write_rows
 from rich.console import Console
 
+from orchestrator.config import Config
 from orchestrator.config.composing import load_config
 from orchestrator.results.records import read_sweep
+from orchestrator.results.sweep import Sweep
 from orchestrator.runs.train import train_one
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.training.data.loading import load_data
@@ -108,7 +108,7 @@ def main(words: list[str]) -> None:
         network, recipe, seed = words
         train_and_keep(network, recipe, int(seed))
     else:
-        done = {(row["network"], row["recipe"], row["seed"]) for row in read_rows()}
+        done = {(row["network"], row["recipe"], row["seed"]) for row in read_rows(ROWS)}
         for network, study in NETWORKS.items():
             for seed, recipe in itertools.product(range(study.seeds), study.recipes):
                 if (network, recipe, seed) not in done:
@@ -118,7 +118,7 @@ def main(words: list[str]) -> None:
 def train_and_keep(network: str, recipe: str, seed: int) -> None:
     """Train one and append its rows."""
     rows = rows_of(network, recipe, seed)
-    write_rows([*read_rows(), *rows])
+    write_rows(ROWS, [*read_rows(ROWS), *rows])
     print(f"{network} {recipe} {seed}: {len(rows)} rows", flush=True)
 
 
@@ -132,12 +132,8 @@ def rows_of(network: str, recipe: str, seed: int) -> list[dict]:
             f"training.seed={seed}",
             f"storage={folder}",
         ]
-        config = load_config(overrides)
-        sweep = train_one(config, Console(stderr=True))
-        (state,) = sweep.trials
-        trial = Trial(sweep.sweep_id, 0, state.coefficients, sweep.config, folder)
-        measure_on_test(trial, load_data(config.data), grid(sweep.config.evaluation))
-        sweep = read_sweep(DeltaStore(folder), sweep.sweep_id)
+        sweep = train_and_test(load_config(overrides))
+    (state,) = sweep.trials
     about = {"network": network, "recipe": recipe, "seed": seed, "seconds": state.seconds, "device": device_name()}
     return [
         {
@@ -153,20 +149,17 @@ def rows_of(network: str, recipe: str, seed: int) -> list[dict]:
     ]
 
 
+def train_and_test(config: Config) -> Sweep:
+    """Train once, and measure every choice on validation and on test."""
+    sweep = train_one(config, Console(stderr=True))
+    (state,) = sweep.trials
+    trial = Trial(sweep.sweep_id, 0, state.coefficients, sweep.config, config.storage)
+    measure_on_test(trial, load_data(config.data), grid(sweep.config.evaluation))
+    return read_sweep(DeltaStore(config.storage), sweep.sweep_id)
+
+
 def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-
-
-def read_rows() -> list[dict]:
-    return feather.read_table(ROWS, memory_map=False).to_pylist() if ROWS.exists() else []
-
-
-def write_rows(rows: list[dict]) -> None:
-    """Write all rows anew, whole or not at all."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    feather.write_feather(table, f"{ROWS}.part", compression="zstd")
-    os.replace(f"{ROWS}.part", ROWS)
 
 
 def staircase(rows: list[dict], rule: str, metric: str) -> list[tuple[float, float]]:
@@ -179,7 +172,7 @@ def staircase(rows: list[dict], rule: str, metric: str) -> list[tuple[float, flo
 
 
 def print_table() -> None:
-    rows = [row for row in read_rows() if row["split"] == "test"]
+    rows = [row for row in read_rows(ROWS) if row["split"] == "test"]
     for network, study in NETWORKS.items():
         heads = [f"s@{value:.2f} {name}" for value in study.wanted for name in WAYS]
         print(f"\n{network}\n\n| recipe | seeds | whole | {' | '.join(heads)} | best | knee |")

@@ -21,7 +21,6 @@ Usage: python tests/benchmarks/rivals.py [table | plot | NETWORK RECIPE SEED [OV
 import functools
 import itertools
 import math
-import os
 import platform
 import subprocess
 import sys
@@ -31,22 +30,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.feather as feather
 import torch
-from rich.console import Console
+from recipes import train_and_test
+from result_rows import Row, read_rows, write_rows
 from rivals_figure import Line, draw_fronts
-from rivals_table import Row, Seeds, sizes_table, stages_table
+from rivals_table import Seeds, sizes_table, stages_table
 
 from orchestrator.config.composing import load_config
-from orchestrator.results.records import read_sweep
 from orchestrator.results.sweep import Sweep
-from orchestrator.runs.train import train_one
-from orchestrator.storage.delta import DeltaStore
-from orchestrator.training.data.loading import load_data
-from orchestrator.training.decompose import grid
 from orchestrator.training.loop import choose_device
-from orchestrator.training.trial import Trial, measure_on_test
 
 ROWS = Path(__file__).parent / "data" / "rivals.arrow"
 FIGURE = Path(__file__).parents[2] / "docs" / "rivals_front.png"
@@ -122,11 +114,11 @@ def main(words: list[str]) -> None:
         case ["table"]:
             print_table()
         case ["plot"]:
-            draw_fronts(fronts(read_rows()), FIGURE)
+            draw_fronts(fronts(read_rows(ROWS)), FIGURE)
         case [network, recipe, seed, *overrides]:
             train_and_keep(network, recipe, int(seed), overrides)
         case _:
-            done = {key_of(row) for row in read_rows()}
+            done = {key_of(row) for row in read_rows(ROWS)}
             for network, recipe, seed in planned():
                 if (network, recipe, seed) not in done:
                     subprocess.run([sys.executable, __file__, network, recipe, str(seed)], check=True)
@@ -144,7 +136,7 @@ def planned() -> list[tuple[str, str, int]]:
 def train_and_keep(network: str, recipe: str, seed: int, overrides: Sequence[str] = ()) -> None:
     """Train, measure and append the rows."""
     rows = rows_of(network, recipe, seed, overrides)
-    write_rows([*read_rows(), *rows])
+    write_rows(ROWS, [*read_rows(ROWS), *rows])
     print(f"{network} {recipe} {seed}: {len(rows)} rows, {rows[0]['seconds']:.0f} s of training", flush=True)
 
 
@@ -168,11 +160,8 @@ def rows_of(network: str, recipe: str, seed: int, extra_overrides: Sequence[str]
             *extra_overrides,
         ]
         config = load_config(overrides)
-        sweep = train_one(config, Console(stderr=True))
-        (state,) = sweep.trials
-        trial = Trial(sweep.sweep_id, 0, state.coefficients, sweep.config, folder)
-        measure_on_test(trial, load_data(config.data), grid(sweep.config.evaluation))
-        sweep = read_sweep(DeltaStore(folder), sweep.sweep_id)
+        sweep = train_and_test(config)
+    (state,) = sweep.trials
     about = {
         "network": network,
         "recipe": recipe,
@@ -207,21 +196,9 @@ def key_of(row: Row) -> tuple[str, str, int]:
     return row["network"], row["recipe"], row["seed"]
 
 
-def read_rows() -> list[Row]:
-    return feather.read_table(ROWS, memory_map=False).to_pylist() if ROWS.exists() else []
-
-
-def write_rows(rows: list[Row]) -> None:
-    """Write all rows anew, whole or not at all."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    feather.write_feather(table, f"{ROWS}.part", compression="zstd")
-    os.replace(f"{ROWS}.part", ROWS)
-
-
 def print_table() -> None:
     rules = {recipe: (recipe, how.rule) for recipe, how in RECIPES.items()} | BY_MAGNITUDE
-    rows = [row for row in read_rows() if row["split"] == "test"]
+    rows = [row for row in read_rows(ROWS) if row["split"] == "test"]
     for network, study in NETWORKS.items():
         seeds = of_network(rows, network)
         if not seeds:

@@ -5,21 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from compact_modules import smallest_size
+from recipes import staircase
+from result_rows import Row
 
-Row = dict[str, Any]
 Seeds = dict[str, list[list[Row]]]  # by recipe, for each seed its rows
 Points = list[tuple[float, float]]  # (cut_size, reuse accuracy), the sizes ascending
 SIZES = ("module_size", "cut_size", "kernel_retention", "linear_retention", "module_overlap", "cut_overlap")
-
-
-def staircase(rows: Sequence[Row], rule: str, metric: str) -> Points:
-    """The choices by a rule, of modules as they are cut, that are more accurate than all smaller ones."""
-    own = [row for row in rows if (row["rule"], row["stage"]) == (rule, "cut")]
-    best: Points = []
-    for size, accuracy in sorted((row["cut_size"], row[metric]) for row in own):
-        if not best or accuracy > best[-1][1]:
-            best.append((size, accuracy))
-    return best
 
 
 def sizes_table(seeds: Seeds, rules: dict[str, tuple[str, str]], wanted: Sequence[float]) -> str:
@@ -35,12 +26,13 @@ def sizes_table(seeds: Seeds, rules: dict[str, tuple[str, str]], wanted: Sequenc
     for name, (recipe, rule) in rules.items():
         if not (of_recipe := seeds.get(recipe)):
             continue
+        cut = [[row for row in rows if row["stage"] == "cut"] for rows in of_recipe]
         ways = [(rule, "reuse_accuracy")]
         if name == recipe:
             ways += [("size", "reuse_accuracy"), ("size", "calibrated_reuse_accuracy")]
         cells = [f"{_mean(row[0][metric] for row in of_recipe):.4f}" for metric in ("accuracy", "reuse_baseline")]
         for value in wanted:
-            sizes = [mean_size([staircase(rows, *way) for rows in of_recipe], value) for way in ways]
+            sizes = [mean_size([staircase(rows, *way) for rows in cut], value) for way in ways]
             cells += ["-" if size is None else f"{size:.4f}" for size in sizes] + [""] * (3 - len(ways))
         lines.append([name, str(len(of_recipe)), *cells])
     return _markdown(["recipe", "seeds", "accuracy", "reuse baseline", *heads], lines)

@@ -33,7 +33,6 @@ Time: a second a proposal of `curve` on one core.
 """
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -43,7 +42,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.feather as feather
+import result_rows
 import torch
 from scipy.stats import qmc, spearmanr
 from search_pool import AGAIN, COMMON, NETWORKS, TRAININGS, planned, read_rows
@@ -403,10 +402,6 @@ def validate() -> None:
         print(f"| {network} | {len(x_ND)} | {failed} | {' | '.join(cells)} |")
 
 
-def read_results() -> list[dict]:
-    return feather.read_table(RESULTS, memory_map=False).to_pylist() if RESULTS.exists() else []
-
-
 def run(options: argparse.Namespace) -> None:
     """Run what is missing."""
     for network in options.networks:
@@ -415,21 +410,20 @@ def run(options: argparse.Namespace) -> None:
                 emulator = Emulator(network, kind, seed)
                 for name in options.searchers:
                     about = {"network": network, "kind": kind, "searcher": name, "seed": seed}
-                    rows = read_results()
+                    rows = result_rows.read_rows(RESULTS)
                     there = [row for row in rows if all(row[key] == value for key, value in about.items())]
                     if len(there) >= options.trainings:
                         continue
                     volumes = search(name, emulator, seed, options.trainings)
                     rows = [row for row in rows if row not in there]
                     rows += [{**about, "trainings": count, "volume": value} for count, value in enumerate(volumes, 1)]
-                    feather.write_feather(pa.Table.from_pylist(rows), f"{RESULTS}.part", compression="zstd")
-                    os.replace(f"{RESULTS}.part", RESULTS)
+                    result_rows.write_rows(RESULTS, rows)
                     print(f"{network} {kind} {name} {seed}: {volumes[-1]:.4f}", file=sys.stderr, flush=True)
 
 
 def print_table() -> None:
     """Mean true hypervolumes and their standard errors."""
-    rows = read_results()
+    rows = result_rows.read_rows(RESULTS)
     print("| network | emulator | searcher | seeds | after 10 | after 20 | after 40 |\n|---|---|---|---|---|---|---|")
     for key in dict.fromkeys((row["network"], row["kind"], row["searcher"]) for row in rows):
         own = [row for row in rows if (row["network"], row["kind"], row["searcher"]) == key]

@@ -12,15 +12,13 @@ Usage: python tests/benchmarks/search_live.py run [NETWORK SEARCHER SEED]
        python tests/benchmarks/search_live.py table
 """
 
-import os
 import statistics
 import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.feather as feather
 import torch
+from result_rows import read_rows, write_rows
 from search_emulator import METRIC, Ours, PoolProblem, read_pool
 from search_pool import NETWORKS, TRAININGS, measured
 
@@ -34,12 +32,12 @@ def main(words: list[str]) -> None:
     if words == ["table"]:
         print_table()
     elif len(words) == 4:
-        write_rows([*read_rows(), *rows_of(words[1], words[2], int(words[3]))])
+        write_rows(ROWS, [*read_rows(ROWS), *rows_of(words[1], words[2], int(words[3]))])
     else:
-        done = {(row["network"], row["searcher"], row["search"]) for row in read_rows()}
+        done = {(row["network"], row["searcher"], row["search"]) for row in read_rows(ROWS)}
         for key in [(network, name, seed) for network in NETWORKS for name in SEARCHERS for seed in range(SEEDS)]:
             if key not in done:
-                write_rows([*read_rows(), *rows_of(*key)])
+                write_rows(ROWS, [*read_rows(ROWS), *rows_of(*key)])
 
 
 def rows_of(network: str, searcher: str, seed: int) -> list[dict]:
@@ -64,19 +62,9 @@ def rows_of(network: str, searcher: str, seed: int) -> list[dict]:
     return rows
 
 
-def read_rows() -> list[dict]:
-    return feather.read_table(ROWS, memory_map=False).to_pylist() if ROWS.exists() else []
-
-
-def write_rows(rows: list[dict]) -> None:
-    """Write all rows anew, whole or not at all."""
-    feather.write_feather(pa.Table.from_pylist(rows), f"{ROWS}.part", compression="zstd")
-    os.replace(f"{ROWS}.part", ROWS)
-
-
 def print_table() -> None:
     """Hypervolumes of searches, and where they are among random draws of as many trainings."""
-    rows = read_rows()
+    rows = read_rows(ROWS)
     print(
         "| network | searcher | baselines | random, median | searches | better than (share of random draws) | median |"
     )

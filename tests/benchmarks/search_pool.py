@@ -12,14 +12,12 @@ Needs MODA_DATA_DIR. Not quite a minute a training on one core, half of it measu
 Usage: python tests/benchmarks/search_pool.py [NETWORK [NUMBER]]
 """
 
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.feather as feather
+import result_rows
 import torch
 from rich.console import Console
 
@@ -80,7 +78,7 @@ def planned(network: str) -> list[tuple[dict[str, float], int]]:
 def train_and_keep(network: str, number: int) -> None:
     """Train one and append its rows."""
     rows = rows_of(network, number)
-    write_rows(network, [*read_rows(network), *rows])
+    result_rows.write_rows(file_of(network), [*read_rows(network), *rows])
     print(f"{network} {number}: {rows[0]['status']}, {len(rows)} rows, {rows[0]['seconds']} s", flush=True)
 
 
@@ -118,19 +116,13 @@ def measured(network: str, coefficients: dict[str, float], seed: int) -> list[di
     return rows or [{**about, **times}]
 
 
+def file_of(network: str) -> Path:
+    return DATA / f"search_pool_{network}.arrow"
+
+
 def read_rows(network: str) -> list[dict]:
     """The rows of a network's trainings so far."""
-    path = DATA / f"search_pool_{network}.arrow"
-    return feather.read_table(path, memory_map=False).to_pylist() if path.exists() else []
-
-
-def write_rows(network: str, rows: list[dict]) -> None:
-    """Write all rows anew, whole or not at all."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    path = DATA / f"search_pool_{network}.arrow"
-    feather.write_feather(table, f"{path}.part", compression="zstd")
-    os.replace(f"{path}.part", path)
+    return result_rows.read_rows(file_of(network))
 
 
 if __name__ == "__main__":
