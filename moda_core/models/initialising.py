@@ -11,9 +11,7 @@ LINEAR_DEVIATIONS: dict[str, float | None] = {
     "vgg": 0.01,
     "vgg16": 0.01,
 }
-
-
-TRANSFORMER_DEVIATION = 0.02
+TRANSFORMER_DEVIATION = 0.02  # of class tokens and embeddings of positions, and of all weights as published
 
 
 def initialise_transformer(network: nn.Module) -> None:

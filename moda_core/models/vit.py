@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moda_core.models.initialising import TRANSFORMER_DEVIATION
 from moda_core.models.width import check_width
 
-DEVIATION = 0.02  # of class tokens and position embeddings, and of all weights as published
 EPSILON = 1e-12  # of layer norms, as published
 HIDDEN = 4  # hidden units of a block, in widths
 
@@ -97,8 +97,8 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.heads = nn.ModuleList(nn.Linear(width, num_classes) for _ in range(class_tokens))
-        nn.init.normal_(self.class_tokens, std=DEVIATION)
-        nn.init.normal_(self.positions, std=DEVIATION)
+        nn.init.normal_(self.class_tokens, std=TRANSFORMER_DEVIATION)
+        nn.init.normal_(self.positions, std=TRANSFORMER_DEVIATION)
 
     def forward(self, images: Tensor) -> Tensor:
         patches = self.patches(images).flatten(2).transpose(1, 2)
