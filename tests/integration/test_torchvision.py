@@ -69,9 +69,13 @@ def test_a_vision_transformer_is_cut(name, options):
     layers = unit_layers(network, images)
     assert [layer.kind for layer in layers] == ["heads", "gelu"] * (len(layers) // 2)
     assert layers[0].name == "encoder.layers.encoder_layer_0.self_attention.heads"
+    check_cut(network, layers, images, within=1e-4)
+
+
+def check_cut(network, layers, images, *, within):
     masks = random_masks(layers.widths, 4, seed=1, density=0.4)
     masked = mask_network(network, layers, merge_masks(masks, [2, 0]), [2, 0])
-    assert largest_difference(masked, compose(network, layers, masks, [2, 0], images), images) < 1e-4
+    assert largest_difference(masked, compose(network, layers, masks, [2, 0], images), images) < within
     found = module_metrics(network, layers, masks, images)
     assert found.parameters == sum(p.numel() for p in network.parameters())
 
@@ -83,11 +87,7 @@ def test_convnext_is_cut():
     images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
     layers = unit_layers(network, images)
     assert [(layer.kind, layer.units, layer.dimension) for layer in layers] == [("gelu", n, -1) for n in (24, 24, 32)]
-    masks = random_masks(layers.widths, 4, seed=1, density=0.4)
-    masked = mask_network(network, layers, merge_masks(masks, [2, 0]), [2, 0])
-    assert largest_difference(masked, compose(network, layers, masks, [2, 0], images), images) < 1e-9
-    found = module_metrics(network, layers, masks, images)
-    assert found.parameters == sum(p.numel() for p in network.parameters())
+    check_cut(network, layers, images, within=1e-9)
 
 
 def test_swin_is_masked_and_cutting_it_is_refused_by_name():
