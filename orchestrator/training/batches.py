@@ -90,6 +90,10 @@ class Steps:
         cosine = 0.5 * (1 + math.cos(math.pi * step / (self.per_epoch * self.config.epochs)))
         return self.config.learning_rate * warming * cosine
 
+    def progress(self, step: int) -> float:
+        """The share of the whole training's steps that are done with a step."""
+        return (step + 1) / (self.per_epoch * self.config.epochs)
+
     def epoch(self, epoch: int, device: torch.device | None = None) -> Iterator[Batch]:
         """The batches of an epoch. All draws are brought to the device at once, so that no step waits for its own."""
         generator = torch.Generator().manual_seed(epoch_seed(self.config.seed, epoch))

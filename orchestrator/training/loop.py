@@ -145,6 +145,7 @@ def train(
         totals = torch.zeros(len(names), dtype=torch.float64, device=device)
         for batch in steps.epoch(epoch, device):
             optimizer.param_groups[0]["lr"] = steps.learning_rate(batch.step)
+            method.before_step(prepared.model, steps.progress(batch.step))
             optimizer.zero_grad(set_to_none=True)
             loss, shown = compute(batch)
             loss.backward()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.search import make_searcher
 from orchestrator.search.pareto import hypervolume, knee
 from orchestrator.search.problem import History, Problem
-from orchestrator.search.scales import FLOOR, scaled, scaled_reference, unscaled
+from orchestrator.search.scales import FLOOR, modelled, not_modelled, scaled, scaled_reference, unscaled
 from orchestrator.search.surfaces import read_surfaces
 
 SIZES = st.floats(1e-4, 1.0)
@@ -175,3 +175,16 @@ def test_only_the_value_that_is_missing_is_derived_from_the_data(caplog):
     accuracies = known.points_PV[:, 0]
     assert costs_M.tolist() == pytest.approx([-accuracies.min(), math.log10(0.5)])
     assert f"accuracy {accuracies.min():.4g}, size 0.5" in caplog.text
+
+
+@given(st.floats(-0.5, 1.0), st.floats(-100.0, 100.0))
+def test_models_see_shares_by_what_is_missing_and_other_values_as_they_are(share, number):
+    is_share = np.array([True, False])
+    seen = modelled(np.array([share, number]), is_share)
+    assert not_modelled(seen, is_share).tolist() == pytest.approx([share, number])
+    assert seen[0] == pytest.approx(-math.log(1.02 - share))
+    assert seen[1] == number
+
+
+def test_no_prediction_of_a_share_is_above_1():
+    assert not_modelled(np.array([50.0, 50.0]), np.array([True, False])).tolist() == [1.0, 50.0]

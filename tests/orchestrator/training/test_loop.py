@@ -39,17 +39,16 @@ def test_a_resumed_training_is_the_uninterrupted_one(small, precision, optimizer
     config, data = small
     training = dataclasses.replace(config.training, optimizer=optimizer, learning_rate=0.01, weight_decay=0.1)
     config = dataclasses.replace(config, training=training)
-    whole = make(data)
-    rows = [epoch.row for epoch in run(config, data, whole, precision=precision)]
+    whole, method = make(data), Moda(gamma_warmup=0.75)
+    rows = [epoch.row for epoch in run(config, data, whole, method, precision=precision)]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     interrupted = make(data)
-    epochs = run(config, data, interrupted, precision=precision)
+    epochs = run(config, data, interrupted, method, precision=precision)
     next(epochs)
     checkpoint = next(epochs).checkpoint()
     resumed = make(data, seed=99)  # its own weights do not matter
-    later = list(
-        run(config, data, resumed, precision=precision, resume=read_checkpoint(checkpoint, torch.device("cpu")))
-    )
+    resume = read_checkpoint(checkpoint, torch.device("cpu"))
+    later = list(run(config, data, resumed, method, precision=precision, resume=resume))
     assert [epoch.row["epoch"] for epoch in later] == [3, 4]
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
