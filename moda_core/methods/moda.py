@@ -68,7 +68,7 @@ class Moda(Method):
     def before_step(self, model: nn.Module, progress: float) -> None:
         """Set how much of gamma counts in the step."""
         if self.watches_units and self.gamma_warmup:
-            model.warmth.fill_(min(1.0, progress / self.gamma_warmup))  # type: ignore[operator, union-attr]
+            model.warmth.fill_(min(1.0, progress / self.gamma_warmup))  # type: ignore[operator]
 
     def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute cross-entropy and the weighted terms; the terms are 0 if no coefficient needs them."""
