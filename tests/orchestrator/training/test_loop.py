@@ -56,6 +56,20 @@ def test_a_resumed_training_is_the_uninterrupted_one(small, precision, optimizer
     assert told == [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+@pytest.mark.parametrize(("decay_steps", "weight_decay"), [(5, 0.025), (20, 0.1), (500, 0.1)])
+def test_weight_decay_is_that_of_so_many_steps_and_less_in_longer_trainings(small, decay_steps, weight_decay):
+    """Four epochs of five batches are 20 steps."""
+    config, data = small
+    stated = dataclasses.replace(config.training, weight_decay=0.1, decay_steps=decay_steps)
+    plain = dataclasses.replace(config.training, weight_decay=weight_decay)
+    networks = []
+    for training in (stated, plain):
+        networks.append(make(data))
+        list(run(dataclasses.replace(config, training=training), data, networks[-1]))
+    for one, other in zip(*(network.state_dict().values() for network in networks), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_adamw_has_the_same_schedule_and_no_momentum(small):
     config, data = small
     ends, rates = [], []
