@@ -13,6 +13,7 @@ from orchestrator.search.pareto import hypervolume, knee
 from orchestrator.search.problem import History, Problem
 from orchestrator.search.scales import FLOOR, modelled, not_modelled, scaled, scaled_reference, unscaled
 from orchestrator.search.surfaces import read_surfaces
+from tests.orchestrator.search.by_name import OPTUNA_GP
 
 SIZES = st.floats(1e-4, 1.0)
 POINTS = st.lists(st.tuples(st.floats(0.0, 1.0), SIZES), min_size=1, max_size=12)
@@ -134,7 +135,7 @@ def test_surfaces_are_read_on_the_scale_and_the_history_keeps_the_values():
     assert read_surfaces(problem(scales={}), known).values_NGV[-1, 0, 1] == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize("name", ["curve", "optuna_tpe", "optuna_gp"])
+@pytest.mark.parametrize("name", ["curve", "optuna_tpe", OPTUNA_GP])
 def test_proposals_follow_the_scale(name):
     """On the linear scale all sizes below a tenth are nearly the same; they are not on the logarithmic one."""
     known = history()
