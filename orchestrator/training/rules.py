@@ -74,8 +74,8 @@ def check_rules(network: nn.Module, example: Tensor, config: EvaluationConfig) -
         try:
             placed = _place(name, network, example, units)
             placed.rule.check(placed.sites, grid)
-        except (NetworkError, ValueError) as error:
-            raise ConfigError(f"evaluation.{error}" if name in RULES else f"{_key(name)}: {error}") from error
+        except ValueError as error:
+            raise ConfigError(f"{_where(name, error)}{error}") from error
 
 
 def count_rules(
@@ -241,6 +241,13 @@ def _place(name: str, network: nn.Module, example: Tensor, units: Units) -> Plac
 def _unit_layers(network: nn.Module, example: Tensor) -> Units:
     layers = unit_layers(network, example)
     return layers, channel_graph(network, layers, example)[0]
+
+
+def _where(name: str, error: ValueError) -> str:
+    """What stands before an error of a rule: a built-in one names its parameter, or the network."""
+    if name not in RULES:
+        return f"{_key(name)}: "
+    return "" if isinstance(error, NetworkError) else "evaluation."
 
 
 def _key(path: str) -> str:
