@@ -45,6 +45,7 @@ TARGETS = "[0.04,0.05,0.06,0.08,0.1,0.13,0.17,0.22,0.3,0.4,0.6]"
 EQUAL_SIZE = "size/0.1"
 PUBLISHED = "gate/0.9"
 REFIT = ("evaluation.stages=[refit]", f"evaluation.staged=[{EQUAL_SIZE}]")
+SCORES = "[0.4,0.6,0.7,0.8,0.85,0.9,0.93,0.95,0.97,0.98,0.99]"
 TUNED = ("evaluation.stages=[tuned]", f"evaluation.staged=[{PUBLISHED}]", "evaluation.tuned_epochs=5")
 RECIPES = {
     "standard": Recipe(("method=standard", NO_DECAY, f"evaluation.magnitude_targets={TARGETS}", *REFIT)),
@@ -52,6 +53,7 @@ RECIPES = {
     "moda-published": Recipe(("method=moda_published", NO_DECAY, *REFIT)),
     "moda": Recipe(("method=moda", "method.alpha=1", "method.beta=0.3", "method.gamma=3", DECAY, *REFIT)),
     "moda-gamma-1": Recipe(("method=moda", "method.alpha=1", "method.beta=0.3", "method.gamma=1", DECAY, *REFIT)),
+    "nuwa": Recipe(("method=nuwa", NO_DECAY, f"evaluation.scores={SCORES}", *REFIT), "score"),
     "nemo": Recipe(("method=nemo_transformer", NO_DECAY, *REFIT), "gate"),
     "nemo-published": Recipe(("method=nemo_transformer", "method.published=true", NO_DECAY, *TUNED), "gate"),
 }
