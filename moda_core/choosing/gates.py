@@ -10,14 +10,15 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
-from moda_core.units import UnitLayers, along, convolution_input
+from moda_core.units import UnitLayers, along, gate_source
 
 
 class Gate(nn.Module):
-    """Makes the gates of one site: called with the input of the site's convolution, it returns (B, N_l) numbers of at
-    least 0, in float32 or wider.
+    """Makes the gates of one site: called with what the site's layer reads, it returns (B, N_l) numbers of at least 0,
+    in float32 or wider.
     """
 
 
@@ -27,7 +28,7 @@ class Gated:
 
     Attributes:
         network: the network without them, which is what is saved and cut.
-        sites: where the gates act, outputs of convolutions of the network (:func:`later_convolutions`).
+        sites: where the gates act, outputs of layers of the network (:func:`gate_sites`).
         gates: a :class:`Gate` for each site, all on the network's device; None where only the sites are asked for.
         folds: whether modules scale kept units as their open gates do; False: kept units are taken as they are.
     """
@@ -42,10 +43,17 @@ class Gated:
         graph, _ = self._insert(self.sites.graph, detached=False)
         return self._root(graph)
 
-    def watched_model(self) -> fx.GraphModule:
-        """Return the network with gates whose call returns ``(logits, gates)``, the gates as a list of (B, N_l)."""
+    def watched_model(self, *, first_as_ones: bool = False) -> fx.GraphModule:
+        """Return the network with gates whose call returns ``(logits, gates)``, the gates as a list of (B, N_l).
+
+        Args:
+            first_as_ones: whether ones are returned in place of the first site's gates, which multiply all the same.
+        """
         graph, made = self._insert(self.sites.graph, detached=False)
         output = next(node for node in graph.nodes if node.op == "output")
+        if first_as_ones:
+            with graph.inserting_before(output):
+                made[0] = graph.call_function(torch.ones_like, (made[0],))
         output.args = ((output.args[0], made),)
         return self._root(graph)
 
@@ -71,7 +79,8 @@ class Gated:
             copies[node] = graph.node_copy(node, lambda original: copies[original])
             assert copies[node].name == node.name  # by which sites are found
             if (place := place_of.get(node.name)) is not None:
-                made.append(graph.call_module(f"{prefix}.{place}", (copies[convolution_input(node, modules)],)))
+                source, _ = gate_source(node, modules)
+                made.append(graph.call_module(f"{prefix}.{place}", (copies[source],)))
                 gate = graph.call_method("detach", (made[-1],)) if detached else made[-1]
                 copies[node] = graph.call_function(_gate_units, (copies[node], gate, self.sites[place].dimension))
         return graph, made

@@ -232,7 +232,7 @@ def _backward(
             reads[node.name] = read_K
             needed[source] |= read_K
         else:
-            _need(graph, node, held_K, needed)
+            _need(graph, node, held_K, needed, live)
     return Held(channels, reads, {name: live[name] & ~varying[name] for name in live})
 
 
@@ -245,12 +245,17 @@ def _leave_one(graph: ChannelGraph, source: Node, wanted_K: Tensor, marked: dict
         source = graph.by_name[source.inputs[0]]
 
 
-def _need(graph: ChannelGraph, node: Node, held_K: Tensor, needed: dict[str, Tensor]) -> None:
+def _need(
+    graph: ChannelGraph, node: Node, held_K: Tensor, needed: dict[str, Tensor], live: Mapping[str, Tensor]
+) -> None:
     if node.op == "attention":
         heads_K = _any_of_group(node, held_K)
-        for name in node.inputs:
+        query, key, _ = node.inputs
+        factors = (live[key], live[query], None)  # a query's number is only multiplied by the key's, and that by it
+        for name, factor_K in zip(node.inputs, factors, strict=True):
             width = graph.by_name[name].channels // node.groups
-            needed[name] |= heads_K.repeat_interleave(width, dim=1)
+            of_heads_K = heads_K.repeat_interleave(width, dim=1)
+            needed[name] |= of_heads_K if factor_K is None else of_heads_K & factor_K
         return
     if node.op not in INDEXED:
         for name in node.inputs:

@@ -17,6 +17,7 @@ from .method import (
 from .moda import Moda
 from .mwt import Mwt
 from .nemo import Nemo
+from .nuwa import Nuwa
 from .sharing import added_up, cross_entropy
 from .standard import Standard
 
@@ -31,6 +32,7 @@ __all__ = [
     "ModularLosses",
     "Mwt",
     "Nemo",
+    "Nuwa",
     "Objective",
     "Prepared",
     "Separate",

@@ -5,6 +5,7 @@ from moda_core.methods.method import Method
 from moda_core.methods.moda import Moda
 from moda_core.methods.mwt import Mwt
 from moda_core.methods.nemo import Nemo
+from moda_core.methods.nuwa import Nuwa
 from moda_core.methods.standard import Standard
 
 METHODS: dict[str, type[Method]] = {
@@ -12,5 +13,6 @@ METHODS: dict[str, type[Method]] = {
     "moda": Moda,
     "mwt": Mwt,
     "nemo": Nemo,
+    "nuwa": Nuwa,
     "standard": Standard,
 }

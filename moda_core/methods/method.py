@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from moda_core.choosing import Gated
+    from moda_core.units import UnitLayers
 
 RULES = ("activity", "contribution", "size", "magnitude")  # and "score", of methods that train scores of units
 GATE_RULES = (*RULES, "gate")  # of a method whose networks have gates
@@ -195,11 +196,24 @@ class Method(Protocol):
         return None
 
     def tuning_head(self, logits: int, classes: int) -> "nn.Module | None":
-        """Return what tuning puts on a module in place of taking the logits of its classes; None for nothing.
+        """Return what tuning puts on a cut module in place of taking the logits of its classes; None for nothing.
 
         Args:
             logits: of the whole network, all of which the module has then.
             classes: of the module; the head gives a logit for each.
+        """
+        return None
+
+    def tuning_module(
+        self, network: "nn.Module", sites: "UnitLayers", keep: "Sequence[Tensor]", classes: int
+    ) -> "nn.Module | None":
+        """Return the module that tuning begins from, where it is another than the cut one; None for the cut one.
+
+        Args:
+            network: trained; it must not be changed.
+            sites: at which the units are.
+            keep: the units of the module, L boolean tensors of (N_l,).
+            classes: of the module, which gives a logit for each.
         """
         return None
 

@@ -1,4 +1,6 @@
-"""MwT: modularizing while training by mask generators (ICSE 2024), on convolutional networks."""
+"""MwT: modularizing while training by mask generators (ICSE 2024), on convolutional networks; and on Transformers with
+NeMo's generators.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,12 @@ from moda_core.methods.coefficients import check_coefficient
 from moda_core.methods.method import GATE_RULES, Method, Objective, Prepared, Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
 
     from moda_core.choosing import Gated
+    from moda_core.units import UnitLayers
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,14 @@ class Mwt(Method):
         from moda_core.methods.mask_generators import make_head
 
         return make_head(logits, classes) if self.published else None
+
+    def tuning_module(
+        self, network: nn.Module, sites: UnitLayers, keep: Sequence[Tensor], classes: int
+    ) -> nn.Module | None:
+        """Return the published slice of a Vision Transformer at its generators' sites; None for another module."""
+        from moda_core.methods.published_slice import slice_transformer
+
+        return slice_transformer(network, sites, keep, classes) if self.published else None
 
     def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute cross-entropy and both terms; a batch without pairs of a kind has 0 for their term."""

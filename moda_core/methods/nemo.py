@@ -1,4 +1,4 @@
-"""NeMo: MwT's masks with a contrastive loss, on convolutional networks."""
+"""NeMo: MwT's masks with a contrastive loss, on convolutional networks and Transformers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from moda_core.methods.coefficients import check_coefficient
 from moda_core.methods.method import GATE_RULES, Method, Objective, Prepared, Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
 
     from moda_core.choosing import Gated
+    from moda_core.units import UnitLayers
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Nemo(Method):
         """Return the network with mask generators, which also returns the masks."""
         from moda_core.methods.mask_generators import prepare_gated
 
-        return prepare_gated(network, example)
+        return prepare_gated(network, example, first_as_ones=self.published)
 
     def gates(self, network: nn.Module, parts: nn.Module | None, example: Tensor) -> Gated:
         """Return the network with its masks as gates."""
@@ -56,17 +59,21 @@ class Nemo(Method):
 
         return make_head(logits, classes) if self.published else None
 
+    def tuning_module(
+        self, network: nn.Module, sites: UnitLayers, keep: Sequence[Tensor], classes: int
+    ) -> nn.Module | None:
+        """Return the published slice of a Vision Transformer at its generators' sites; None for another module."""
+        from moda_core.methods.published_slice import slice_transformer
+
+        return slice_transformer(network, sites, keep, classes) if self.published else None
+
     def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute cross-entropy and contrast."""
-        import torch
-
         from moda_core.methods.contrast import contrastive_loss
         from moda_core.methods.sharing import added_up, cross_entropy
 
         logits, masks = output
         entropy = cross_entropy(logits, labels, size=size, workers=workers)
-        if self.published:
-            masks = [torch.ones_like(masks[0]), *masks[1:]]
         contrast = contrastive_loss(masks, labels, temperature=self.temperature, size=size, group=workers.group)
         loss = entropy + added_up(self.alpha * contrast, workers)
         return Objective(loss, entropy, {"contrast": contrast}, logits)

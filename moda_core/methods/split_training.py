@@ -4,15 +4,13 @@ Shapes: B samples of the global batch, of which a worker has its slice.
 """
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn import functional as F
 
 from moda_core.choosing import row_masked_graph
+from moda_core.methods.frozen import frozen, share_gradient
 from moda_core.methods.gradsplitter import GradSplitter, SplitEpoch
 from moda_core.methods.method import Images, StepCheckpoint, Workers
 from moda_core.methods.split_modules import SplitModules
@@ -36,7 +34,7 @@ def train_modules(
         parts.load_state_dict(state["parts"])
         done = state["done"]
     numbered = list(enumerate(method.schedule()))[done:]
-    with _frozen(network):
+    with frozen(network):
         for _, phase in itertools.groupby(numbered, key=lambda entry: entry[1].phase):
             epochs = list(phase)
             optimizer = _optimizer(method, parts, epochs[0][1])
@@ -76,18 +74,11 @@ def _train_epoch(
         loss.backward()
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                _share_gradient(parameter, workers)
+                share_gradient(parameter, workers)
         for scores_CN in parts.scores if epoch.trains_masks else ():
             if scores_CN.grad is not None:
                 scores_CN.grad.clamp_(-1, 1)
         optimizer.step()
-
-
-def _share_gradient(parameter: Tensor, workers: Workers) -> None:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    if workers.group is not None:
-        dist.all_reduce(parameter.grad, group=workers.group)
 
 
 def _optimizer(method: GradSplitter, parts: SplitModules, epoch: SplitEpoch) -> torch.optim.Optimizer:
@@ -95,16 +86,3 @@ def _optimizer(method: GradSplitter, parts: SplitModules, epoch: SplitEpoch) -> 
     if epoch.trains_masks:
         groups.append({"params": [scores for scores in parts.scores if scores.requires_grad], "lr": method.mask_rate})
     return torch.optim.Adam(groups)
-
-
-@contextmanager
-def _frozen(network: nn.Module) -> Iterator[None]:
-    """No gradient for the network's parameters; afterwards as before."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)

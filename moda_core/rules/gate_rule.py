@@ -35,10 +35,10 @@ class GateRule:
     )
 
     def sites(self, network: nn.Module, example_input: Tensor) -> UnitLayers:
-        """Return the outputs of all convolutions but the first, by :func:`moda_core.units.later_convolutions`."""
-        from moda_core.units import later_convolutions
+        """Return the outputs that mask generators multiply, by :func:`moda_core.units.gate_sites`."""
+        from moda_core.units import gate_sites
 
-        return later_convolutions(network, example_input)
+        return gate_sites(network, example_input)
 
     def check(self, sites: UnitLayers, grid: Mapping[str, Sequence[float]]) -> None:
         """Accept any network that has such sites."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from moda_core.choosing import DEFAULT_FLOOR, Parameter, check_parameters
 from moda_core.errors import NetworkError
-from moda_core.rules.at_activations import AtActivations
+from moda_core.rules.at_activations import AtActivations, pack_empty, unpack_empty
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class ScoreRule(AtActivations):
     """The rule by which a class keeps the units whose trained score lies above a value; 0 as GradSplitter publishes it.
 
-    Where a class would keep no unit of a layer it keeps the one with the largest score.
+    Where a class would keep no unit of a layer it keeps the one with the largest score, unless tokens pass beside the
+    layer.
     """
 
     name: ClassVar[str] = "score"
@@ -48,22 +49,32 @@ class ScoreRule(AtActivations):
         """
         raise NetworkError("scores of units are trained by a method such as gradsplitter, which this network was not")
 
-    def pack(self, scores: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return trained scores, L tensors of (C, N_l), as counts by name."""
-        return {f"scores_{layer}": scores_CN.float().cpu() for layer, scores_CN in enumerate(scores)}
+    def pack(self, scores: Sequence[Tensor], may_be_empty: Sequence[bool] = ()) -> dict[str, Tensor]:
+        """Return trained scores as counts by name.
+
+        Args:
+            scores: L tensors of (C, N_l).
+            may_be_empty: of each layer, whether a class may keep none of its units; () if there is no such layer.
+        """
+        packed = {f"scores_{layer}": scores_CN.float().cpu() for layer, scores_CN in enumerate(scores)}
+        return {**packed, **pack_empty(may_be_empty)}
 
     def choose(
         self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
     ) -> Decomposition:
-        """Keep the units above the score. The floor is one unit of each site, whatever ``floor`` is; ``floored`` says
-        in how many (class, site) pairs it acted."""
+        """Keep the units above the score. The floor is one unit of each site that may not be empty, whatever ``floor``
+        is; ``floored`` says in how many (class, site) pairs it acted."""
         from moda_core.choosing import Decomposition, keep_some_unit
 
         check_parameters(self, parameters)
         keep, floored = [], 0
-        for layer in range(len(counts)):
+        may_be_empty = unpack_empty(counts)
+        for layer in range(sum(name.startswith("scores_") for name in counts)):
             scores_CN = counts[f"scores_{layer}"]
             mask_CN = scores_CN > parameters["score"]
+            if may_be_empty and may_be_empty[layer]:
+                keep.append(mask_CN)
+                continue
             floored += int((~mask_CN.any(1)).sum())
             keep.append(keep_some_unit(mask_CN, scores_CN))
         return Decomposition(keep, floored=floored)

@@ -1,8 +1,8 @@
 from .activations import ACTIVATIONS
 from .attention import attention_arguments, is_attention
 from .calls import argument, arguments
-from .convolutions import convolution_input, later_convolutions
 from .dimensions import channel_dimensions
+from .gate_places import gate_sites, gate_source
 from .in_place import refuse_in_place
 from .layers import UnitLayer, UnitLayers, along, rewrite_units, unit_layers, unit_sites, unit_values, watch_units
 from .movement import decode, holds_tensor, is_movement, run_movement
@@ -17,12 +17,12 @@ __all__ = [
     "arguments",
     "attention_arguments",
     "channel_dimensions",
-    "convolution_input",
     "decode",
+    "gate_sites",
+    "gate_source",
     "holds_tensor",
     "is_attention",
     "is_movement",
-    "later_convolutions",
     "refuse_in_place",
     "rewrite_units",
     "run_movement",

@@ -74,8 +74,8 @@ def check_rules(network: nn.Module, example: Tensor, config: EvaluationConfig) -
         try:
             placed = _place(name, network, example, units)
             placed.rule.check(placed.sites, grid)
-        except (NetworkError, ValueError) as error:
-            raise ConfigError(f"evaluation.{error}" if name in RULES else f"{_key(name)}: {error}") from error
+        except ValueError as error:
+            raise ConfigError(f"{_where(name, error)}{error}") from error
 
 
 def count_rules(
@@ -101,7 +101,7 @@ def count_rules(
 
     def count(placed: PlacedRule, grid: Mapping[str, Sequence[float]], name: str) -> Mapping[str, Tensor]:
         if placed.rule is SCORE:
-            return _packed(scores())
+            return _packed(scores(), placed.sites)
         if name not in passes:
             model, sites = _seen_by(placed, network, gated)
             with computing(example.device, precision):
@@ -167,13 +167,13 @@ def _tell_dead(of_gates: Mapping[str, Tensor], sites: UnitLayers) -> None:
         )
 
 
-def _packed(scores: Scores) -> Mapping[str, Tensor]:
+def _packed(scores: Scores, sites: UnitLayers) -> Mapping[str, Tensor]:
     if scores is None:
         raise ConfigError(
             "evaluation.scores: the method trains no scores of units; set evaluation.scores=[], or take"
-            " method=gradsplitter"
+            " method=gradsplitter or method=nuwa"
         )
-    return SCORE.pack(scores)
+    return SCORE.pack(scores, sites.may_be_empty)
 
 
 def try_rules(
@@ -216,7 +216,7 @@ def _try(
     model, sites = _seen_by(placed, network, gated)
     counting = CONTRIBUTION if placed.rule is SIZE else placed.rule
     if counting is SCORE:
-        counts = dict(_packed(scores()))
+        counts = dict(_packed(scores(), sites))
     else:
         counts = dict(counting.count(model, sites, batches, num_classes=num_classes, grid=grid))
     if placed.rule is SIZE:
@@ -241,6 +241,13 @@ def _place(name: str, network: nn.Module, example: Tensor, units: Units) -> Plac
 def _unit_layers(network: nn.Module, example: Tensor) -> Units:
     layers = unit_layers(network, example)
     return layers, channel_graph(network, layers, example)[0]
+
+
+def _where(name: str, error: ValueError) -> str:
+    """What stands before an error of a rule: a built-in one names its parameter, or the network."""
+    if name not in RULES:
+        return f"{_key(name)}: "
+    return "" if isinstance(error, NetworkError) else "evaluation."
 
 
 def _key(path: str) -> str:

@@ -26,13 +26,14 @@ from moda_core.cutting import cut_graph, refit_graph
 from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring import composed_sizes, sizes_and_overlaps
 from orchestrator.config import Choice, Config, EvaluationConfig
-from orchestrator.declarations import METRICS, REFIT, STAGE_SIZES, STAGE_SUBSETS
+from orchestrator.declarations import METRICS, REFIT, STAGE_SIZES, STAGE_SUBSETS, TUNED
 from orchestrator.errors import ConfigError
 from orchestrator.results import ROLES, Point, Sweep, TrialState
 from orchestrator.training.data import EVALUATION_BATCH, Data, ImageSet
 from orchestrator.training.decompose import SIZES, Trained, accuracy, choose, grid
 from orchestrator.training.methods import make_method
 from orchestrator.training.tuning import images_of, tune
+from orchestrator.training.tuning_starts import TuningStarts
 
 Subset = tuple[int, ...]
 Units = Mapping[Subset, Decomposition]
@@ -130,6 +131,7 @@ class _Maker:
     state: Mapping[str, Tensor]
     images: ImageSet
     config: Config
+    starts: TuningStarts
 
     def cut(self, units: Units) -> dict[Subset, nn.Module]:
         return {subset: cut_graph(self.graph, self.state, own, subset) for subset, own in units.items()}
@@ -137,23 +139,12 @@ class _Maker:
     def at(self, stage: str, units: Units) -> dict[Subset, nn.Module]:
         if stage != REFIT:
             return {
-                subset: tune(self._tunable(own, subset), images_of(self.images, subset), self.config)
+                subset: tune(self.starts.module(own, subset), images_of(self.images, subset), self.config)
                 for subset, own in units.items()
             }
         return {
             subset: refit_graph(self.graph, self.state, own, subset, self._few(subset)) for subset, own in units.items()
         }
-
-    def _tunable(self, units: Decomposition, subset: Subset) -> nn.Module:
-        """The module as it is cut; or with all logits and the head that the method puts on them."""
-        every = range(self.graph.output.channels)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.training.seed)
-            head = make_method(self.config.method).tuning_head(len(every), len(subset))
-        if head is None:
-            return cut_graph(self.graph, self.state, units, subset)
-        wide = cut_graph(self.graph, self.state, units.share(subset), every)
-        return nn.Sequential(wide, head.to(self.images.labels.device))
 
     def _few(self, subset: Subset) -> list[Tensor]:
         """Batches of some training images of the classes, normalised; not augmented."""
@@ -174,7 +165,9 @@ def _rows(
     chosen = choose(trained, choice, config.evaluation)
     example = data.train[torch.zeros(1, dtype=torch.long, device=data.train.labels.device)]
     graph, state = channel_graph(trained.network, chosen.sites, example)
-    maker = _Maker(graph, state, data.train, config)
+    method, seed = make_method(config.method), config.training.seed
+    starts = TuningStarts(method, trained.network, chosen.sites, graph, state, seed)
+    maker = _Maker(graph, state, data.train, config, starts)
     own: Units = dict.fromkeys(subsets, chosen.units)
     control: Units = {
         subset: random_units(chosen.units, subset, seed=config.evaluation.seed + place)
@@ -192,11 +185,16 @@ def _rows(
     rows = []
     for stage in config.evaluation.stages:
         modules, random = maker.at(stage, own), maker.at(stage, control)
+        of_stage = starts.sizes(chosen.units) if stage == TUNED else {}
+        if of_stage:
+            of_stage["composed_size"] = mean_over_sizes(starts.composed_sizes(modules))
+            of_stage["control_size"] = mean_over_sizes(starts.composed_sizes(random))
         for split in splits:
             found = split.measure(modules)
             rows.append(
                 {
                     **shared,
+                    **of_stage,
                     **split.columns,
                     "stage": stage,
                     "reuse_accuracy": found.mean,

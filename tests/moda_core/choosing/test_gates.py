@@ -1,6 +1,7 @@
 """Networks with gates: what is counted of them, and modules that have scales in place of gates, up to their slices."""
 
 import copy
+import operator
 
 import pytest
 import torch
@@ -39,6 +40,7 @@ SHAPES = {
     "mobilenet_v1": {"name": "mobilenet_v1", "image_size": 16, "in_channels": 3, "width": 3},
     "resnet18": {"name": "resnet18", "image_size": 8, "in_channels": 3, "width": 4},
     "vgg": {"name": "vgg", "image_size": 8, "in_channels": 3, "widths": [6, "M", 8, 8, "M"], "hidden": [10]},
+    "vit": {"name": "vit_small", "image_size": 6, "in_channels": 3, "width": 8, "depth": 2, "heads": 2, "patch": 3},
 }
 
 
@@ -69,8 +71,9 @@ def chosen_by(name, gated, batches, images):
         own, chosen = gated.sites, GATE.choose(of_gates, {"gate_share": 0.6})
     else:
         own = unit_layers(gated.network, images)
+        threshold = 0.0 if all(layer.activation.exact_zeros for layer in own) else 0.8
         rule, grid, values = {
-            "activity": (ACTIVITY, {"threshold": [0.0]}, {"tau": 0.7, "threshold": 0.0}),
+            "activity": (ACTIVITY, {"threshold": [threshold]}, {"tau": 0.7, "threshold": threshold}),
             "contribution": (CONTRIBUTION, {}, {}),
         }[name]
         counts = count(rule, gated, own, batches, grid)
@@ -113,19 +116,20 @@ def test_units_are_counted_with_their_gates_in_place(trained):
     gated, images, batches = trained
     layers = unit_layers(gated.network, images)
     model, with_gates = gated.counted(layers)
-    plain = count_frequencies(gated.network, layers, batches, num_classes=5, thresholds=[0.0])
-    found = count_frequencies(model, with_gates, batches, num_classes=5, thresholds=[0.0])
+    plain = count_frequencies(gated.network, layers, batches, num_classes=5, thresholds=[0.5])
+    found = count_frequencies(model, with_gates, batches, num_classes=5, thresholds=[0.5])
     assert found.widths == plain.widths
     assert not torch.equal(found.counts_TCN, plain.counts_TCN)
     contributions = count_contributions(model, with_gates, batches, num_classes=5)
     # Gates that change with the unit are left out: to a module they are constants.
     _, masks = gated.watched_model()(images)
-    fixed = {site.node: mask_BN for site, mask_BN in zip(gated.sites, masks, strict=True)}
+    fixed = {site.node: (mask_BN, site.dimension) for site, mask_BN in zip(gated.sites, masks, strict=True)}
     step, slopes = 1e-6, []
     for factor in (1 + step, 1 - step):
         of_layer = torch.ones(layers[0].units, dtype=torch.float64)
         of_layer[1] = factor
-        logits = run_graph(gated.network, layers.graph, images, {**fixed, layers[0].node: of_layer})
+        first = {layers[0].node: (of_layer, layers[0].dimension)}
+        logits = run_graph(gated.network, layers.graph, images, {**fixed, **first})
         slopes.append(logits[torch.arange(40), LABELS] / (2 * step))
     slope_B = (slopes[0] - slopes[1]).abs()
     for class_id in range(5):
@@ -134,7 +138,8 @@ def test_units_are_counted_with_their_gates_in_place(trained):
 
 
 def run_graph(network, graph, images, factors):
-    """The logits of a traced network, node by node, some nodes times a factor for each (image and) channel."""
+    """The logits of a traced network, node by node, some nodes times a factor for each (image and) channel, which lies
+    in a dimension."""
     modules, values = dict(network.named_modules()), {}
 
     def value(node):
@@ -148,6 +153,8 @@ def run_graph(network, graph, images, factors):
                     return args[0]
                 case "placeholder":
                     values[node] = images
+                case "get_attr":
+                    values[node] = operator.attrgetter(node.target)(network)
                 case "call_module":
                     values[node] = modules[node.target](*args, **kwargs)
                 case "call_method":
@@ -155,8 +162,10 @@ def run_graph(network, graph, images, factors):
                 case _:
                     values[node] = node.target(*args, **kwargs)
             if node.name in factors:
-                rest = [1] * (values[node].ndim - 2)
-                values[node] = values[node] * factors[node.name].view(-1, values[node].shape[1], *rest)
+                factor, dimension = factors[node.name]
+                shape = [1] * values[node].ndim
+                shape[0], shape[dimension] = -1, values[node].shape[dimension]
+                values[node] = values[node] * factor.view(shape)
     raise AssertionError("no output")
 
 
@@ -169,11 +178,12 @@ def test_the_cut_network_gives_what_scales_in_place_of_gates_mean(trained, rule)
     means = open_means(count(GATE, gated, gated.sites, batches)).split(gated.sites.widths, dim=1)
     own = gated.sites if rule == "gate" else unit_layers(gated.network, images)
     for class_ids in SUBSETS:
-        by_node = {
+        factors = {
             site.node: mask_CN[class_ids].any(0).double() for site, mask_CN in zip(own, chosen.keep, strict=True)
         }
         for site, mean_CN in zip(gated.sites, means, strict=True):  # classes are of one size
-            by_node[site.node] = by_node.get(site.node, 1.0) * mean_CN[class_ids].mean(0)
+            factors[site.node] = factors.get(site.node, 1.0) * mean_CN[class_ids].mean(0)
+        by_node = {site.node: (factors[site.node], site.dimension) for site in sites}
         expected = run_graph(gated.network, own.graph, images, by_node)[:, class_ids]
         masked = mask_network(gated.network, sites, units, class_ids)
         torch.testing.assert_close(masked(images), expected, rtol=1e-9, atol=1e-9)

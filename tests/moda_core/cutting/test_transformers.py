@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -24,6 +24,7 @@ from moda_core.errors import NetworkError
 from moda_core.graph import channel_graph
 from moda_core.measuring.metrics import sizes_and_overlaps
 from moda_core.sets.module_file import held_union
+from moda_core.units import gate_sites
 from tests.moda_core.conftest import random_decomposition, randomise
 from tests.moda_core.cutting.random_transformers import ATTENTIONS, Block, random_transformer
 from tests.moda_core.cutting.test_cutter import parameters
@@ -39,19 +40,33 @@ CASES = {
 @settings(deadline=None, max_examples=5)
 @given(**CASES)
 def test_cut_equals_masked_and_the_sizes_are_those_of_what_was_cut(seed, density, classes):
-    check_transformer(seed, density, classes)
+    check_transformer(seed, density, classes, unit_layers)
 
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(**CASES)
 def test_cut_equals_masked_on_many_transformers(seed, density, classes):
-    check_transformer(seed, density, classes)
+    check_transformer(seed, density, classes, unit_layers)
 
 
-def check_transformer(seed, density, classes):
+@settings(deadline=None, max_examples=3)
+@given(**CASES)
+def test_cut_equals_masked_at_the_linear_layers_of_mask_generators(seed, density, classes):
+    check_transformer(seed, density, classes, gate_sites)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=100)
+@given(**CASES)
+def test_cut_equals_masked_at_the_linear_layers_of_many_transformers(seed, density, classes):
+    check_transformer(seed, density, classes, gate_sites)
+
+
+def check_transformer(seed, density, classes, sites):
     network = random_transformer(seed, classes=CLASSES)
-    layers = unit_layers(network, IMAGES)
+    assume(sites is unit_layers or len(network.blocks) > 1)
+    layers = sites(network, IMAGES)
     generator = torch.Generator().manual_seed(seed)
     drawn = random_decomposition(layers.widths, CLASSES, seed, density)
     masks = [torch.rand(CLASSES, width, generator=generator) < density for width in layers.widths]  # some are empty
@@ -82,6 +97,24 @@ def test_whole_heads_go_with_their_rows_and_columns_and_hidden_units_with_theirs
     out = next(part for name, part in own.items() if name.endswith("attention_out"))
     torch.testing.assert_close(out.weight, network.blocks[0].attention.out.weight[:, 4:])
     torch.testing.assert_close(out.bias, network.blocks[0].attention.out.bias)
+
+
+def test_queries_and_keys_keep_what_both_keep_and_the_residual_stream_is_left_alone():
+    network = vit()
+    sites = gate_sites(network, IMAGES)
+    assert [site.name.removeprefix("blocks.1.") for site in sites] == [
+        *("attention.query", "attention.key", "attention.value", "attention.out", "mlp.0", "mlp.2")
+    ]
+    keep = [torch.zeros(site.units, dtype=torch.bool) for site in sites]
+    for mask, kept in zip(keep, ([0, 1, 4], [1, 4, 5, 9], [0, 7], [3, 11], [5, 6, 7, 40], [2]), strict=True):
+        mask[kept] = True
+    cut = cut_network(network, sites, keep, range(CLASSES), IMAGES)
+    assert largest_difference(mask_network(network, sites, keep, range(CLASSES)), cut, IMAGES) < 1e-12
+    of_block = list(layers_of(cut).values())[6:12]
+    assert of_block == [(2, 12), (2, 12), (2, 12), (2, 2), (4, 12), (1, 4)]
+    own = dict(cut.named_modules())
+    query = next(part for name, part in own.items() if name.endswith("blocks_1_attention_query"))
+    torch.testing.assert_close(query.weight, network.blocks[1].attention.query.weight[[1, 4]])
 
 
 def test_a_block_without_heads_or_hidden_units_becomes_its_bias():

@@ -6,9 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from moda_core import NetworkError, build_model
-from moda_core.methods import Mwt
+from moda_core.methods import Mwt, Nemo
 from moda_core.methods.mask_generators import MaskGenerator
-from moda_core.units import later_convolutions
+from moda_core.units import gate_sites
+from tests.moda_core.cutting.random_transformers import ATTENTIONS, Module, Scaled, Together
 
 
 def image(side=32, channels=3):
@@ -26,7 +27,7 @@ def image(side=32, channels=3):
 def test_generators_have_the_published_sizes(name, convolutions, masks, parameters):
     network = build_model(name, in_channels=3, image_size=32, num_classes=10)
     prepared = Mwt().prepare(network, image())
-    sites = later_convolutions(network, image())
+    sites = gate_sites(network, image())
     assert (len(sites), sum(sites.widths)) == (convolutions, masks)
     assert sum(parameter.numel() for parameter in prepared.parts.parameters()) == parameters
     logits, made = prepared.model.eval()(image())
@@ -55,9 +56,22 @@ class ThreeKernels(nn.Module):
         return self.head(out.mean((2, 3)))
 
 
+class TwoBlocks(nn.Module):
+    """Patches, attention, a hidden layer, attention and another hidden layer, on the way to the mean over tokens."""
+
+    def __init__(self, form):
+        super().__init__()
+        hidden = [nn.Sequential(nn.Linear(6, 7), nn.GELU(), nn.Linear(7, 6)) for _ in range(2)]
+        self.patches, self.head = nn.Conv2d(3, 6, 2, 2), nn.Linear(6, 3)
+        self.blocks = nn.Sequential(form(6, 2, True), hidden[0], form(6, 2, True), hidden[1])
+
+    def forward(self, images):
+        return self.head(self.blocks(self.patches(images).flatten(2).transpose(1, 2)).mean(1))
+
+
 def test_the_first_convolution_is_found_by_its_place_and_masks_act_before_the_addition():
     network = ThreeKernels().eval()
-    sites = later_convolutions(network, image(8))
+    sites = gate_sites(network, image(8))
     assert [site.name for site in sites] == ["second", "third_norm", "shortcut"]
     model, generators = Mwt().prepare(network, image(8))
     generators = dict(zip(["second", "third_norm", "shortcut"], generators, strict=True))
@@ -91,6 +105,69 @@ def test_a_generator_starts_as_published():
     assert float(wide.second.weight.detach().std()) == pytest.approx((2 / 64) ** 0.5, rel=0.04)
 
 
+def test_a_generator_of_a_linear_layer_starts_as_published():
+    torch.manual_seed(0)
+    narrow, wide = (MaskGenerator(300, width, of_tokens=True) for width in (3072, 3073))
+    assert (narrow.first.weight.shape, wide.first.weight.shape) == ((3072, 300), (1536, 300))
+    assert all(torch.equal(layer.bias, torch.ones(3072)) for layer in (narrow.first, narrow.second))
+    assert float(wide.first.weight.detach().std()) == pytest.approx((2 / 300) ** 0.5, rel=0.02)
+
+
+def test_the_linear_layers_of_vit_small_have_the_published_generators():
+    network = build_model("vit_small", in_channels=3, image_size=32, num_classes=10)
+    assert sum(gate_sites(network, image()).widths) == 38_016
+    network = build_model("vit_small", in_channels=3, image_size=32, num_classes=10, depth=2)
+    parts = Nemo().prepare(network, image()).parts
+    assert 11 * sum(parameter.numel() for parameter in parts.parameters()) == 53_602_560
+
+
+def test_masks_of_linear_layers_act_on_all_tokens_of_later_blocks():
+    network = build_model(
+        "vit_small", in_channels=3, image_size=8, num_classes=5, width=6, depth=2, heads=2, patch=4
+    ).eval()
+    model, generators = Nemo().prepare(network, image(8))
+    logits, masks = model.eval()(image(8))
+    second, shown = network.blocks[1], []
+    attention, mlp = second.attention, second.mlp
+    names = {attention.query: 0, attention.key: 1, attention.value: 2, attention.out: 3, mlp[0]: 4, mlp[2]: 5}
+
+    def mask(layer, inputs, outputs):
+        generator = generators[names[layer]]
+        hidden = F.relu(inputs[0].mean(1) @ generator.first.weight.T + generator.first.bias)
+        shown.append(F.relu(torch.tanh(hidden @ generator.second.weight.T + generator.second.bias)))
+        return outputs * shown[-1][:, None]
+
+    for layer in names:
+        layer.register_forward_hook(mask)
+    torch.testing.assert_close(logits, network(image(8)))
+    assert len(shown) == len(masks) == 6
+    for found, expected in zip(masks, shown, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("form", ATTENTIONS)
+def test_every_form_of_attention_has_generators_from_the_second_block_on(form):
+    network = TwoBlocks(form)
+    names = [site.name.removeprefix("blocks.") for site in gate_sites(network, image(6))]
+    together = {Together: ["qkv", "proj"], Scaled: ["qkv", "proj"], Module: ["attention.linear", "attention.out_proj"]}
+    projections = together.get(form, ["query", "key", "value", "out"])
+    assert sorted(names[:-2]) == sorted(f"2.{name}" for name in projections)
+    assert names[-2:] == ["3.0", "3.2"]
+
+
+def test_the_published_contrast_counts_the_first_masks_of_a_convolution_as_ones():
+    network = build_model("vgg", in_channels=3, image_size=8, num_classes=5, widths=[4, 5, "M"], hidden=[6])
+    torch.manual_seed(0)
+    _, masks = Nemo(published=True).prepare(network, image(8)).model(image(8))
+    assert [torch.equal(mask, torch.ones_like(mask)) for mask in masks] == [True]
+    torch.manual_seed(0)
+    _, masks = Nemo().prepare(network, image(8)).model(image(8))
+    assert not torch.equal(masks[0], torch.ones(2, 5))
+    vit = build_model("vit_small", in_channels=3, image_size=8, num_classes=5, width=4, depth=2, heads=2, patch=4)
+    _, masks = Nemo(published=True).prepare(vit, image(8)).model(image(8))
+    assert not torch.equal(masks[0], torch.ones(2, 4))
+
+
 def test_half_precision_leaves_masks_as_they_are():
     generator = MaskGenerator(3, 4)
     images = image(8)
@@ -104,5 +181,5 @@ def test_half_precision_leaves_masks_as_they_are():
 def test_a_network_without_a_later_convolution_is_refused(layers):
     network = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3))
     network(image(8))
-    with pytest.raises(NetworkError, match="has no convolution after a first one, which mask generators need"):
+    with pytest.raises(NetworkError, match="has neither a convolution after a first one nor linear layers in a"):
         Mwt().prepare(network, image(8))
