@@ -149,7 +149,7 @@ class OpenSweep:
         return query(self.storage, self.sweep_id, sql)
 
     def plot(self) -> Any:
-        """Draw the front as the report does: a plotly figure with a panel for each pair of objectives.
+        """Draw the front: a plotly figure with a panel for each pair of objectives.
 
         Raises:
             ConfigError: the front is empty.
