@@ -17,8 +17,8 @@ from orchestrator.api.opened_point import OpenPoint
 from orchestrator.api.writing import write_output
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
-from orchestrator.results import Sweep, confirmations, read_courses
-from orchestrator.storage import DeltaStore
+from orchestrator.results import Sweep, confirmations, read_courses, read_kept_units, read_origin
+from orchestrator.storage import DeltaStore, Files
 
 if TYPE_CHECKING:
     from orchestrator.modules import Pulled
@@ -149,7 +149,7 @@ class OpenSweep:
         return query(self.storage, self.sweep_id, sql)
 
     def plot(self) -> Any:
-        """Draw the front as the report does: a plotly figure with a panel for each pair of objectives.
+        """Draw the front: a plotly figure with a panel for each pair of objectives.
 
         Raises:
             ConfigError: the front is empty.
@@ -160,11 +160,12 @@ class OpenSweep:
             raise ConfigError(self.recorded.why_no_front)
         return objectives_figure(self.recorded)
 
-    def report(self, to: PathText | None = None) -> Path:
+    def report(self, to: PathText | None = None, *, refresh: float | None = None) -> Path:
         """Write the report as one self-contained HTML file.
 
         Args:
             to: the file; None: ``<sweep>.html`` in the working folder.
+            refresh: after how many seconds a browser loads the page again; None: never.
 
         Returns:
             Its absolute path.
@@ -175,8 +176,10 @@ class OpenSweep:
         from orchestrator.views import render_report
 
         again = [confirmation.recorded for confirmation in self.confirmations]
-        courses = read_courses(DeltaStore(self.storage), self.sweep_id)
-        page = render_report(self.recorded, again, courses)
+        store = DeltaStore(self.storage)
+        courses, origin = read_courses(store, self.sweep_id), read_origin(store, self.sweep_id)
+        kept = read_kept_units(self.recorded, Files(self.storage))
+        page = render_report(self.recorded, again, courses, origin, kept, refresh=refresh)
         return write_output(f"{self.sweep_id}.html" if to is None else to, page.encode())
 
     def pull(self, point: str | OpenPoint, to: PathText, *, classes: Sequence[str] | None = None) -> "Pulled":

@@ -116,8 +116,19 @@ REPORT = Command(
 Examples:
   moda report mine
   moda report mine --to page.html storage=s3://bucket/moda
+  moda report mine --watch 15
 """,
-    arguments=(SWEEP, STAGES_ASKED, Argument("--to", metavar="FILE", help="the file to write (default <sweep>.html)")),
+    arguments=(
+        SWEEP,
+        STAGES_ASKED,
+        Argument("--to", metavar="FILE", help="the file to write (default <sweep>.html)"),
+        Argument(
+            "--watch",
+            type=float,
+            metavar="SECONDS",
+            help="write it again every so many seconds until the sweep is over or Ctrl-C; an open page follows",
+        ),
+    ),
     overrides=JUDGING,
     only_looks=True,
 )

@@ -6,6 +6,7 @@ They return the exit code, or None for 0. Whatever is slow to import is imported
 import argparse
 import dataclasses
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -121,8 +122,16 @@ def confirm(asked: Asked, options: argparse.Namespace, console: Console) -> int:
 
 
 def report(asked: Asked, options: argparse.Namespace, console: Console) -> None:
-    sweep = _opened(asked, options, options.sweep).with_stages(*options.stages)
-    _say(console, f"report written to {sweep.report(options.to or None)}")
+    if options.watch is not None and not options.watch >= 1:
+        raise ConfigError(f"--watch {options.watch:g}: give 1 second or more")
+    while True:
+        sweep = _opened(asked, options, options.sweep).with_stages(*options.stages)
+        is_watched = options.watch is not None and not sweep.recorded.is_over
+        path = sweep.report(options.to or None, refresh=options.watch if is_watched else None)
+        _say(console, f"report written to {path}" + (f"; {sweep.recorded.finished_text}" if is_watched else ""))
+        if not is_watched:
+            return
+        time.sleep(options.watch)
 
 
 def pull(asked: Asked, options: argparse.Namespace, console: Console) -> None:

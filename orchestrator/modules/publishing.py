@@ -22,7 +22,7 @@ from orchestrator.errors import StorageError
 from orchestrator.modules.model_card import CARD, model_card
 from orchestrator.modules.module_log import is_recorded, published_row
 from orchestrator.results import Point, Sweep, package_versions, utc_now
-from orchestrator.storage import DeltaStore, Files, set_file, set_folder, set_name
+from orchestrator.storage import DeltaStore, Files, set_file, set_folder
 from orchestrator.training import Trial, check_unchanged, choose, load_trained, with_stored_bias
 from orchestrator.training.data import data_here, load_data
 
@@ -118,5 +118,4 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
 
 def name_of(point: Point) -> str:
     """Return the module set's name in the storage."""
-    chosen = (f"{name}{value:.12g}" for name, value in point.choice.values.items())
-    return set_name(point.trial.trial_id, [*point.choice.prefix, *chosen])
+    return point.set_name

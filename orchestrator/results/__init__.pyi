@@ -1,6 +1,8 @@
 from .compared import Compared
 from .confirmation import Confirmation, Held, confirmations, without_seed
 from .courses import Course, read_courses
+from .kept_units import KeptUnits, read_kept_units
+from .origin import Origin, read_origin
 from .points import POINT_NAME, Point, TrialState
 from .records import (
     as_column,
@@ -31,8 +33,10 @@ __all__ = [
     "Confirmation",
     "Course",
     "Held",
+    "KeptUnits",
     "Link",
     "NoTracker",
+    "Origin",
     "Point",
     "Rows",
     "Sweep",
@@ -50,6 +54,8 @@ __all__ = [
     "package_versions",
     "query",
     "read_courses",
+    "read_kept_units",
+    "read_origin",
     "read_sweep",
     "record_reference",
     "recorded_reference",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestrator.config import Choice
 from orchestrator.declarations import CUT, SEPARATE
 from orchestrator.search import Coefficients, Status
+from orchestrator.storage import set_name
 
 POINT_NAME = "trial/tau/threshold, trial/size/target or trial/level"  # how Point.label reads
 
@@ -83,6 +84,12 @@ class Point:
         ``size`` and the target, or ``gate`` and the share; then the stage, where it is not measured as it was cut."""
         stage = [] if self.stage == CUT else [self.stage]
         return "/".join([str(self.trial.number), self.choice.name, *stage])
+
+    @property
+    def set_name(self) -> str:
+        """The name of its module set in the storage."""
+        chosen = (f"{name}{value:.12g}" for name, value in self.choice.values.items())
+        return set_name(self.trial.trial_id, [*self.choice.prefix, *chosen])
 
     @property
     def why_no_set(self) -> str:

@@ -141,6 +141,12 @@ class Sweep:
         return sum(trial.status == status for trial in self.trials)
 
     @property
+    def is_over(self) -> bool:
+        """Whether all trials that were asked for are over, and the front is measured on test."""
+        is_trained = len(self.trials) >= self.config.sweep.trials and all(trial.is_over for trial in self.trials)
+        return is_trained and all(point.test is not None for point in self.front)
+
+    @property
     def finished_text(self) -> str:
         """A text that says how many trials finished: ``5 of 12 trials finished, 7 stopped early``."""
         stopped = f", {self.count(Status.STOPPED)} stopped early" if self.count(Status.STOPPED) else ""

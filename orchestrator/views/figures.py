@@ -1,18 +1,17 @@
 """Figures of a sweep, as plotly: in notebooks, in W&B, and of confirmations in the report."""
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-from orchestrator.config import METHOD, Config, method_and_key
+from orchestrator.config import METHOD, Config
 from orchestrator.declarations import Metric
 from orchestrator.results import Point, Sweep
+from orchestrator.views.baselines import baseline_name, is_standard, method_colours
 from orchestrator.views.terminal import coefficients_text, number_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
-METHOD_COLOURS = ("#e69f00", "#cc79a7", "#56b4e9", "#009e73", "#8c564b", "#999999")  # of a sweep of several
 INFEASIBLE = "#dfe4e8"
 NAMED = ("reuse_accuracy", "calibrated_reuse_accuracy", "cut_size", "cut_overlap", "accuracy")  # by every point
 TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -109,29 +108,10 @@ def background(sweep: Sweep) -> Iterator[tuple[list[Point], str, dict[str, Any]]
         )
 
 
-def method_colours(sweep: Sweep) -> dict[str, str]:
-    """The colour of each method; none in a sweep of one."""
-    return dict(zip(sweep.config.search.methods, itertools.cycle(METHOD_COLOURS), strict=False))
-
-
 def method_fronts(sweep: Sweep) -> Iterator[tuple[list[Point], str, str]]:
     """The front of each method alone, with its name and colour; nothing in a sweep of one."""
     for method, colour in method_colours(sweep).items():
         yield sweep.method_fronts[method], f"front of {method}", colour
-
-
-def baseline_name(config: Config, coefficients: Mapping[str, Any]) -> str:
-    """``standard training``, ``standard training, learning_rate 0.05`` or ``baseline alpha 1 beta 1 gamma 0.3``."""
-    if not is_standard(config, coefficients):
-        return f"baseline {coefficients_text(coefficients)}".strip()
-    own = config.of_method(coefficients).method.coefficients
-    others = {name: value for name, value in coefficients.items() if method_and_key(name)[1] not in own}
-    return ", ".join(filter(None, ["standard training", coefficients_text(others)]))
-
-
-def is_standard(config: Config, coefficients: Mapping[str, Any]) -> bool:
-    """Whether a trial with these coefficients has the cross-entropy as its whole loss."""
-    return config.with_coefficients(coefficients).method.is_standard
 
 
 def deviation_bars(points: Sequence[Point], metric: str, *, on_test: bool = False) -> dict[str, Any] | None:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.config import short_name, without_method_names
-from orchestrator.results import Confirmation, Course, Sweep
-from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
+from orchestrator.config import short_name, to_plain, without_method_names
+from orchestrator.results import Confirmation, Course, KeptUnits, Origin, Sweep
+from orchestrator.search import Status
+from orchestrator.views.per_class import class_sections
 from orchestrator.views.report_data import report_data
 from orchestrator.views.report_front import front_section
 from orchestrator.views.stages import (
@@ -27,11 +29,23 @@ from orchestrator.views.terminal import (
 
 
 def render_report(
-    sweep: Sweep, confirmations: Sequence[Confirmation] = (), courses: Mapping[str, Course] | None = None
+    sweep: Sweep,
+    confirmations: Sequence[Confirmation] = (),
+    courses: Mapping[str, Course] | None = None,
+    origin: Origin | None = None,
+    kept: Sequence[KeptUnits] = (),
+    *,
+    refresh: float | None = None,
 ) -> str:
-    """Render the report of a sweep, with its confirmations and the losses of its trainings, as HTML.
+    """Render the report of a sweep as HTML. It needs no network, and all text is escaped by the template.
 
-    It needs no network, and all text is escaped by the template.
+    Args:
+        sweep: with its trials and points.
+        confirmations: of the sweep.
+        courses: the losses of its trainings, by trial id.
+        origin: when and with which packages it was started.
+        kept: which units the classes keep, of the module sets that are published.
+        refresh: after how many seconds a browser loads the page again; None: never.
     """
     templates = Environment(
         loader=PackageLoader("orchestrator.views"),
@@ -48,9 +62,14 @@ def render_report(
         why_no_front="" if sweep.front else sweep.why_no_front,
         confirmations=list(_confirmations(confirmations)) if sweep.front else [],
         has_courses=bool(courses),
+        per_class=list(class_sections(kept)),
         stages=list(_stages(sweep)),
         trials=_trials(sweep),
+        statuses=list(_statuses(sweep)),
         facts=_facts(sweep),
+        versions=_origin_facts(origin or Origin()),
+        configuration=yaml.safe_dump(to_plain(sweep.config), sort_keys=False, allow_unicode=True),
+        refresh=refresh,
         data=report_data(sweep, courses or {}),
     )
 
@@ -73,6 +92,10 @@ def _subtitle(sweep: Sweep) -> str:
 
 
 def _confirmations(confirmations: Sequence[Confirmation]) -> Iterator[dict[str, Any]]:
+    if not confirmations:
+        return  # their figures load plotly
+    from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
+
     for place, confirmation in enumerate(confirmations):
         yield {
             "sweep_id": confirmation.sweep.sweep_id,
@@ -112,6 +135,28 @@ def _trials(sweep: Sweep) -> dict[str, Any]:
         cells = [str(one.number), *values, *own, one.status, seconds, evaluation, one.reason or ""]
         rows.append(Row(cells, trial=one.number))
     return {"head": ["trial", *names, *seeds, "status", "training s", "evaluation s", "reason"], "rows": rows}
+
+
+STATUSES = {
+    Status.FINISHED: "trained and measured",
+    Status.STOPPED: "ended by early stopping, without points",
+    Status.DIVERGED: "the loss was no longer finite; not tried again",
+    Status.FAILED: "ended by an error; the same `moda sweep` tries them again",
+    Status.STARTED: "running, or interrupted: the same `moda sweep` goes on with them",
+    Status.PROPOSED: "waiting to start",
+}
+
+
+def _statuses(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """How many trials stand how, and what that means."""
+    for status, meaning in STATUSES.items():
+        if count := sweep.count(status):
+            yield f"{count} {status}", meaning
+
+
+def _origin_facts(origin: Origin) -> dict[str, str]:
+    started = {} if origin.created is None else {"started": f"{origin.created:%Y-%m-%d %H:%M} UTC"}
+    return {**started, **origin.versions}
 
 
 def _facts(sweep: Sweep) -> dict[str, str]:

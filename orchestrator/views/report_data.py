@@ -9,7 +9,7 @@ from moda_core.rules import RULES
 from orchestrator.config import short_name, without_method_names
 from orchestrator.declarations import Metric
 from orchestrator.results import Course, Point, Sweep, TrialState
-from orchestrator.views.figures import baseline_name, is_standard, method_colours
+from orchestrator.views.baselines import baseline_name, is_standard, method_colours
 from orchestrator.views.terminal import coefficient_keys, coefficients_text, spread_of
 
 RULE_TITLES = {

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from orchestrator.results import Point, Sweep
-from orchestrator.views.figures import baseline_name, is_standard, method_colours
+from orchestrator.views.baselines import baseline_name, is_standard, method_colours
 from orchestrator.views.table_row import Row
 from orchestrator.views.terminal import (
     always_shown,

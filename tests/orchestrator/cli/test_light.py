@@ -94,7 +94,7 @@ def test_a_report_loads_plotly_and_nothing_that_trains(tmp_path, monkeypatch):
     unpack_older_storage(tmp_path, monkeypatch)
     output, loaded = run(COMMAND, "report", "first", "--to", "page.html")
     assert "page.html" in output
-    assert loaded & HEAVY == {"plotly", "scipy"}  # scipy has the rank correlation of its confirmation
+    assert loaded & HEAVY == {"plotly", "scipy"}  # of its confirmation: the figure and the rank correlation
 
 
 def test_a_worker_loads_what_a_training_needs():

@@ -12,7 +12,8 @@ from orchestrator.runs.proposals import Proposals, search_problem
 from orchestrator.runs.warm_start import earlier_points
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.training import Trial
-from orchestrator.views.figures import background, baseline_name, front_figure, method_colours
+from orchestrator.views.baselines import baseline_name, method_colours
+from orchestrator.views.figures import background, front_figure
 from orchestrator.views.page import render_report
 from orchestrator.views.pairs import pairs_figure
 from orchestrator.views.terminal import coefficient_keys, coefficients_text

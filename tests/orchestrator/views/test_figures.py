@@ -8,7 +8,8 @@ import pytest
 from orchestrator.config.composing import override_config
 from orchestrator.results.records import canonical, claim_sweep, read_sweep, utc_now
 from orchestrator.storage.delta import DeltaStore
-from orchestrator.views.figures import background, baseline_name, hover_text, is_standard
+from orchestrator.views.baselines import baseline_name, is_standard
+from orchestrator.views.figures import background, hover_text
 from orchestrator.views.pairs import objectives_figure
 from tests.orchestrator.results.test_records import event, point
 

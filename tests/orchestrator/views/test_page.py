@@ -3,10 +3,14 @@
 import dataclasses
 import html
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
+import yaml
 
+from orchestrator.config import to_plain
+from orchestrator.results import Origin
 from orchestrator.results.points import TrialState
 from orchestrator.search import Status
 from orchestrator.views.page import render_report
@@ -92,6 +96,27 @@ def test_the_words_around_them(page):
         *("The front", "Points on the front", "Curves of every rule", "The search", "Trials", "Configuration"),
     ]
     assert re.findall(r"<h3>(Over .*?)</h3>", page) == ["Over tau (activity)", "Over level (contribution)"]
+
+
+def test_how_trials_stand_is_counted_and_explained(page):
+    assert "<dt>1 failed</dt><dd>ended by an error; the same `moda sweep` tries them again</dd>" in page
+    assert "<dt>1 stopped</dt><dd>ended by early stopping, without points</dd>" in page
+    assert "<dt>2 finished</dt>" in page
+    assert "waiting to start" not in page
+
+
+def test_the_whole_configuration_and_where_it_comes_from_are_there(page):
+    (text,) = re.findall(r"<pre id='configuration'>(.*?)</pre>", page, re.DOTALL)
+    assert yaml.safe_load(html.unescape(text)) == to_plain(CONFIG)
+    assert "with which packages" not in page
+    origin = Origin(datetime(2026, 3, 1, 9, 5, tzinfo=UTC), {"torch": "2.9.1"})
+    page = render_report(made_sweep(FRONT), origin=origin)
+    assert "<dt>started</dt><dd>2026-03-01 09:05 UTC</dd><dt>torch</dt><dd>2.9.1</dd>" in page
+
+
+def test_only_a_page_that_is_watched_is_loaded_again(page):
+    assert "http-equiv" not in page
+    assert "<meta http-equiv='refresh' content='15'>" in render_report(made_sweep(FRONT), refresh=15)
 
 
 def test_the_configuration_is_listed(page):

@@ -72,7 +72,7 @@ function drawChart(host, { height, label, x, y, draw }) {
   const longest = Math.max(...makeScale(y, 0, 1, 6).ticks.map((tick) => y.text(tick).length), 2);
   const box = { left: 14 + 7 * longest, right: width - 12, top: 24, bottom: height - 42 };
   const scaleX = makeScale(x, box.left, box.right, Math.max(2, Math.floor(width / 90)));
-  const scaleY = makeScale(y, box.bottom, box.top, Math.max(2, Math.floor(height / 60)));
+  const scaleY = makeScale(y, box.bottom, box.top, Math.max(3, Math.floor(height / 45)));
   const picture = svg("svg", { height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   drawAxes(picture, x, y, scaleX, scaleY, box);
   const clip = `clip-${(clips += 1)}`;
@@ -95,6 +95,16 @@ function keepDrawn(host, draw) {
   }).observe(host);
   window.addEventListener("beforeprint", () => draw({}));
   whenChanged(draw);
+}
+
+// Likewise, for what shows trials and not their points: a slider does not change it.
+function keepTrialsDrawn(host, draw) {
+  let drawn = null;
+  keepDrawn(host, (changes) => {
+    const trial = state.selected?.trial ?? null;
+    if (Object.keys(changes).length === 0 || trial !== drawn) draw();
+    drawn = trial;
+  });
 }
 
 // Many small dots as one element.

@@ -31,7 +31,7 @@ function change(changes) {
 
 function select(point) {
   if (!point) return;
-  history.replaceState(null, "", `#${encodeURIComponent(point.name)}`);
+  history.replaceState(null, "", `#${encodeURIComponent(point.name)}`); // which a page that is loaded again keeps
   const choice = state.rule === null ? {} : { rule: point.rule, values: point.values };
   change({ selected: point, ...choice });
 }
@@ -65,12 +65,17 @@ function frontOf(points) {
     .sort((one, other) => valueOf(one, last) - valueOf(other, last));
 }
 
-function isBelowReference(point) {
+// Whether a point is worse than the reference in an objective; found once for each.
+const below = new Set(report.points.filter((point) => {
   return report.objectives.some(({ name, direction, reference }) => {
     if (reference === null) return false;
     const value = valueOf(point, name);
     return direction === "max" ? value < reference : value > reference;
   });
+}));
+
+function isBelowReference(point) {
+  return below.has(point);
 }
 
 // Shares in per cent, small ones with two digits.

@@ -25,4 +25,4 @@ function drawCourses() {
   }
 }
 
-if (courses) keepDrawn(courses, drawCourses);
+if (courses) keepTrialsDrawn(courses, drawCourses);

@@ -34,11 +34,23 @@ function framed(points) {
   return worthy.length > 1 ? worthy : points;
 }
 
+// The axes stay as they are while a slider moves, and so does what lies behind the points.
+let frame = { key: "" };
+
+function currentFrame() {
+  const key = [figureOfFront.clientWidth, state.isWhole, state.horizontal, state.vertical].join();
+  if (frame.key !== key) {
+    const points = framed(report.points);
+    const [x, y] = [state.horizontal, state.vertical].map((metric) => axisOf(metric, points));
+    frame = { key, points: new Set(points), x, y, behind: null };
+  }
+  return frame;
+}
+
 function drawFront() {
   const shown = visiblePoints();
   const front = currentFront();
-  const inFrame = new Set(framed(report.points));
-  const [x, y] = [state.horizontal, state.vertical].map((metric) => axisOf(metric, [...inFrame]));
+  const { points: inFrame, x, y } = currentFrame();
   const isInside = (point) => inFrame.has(point) || valueOf(point, state.vertical) >= y.low;
   const drawn = drawChart(figureOfFront, {
     height: Math.min(480, Math.max(320, figureOfFront.clientWidth * 0.7)),
@@ -52,7 +64,8 @@ function drawFront() {
       ];
       const labels = drawLevels(layer, scaleY, box);
       if (state.rule !== null) {
-        layer.append(dots(report.points.filter(isInside).map((point) => place(point)), { stroke: "var(--line)" }));
+        frame.behind ??= dots(report.points.filter(isInside).map((point) => place(point)), { stroke: "var(--line)" });
+        layer.append(frame.behind);
         drawTrace(layer, place);
       }
       drawOthers(layer, shown.filter(isInside), front, place);
@@ -72,7 +85,7 @@ function drawLevels(layer, scaleY, box) {
   const line = (value, text, attributes) => {
     const y = scaleY(value);
     layer.append(svg("line", { x1: box.left, x2: box.right, y1: y, y2: y, ...attributes }));
-    return () => layer.append(svg("text", { x: box.right - 4, y: y + 14, "text-anchor": "end", class: "soft" }, text));
+    return () => layer.append(svg("text", { x: box.right - 4, y: y + 14, "text-anchor": "end", class: "level" }, text));
   };
   const labels = [];
   const whole = wholeAccuracy(state.selected);
@@ -102,7 +115,10 @@ function drawOthers(layer, shown, front, place) {
     const { method, baseline } = trialOf.get(point.trial);
     if (!point.isFeasible) infeasible.push(place(point));
     else if (baseline) baselines.push(point);
-    else if (!onFront.has(point)) searched.set(method, [...(searched.get(method) ?? []), place(point)]);
+    else if (!onFront.has(point)) {
+      if (!searched.has(method)) searched.set(method, []);
+      searched.get(method).push(place(point));
+    }
   }
   layer.append(dots(infeasible, { stroke: "var(--line)", class: "infeasible" }));
   for (const [method, places] of searched) {
@@ -186,8 +202,8 @@ function sayWhatIsShown(shown, front) {
 }
 
 function nearest(event) {
-  const frame = drawnFront.picture.getBoundingClientRect();
-  const [x, y] = [event.clientX - frame.left, event.clientY - frame.top];
+  const area = drawnFront.picture.getBoundingClientRect();
+  const [x, y] = [event.clientX - area.left, event.clientY - area.top];
   let [found, least] = [null, reach];
   for (const point of drawnFront.points) {
     const across = drawnFront.scaleX(valueOf(point, state.horizontal)) - x;
@@ -206,10 +222,10 @@ function showTip(event) {
     if (placeOf.has(metric)) lines.push(`${report.metrics[metric].title}: ${numberText(metric, valueOf(point, metric))}`);
   }
   tip.textContent = [...lines, ...point.notes].join("\n");
-  const frame = figureOfFront.getBoundingClientRect();
-  const left = event.clientX - frame.left;
-  tip.style.left = `${left > frame.width / 2 ? left - tip.offsetWidth - 14 : left + 14}px`;
-  tip.style.top = `${event.clientY - frame.top + 12}px`;
+  const area = figureOfFront.getBoundingClientRect();
+  const left = event.clientX - area.left;
+  tip.style.left = `${left > area.width / 2 ? left - tip.offsetWidth - 14 : left + 14}px`;
+  tip.style.top = `${event.clientY - area.top + 12}px`;
 }
 
 function stepAlongFront(step) {
@@ -228,6 +244,14 @@ figureOfFront.addEventListener("keydown", (event) => {
   stepAlongFront(step);
 });
 document.getElementById("show-all").addEventListener("change", (event) => change({ isWhole: event.target.checked }));
+const rowsOfFront = () => [
+  ["point", "trial", "choice", "on_front", ...metricNames, ...metricNames.map((name) => `test_${name}`)],
+  ...visiblePoints().map((point) => [
+    ...[point.name, point.trial, point.choice, currentFront().includes(point)],
+    ...[...point.metrics, ...(point.test ?? [])],
+  ]),
+];
+document.getElementById("front-data").append(downloadButton("points", rowsOfFront));
 for (const axis of ["vertical", "horizontal"]) {
   const choose = document.getElementById(axis);
   choose.parentElement.hidden = objectives.length === 2;

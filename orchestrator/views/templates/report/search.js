@@ -118,9 +118,9 @@ if (measured.length > 1) {
   const slices = document.getElementById("slices");
   const figures = report.coefficients.map(() => html("div", { class: "figure" }));
   slices.append(...figures.map((figure) => html("div", {}, figure)));
-  keepDrawn(slices, () => report.coefficients.forEach((coefficient, place) => drawSlice(figures[place], coefficient)));
-  keepDrawn(document.getElementById("parallel"), drawParallel);
-  keepDrawn(document.getElementById("hypervolume"), drawCourse);
+  keepTrialsDrawn(slices, () => report.coefficients.forEach((coefficient, place) => drawSlice(figures[place], coefficient)));
+  keepTrialsDrawn(document.getElementById("parallel"), drawParallel);
+  keepTrialsDrawn(document.getElementById("hypervolume"), drawCourse);
   const names = report.coefficients.map(({ name }) => name);
   const rows = () => [
     ["trial", "status", "baseline", ...names, "hypervolume"],

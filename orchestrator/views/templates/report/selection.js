@@ -48,6 +48,7 @@ function drawSelection() {
     describe(point),
     ...codeBlock("Pull its modules", command),
     ...codeBlock("Use them in Python", code),
+    ...codeBlock("Train the trial again", `moda rerun ${report.sweep}/${point.trial}`),
   );
 }
 

@@ -47,4 +47,7 @@ for (const row of document.querySelectorAll("tr[data-point]")) {
   row.addEventListener("click", choose);
   row.addEventListener("keydown", (event) => event.key === "Enter" && choose());
 }
+const everything = html("button", { class: "download", type: "button" }, "Download all data (JSON)");
+everything.addEventListener("click", () => offer(`${report.sweep}.json`, JSON.stringify(report)));
+document.getElementById("all-data").append(everything);
 markRows();
