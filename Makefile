@@ -1,11 +1,12 @@
 # make demo    the main job on scikit-learn's digits, in its own environment
 # make test    the tests but the slow ones, in 8 minutes on 2 cores; test-all runs every test; lint; bench; coverage
+# make test-faults  the tests of what dies, hangs, is full or is not there
 # make wheels  both distributions, into dist; api: pages of the public names, into build/api; lock: constraints.txt anew
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 DEMO := demo-results
 
-.PHONY: help demo test test-all coverage lint format api lock wheels bench clean
+.PHONY: help demo test test-all test-faults coverage lint format api lock wheels bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +26,9 @@ test: $(VENV)/.installed
 
 test-all: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'slow or not slow' --numprocesses auto --maxprocesses 4
+
+test-faults: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/faults -m 'slow or not slow'
 
 # Which lines the tests that run in one process reach; what workers of Ray and other processes run is not counted.
 coverage: $(VENV)/.installed

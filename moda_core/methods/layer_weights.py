@@ -16,15 +16,19 @@ from moda_core.measuring import count_all_parameters, count_parameters
 from moda_core.units import UnitLayers
 
 
-class WithWeights(nn.Module):
-    """A watched network that returns the weights of its layers, too."""
+class Weighted(nn.Module):
+    """A watched network that also returns how much the compactness counts: the weights of its layers, or None for 1
+    each, and a number from 0 to 1 for all of them, a buffer that is set before a step."""
 
-    def __init__(self, watched: nn.Module, weights: Sequence[float]) -> None:
+    warmth: Tensor
+
+    def __init__(self, watched: nn.Module, weights: Sequence[float] | None) -> None:
         super().__init__()
-        self.watched, self.weights = watched, tuple(weights)
+        self.watched, self.weights = watched, weights
+        self.register_buffer("warmth", torch.ones(()), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Any, ...]:
-        return (*self.watched(images), self.weights)
+        return (*self.watched(images), self.weights, self.warmth)
 
 
 def layer_weights(network: nn.Module, layers: UnitLayers, example_input: Tensor, kind: str) -> list[float]:

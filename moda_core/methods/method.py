@@ -157,6 +157,16 @@ class Method(Protocol):
         """
         return Prepared(network)
 
+    def before_step(self, model: "nn.Module", progress: float) -> None:
+        """Set what changes in the course of the training, in buffers of the model: a step may be compiled, and numbers
+        of the method itself are constants in it.
+
+        Args:
+            model: as :meth:`prepare` gave it.
+            progress: the share of the training's steps that are done with this one, above 0 and 1 in the last.
+        """
+        return
+
     def objective(self, output: Any, labels: "Tensor", *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute the loss of a batch, of which this worker has a part that may be empty.
 

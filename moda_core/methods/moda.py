@@ -24,6 +24,8 @@ class Moda(Method):
         gamma: of the compactness.
         compactness: how layers weigh in it: ``uniform``, by the parameters that go with their units (``size``), or by
             the square root of these (``sqrt_size``).
+        gamma_warmup: over what share of the training gamma grows evenly from 0. Strong compactness from the first step
+            on kills the units of a deep network before they carry anything (docs/findings.md).
     """
 
     terms: ClassVar[tuple[str, ...]] = ("affinity", "dispersion", "compactness")
@@ -33,12 +35,16 @@ class Moda(Method):
     beta: float = 1.0
     gamma: float = 0.3
     compactness: str = "uniform"
+    gamma_warmup: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "gamma"):
             check_coefficient(name, getattr(self, name))
         if self.compactness not in COMPACTNESS:
             raise ValueError(f"method.compactness={self.compactness!r} must be one of {', '.join(COMPACTNESS)}")
+        check_coefficient("gamma_warmup", self.gamma_warmup)
+        if self.gamma_warmup > 1:
+            raise ValueError(f"method.gamma_warmup={self.gamma_warmup} is a share of the training, so 1 at most")
 
     @property
     def watches_units(self) -> bool:
@@ -47,28 +53,34 @@ class Moda(Method):
 
     def prepare(self, network: nn.Module, example: Tensor) -> Prepared:
         """Return the network that also returns its units, or the network itself if no coefficient needs them."""
-        from moda_core.methods.layer_weights import WithWeights, layer_weights
+        from moda_core.methods.layer_weights import Weighted, layer_weights
         from moda_core.units import unit_layers, watch_units
 
         if not self.watches_units:
             return Prepared(network)
         layers = unit_layers(network, example)
         watched = watch_units(network, layers)
-        if self.compactness == "uniform":
+        if self.compactness == "uniform" and not self.gamma_warmup:
             return Prepared(watched)
-        return Prepared(WithWeights(watched, layer_weights(network, layers, example, self.compactness)))
+        weights = None if self.compactness == "uniform" else layer_weights(network, layers, example, self.compactness)
+        return Prepared(Weighted(watched, weights).to(example.device))
+
+    def before_step(self, model: nn.Module, progress: float) -> None:
+        """Set how much of gamma counts in the step."""
+        if self.watches_units and self.gamma_warmup:
+            model.warmth.fill_(min(1.0, progress / self.gamma_warmup))  # type: ignore[operator]
 
     def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute cross-entropy and the weighted terms; the terms are 0 if no coefficient needs them."""
         from moda_core.methods.losses import modular_losses
         from moda_core.methods.sharing import added_up, cross_entropy
 
-        logits, units, *weights = output if self.watches_units else (output, None)
+        logits, units, *rest = output if self.watches_units else (output, None)
         loss = entropy = cross_entropy(logits, labels, size=size, workers=workers)
         if units is None:
             return Objective(loss, entropy, dict.fromkeys(self.terms, entropy.new_zeros(())), logits)
-        losses = modular_losses(
-            units, labels, num_classes=num_classes, group=workers.group, layer_weights=weights[0] if weights else None
-        )
-        weighted = self.alpha * losses.affinity + self.beta * losses.dispersion + self.gamma * losses.compactness
+        weights, warmth = rest or (None, 1.0)
+        losses = modular_losses(units, labels, num_classes=num_classes, group=workers.group, layer_weights=weights)
+        gamma = self.gamma * warmth
+        weighted = self.alpha * losses.affinity + self.beta * losses.dispersion + gamma * losses.compactness
         return Objective(entropy + added_up(weighted, workers), entropy, losses._asdict(), logits)

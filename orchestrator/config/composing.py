@@ -1,6 +1,8 @@
 """Overrides and the files of ``sweeps/`` become a configuration, once, at the edge. Only this file sees OmegaConf."""
 
+import copy
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:  # a worker reads no overrides
     from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
 
 MERGING = "Error merging override "  # how Hydra begins what is wrong with the value of a key
 
@@ -71,22 +74,42 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _compose(overrides: Sequence[str]) -> dict[str, Any]:
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
+    """Compose the chosen files and set the other keys in their order, as Hydra does."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     addable = [_addable(as_hydra(override)) for override in overrides]
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_module("sweeps", version_base="1.3"):
-            composed = compose("config", overrides=addable)
-            plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        parsed = OverridesParser.create().parse_overrides(addable)
+        choices = tuple(str(one.input_line) for one in parsed if _is_for_files(one.key_or_group))
+        composed = copy.deepcopy(_compose_files(choices))
+        values = [one for one in parsed if not _is_for_files(one.key_or_group)]
+        ConfigLoaderImpl._apply_overrides_to_config(values, composed)
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         raise ConfigError(_one_line(error)) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+@functools.lru_cache(maxsize=32)
+def _compose_files(choices: tuple[str, ...]) -> "DictConfig":
+    """The files that the choices name, composed. This is most of the work, and a process composes the same ones often:
+    for each method of a sweep of several, and in a notebook for each call."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_module("sweeps", version_base="1.3"):
+        return compose("config", overrides=list(choices))
+
+
+def _is_for_files(key: str) -> bool:
+    """Whether a key chooses files of ``sweeps/``, or is Hydra's own: what is decided before any other key is set."""
+    return key.partition(".")[0].partition("/")[0] == "hydra" or (resources.files("sweeps") / key).is_dir()
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:

@@ -40,6 +40,7 @@ LEFT_OUT: dict[tuple[str, str], Any] = {
     ("evaluation", "targets"): [],
     ("evaluation", "tuned_epochs"): 10,
     **{("method", name): value for name, value in BEFORE_OPTIONS.items()},
+    ("training", "decay_steps"): None,
     ("training", "optimizer"): "sgd",
     ("training", "schedule"): "step",
     ("training", "warmup_epochs"): 0.0,

@@ -11,7 +11,8 @@ from orchestrator.errors import ConfigError
 
 TRACKERS = ("none", "wandb")
 SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-BEFORE_OPTIONS = {"compactness": "uniform"}  # of a method: what those recorded without such options did
+# Options of a method, at what those recorded without them did.
+BEFORE_OPTIONS = {"compactness": "uniform", "gamma_warmup": 0.0}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class TrainingConfig:
     schedule: str = "step"
     momentum: float = 0.9
     weight_decay: float = 0.0
+    decay_steps: int | None = None
     warmup_epochs: float = 0.0
     precision: str = "auto"
     compile: str = "none"
@@ -61,6 +62,8 @@ class TrainingConfig:
         for name in ("weight_decay", "gpus_per_worker", "max_failures"):
             value = getattr(self, name)
             check(f"training.{name}", value, value >= 0, "at least 0")
+        steps = self.decay_steps
+        check("training.decay_steps", steps, steps is None or 1 <= steps <= MOST, f"null or from 1 to {MOST}")
         gpus, remedy = self.gpus_per_worker, "a share of a GPU up to 1, or a whole number"
         check("training.gpus_per_worker", gpus, gpus <= 1 or float(gpus).is_integer(), remedy)
         if self.sync_batch_norm and self.num_workers == 1:

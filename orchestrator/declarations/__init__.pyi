@@ -1,4 +1,4 @@
-from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, STAGE_METRICS, Metric
+from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, SHARE, STAGE_METRICS, Metric
 from .normalisations import NORMALISATIONS
 from .stages import CUT, REFIT, SEPARATE, STAGE_SIZES, STAGE_SUBSETS, STAGES, TUNED
 
@@ -13,6 +13,7 @@ __all__ = [
     "OBJECTIVES",
     "REFIT",
     "SEPARATE",
+    "SHARE",
     "STAGES",
     "STAGE_METRICS",
     "STAGE_SIZES",

@@ -5,13 +5,15 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from orchestrator.config import Config
-from orchestrator.errors import ConfigError, ServiceError, shown
+from orchestrator.errors import ConfigError, ServiceError, reason_of
 from orchestrator.results import canonical
+from orchestrator.runs.address import cluster_address
+from orchestrator.runs.local_ray import local_ray
 
 
 def concurrent_trials(config: Config) -> int:
@@ -35,23 +37,38 @@ def concurrent_trials(config: Config) -> int:
     return min(fits, config.sweep.concurrency or fits)
 
 
+def check_cluster() -> None:
+    """Refuse a cluster that does not answer, before there is more to do.
+
+    Raises:
+        ConfigError: a ``RAY_ADDRESS`` that cannot be one.
+        ServiceError: a cluster that does not answer, or asks for another token.
+    """
+    if not ray.is_initialized():
+        cluster_address()
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """Connect to the cluster of ``RAY_ADDRESS`` (a submitted job has it), or start a local one for the duration.
 
     Raises:
-        ServiceError: a cluster that does not answer.
+        ConfigError: a ``RAY_ADDRESS`` that cannot be one.
+        ServiceError: a cluster that does not answer, or a local Ray that does not start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS", "local")
-    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    address = cluster_address()
+    if address is None:
+        with local_ray():
+            yield
+        return
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except ConnectionError as error:
-        raise ServiceError(f"RAY_ADDRESS={address}: the Ray cluster does not answer ({shown(str(error))})") from error
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, RayError) as error:
+        raise ServiceError(f"RAY_ADDRESS={address}: the Ray cluster cannot be used: {reason_of(error)}") from error
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.config import METHOD, TARGETS, Config, Fingerprints, free_name, method_and_key
+from orchestrator.declarations import METRICS, SHARE
 from orchestrator.results import (
     Sweep,
     TrialState,
@@ -182,6 +183,7 @@ def search_problem(config: Config) -> Problem:
         reference=search.reference,
         scales=dict(zip(search.objectives, search.scales, strict=True)),
         targets=TARGETS,
+        shares=[name for name, metric in METRICS.items() if metric.kind == SHARE and metric.direction == "max"],
         seed=search.seed,
     )
 

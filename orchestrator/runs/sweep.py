@@ -20,7 +20,7 @@ from ray.tune.search import Searcher as TuneSearcher
 from orchestrator.config import Config, check_space, corners
 from orchestrator.errors import MISTAKES
 from orchestrator.results import Point, Sweep, claim_sweep, name_sweep, read_sweep, utc_now
-from orchestrator.runs.cluster import concurrent_trials, connected
+from orchestrator.runs.cluster import check_cluster, concurrent_trials, connected
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.tracked import run_tracked
 from orchestrator.search import SpaceExhausted, Status
@@ -55,9 +55,11 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
 
     Raises:
         ConfigError: a configuration, data set or cluster that cannot work, before anything is trained.
+        ServiceError: a cluster that does not answer.
     """
     config = with_own_parts(config)
     check_space(config)
+    check_cluster()
     root = usable_root(config.storage)
     config = dataclasses.replace(config, storage=root)
     data = load_data(config.data)

@@ -33,6 +33,10 @@ def train_one(config: Config, console: Console) -> Sweep:
     Raises:
         ConfigError: anything that cannot work, before training starts; or a training that diverged.
     """
+    if config.training.num_workers > 1:
+        from orchestrator.runs.cluster import check_cluster
+
+        check_cluster()
     root = usable_root(config.storage)
     config = with_own_parts(config)
     config = config.of_method({})

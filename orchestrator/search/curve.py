@@ -22,7 +22,7 @@ from orchestrator.search import pareto
 from orchestrator.search.gain import expected_gains, front
 from orchestrator.search.problem import Coefficients, Constraint, History, Problem
 from orchestrator.search.quasi_random import SobolSearcher
-from orchestrator.search.scales import scaled, scaled_reference, unscaled
+from orchestrator.search.scales import LINEAR, modelled, not_modelled, scaled, scaled_reference, unscaled
 from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces, targets_GV
 from orchestrator.search.untrained import trained_keys
 
@@ -33,7 +33,6 @@ CAUTION = 0.5  # draws deviate from their mean by that much of what they would: 
 SPREAD, NEAR = 128, 64  # candidates: quasi-random ones, and ones near the trials on the front
 ROUNDS, TOP, AROUND = 3, 8, 12  # then, in each round, the best ones and some around each, ever nearer
 LIKELY = 2 / 3  # less likely than that to finish is not proposed
-CLIPPED = 1.0  # values that are farther beyond the reference than that much of what the best is within it are as good
 STALLED = 1e-9  # expected gain, of the hypervolume between the best values and the reference; rounding leaves less
 
 log = logging.getLogger(__name__)
@@ -51,6 +50,10 @@ class CurveSearcher:
         self.scales = problem.scales_of(self.metrics)
         self.constraints = [self._on_scale(Constraint.parse(text)) for text in problem.constraints]
         self.targets_GV = targets_GV(problem)
+        shares = [
+            name in problem.shares and scale == LINEAR for name, scale in zip(self.metrics, self.scales, strict=True)
+        ]
+        self.is_share_V = np.array(shares)
         self.categorical = [bool(dimension.get("choices")) for dimension in problem.space.values()]
         self._fitted: dict[str, Any] = {}  # by a hash of the data; it is all that is remembered, with what was said
         self._said = ""
@@ -175,13 +178,14 @@ class CurveSearcher:
 
         count, pending = DRAWS[len(reference_M)], torch.from_numpy(pending_HD)
         is_drawn_V = np.isnan(self.targets_GV).any(0)  # the others are what the choices aim at
-        drawn_NGV = self._clipped(known.values_NGV, reference_M)[..., is_drawn_V]
-        models = self._models(known.x_ND, drawn_NGV, self.problem.surface_choices)
+        modelled_NGV = modelled(known.values_NGV, self.is_share_V)[..., is_drawn_V]
+        models = self._models(known.x_ND, modelled_NGV, self.problem.surface_choices)
         draws = [model.draw(pending, count, CAUTION, rng) for model in models]
 
         def costs(x_TD: Floats) -> Floats:
             values_STGV = np.tile(self.targets_GV, (count, len(x_TD), 1, 1))
-            values_STGV[..., is_drawn_V] = np.stack([draw.at(torch.from_numpy(x_TD)).numpy() for draw in draws], -1)
+            drawn_STGV = np.stack([draw.at(torch.from_numpy(x_TD)).numpy() for draw in draws], -1)
+            values_STGV[..., is_drawn_V] = not_modelled(drawn_STGV, self.is_share_V[is_drawn_V])
             return self._within(values_STGV, reference_M)
 
         others_PM = self._within(known.others_PV, reference_M)
@@ -222,17 +226,6 @@ class CurveSearcher:
             ]
         models: list[Any] = self._fitted[key]
         return models
-
-    def _clipped(self, values: Floats, reference_M: Floats) -> Floats:
-        """(..., V) values, none of an objective farther beyond the reference than the best one is within it: how bad a
-        training is that counts for nothing does not matter, and a model that had to follow it would be worse near the
-        front."""
-        costs = self._costs(values)
-        best_M = costs.reshape(-1, costs.shape[-1]).min(0)
-        clipped = values.copy()
-        worst_M = reference_M + CLIPPED * np.maximum(reference_M - best_M, 0.0)
-        clipped[..., : costs.shape[-1]] = self._costs(np.minimum(costs, worst_M))
-        return clipped
 
     def _costs(self, values: Floats) -> Floats:
         """(..., V) values as (..., M) costs of the objectives."""

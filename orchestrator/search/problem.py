@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -71,6 +71,7 @@ class Problem:
         scales: metric -> "log" or "linear"; linear where it says nothing. Hypervolumes and models are on these scales.
         targets: metric -> the free parameter that is a target for it: a choice of such a grid comes as near to that
             value as it can.
+        shares: the metrics that are shares of what is right, 1 at best. Models compare them by what is missing to 1.
         seed: of every random draw.
 
     Raises:
@@ -85,6 +86,7 @@ class Problem:
     reference: Mapping[str, float | None] | None = None
     scales: Mapping[str, str] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
+    shares: Collection[str] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:

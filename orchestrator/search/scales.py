@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 LINEAR, LOGARITHMIC = "linear", "log"
 SCALES = (LINEAR, LOGARITHMIC)
+LEAST_MISSING = 0.02  # what is missing to 1 counts from there on, so that nothing missing is finite
 FLOOR = 1e-6  # on the logarithmic scale smaller values lie where this one does, so that 0 is finite
 
 
@@ -72,3 +73,22 @@ def scaled_reference(
     stated_M = [np.nan if value is None else value for value in reference_M]
     placed_M = scaled(stated_M, scales)
     return np.where(np.isnan(placed_M), worst_M, placed_M)
+
+
+def modelled(places_V: Floats, is_share_V: npt.NDArray[np.bool_]) -> Floats:
+    """Return (..., V) values as models are fitted to them: shares of what is right by the logarithm of what is missing
+    to 1.
+
+    From 0.98 to 0.99 right half of the errors go, from 0.58 to 0.59 hardly any; and where training ruins a network, how
+    much it does matters little. Models that see shares so predict trainings better that they have not seen
+    (docs/results.md, "Searchers on emulated trainings").
+    """
+    missing_V = np.maximum(1.0 - places_V, 0.0) + LEAST_MISSING
+    return np.where(is_share_V, -np.log(missing_V), places_V)
+
+
+def not_modelled(modelled_V: Floats, is_share_V: npt.NDArray[np.bool_]) -> Floats:
+    """Return the values that :func:`modelled` takes."""
+    return np.where(is_share_V, 1.0 + LEAST_MISSING - np.exp(-modelled_V), modelled_V).clip(
+        max=np.where(is_share_V, 1.0, np.inf)
+    )

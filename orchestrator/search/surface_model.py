@@ -35,7 +35,7 @@ from torch import Tensor
 # Lengths in sides of the unit cube, longer with more dimensions as in Hvarfner et al. (2024), but of a narrower prior:
 # with a handful of trials the most probable length under a wide one is often that of a dimension that does not matter.
 _SCALE, _INTERACTION, _SHARED = (0.0, 1.0, -4.0, 9.0), (0.0, 1.0, -4.0, 9.0), (-1.0, 1.5, -6.0, 4.0)
-_TRIAL_NOISE, _VALUE_NOISE = (-9.0, 2.0, -18.0, 1.0), (-12.0, 3.0, -18.0, 1.0)
+_TRIAL_NOISE, _VALUE_NOISE = (-4.0, 1.0, -18.0, 1.0), (-12.0, 3.0, -18.0, 1.0)
 _LENGTH, _LENGTH_BOUNDS = (0.3, 0.5), (math.log(0.05), math.log(50.0))
 _START = (-0.7, 0.0, 0.0, -1.0, -6.0, -8.0)  # of lengths, scale, interaction, shared, trial noise, value noise
 _JITTER = 1e-7

@@ -83,8 +83,8 @@ def model_output(model: nn.Module, images: ImageSet, pixels: Tensor) -> Any:
 
 
 def _without_rows(output: Any) -> Any:
-    """Without the rows of a batch; what is no tensor, such as the weights of layers, stays."""
-    if isinstance(output, Tensor):
+    """Without the rows of a batch; what has no rows, such as the weights of layers, stays."""
+    if isinstance(output, Tensor) and output.ndim:
         return output[:0]
     return [_without_rows(part) for part in output] if isinstance(output, list | tuple) else output
 

@@ -87,8 +87,23 @@ class Steps:
         warming = (step + 1) / warming_steps if step + 1 < warming_steps else 1.0
         if self.config.schedule == "epoch":
             step -= step % self.per_epoch
-        cosine = 0.5 * (1 + math.cos(math.pi * step / (self.per_epoch * self.config.epochs)))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.total))
         return self.config.learning_rate * warming * cosine
+
+    @property
+    def total(self) -> int:
+        """The steps of the whole training."""
+        return self.per_epoch * self.config.epochs
+
+    def progress(self, step: int) -> float:
+        """The share of the whole training's steps that are done with a step."""
+        return (step + 1) / self.total
+
+    @property
+    def weight_decay(self) -> float:
+        """That of the configuration, or less, in proportion, in a training of more than ``training.decay_steps``."""
+        steps = self.config.decay_steps
+        return self.config.weight_decay * (1.0 if steps is None else min(1.0, steps / self.total))
 
     def epoch(self, epoch: int, device: torch.device | None = None) -> Iterator[Batch]:
         """The batches of an epoch. All draws are brought to the device at once, so that no step waits for its own."""

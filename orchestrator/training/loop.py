@@ -117,7 +117,9 @@ def train(
     if workers.world > 1:
         model = DistributedDataParallel(model)
     trained = [network] if parts is None else [network, parts]
-    optimizer = make_optimizer([parameter for part in trained for parameter in part.parameters()], config)
+    steps = Steps(len(images), config, workers, each=samples_each(network, config))
+    parameters = [parameter for part in trained for parameter in part.parameters()]
+    optimizer = make_optimizer(parameters, config, weight_decay=steps.weight_decay)
     rows: list[dict[str, Any]] = []
     if resume is not None:
         network.load_state_dict(resume.network)
@@ -126,7 +128,6 @@ def train(
         optimizer.load_state_dict(resume.optimizer)
         rows = list(resume.rows)
     names = ("loss", "cross_entropy", *method.terms, "training_accuracy")
-    steps = Steps(len(images), config, workers, each=samples_each(network, config))
     losses = BatchLosses(
         model,
         images,
@@ -145,6 +146,7 @@ def train(
         totals = torch.zeros(len(names), dtype=torch.float64, device=device)
         for batch in steps.epoch(epoch, device):
             optimizer.param_groups[0]["lr"] = steps.learning_rate(batch.step)
+            method.before_step(prepared.model, steps.progress(batch.step))
             optimizer.zero_grad(set_to_none=True)
             loss, shown = compute(batch)
             loss.backward()

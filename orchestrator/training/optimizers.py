@@ -9,7 +9,9 @@ from torch import nn
 from orchestrator.config import TrainingConfig
 
 
-def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: Sequence[nn.Parameter], config: TrainingConfig, *, weight_decay: float
+) -> torch.optim.Optimizer:
     """Make the optimizer that the configuration names, on the device of the parameters.
 
     ``training.optimizer_step=auto`` takes PyTorch's fused kernel on a GPU, where a step is one launch for many tensors.
@@ -17,7 +19,8 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainingConfig) -
     """
     on_gpu = any(parameter.device.type == "cuda" for parameter in parameters)
     is_fused = config.optimizer_step == "fused" or (config.optimizer_step == "auto" and on_gpu)
-    return OPTIMIZERS[config.optimizer](parameters, config, fused=True if is_fused else None)
+    options = {"weight_decay": weight_decay, "fused": True if is_fused else None}
+    return OPTIMIZERS[config.optimizer](parameters, config, **options)
 
 
 def _sgd(parameters: Sequence[nn.Parameter], config: TrainingConfig, **options: Any) -> torch.optim.Optimizer:
@@ -26,13 +29,12 @@ def _sgd(parameters: Sequence[nn.Parameter], config: TrainingConfig, **options: 
         lr=config.learning_rate,
         momentum=config.momentum,
         nesterov=config.momentum > 0,
-        weight_decay=config.weight_decay,
         **options,
     )
 
 
 def _adamw(parameters: Sequence[nn.Parameter], config: TrainingConfig, **options: Any) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, **options)
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, **options)
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": _adamw, "sgd": _sgd}

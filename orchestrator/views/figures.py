@@ -1,23 +1,19 @@
-"""Figures of a sweep, as plotly: the same ones in the HTML report and in W&B."""
+"""Figures of a sweep, as plotly: in notebooks, in W&B, and of confirmations in the report."""
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from moda_core.rules import RULES
 from orchestrator.config import METHOD, Config, method_and_key
 from orchestrator.declarations import Metric
-from orchestrator.results import Course, Point, Sweep
+from orchestrator.results import Point, Sweep
 from orchestrator.views.terminal import coefficients_text, number_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
-METHOD_COLOURS = ("#ff7f0e", "#9467bd", "#17becf", "#8c564b", "#e377c2", "#bcbd22")  # of a sweep of several
+METHOD_COLOURS = ("#e69f00", "#cc79a7", "#56b4e9", "#009e73", "#8c564b", "#999999")  # of a sweep of several
 INFEASIBLE = "#dfe4e8"
-PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 NAMED = ("reuse_accuracy", "calibrated_reuse_accuracy", "cut_size", "cut_overlap", "accuracy")  # by every point
 TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 TICK_TEXTS = [f"{100 * tick:g} %" for tick in TICKS]
@@ -136,81 +132,6 @@ def baseline_name(config: Config, coefficients: Mapping[str, Any]) -> str:
 def is_standard(config: Config, coefficients: Mapping[str, Any]) -> bool:
     """Whether a trial with these coefficients has the cross-entropy as its whole loss."""
     return config.with_coefficients(coefficients).method.is_standard
-
-
-def curves_figure(sweep: Sweep, rule: str, metric: str) -> Any:
-    """Draw a metric over a rule's first parameter for the trials on the front, the others at their smallest value."""
-    grid = sweep.config.evaluation.grids[rule]
-    over, *others = grid
-    fixed = {name: min(grid[name]) for name in others}
-    points = [
-        point
-        for point in sweep.candidates
-        if point.choice.rule == rule and all(point.choice.values[name] == value for name, value in fixed.items())
-    ]
-    beside = ", ".join(f"{name} {value:g}" for name, value in fixed.items())
-    figure = _curves(sweep, points, metric, over=over, axis=f"{over} ({beside})" if beside else over)
-    if rule in RULES and RULES[rule].parameters[0].is_logarithmic:
-        figure.update_xaxes(type="log")
-    return figure
-
-
-def _curves(sweep: Sweep, points: Sequence[Point], metric: str, *, over: str, axis: str) -> Any:
-    """One curve a set of coefficients on the front, through those of its points that are among ``points``."""
-    figure = go.Figure()
-    repeats = sweep.config.search.repeats
-    for number in sorted({sweep.set_of(point.trial) for point in sweep.front}):
-        mine = sorted((p for p in points if sweep.set_of(p.trial) == number), key=lambda point: point.choice.place)
-        figure.add_trace(
-            go.Scatter(
-                x=[point.choice.values[over] for point in mine],
-                y=[point.metrics[metric] for point in mine],
-                name=f"trial {number}"
-                if repeats == 1
-                else f"trials {number * repeats} to {(number + 1) * repeats - 1}",
-                error_y=deviation_bars(mine, metric),
-                text=[hover_text(point, sweep.config.metrics) for point in mine],
-                hovertemplate="%{text}<extra></extra>",
-                mode="lines+markers",
-            )
-        )
-    figure.update_layout(
-        template="plotly_white",
-        xaxis_title=axis,
-        yaxis_title=sweep.config.metrics[metric].title,
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        height=380,
-    )
-    return figure
-
-
-def courses_figure(sweep: Sweep, courses: Mapping[str, Course]) -> Any:
-    """Draw the loss, the cross-entropy and the method's terms over the epochs, one panel each, for the trials on the
-    front.
-    """
-    ids = {one.trial.number: one.trial.trial_id for point in sweep.front for one in point.singles}
-    shown = {number: courses[ids[number]] for number in sorted(ids) if ids[number] in courses}
-    names = list(dict.fromkeys(name for course in shown.values() for row in course for name in row if name != "epoch"))
-    columns = min(3, len(names))
-    titles = [name.replace("_", " ") for name in names]
-    figure = make_subplots(rows=math.ceil(len(names) / columns), cols=columns, subplot_titles=titles)
-    for place, name in enumerate(names):
-        for number, course in shown.items():
-            figure.add_trace(
-                go.Scatter(
-                    x=[row["epoch"] for row in course if name in row],
-                    y=[row[name] for row in course if name in row],
-                    name=f"trial {number}",
-                    legendgroup=f"trial {number}",
-                    showlegend=place == 0,
-                    line={"color": PALETTE[list(shown).index(number) % len(PALETTE)]},
-                ),
-                row=place // columns + 1,
-                col=place % columns + 1,
-            )
-    height = 260 * math.ceil(len(names) / columns) + 60
-    figure.update_layout(template="plotly_white", margin={"l": 60, "r": 20, "t": 40, "b": 40}, height=height)
-    return figure
 
 
 def deviation_bars(points: Sequence[Point], metric: str, *, on_test: bool = False) -> dict[str, Any] | None:

@@ -9,8 +9,8 @@ from markupsafe import Markup
 from orchestrator.config import short_name, without_method_names
 from orchestrator.results import Confirmation, Course, Sweep
 from orchestrator.views.confirmed import HEAD, confirmation_figure, confirmation_lines, confirmation_rows
-from orchestrator.views.figures import courses_figure, curves_figure
-from orchestrator.views.pairs import objectives_figure
+from orchestrator.views.report_data import report_data
+from orchestrator.views.report_front import front_section
 from orchestrator.views.stages import (
     SEPARATE_HEAD,
     SEPARATE_TEXT,
@@ -19,14 +19,9 @@ from orchestrator.views.stages import (
     stage_head,
     stage_rows,
 )
+from orchestrator.views.table_row import Row
 from orchestrator.views.terminal import (
-    always_shown,
     coefficient_keys,
-    coefficients_text,
-    number_text,
-    reference_text,
-    repeats_text,
-    shown_metrics,
     value_text,
 )
 
@@ -38,7 +33,6 @@ def render_report(
 
     It needs no network, and all text is escaped by the template.
     """
-    shown = [*_curves(sweep), *_courses(sweep, courses or {})] if sweep.front else []
     templates = Environment(
         loader=PackageLoader("orchestrator.views"),
         autoescape=True,
@@ -46,46 +40,25 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
     return templates.get_template("report.html.j2").render(
         sweep_id=sweep.sweep_id,
         subtitle=_subtitle(sweep),
-        front=_front(sweep) if sweep.front else None,
+        front=front_section(sweep) if sweep.front else None,
         why_no_front="" if sweep.front else sweep.why_no_front,
-        confirmations=[_confirmation(confirmation) for confirmation in confirmations] if sweep.front else [],
-        curves=[{"title": title, "figure": _plot(figure)} for title, figure in shown],
+        confirmations=list(_confirmations(confirmations)) if sweep.front else [],
+        has_courses=bool(courses),
         stages=list(_stages(sweep)),
         trials=_trials(sweep),
         facts=_facts(sweep),
+        data=report_data(sweep, courses or {}),
     )
 
 
-def _plot(figure: Any, *, with_plotly: bool = False) -> Markup:
+def _plot(figure: Any, *, with_plotly: bool) -> Markup:
     """A figure as HTML; the first one of a page brings plotly along."""
     page = figure.to_html(full_html=False, include_plotlyjs=with_plotly, config={"displaylogo": False})
     return Markup(page)  # plotly escapes what stands in its script
-
-
-def _curves(sweep: Sweep) -> Iterator[tuple[str, Any]]:
-    """What each way of choosing gives, with its heading."""
-    metrics = {sweep.reuse_metric: "Reuse accuracy", "cut_size": "Module size"}
-    for rule, grid in sweep.config.evaluation.grids.items():
-        over = next(iter(grid))
-        where = {
-            "activity": "tau",
-            "contribution": "the level",
-            "size": "the target size",
-            "magnitude": "the target size, by magnitude",
-            "score": "the score",
-            "gate": "the share",
-        }.get(rule, f"{over} ({short_name(rule)})")
-        for metric, title in metrics.items():
-            yield f"{title} over {where}", curves_figure(sweep, rule, metric)
-
-
-def _courses(sweep: Sweep, courses: Mapping[str, Course]) -> Iterator[tuple[str, Any]]:
-    """How the trials on the front were trained, with a heading; nothing where no epochs are recorded of them."""
-    if any(one.trial.trial_id in courses for point in sweep.front for one in point.singles):
-        yield "Loss and its terms over the epochs", courses_figure(sweep, courses)
 
 
 def _subtitle(sweep: Sweep) -> str:
@@ -99,43 +72,15 @@ def _subtitle(sweep: Sweep) -> str:
     )
 
 
-def _front(sweep: Sweep) -> dict[str, Any]:
-    """The front and how it came about."""
-    declared = sweep.config.metrics
-    objectives = ", ".join(
-        f"{declared[name].title} ({'higher' if objective.direction == 'max' else 'lower'} is better)"
-        for name, objective in sweep.config.search.objectives.items()
-    )
-    names = shown_metrics(sweep, always=always_shown(sweep))
-    titles = [declared[name].title for name in names]
-    rows = []
-    for point in sweep.front:
-        mark = sweep.mark(point)
-        cells = [point.label, mark, coefficients_text(point.trial.coefficients)]
-        cells += [number_text(point, name) for name in names]
-        cells += [number_text(point, name, on_test=True) for name in (sweep.reuse_metric, "accuracy")]
-        rows.append((cells, bool(mark)))
-    return {
-        "objectives": objectives,
-        "broken": sweep.broken,
-        "hypervolume": sweep.hypervolume_text,
-        "reference": reference_text(sweep),
-        "repeats": repeats_text(sweep) if sweep.config.search.repeats > 1 else "",
-        "figure": _plot(objectives_figure(sweep), with_plotly=True),
-        "head": ["point", "", "coefficients", *titles, "test reuse", "test accuracy"],
-        "rows": rows,
-        "example": sweep.front[0].label,
-    }
-
-
-def _confirmation(confirmation: Confirmation) -> dict[str, Any]:
-    return {
-        "sweep_id": confirmation.sweep.sweep_id,
-        "lines": confirmation_lines(confirmation),
-        "figure": _plot(confirmation_figure(confirmation)),
-        "head": HEAD,
-        "rows": [(cells, bool(cells[0])) for cells in confirmation_rows(confirmation)],
-    }
+def _confirmations(confirmations: Sequence[Confirmation]) -> Iterator[dict[str, Any]]:
+    for place, confirmation in enumerate(confirmations):
+        yield {
+            "sweep_id": confirmation.sweep.sweep_id,
+            "lines": confirmation_lines(confirmation),
+            "figure": _plot(confirmation_figure(confirmation), with_plotly=place == 0),
+            "head": HEAD,
+            "rows": [Row(cells, "marked" if cells[0] else "") for cells in confirmation_rows(confirmation)],
+        }
 
 
 def _stages(sweep: Sweep) -> Iterator[dict[str, Any]]:
@@ -146,7 +91,7 @@ def _stages(sweep: Sweep) -> Iterator[dict[str, Any]]:
     ):
         splits = {split: rows_of(sweep, on_test=split == "test") for split in ("validation", "test")}
         tables = [
-            {"split": split, "head": head, "rows": [(cells, False) for cells in rows]}
+            {"split": split, "head": head, "rows": [Row(cells) for cells in rows]}
             for split, rows in splits.items()
             if rows
         ]
@@ -164,7 +109,8 @@ def _trials(sweep: Sweep) -> dict[str, Any]:
         seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
         evaluation = "" if one.evaluation_seconds is None else f"{one.evaluation_seconds:.1f}"
         own = [str(sweep.config.for_trial(one.number, one.coefficients).training.seed) for _ in seeds]
-        rows.append(([str(one.number), *values, *own, one.status, seconds, evaluation, one.reason or ""], False))
+        cells = [str(one.number), *values, *own, one.status, seconds, evaluation, one.reason or ""]
+        rows.append(Row(cells, trial=one.number))
     return {"head": ["trial", *names, *seeds, "status", "training s", "evaluation s", "reason"], "rows": rows}
 
 

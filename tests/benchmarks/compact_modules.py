@@ -101,6 +101,7 @@ def train_one(name: str, recipe: str, compactness: str, seed: int) -> tuple[Trai
             *NETWORKS[name],
             *RECIPES[recipe],
             f"method.compactness={compactness}",
+            "method.gamma_warmup=0",
             "training.learning_rate=0.05",
             f"training.seed={seed}",
             "training.precision=float32",

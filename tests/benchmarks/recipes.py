@@ -54,20 +54,30 @@ class Study:
 
     overrides: list[str]
     wanted: tuple[float, ...]
-    recipes: tuple[str, ...] = ("published", "ours", "milder", "compactness", "standard", "standard-decay")
+    recipes: tuple[str, ...] = ("published", "ours", "default", "compactness", "standard", "standard-decay")
     seeds: int = 3
 
 
-LARGE = {"recipes": ("published", "ours"), "seeds": 1}  # minutes on a GPU, an hour and more on a core
+ABLATIONS = ("warmed-no-decay", "warmed-decay-0.003", "warmed-decay-0.01", "warmed-for-a-quarter")
+LARGE = {"recipes": ("published", "ours", "default"), "seeds": 1}  # minutes on a GPU, an hour and more on a core
 ALL_OF_CIFAR = [*CIFAR, "training.epochs=20", "training.batch_size=128"]
 CIFAR100 = ["data=cifar100", "training=fashion_mnist", "training.epochs=15", "training.batch_size=128"]
 NETWORKS = {
-    "digits": Study([], (0.95, 0.98), ("published", "ours", "milder")),
+    "digits": Study([], (0.95, 0.98), ("published", "ours", "milder", "default", "warmed")),
     "fashion-vgg": Study([*FASHION, *VGG, "training.epochs=6"], (0.86, 0.89)),
     "fashion-vgg-60": Study(
-        [*FASHION, *VGG, "training.epochs=60"], (0.86, 0.89), ("published", "ours", "ours-longer"), seeds=1
+        [*FASHION, *VGG, "training.epochs=60"], (0.86, 0.89), ("published", "ours", "default"), seeds=1
     ),
     "fashion-resnet": Study([*FASHION, "model=resnet18", "model.width=16", "training.epochs=6"], (0.86, 0.88)),
+    "cifar-vgg16-small": Study(  # as deep as the paper's, and minutes on a core
+        [
+            *(*CIFAR, "data.limit=8000", "data.test_limit=2000", "model=vgg16", "model.width=8", "training.epochs=12"),
+            *("training.memory_format=channels_last", "evaluation.pairs=1000", "evaluation.test_pairs=1000"),
+        ],
+        (0.50, 0.55),
+        ("published", "published-decay", "ours", "default", "warmed", *ABLATIONS),
+        seeds=1,
+    ),
     "cifar-vgg": Study(
         [*CIFAR, "data.limit=8000", "data.test_limit=4000", "model=vgg_medium", "training.epochs=12"], (0.65, 0.70)
     ),
@@ -75,20 +85,29 @@ NETWORKS = {
     "cifar-resnet": Study([*ALL_OF_CIFAR, "model=resnet18", "model.width=16"], (0.80, 0.85), **LARGE),
     "cifar100-resnet": Study([*CIFAR100, "model=resnet18", "model.width=32"], (0.60, 0.65), **LARGE),
 }
-DECAY = "training.weight_decay=0.01"
+
+
+def moda(alpha: float, beta: float, gamma: float, *, decay: float, warmup: float = 0.0) -> list[str]:
+    """Coefficients, weight decay and the share of the training over which gamma grows from 0."""
+    coefficients = {"alpha": alpha, "beta": beta, "gamma": gamma, "gamma_warmup": warmup}
+    return [*(f"method.{name}={value}" for name, value in coefficients.items()), f"training.weight_decay={decay}"]
+
+
 RECIPES = {
-    "published": ["method.alpha=1", "method.beta=1", "method.gamma=0.3", "training.weight_decay=0"],
-    "ours": ["method.alpha=1", "method.beta=0.3", "method.gamma=3", DECAY],
-    "ours-longer": [  # weight decay for ten times as many steps
-        "method.alpha=1",
-        "method.beta=0.3",
-        "method.gamma=3",
-        "training.weight_decay=0.001",
-    ],
-    "milder": ["method.alpha=2", "method.beta=0.1", "method.gamma=1", DECAY],
-    "compactness": ["method.alpha=0", "method.beta=0", "method.gamma=3", DECAY],
+    "published": moda(1, 1, 0.3, decay=0),
+    "published-decay": moda(1, 1, 0.3, decay=0.01),
+    "ours": moda(1, 0.3, 3, decay=0.01),
+    "milder": moda(2, 0.1, 1, decay=0.01),
+    "compactness": moda(0, 0, 3, decay=0.01),
+    "default": [*moda(1, 0.3, 3, decay=0.01, warmup=0.5), "training.decay_steps=500"],
+    "warmed": moda(1, 0.3, 3, decay=0.001, warmup=0.5),
+    "warmed-no-decay": moda(1, 0.3, 3, decay=0, warmup=0.5),
+    "warmed-decay-0.003": moda(1, 0.3, 3, decay=0.003, warmup=0.5),
+    "warmed-decay-0.01": moda(1, 0.3, 3, decay=0.01, warmup=0.5),
+    "warmed-for-a-quarter": moda(1, 0.3, 3, decay=0.001, warmup=0.25),
+    "warmed-gamma-10": moda(1, 0.3, 10, decay=0.003, warmup=0.5),
     "standard": ["method=standard", "training.weight_decay=0"],
-    "standard-decay": ["method=standard", DECAY],
+    "standard-decay": ["method=standard", "training.weight_decay=0.01"],
 }
 WAYS = {  # to choose units and to judge them: the rule and the metric
     "by rate": ("activity", "reuse_accuracy"),

@@ -90,7 +90,9 @@ RECIPES = {
     "standard": Recipe((*STANDARD, NO_DECAY)),
     "standard-decay": Recipe((*STANDARD, DECAY)),
     "moda-published": Recipe(("method=moda_published", NO_DECAY), staged=("0.9/0",)),
-    "moda": Recipe(("method=moda", "method.alpha=1", "method.beta=0.3", "method.gamma=3", DECAY)),
+    "moda": Recipe(
+        ("method=moda", "method.alpha=1", "method.beta=0.3", "method.gamma=3", "method.gamma_warmup=0", DECAY)
+    ),
     "mwt-published": Recipe(("method=mwt", "method.published=true", NO_DECAY), "gate", ("gate/0.9",)),
     "mwt": Recipe(("method=mwt", NO_DECAY), "gate"),
     "nemo-published": Recipe(("method=nemo", "method.published=true", NO_DECAY), "gate", ("gate/0.9",)),

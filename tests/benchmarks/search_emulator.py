@@ -173,14 +173,14 @@ class Emulator(PoolProblem):
         super().__init__(network)
         problem, pool = self.problem, read_pool(network)
         plan = [coefficients for coefficients, _ in planned(network)]
-        drawn = [number for number in range(TRAININGS) if number in pool and _succeeded(pool[number])]
-        inside = [_nearest(problem, coefficients) for coefficients in self.baselines]
+        drawn = [number for number in range(TRAININGS) if number in pool and succeeded(pool[number])]
+        inside = [nearest(problem, coefficients) for coefficients in self.baselines]
         self.x_ND = np.array([problem.to_unit(plan[number]) for number in drawn] + inside)
         self.y_NG = np.array([*(pool[number] for number in drawn), *self.of_baselines.values()])
         process = Process.fit(self.x_ND, self.y_NG)
         self.predict = process.mean if kind == "mean" else process.drawn(seed)
         pairs = [(number, TRAININGS + number) for number in range(AGAIN)]
-        pairs = [pair for pair in pairs if all(number in pool and _succeeded(pool[number]) for number in pair)]
+        pairs = [pair for pair in pairs if all(number in pool and succeeded(pool[number]) for number in pair)]
         twice = [(to_logits(pool[one]), to_logits(pool[other])) for one, other in pairs]
         self.differences_KG = np.array([one - other for one, other in twice]) / np.sqrt(2)
         self.fails = _failures(problem, plan, pool)
@@ -200,7 +200,7 @@ class Emulator(PoolProblem):
         return to_accuracies(to_logits(truth_G) + mixture_K @ self.differences_KG)
 
 
-def _nearest(problem: Problem, coefficients: Coefficients) -> list[float]:
+def nearest(problem: Problem, coefficients: Coefficients) -> list[float]:
     """The place in the unit cube that is nearest to coefficients, some of which are 0 outside the space."""
     nearest = {name: max(coefficients[name], problem.space[name]["low"]) for name in problem.space}
     kept = {
@@ -230,7 +230,7 @@ def read_pool(network: str) -> dict[int, Floats | None]:
     }
 
 
-def _succeeded(surface_G: Floats | None) -> bool:
+def succeeded(surface_G: Floats | None) -> bool:
     """Whether a training neither diverged nor collapsed."""
     return surface_G is not None and bool(surface_G.max() > COLLAPSED)
 
@@ -240,7 +240,7 @@ def _failures(
 ) -> Callable[[Floats], bool]:
     """Where trainings fail, by the pool's."""
     numbers = [number for number in pool if number < TRAININGS]
-    failed_N = np.array([not _succeeded(pool[number]) for number in numbers])
+    failed_N = np.array([not succeeded(pool[number]) for number in numbers])
     if not failed_N.any():
         return lambda _: False
     model = ExtraTreesClassifier(500, random_state=0)
@@ -392,7 +392,7 @@ def validate() -> None:
         explained = 1 - np.square(error_NG).sum() / np.square(y_NG - y_NG.mean(0)).sum()
         within = within_NG.mean()
         volumes = [[emulator.volume([y_G]) for y_G in surfaces] for surfaces in (y_NG, guess_NG)]
-        failed = sum(not _succeeded(surface) for number, surface in read_pool(network).items() if number < TRAININGS)
+        failed = sum(not succeeded(surface) for number, surface in read_pool(network).items() if number < TRAININGS)
         cells = [
             f"{np.median(error_NG):.3f}",
             f"{explained:.2f}",

@@ -115,8 +115,8 @@ def test_the_report_is_one_file_that_needs_no_network(swept, sweep, tmp_path):
         assert point.label in page
     assert "tau 0.99, threshold 0.3" in page  # what hovering shows
     assert "level 0.05" in page
-    assert "Module size over the level" in page
-    assert "Module size over the target size" in page
+    assert "<h3>Over level (contribution)</h3>" in page
+    assert "<h3>Over target size (size)</h3>" in page
     assert "standard training" in page
 
 

@@ -33,7 +33,7 @@ NETWORKS = {
 }
 METHODS = {
     "no batch norm": METHOD,
-    "batch norm in eval mode": Moda(1.0, 0.7, 0.3, "sqrt_size"),
+    "batch norm in eval mode": Moda(1.0, 0.7, 0.3, "sqrt_size", gamma_warmup=0.5),
     "masks of MwT": Mwt(0.7, 1.2),
     "masks of NeMo": Nemo(1.3, 0.3),
 }

@@ -48,7 +48,7 @@ def test_they_are_searched_and_shown(storage):
     labels = {label for label in table["point"].to_pylist() if "StrengthRule" in label}
     assert "0/StrengthRule/0.25" in labels
     page = sweep.report(storage / "own.html").read_text()
-    assert "Reuse accuracy over share (StrengthRule)" in page
+    assert "<h3>Over share (StrengthRule)</h3>" in page
     assert "first layer (units)" in page  # its axis
     assert "<dt>StrengthRule</dt><dd>share: 0.25, 0.75</dd>" in page
     shown = call_moda("front", "own", storage=storage)

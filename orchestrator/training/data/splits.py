@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.errors import ConfigError, listed, shown
+from orchestrator.training.data.drawing import split_by_class
 
 Array = npt.NDArray[Any]
 Split = tuple[Any, Array]  # images (an array, or EncodedImages) and labels
@@ -56,10 +57,8 @@ def limit_images(split: Split, limit: int | None, seed: int, key: str, names: Se
         dropped = [order[np.argmax(labels[order] == label)] for label in largest]
         chosen = np.setdiff1d(np.arange(len(labels)), dropped)
     else:
-        from sklearn.model_selection import train_test_split
-
         try:
-            chosen, _ = train_test_split(np.arange(len(labels)), train_size=limit, stratify=labels, random_state=seed)
+            chosen, _ = split_by_class(labels, train=limit, seed=seed)
         except ValueError as error:
             raise ConfigError(
                 f"{key}={limit} cannot be drawn by class: {_counted(labels, names)}; set {key} to"
@@ -84,11 +83,9 @@ def hold_out(
     Raises:
         ConfigError: too few images, or a class with one.
     """
-    from sklearn.model_selection import train_test_split
-
     images, labels = split
     try:
-        kept, held = train_test_split(np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed)
+        kept, held = split_by_class(labels, test=fraction, seed=seed)
     except ValueError as error:
         raise ConfigError(f"{key} cannot be held out: {_counted(labels, names)}; {remedy}") from error
     return (images[kept], labels[kept]), (images[held], labels[held])

@@ -65,6 +65,33 @@ def test_the_weighted_compactness_and_its_gradient_are_those_of_plain_loops(netw
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["uniform", "size"])
+def test_gamma_grows_evenly_over_its_warm_up_and_the_terms_stay_what_they_are(network_and_images, kind):
+    network, images = network_and_images
+    labels = torch.arange(len(images)) % 5
+    method = Moda(1.0, 0.3, 3.0, kind, gamma_warmup=0.4)
+    model = method.prepare(network, images).model
+    for progress, share in ((0.01, 0.025), (0.1, 0.25), (0.4, 1.0), (1.0, 1.0)):
+        method.before_step(model, progress)
+        found = method.objective(model(images), labels, num_classes=5, size=16, workers=Workers())
+        terms = found.terms
+        modular = terms["affinity"] + 0.3 * terms["dispersion"] + 3.0 * share * terms["compactness"]
+        torch.testing.assert_close(found.loss, F.cross_entropy(network(images), labels) + modular)
+    constant = Moda(1.0, 0.3, 3.0, kind)
+    model = constant.prepare(network, images).model
+    constant.before_step(model, 0.01)
+    again = constant.objective(model(images), labels, num_classes=5, size=16, workers=Workers())
+    assert torch.equal(again.loss, found.loss)
+    assert {name: term.item() for name, term in again.terms.items()} == {
+        name: term.item() for name, term in terms.items()
+    }
+
+
+def test_a_warm_up_longer_than_the_training_is_refused():
+    with pytest.raises(ValueError, match=r"method\.gamma_warmup=1\.5 is a share of the training, so 1 at most"):
+        Moda(gamma_warmup=1.5)
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match=r"method\.compactness='large' must be one of uniform, size, sqrt_size"):
         Moda(compactness="large")

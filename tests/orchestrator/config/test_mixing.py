@@ -91,7 +91,7 @@ class TestTrials:
 
     def test_a_typed_key_of_training_is_that_of_every_method(self, mixed):
         config = mixed("training.weight_decay=0.003")
-        assert config.search.methods["moda"].training == {}
+        assert config.search.methods["moda"].training == {"decay_steps": 500}
         assert config.with_coefficients({"method": "moda"}).training.weight_decay == 0.003
         again = override_config(mixed(), ["training.weight_decay=0.003"])
         assert again.with_coefficients({"method": "moda"}).training.weight_decay == 0.003

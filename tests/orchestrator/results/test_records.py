@@ -17,9 +17,10 @@ from orchestrator.modules.publishing import name_of
 from orchestrator.results.records import canonical, claim_sweep, history, read_sweep, trial_states
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.tracking.artifacts import point_alias
-from orchestrator.views.figures import curves_figure, front_figure, hover_text
+from orchestrator.views.figures import front_figure, hover_text
 from orchestrator.views.page import render_report
 from orchestrator.views.pairs import objectives_figure
+from orchestrator.views.report_data import report_data
 from orchestrator.views.terminal import coefficients_text, front_table
 from tests.objectives import LINEAR, linear
 
@@ -216,8 +217,8 @@ def test_points_of_both_ways_to_choose(sweep, store):
     assert known["tau"].to_pylist() == [0.5, 0.9, 0.99, None, None]
     assert known["threshold"].to_pylist() == [0.0, 0.0, 0.0, None, None]
     assert known["level"].to_pylist() == [None, None, None, 0.03, 0.1]
-    assert len(curves_figure(sweep, "contribution", "cut_size").data[0].x) == 2
-    assert len(curves_figure(sweep, "activity", "cut_size").data[0].x) == 3
+    rules = [(rule["name"], [one["values"] for one in rule["parameters"]]) for rule in report_data(sweep, {})["rules"]]
+    assert rules[:2] == [("activity", [[0.5, 0.9, 0.99], [0.0]]), ("contribution", [[0.03, 0.1]])]
     assert "level 0.1" in hover_text(found, sweep.config.metrics)
 
 
@@ -235,9 +236,10 @@ def test_points_of_target_sizes(sweep, store):
     assert unreached in sweep.front
     assert history(sweep).points["target"].to_pylist()[3:7] == [None, None, 0.02, 0.3]
     assert history(sweep).points["cut_size"].to_pylist()[5:7] == [0.06, 0.31]
-    figure = curves_figure(sweep, "size", "cut_size")
-    assert list(figure.data[0].x) == [0.02, 0.3]
-    assert figure.layout.xaxis.type == "log"
+    (rule,) = (rule for rule in report_data(sweep, {})["rules"] if rule["name"] == "size")
+    assert rule["parameters"] == [
+        {"name": "target", "title": "target size", "isLogarithmic": True, "values": [0.02, 0.3]}
+    ]
     assert name_of(unreached) == "s-0-size-target0.02"
     assert point_alias(unreached) == "pareto-0-size-0.02"
 

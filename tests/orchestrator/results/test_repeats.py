@@ -21,8 +21,9 @@ from orchestrator.runs.proposals import Proposals
 from orchestrator.search import Status, make_searcher
 from orchestrator.search.problem import History, Problem
 from orchestrator.storage.delta import DeltaStore
-from orchestrator.views.figures import curves_figure, front_figure
+from orchestrator.views.figures import front_figure
 from orchestrator.views.page import render_report
+from orchestrator.views.report_data import report_data
 from orchestrator.views.terminal import front_table
 from tests.defaults import THREE_COEFFICIENTS
 from tests.objectives import LINEAR
@@ -119,9 +120,9 @@ def test_deviations_are_shown(sweep):
     (front,) = (one for one in figure.data if one.name == "front (validation)")
     assert front.error_y.array[0] == pytest.approx(0.02 * 2**0.5)
     assert "trials 0, 1" in front.text[0]
-    assert [one.name for one in curves_figure(sweep, "activity", "cut_size").data] == ["trials 0 to 1"]
     page = render_report(sweep)
-    assert "0.9600 ± 0.0283" in page
+    assert "96.0 ± 2.8" in page
+    assert "mean ± deviation of trials 0, 1" in report_data(sweep, {})["points"][0]["notes"]
     assert "<td>1</td>" in page  # the seed of trial 1
 
 

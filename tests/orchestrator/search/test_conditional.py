@@ -14,7 +14,7 @@ from orchestrator.search import make_searcher
 from orchestrator.search.problem import History, Problem
 from orchestrator.search.surface_model import SurfaceModel, distances, make_grid
 from orchestrator.search.surfaces import read_surfaces
-from tests.orchestrator.search.by_name import ALL
+from tests.orchestrator.search.by_name import ALL, OPTUNA_GP
 
 PLAIN = {"low": 0.1, "high": 10.0, "log": True}
 SPACE = {
@@ -119,7 +119,7 @@ class TestSearchers:
         assert len({WHOLE.key(coefficients) for coefficients in sets}) == 10
 
 
-@pytest.mark.parametrize("name", ["curve", "optuna_gp", "optuna_tpe"])
+@pytest.mark.parametrize("name", ["curve", "optuna_tpe", OPTUNA_GP])
 def test_what_looks_at_results_finds_the_method_and_its_coefficient(name):
     searcher, sets = make_searcher(name, PROBLEM), drawn(12)
     for number in range(12, 20):

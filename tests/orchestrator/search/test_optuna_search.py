@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.search import SEARCHERS, make_searcher
 from orchestrator.search.optuna_search import GpSearcher, OptunaSearcher, TpeSearcher
 from orchestrator.search.problem import History, Problem
+from tests.orchestrator.search.by_name import OPTUNA_GP
 
 NAMES = ("optuna_gp", "optuna_tpe")
 SPACE = {"x": {"low": 0.0, "high": 1.0}}
@@ -77,12 +78,6 @@ class TestWhatIsTold:
         alone = searcher.propose(GRID, [], 12)
         assert searcher.propose(GRID, [alone], 12) != alone
 
-    def test_constraints_keep_proposals_where_they_are_met(self, name):
-        constrained = Problem(SPACE, KNOTS, OBJECTIVES, constraints=["accuracy >= 0.6"])
-        searcher = make_searcher(name, constrained)
-        found = [searcher.propose(GRID, [], number)["x"] for number in range(12, 18)]
-        assert np.median(found) > 0.55
-
     def test_several_ways_to_choose(self, name):
         ways = Problem(SPACE, [{"tau": [0.1, 0.9], "threshold": [0.0]}, {"level": [0.1, 0.2]}], OBJECTIVES)
         known = history(np.linspace(0, 1, 12).tolist(), problem=ways)
@@ -100,6 +95,14 @@ class TestWhatIsTold:
         found = make_searcher(name, problem).propose(History(table, table), [], 5)
         assert found["n"] in (1, 2, 3, 4)
         assert found["kind"] in ("a", None, "b")
+
+
+@pytest.mark.parametrize("name", ["optuna_tpe", OPTUNA_GP])
+def test_constraints_keep_proposals_where_they_are_met(name):
+    constrained = Problem(SPACE, KNOTS, OBJECTIVES, constraints=["accuracy >= 0.6"])
+    searcher = make_searcher(name, constrained)
+    found = [searcher.propose(GRID, [], number)["x"] for number in range(12, 18)]
+    assert np.median(found) > 0.55
 
 
 def test_tpe_avoids_where_trials_diverged():

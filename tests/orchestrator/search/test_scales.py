@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from orchestrator.search import make_searcher
 from orchestrator.search.pareto import hypervolume, knee
 from orchestrator.search.problem import History, Problem
-from orchestrator.search.scales import FLOOR, scaled, scaled_reference, unscaled
+from orchestrator.search.scales import FLOOR, modelled, not_modelled, scaled, scaled_reference, unscaled
 from orchestrator.search.surfaces import read_surfaces
+from tests.orchestrator.search.by_name import OPTUNA_GP
 
 SIZES = st.floats(1e-4, 1.0)
 POINTS = st.lists(st.tuples(st.floats(0.0, 1.0), SIZES), min_size=1, max_size=12)
@@ -134,7 +135,7 @@ def test_surfaces_are_read_on_the_scale_and_the_history_keeps_the_values():
     assert read_surfaces(problem(scales={}), known).values_NGV[-1, 0, 1] == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize("name", ["curve", "optuna_tpe", "optuna_gp"])
+@pytest.mark.parametrize("name", ["curve", "optuna_tpe", OPTUNA_GP])
 def test_proposals_follow_the_scale(name):
     """On the linear scale all sizes below a tenth are nearly the same; they are not on the logarithmic one."""
     known = history()
@@ -175,3 +176,16 @@ def test_only_the_value_that_is_missing_is_derived_from_the_data(caplog):
     accuracies = known.points_PV[:, 0]
     assert costs_M.tolist() == pytest.approx([-accuracies.min(), math.log10(0.5)])
     assert f"accuracy {accuracies.min():.4g}, size 0.5" in caplog.text
+
+
+@given(st.floats(-0.5, 1.0), st.floats(-100.0, 100.0))
+def test_models_see_shares_by_what_is_missing_and_other_values_as_they_are(share, number):
+    is_share = np.array([True, False])
+    seen = modelled(np.array([share, number]), is_share)
+    assert not_modelled(seen, is_share).tolist() == pytest.approx([share, number])
+    assert seen[0] == pytest.approx(-math.log(1.02 - share))
+    assert seen[1] == number
+
+
+def test_no_prediction_of_a_share_is_above_1():
+    assert not_modelled(np.array([50.0, 50.0]), np.array([True, False])).tolist() == [1.0, 50.0]

@@ -19,7 +19,8 @@ from orchestrator.training.loop import read_checkpoint, train
 from orchestrator.training.preparing import prepare_training
 
 CONFIG = TrainingConfig(epochs=3, batch_size=16, learning_rate=0.05, compile="none", precision="float32")
-SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Standard(), Moda(compactness="sqrt_size"), Nemo())]
+WARMING = Moda(compactness="sqrt_size", gamma_warmup=0.5)
+SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Standard(), WARMING, Nemo())]
 
 
 @pytest.fixture

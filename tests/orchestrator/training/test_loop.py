@@ -39,22 +39,35 @@ def test_a_resumed_training_is_the_uninterrupted_one(small, precision, optimizer
     config, data = small
     training = dataclasses.replace(config.training, optimizer=optimizer, learning_rate=0.01, weight_decay=0.1)
     config = dataclasses.replace(config, training=training)
-    whole = make(data)
-    rows = [epoch.row for epoch in run(config, data, whole, precision=precision)]
+    whole, method = make(data), Moda(gamma_warmup=0.75)
+    rows = [epoch.row for epoch in run(config, data, whole, method, precision=precision)]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     interrupted = make(data)
-    epochs = run(config, data, interrupted, precision=precision)
+    epochs = run(config, data, interrupted, method, precision=precision)
     next(epochs)
     checkpoint = next(epochs).checkpoint()
     resumed = make(data, seed=99)  # its own weights do not matter
-    later = list(
-        run(config, data, resumed, precision=precision, resume=read_checkpoint(checkpoint, torch.device("cpu")))
-    )
+    resume = read_checkpoint(checkpoint, torch.device("cpu"))
+    later = list(run(config, data, resumed, method, precision=precision, resume=resume))
     assert [epoch.row["epoch"] for epoch in later] == [3, 4]
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     told = [{key: value for key, value in row.items() if key != "seconds"} for row in later[-1].rows]
     assert told == [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize(("decay_steps", "weight_decay"), [(5, 0.025), (20, 0.1), (500, 0.1)])
+def test_weight_decay_is_that_of_so_many_steps_and_less_in_longer_trainings(small, decay_steps, weight_decay):
+    """Four epochs of five batches are 20 steps."""
+    config, data = small
+    stated = dataclasses.replace(config.training, weight_decay=0.1, decay_steps=decay_steps)
+    plain = dataclasses.replace(config.training, weight_decay=weight_decay)
+    networks = []
+    for training in (stated, plain):
+        networks.append(make(data))
+        list(run(dataclasses.replace(config, training=training), data, networks[-1]))
+    for one, other in zip(*(network.state_dict().values() for network in networks), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_adamw_has_the_same_schedule_and_no_momentum(small):

@@ -25,4 +25,4 @@ def test_modules_by_magnitude_have_their_size_and_share_all_units(tmp_path):
     assert pulled.returncode == 0, pulled.stderr
     assert load_modules(tmp_path / "set", ["3", "8"]).class_names == ["3", "8"]
     assert call_moda("report", "s", "--to", str(tmp_path / "r.html"), storage=tmp_path / "storage").returncode == 0
-    assert "Module size over the target size, by magnitude" in (tmp_path / "r.html").read_text()
+    assert "<h3>Over target size (magnitude)</h3>" in (tmp_path / "r.html").read_text()

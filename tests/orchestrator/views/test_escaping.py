@@ -65,7 +65,7 @@ def test_hostile_names_stay_text(sweep_with):
     plain, hostile = report(sweep_with("plain", "sgd")), report(sweep_with("hostile", HOSTILE))
     assert hostile.started == plain.started
     assert "img" not in hostile.started
-    assert plain.started["h2"] == 7  # the front, its points, the confirmation, two curves, trials, configuration
+    assert plain.started["h2"] == 6  # the front, its points, the confirmation, curves, trials, configuration
     texts = " ".join(hostile.texts)
     assert texts.count(f"alpha 1 optimizer {HOSTILE}") == 2  # in the points of the front and in the confirmation
     assert hostile.texts.count(HOSTILE) == 2  # as a coefficient and as a reason, in the trials

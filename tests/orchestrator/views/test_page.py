@@ -10,8 +10,8 @@ import pytest
 from orchestrator.results.points import TrialState
 from orchestrator.search import Status
 from orchestrator.views.page import render_report
-from tests.orchestrator.results.test_sweep import CONFIG, TRIALS, made_sweep
-from tests.orchestrator.views.test_terminal import FRONT
+from tests.orchestrator.results.test_sweep import CONFIG, TRIALS, by_tau, made_point, made_sweep
+from tests.orchestrator.views.test_terminal import FRONT, OTHERS
 
 
 class Tables(HTMLParser):
@@ -49,14 +49,23 @@ def test_the_front_s_table_has_a_row_for_each_point(page):
     (front, _) = Tables(page).found
     assert front == [
         [
-            *("point", "", "coefficients", "calibrated reuse accuracy", "module size", "overlap", "accuracy"),
-            *("test reuse", "test accuracy"),
+            *("point", "", "calibrated %", "size %", "overlap %", "acc %", "test calibrated %", "test acc %"),
+            "coefficients",
         ],
-        ["1/0.1", "", "alpha 2", "0.8000 ± 0.0200", "0.1000", "0.1250", "0.9700", "", ""],
-        ["0/0.9/0", "knee", "alpha 1", "0.9000 ± 0.0100", "0.5000", "0.1250", "0.9700", "", ""],
-        ["0/0.5/0", "best", "alpha 1", "0.9500 ± 0.0120", "0.7500", "0.1250", "0.9700", "0.8500 ± 0.0040", "0.9600"],
+        ["1/0.1", "", "80.0 ± 2.0", "10.0", "12.5", "97.0", "", "", "alpha 2"],
+        ["0/0.9/0", "knee", "90.0 ± 1.0", "50.0", "12.5", "97.0", "", "", "alpha 1"],
+        ["0/0.5/0", "best", "95.0 ± 1.2", "75.0", "12.5", "97.0", "85.0 ± 0.4", "96.0", "alpha 1"],
     ]
-    assert page.count("<tr class=marked>") == 2
+    assert page.count("<tr class='marked'") == 2
+    assert [f"data-point='{row[0]}'" in page for row in front[1:]] == [True] * 3
+
+
+def test_small_shares_keep_two_digits_and_points_below_the_reference_are_set_apart():
+    small = made_point(0, by_tau(0.9), 0.4, 0.00213, error=0.01, **OTHERS)
+    page = render_report(made_sweep([*FRONT, small]))
+    (front, _) = Tables(page).found
+    assert front[1][:4] == ["0/0.9/0", "", "40.0 ± 1.0", "0.21"]
+    assert "<tr class='below' data-point='0/0.9/0'>" in page
 
 
 def test_the_trials_table_says_how_they_stand(page):
@@ -72,23 +81,17 @@ def test_the_words_around_them(page):
         " 3 points</p>" in page
     )
     strips = (0.95 - 0.5) * 0.25 + (0.9 - 0.5) * 0.25 + (0.8 - 0.5) * 0.4
-    assert (
-        "Objectives: calibrated reuse accuracy (higher is better), module size (lower is better). Points are chosen on"
-        f" validation images; test is only reported. Hypervolume {strips:.4f}, up to the reference point: calibrated"
-        " reuse accuracy 0.5, module size 1." in " ".join(page.split())
-    )
+    words = " ".join(page.split())
+    assert "Objectives: calibrated reuse accuracy (higher is better), module size (lower is better)." in words
+    assert "Points are chosen on validation images; test is only reported." in words
+    assert f"Hypervolume {strips:.4f}:" in words
+    assert "up to the reference point: calibrated reuse accuracy 0.5, module size 1." in words
     assert "<code>moda pull sweep:s/best --to modules</code>" in page
     assert "<code>sweep:s/1/0.1</code>" in page
     assert re.findall(r"<h2>(.*?)</h2>", page) == [
-        *(
-            "The front",
-            "Points on the front",
-            "Reuse accuracy over tau",
-            "Module size over tau",
-            "Reuse accuracy over the target size",
-        ),
-        *("Module size over the target size", "Trials", "Configuration"),
+        *("The front", "Points on the front", "Curves of every rule", "The search", "Trials", "Configuration"),
     ]
+    assert re.findall(r"<h3>(Over .*?)</h3>", page) == ["Over tau (activity)", "Over level (contribution)"]
 
 
 def test_the_configuration_is_listed(page):
@@ -108,18 +111,15 @@ def test_repeats_show_each_training_s_seed_and_what_a_mean_is():
     pair = [dataclasses.replace(FRONT[0], trial=trial) for trial in TRIALS[:2]]
     page = render_report(made_sweep(pair, trials=TRIALS[:2], repeats=2))
     (front, trials) = Tables(page).found
-    assert [row[3] for row in front[1:]] == ["0.9500 ± 0.0000"]
+    assert [row[2] for row in front[1:]] == ["95.0 ± 0.0"]
     assert [row[2] for row in trials] == ["seed", "0", "1"]
     assert "Points are mean ± standard deviation over the 2 seeds of a set of coefficients;" in page
     assert "<dd>2 trainings of each set of coefficients</dd>" in page
 
 
-def test_without_levels_there_are_no_curves_over_them():
-    sweep = made_sweep(FRONT[:2])
-    evaluation = dataclasses.replace(sweep.config.evaluation, levels=())
-    page = render_report(dataclasses.replace(sweep, config=dataclasses.replace(sweep.config, evaluation=evaluation)))
-    assert "over tau" in page
-    assert "over the level" not in page
+def test_only_rules_that_were_measured_have_curves():
+    page = render_report(made_sweep(FRONT[:2]))
+    assert re.findall(r"<h3>(Over .*?)</h3>", page) == ["Over tau (activity)"]
     assert "<dt>levels</dt><dd>none</dd>" in page
 
 
@@ -133,5 +133,5 @@ def test_what_others_wrote_is_text_and_no_html():
         ["trial", "optimizer", "status", "training s", "evaluation s", "reason"],
         ["0", "<b>adamw</b>", "failed", "", "", "<script>alert(1)</script>"],
     ]
-    assert "<script" not in page
+    assert "<script>" not in page
     assert "<b>" not in page

@@ -1,12 +1,17 @@
 """Draws by class: exact in number, every class in them, or refused with the numbers."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from orchestrator.config.data_section import DataConfig
 from orchestrator.errors import ConfigError
+from orchestrator.training.data import shipped
 from orchestrator.training.data.splits import check_classes, hold_out, limit_images
 
 NAMES = ["cat", "dog", "eel", "fox"]
@@ -40,6 +45,33 @@ def test_limits_that_leave_a_part_draw_as_ever(counts, seed, data):
         chosen, _ = limit_images((images, labels), limit, seed, "data.limit", NAMES)
         wanted, _ = train_test_split(np.arange(len(labels)), train_size=limit, stratify=labels, random_state=seed)
         assert np.array_equal(chosen, wanted)
+
+
+@given(st.lists(st.integers(2, 40), min_size=2, max_size=6), st.integers(0, 2**32 - 1), st.floats(0.05, 0.95))
+def test_what_is_held_out_is_what_scikit_learn_draws(counts, seed, fraction):
+    labels = np.random.default_rng(0).permutation([f"class {index}" for index in np.repeat(range(len(counts)), counts)])
+    images = np.arange(len(labels))
+    for share in (fraction, math.ceil(fraction * len(labels))):
+        try:
+            wanted = train_test_split(images, test_size=share, stratify=labels, random_state=seed)
+        except ValueError:
+            with pytest.raises(ConfigError, match="a part cannot be held out"):
+                hold_out((images, labels), share, seed, "a part", "more")
+        else:
+            (kept, _), (held, _) = hold_out((images, labels), share, seed, "a part", "more")
+            assert np.array_equal(kept, wanted[0])
+            assert np.array_equal(held, wanted[1])
+
+
+def test_digits_are_those_of_scikit_learn():
+    images, labels = load_digits(return_X_y=True)
+    wanted = train_test_split(images, labels, test_size=397, stratify=labels, random_state=0)
+    train, test, names, _ = shipped.load_digits(DataConfig("digits"))
+    for (read, read_labels), pixels, classes in zip((train, test), wanted[:2], wanted[2:], strict=True):
+        assert np.array_equal(read, np.rint(pixels.reshape(-1, 1, 8, 8) * 255 / 16))
+        assert np.array_equal(read_labels, classes)
+        assert (read.dtype, read_labels.dtype) == (np.uint8, np.int64)
+    assert names == list("0123456789")
 
 
 @pytest.mark.parametrize(

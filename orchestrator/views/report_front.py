@@ -1,0 +1,118 @@
+"""The front in the report: its words, its legend and its table."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from markupsafe import Markup
+
+from orchestrator.results import Point, Sweep
+from orchestrator.views.figures import baseline_name, is_standard, method_colours
+from orchestrator.views.table_row import Row
+from orchestrator.views.terminal import (
+    always_shown,
+    coefficients_text,
+    reference_text,
+    repeats_text,
+    shown_metrics,
+    spread_of,
+)
+
+
+def front_section(sweep: Sweep) -> dict[str, Any]:
+    """Return what the report says of the front beside its figure: words, legend and table."""
+    declared = sweep.config.metrics
+    objectives = ", ".join(
+        f"{declared[name].title} ({'higher' if objective.direction == 'max' else 'lower'} is better)"
+        for name, objective in sweep.config.search.objectives.items()
+    )
+    names = shown_metrics(sweep, always=always_shown(sweep))
+    on_test = (sweep.reuse_metric, "accuracy")
+    rows = []
+    for point in sweep.front:
+        mark = sweep.mark(point)
+        cells = [point.label, mark]
+        cells += [_cell(sweep, point, name) for name in names]
+        cells += [_cell(sweep, point, name, on_test=True) for name in on_test]
+        cells.append(coefficients_text(point.trial.coefficients))
+        classes = " ".join(filter(None, ["marked" if mark else "", "below" if _is_below(sweep, point) else ""]))
+        rows.append(Row(cells, classes, point.label))
+    heads = [declared[name].head for name in names] + [f"test {declared[name].head}" for name in on_test]
+    is_repeated = sweep.config.search.repeats > 1
+    return {
+        "objectives": objectives,
+        "broken": sweep.broken,
+        "hypervolume": sweep.hypervolume_text,
+        "reference": reference_text(sweep),
+        "repeats": repeats_text(sweep) if is_repeated else "",
+        "spread": "the standard deviation over the seeds" if is_repeated else "the standard error",
+        "legend": list(_legend(sweep)),
+        "head": ["point", "", *heads, "coefficients"],
+        "rows": rows,
+        "example": sweep.front[0].label,
+    }
+
+
+def _cell(sweep: Sweep, point: Point, name: str, *, on_test: bool = False) -> str:
+    """A metric in per cent if it is a share, with its deviation or standard error; small shares with two digits."""
+    metrics = point.test if on_test else point.metrics
+    if metrics is None:
+        return ""
+    metric, spread = sweep.config.metrics[name], spread_of(point, name, on_test=on_test)
+    if not metric.is_percentage:
+        return metric.cell(metrics[name], spread)
+    percent = 100 * metrics[name]
+    digits = 1 if percent >= 1 or percent == 0 else 2 - math.ceil(math.log10(percent))  # two that count
+    return f"{percent:.{digits}f}" + (f" ± {100 * spread:.{digits}f}" if spread is not None else "")
+
+
+def _is_below(sweep: Sweep, point: Point) -> bool:
+    """Whether a point is worse than the reference in an objective, so that it adds nothing to the hypervolume."""
+    for (name, objective), reference in zip(
+        sweep.config.search.objectives.items(), sweep.reference.values(), strict=True
+    ):
+        value = point.metrics[name]
+        if reference is not None and (value < reference if objective.direction == "max" else value > reference):
+            return True
+    return False
+
+
+def _legend(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    """What the symbols of the front's figure mean; each differs from the others in shape as well as in colour."""
+    line = Markup("<path d='M0 7H18' stroke='var(--front)' stroke-width='2'/><circle cx='9' cy='7' r='4.5'")
+    yield {"symbol": line + Markup(" fill='var(--front)'/>"), "text": "front"}
+    if any(point.test for point in sweep.front):
+        yield {
+            "symbol": Markup("<circle cx='9' cy='7' r='4' fill='none' stroke='var(--test)' stroke-width='1.5'/>"),
+            "text": "the same points on test",
+        }
+    dot = Markup("<circle cx='9' cy='7' r='2.5' fill='{}'/>")
+    colours = method_colours(sweep)
+    for method, colour in colours.items():
+        yield {"symbol": dot.format(colour), "text": f"points of {method}"}
+        line = Markup("<path d='M0 7H18' stroke='{}' stroke-width='2' stroke-dasharray='2 3'/>").format(colour)
+        yield {"symbol": line, "text": f"front of {method}"}
+    if not colours:
+        yield {"symbol": dot.format("var(--other)"), "text": "all points"}
+    if len(sweep.feasible) < len(sweep.candidates):
+        yield {"symbol": dot.format("var(--line)"), "text": "points that break a constraint"}
+    for shape, name in _baseline_names(sweep):
+        yield {
+            "symbol": Markup(f"<path d='{shape}' fill='none' stroke='var(--baseline)' stroke-width='2'/>"),
+            "text": name,
+        }
+    yield {
+        "symbol": Markup("<path d='M0 7H18' stroke='var(--ink)' stroke-dasharray='5 3'/>"),
+        "text": "the whole network on the same draw of images",
+    }
+
+
+def _baseline_names(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """The symbol of each kind of baseline, and the names of those that are drawn so."""
+    kinds: dict[bool, list[str]] = {}
+    for coefficients in sweep.config.search.baselines:
+        name = baseline_name(sweep.config, coefficients)
+        kinds.setdefault(is_standard(sweep.config, coefficients), []).append(name)
+    for standard, names in kinds.items():
+        shape = "M5 3L13 11M5 11L13 3" if standard else "M9 2L14 7L9 12L4 7Z"
+        yield shape, "; ".join(names)

@@ -1,0 +1,149 @@
+// The data of the page, what is selected, and how numbers are written.
+const report = JSON.parse(document.getElementById("report-data").textContent);
+const metricNames = Object.keys(report.metrics);
+const placeOf = new Map(metricNames.map((name, place) => [name, place]));
+const pointOf = new Map(report.points.map((point) => [point.name, point]));
+const trialOf = new Map(report.trials.map((trial) => [trial.number, trial]));
+const objectives = report.objectives.map((objective) => objective.name);
+const named = report.points.find((point) => point.role.includes("best"));
+
+// What people choose. A rule is an index into report.rules, or null for the front over every choice.
+const state = {
+  vertical: objectives[0],
+  horizontal: objectives[1],
+  rule: null,
+  values: [],
+  isWhole: false,
+  selected: pointOf.get(decodeURIComponent(location.hash.slice(1))) ?? named ?? report.points[0] ?? null,
+  curve: objectives[0],
+};
+const watchers = [];
+
+function whenChanged(draw) {
+  watchers.push(draw);
+  draw({});
+}
+
+function change(changes) {
+  Object.assign(state, changes);
+  for (const draw of watchers) draw(changes);
+}
+
+function select(point) {
+  if (!point) return;
+  history.replaceState(null, "", `#${encodeURIComponent(point.name)}`);
+  const choice = state.rule === null ? {} : { rule: point.rule, values: point.values };
+  change({ selected: point, ...choice });
+}
+
+function valueOf(point, metric, onTest = false) {
+  const row = onTest ? point.test : point.metrics;
+  return row ? (row[placeOf.get(metric)] ?? null) : null;
+}
+
+function isSame(left, right) {
+  return left.length === right.length && left.every((value, place) => Math.abs(value - right[place]) < 1e-9);
+}
+
+// Whether the first point is at least as good in every objective, and better in one.
+function dominates(one, other) {
+  let isBetter = false;
+  for (const { name, direction } of report.objectives) {
+    const sign = direction === "max" ? 1 : -1;
+    const gain = sign * (valueOf(one, name) - valueOf(other, name));
+    if (gain < 0) return false;
+    if (gain > 0) isBetter = true;
+  }
+  return isBetter;
+}
+
+function frontOf(points) {
+  const feasible = points.filter((point) => point.isFeasible);
+  const last = objectives[objectives.length - 1];
+  return feasible
+    .filter((point) => !feasible.some((other) => dominates(other, point)))
+    .sort((one, other) => valueOf(one, last) - valueOf(other, last));
+}
+
+function isBelowReference(point) {
+  return report.objectives.some(({ name, direction, reference }) => {
+    if (reference === null) return false;
+    const value = valueOf(point, name);
+    return direction === "max" ? value < reference : value > reference;
+  });
+}
+
+// Shares in per cent, small ones with two digits.
+function percentText(share) {
+  const percent = 100 * share;
+  const text = percent !== 0 && Math.abs(percent) < 1 ? percent.toPrecision(2) : percent.toFixed(1);
+  return `${text} %`;
+}
+
+function numberText(metric, value) {
+  if (value === null || value === undefined) return "";
+  return report.metrics[metric].isPercentage ? percentText(value) : String(Number(value.toPrecision(4)));
+}
+
+function counted(number, name) {
+  return `${number} ${name}${number === 1 ? "" : "s"}`;
+}
+
+function shortText(value) {
+  return typeof value === "number" ? String(Number(value.toPrecision(3))) : String(value ?? "");
+}
+
+// Elements. Text is always set as text: nothing that a sweep recorded is read as HTML.
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+function html(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function copyButton(text) {
+  const button = html("button", { class: "copy", type: "button" }, "Copy");
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = html("textarea", {}, text); // where the browser gives a file no clipboard
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  });
+  return button;
+}
+
+function csvText(rows) {
+  const cell = (value) => {
+    const text = String(value ?? "");
+    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
+}
+
+function offer(name, text) {
+  const link = html("a", { href: URL.createObjectURL(new Blob([text])), download: name });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+function downloadButton(name, rows) {
+  const button = html("button", { class: "download", type: "button" }, "Download CSV");
+  button.addEventListener("click", () => offer(`${report.sweep}-${name}.csv`, csvText(rows())));
+  return button;
+}

@@ -1,0 +1,62 @@
+// What is known of the selected point, and how to get it.
+const panel = document.getElementById("selection");
+
+function comparison(point, onTest) {
+  const whole = wholeAccuracy(point, onTest);
+  const value = valueOf(point, state.vertical, onTest);
+  if (whole === null || value === null) return "";
+  const points = 100 * (value - whole);
+  return ` (${points < 0 ? "−" : "+"}${Math.abs(points).toFixed(1)} points to the whole network)`;
+}
+
+function describe(point) {
+  const trial = trialOf.get(point.trial);
+  const list = html("dl");
+  const add = (term, text) => text && list.append(html("dt", {}, term), html("dd", {}, text));
+  add("trial", `${trial.number}${trial.baseline ? `, ${trial.baseline}` : ""}`);
+  add("coefficients", trial.text);
+  add("choice", point.choice);
+  for (const metric of metricNames) {
+    const value = valueOf(point, metric);
+    const isKey = objectives.includes(metric) || ["accuracy", "cut_size", "cut_overlap", "flops", "reuse_baseline"].includes(metric);
+    if (value === null || !isKey) continue;
+    const spread = metric in point.errors ? ` ± ${numberText(metric, point.errors[metric])}` : "";
+    const compared = metric === state.vertical ? comparison(point, false) : "";
+    add(report.metrics[metric].title, numberText(metric, value) + spread + compared);
+  }
+  for (const metric of [state.vertical, "accuracy"]) {
+    if (point.test && placeOf.has(metric)) {
+      const compared = metric === state.vertical ? comparison(point, true) : "";
+      add(`test ${report.metrics[metric].title}`, numberText(metric, valueOf(point, metric, true)) + compared);
+    }
+  }
+  for (const note of point.notes) add("note", note);
+  return list;
+}
+
+function codeBlock(title, text) {
+  return [html("div", { class: "controls" }, html("b", {}, title), copyButton(text)), html("pre", {}, text)];
+}
+
+function drawSelection() {
+  const point = state.selected;
+  if (!point) return;
+  const command = `moda pull sweep:${report.sweep}/${point.name} --to modules`;
+  const code = `from moda_core import load_modules\nnetwork = load_modules("modules")`;
+  panel.replaceChildren(
+    html("h3", {}, `Point ${point.name}${point.role ? ` (${point.role})` : ""}`),
+    describe(point),
+    ...codeBlock("Pull its modules", command),
+    ...codeBlock("Use them in Python", code),
+  );
+}
+
+function markRows() {
+  for (const row of document.querySelectorAll("tr[data-point], tr[data-trial]")) {
+    const { point, trial } = row.dataset;
+    row.classList.toggle("selected", point ? point === state.selected?.name : Number(trial) === state.selected?.trial);
+  }
+}
+
+whenChanged(drawSelection);
+whenChanged(markRows);

@@ -1,0 +1,147 @@
+"""The report in a real browser: what a person does with it, and what is seen then."""
+
+import dataclasses
+
+import pytest
+
+from orchestrator.config.choice import Choice
+from orchestrator.views.page import render_report
+from tests.orchestrator.results.test_sweep import TRIALS, made_point, made_sweep
+from tests.orchestrator.views.browser import chromium
+from tests.orchestrator.views.test_escaping import HOSTILE
+
+TAUS, THRESHOLDS = (0.5, 0.7, 0.9), (0.0, 0.1)
+WHOLE = {"reuse_baseline": 0.97, "accuracy": 0.98, "cut_overlap": 0.1}
+
+
+def points_of(trial, accuracy, size):
+    """The points of a trial at every tau and threshold, and at two target sizes: smaller modules are less accurate."""
+
+    def made(choice, loss, share):
+        return made_point(trial, choice, accuracy - loss, share, **WHOLE)
+
+    by_activity = [
+        made(Choice.activity(tau, threshold), 0.1 * tau**4 + threshold / 9, size * (1 - tau))
+        for threshold in THRESHOLDS
+        for tau in TAUS
+    ]
+    return [*by_activity, *(made(Choice.size(target), 0.002 / target, target) for target in (0.05, 0.2))]
+
+
+POINTS = [*points_of(0, 0.97, 0.9), *points_of(1, 0.93, 0.5), made_point(1, Choice.size(0.01), 0.3, 0.01, **WHOLE)]
+SWEEP = dataclasses.replace(made_sweep(POINTS), sweep_id="mine")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+@pytest.fixture
+def page(browser, tmp_path):
+    """The report of a sweep of two trials with points, opened; nothing is written to the console."""
+    browser.open(render_report(SWEEP), tmp_path / "report.html")
+    yield browser
+    assert browser.messages == []
+    assert {address.partition(":")[0] for address in browser.addresses} == {"file"}
+
+
+def text(page, selector):
+    return page.value(f"document.querySelector({selector!r}).textContent")
+
+
+def selected(page):
+    """The point that the panel, the rows of both tables and the address name."""
+    rows = "[...document.querySelectorAll('tr.selected')].map((row) => row.dataset.point ?? row.dataset.trial)"
+    return text(page, "#selection h3"), page.value(rows), page.value("decodeURIComponent(location.hash)")
+
+
+def test_best_is_selected_at_first_and_a_click_on_another_selects_it_everywhere(page):
+    best = SWEEP.find("best").label
+    assert text(page, "#selection h3").startswith(f"Point {best} (best")
+    assert f"moda pull sweep:mine/{best} --to modules" in text(page, "#selection")
+    other = SWEEP.front[1]
+    page.click("circle.on-front:nth-of-type(1)")
+    assert selected(page) == (f"Point {other.label}", [other.label, str(other.trial.number)], f"#{other.label}")
+    assert f"moda pull sweep:mine/{other.label} --to modules" in text(page, "#selection")
+    assert f"whole network of trial {other.trial.number}" in text(page, "#front-figure")
+
+
+def test_rows_and_arrow_keys_select_as_well(page):
+    first, second = SWEEP.front[0].label, SWEEP.front[1].label
+    page.click(f"tr[data-point='{second}'] td")
+    assert selected(page)[0].startswith(f"Point {second}")
+    page.value("document.getElementById('front-figure').focus()")
+    page.press("ArrowLeft")
+    assert selected(page)[1] == [first, str(SWEEP.front[0].trial.number)]
+
+
+def test_dragging_a_slider_moves_all_trials_along_their_curves(page):
+    line = "document.getElementById('front-line').getAttribute('d')"
+    page.value("document.getElementById('rule').focus()")
+    page.press("ArrowDown")
+    assert page.value("[...document.querySelectorAll('#sliders input')].map((one) => one.name)") == ["tau", "threshold"]
+    before, words = page.value(line), text(page, "#front-says")
+    assert words.startswith("At tau 0.7, threshold 0:")
+    x, y = page.place("#sliders input[name=tau]")
+    page.drag((x, y), [(x + step, y) for step in range(0, 90, 10)])
+    assert text(page, "#front-says").startswith("At tau 0.9, threshold 0:")
+    assert page.value(line) != before
+    trial = SWEEP.find("best").trial.number
+    assert text(page, "#selection h3").startswith(f"Point {trial}/0.9/0")
+
+
+def test_points_worse_than_the_reference_are_shown_on_request(page):
+    marks = "document.querySelectorAll('circle.on-front').length"
+    assert SWEEP.front[0].metrics["calibrated_reuse_accuracy"] < 0.5
+    words = "1 point is worse than the reference and counts for nothing; it is on the front"
+    assert words in text(page, "#front-says")
+    assert page.value(marks) == len(SWEEP.front) - 1
+    page.click("#show-all")
+    assert page.value(marks) == len(SWEEP.front)
+
+
+def test_a_click_on_a_head_sorts_and_another_turns_the_order(page):
+    sizes = "[...document.querySelectorAll('tr[data-point]')].map((row) => parseFloat(row.cells[3].textContent))"
+    rising = sorted(100 * point.metrics["cut_size"] for point in SWEEP.front)
+    for order in (rising, rising[::-1]):
+        page.click("table[data-name=front] th:nth-child(4) button")
+        assert page.value(sizes) == pytest.approx(order, abs=0.05)
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_fits_and_the_legend_lies_below_the_points(page, width):
+    page.resize(width)
+    widest = "document.documentElement.scrollWidth"
+    assert page.value(f"new Promise((done) => setTimeout(() => done({widest}), 200))") <= width
+    top, bottom = (
+        page.value(f"document.querySelector('{selector}').getBoundingClientRect().{side}")
+        for selector, side in ((".legend", "top"), ("#front-figure svg", "bottom"))
+    )
+    assert top >= bottom - 1
+
+
+def test_it_is_dark_where_people_want_it_dark(page):
+    colour = "getComputedStyle(document.body).backgroundColor"
+    assert page.value(colour) == "rgb(255, 255, 255)"
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    dark = page.value(colour)
+    page.call("Emulation.setEmulatedMedia", features=[])
+    assert max(map(int, dark.removeprefix("rgb(").rstrip(")").split(","))) < 60
+
+
+def test_hostile_names_stay_text(browser, tmp_path):
+    trial = dataclasses.replace(TRIALS[0], coefficients={"optimizer": HOSTILE}, reason=HOSTILE)
+    points = [dataclasses.replace(point, trial=trial) for point in POINTS[:8]]
+    sweep = dataclasses.replace(made_sweep(points, trials=[trial, *TRIALS[1:]]), sweep_id=HOSTILE)
+    browser.open(render_report(sweep), tmp_path / "report.html")
+    assert browser.messages == []
+    assert browser.value("document.querySelectorAll('img').length") == 0
+    assert f"optimizer {HOSTILE}" in text(browser, "#selection")
+
+
+def test_a_sweep_without_a_front_shows_its_trials(browser, tmp_path):
+    browser.open(render_report(made_sweep([])), tmp_path / "report.html")
+    assert browser.messages == []
+    assert browser.value("document.querySelectorAll('tr[data-trial]').length") == len(TRIALS)
