@@ -18,6 +18,7 @@ from moda_core.cutting.alignment import AddAt, Concat, Fill, Place, UnevenGroups
 from moda_core.cutting.held import Held
 from moda_core.cutting.slices import held_by, kernels_of, tensor_of
 from moda_core.graph import (
+    ATTENDING,
     BROADCASTING,
     INDEXED,
     MIXING,
@@ -102,7 +103,7 @@ class Cutter:
             return self._two(node, held)
         if node.op in ("concat", "select"):
             return self._rearranged(node, held)
-        if node.op in ("attention", "concat_tokens", "embedding"):
+        if node.op in ATTENDING or node.op in ("concat_tokens", "embedding"):
             return self._of_tokens(node, held)
         source = self.graph.by_name[node.inputs[0]]
         if node.op in MIXING:
@@ -129,7 +130,7 @@ class Cutter:
         inputs = []
         for source in (self.graph.by_name[name] for name in node.inputs):
             of_heads = heads.repeat_interleave(source.channels // node.groups)
-            inputs.append(self._read(node, source, of_heads if node.op == "attention" else held))
+            inputs.append(self._read(node, source, of_heads if node.op in ATTENDING else held))
         return self._call(node.name, layer, *inputs)
 
     def _two(self, node: Node, held: Tensor) -> fx.Node:
@@ -234,7 +235,7 @@ class Cutter:
             again = len(self.graph.calls[node.shares or node.name]) > 1  # it reads constants like anything else
             self.folded[node.name] = empty_C if again else added_C
             found_C = added_C + self._whole(node, "bias")
-        elif node.op == "attention":  # its weights of a head add up to 1
+        elif node.op in ATTENDING:  # its weights of a head add up to 1
             found_C = constants[2]
         elif node.op in NORMALISING:
             found_C = self._whole(node, "bias") if node.op == "group_norm" else empty_C

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from moda_core.errors import GraphError
-from moda_core.graph import INDEXED, MIXING, NORMALISING, ChannelGraph, Node
+from moda_core.graph import ATTENDING, INDEXED, MIXING, NORMALISING, ChannelGraph, Node
 
 LAYER_NORMS = ("layer_norm", "channel_norm")
 # Passes over a graph with layers that are called again: one or two more than calls in a row are needed. What all of
@@ -121,7 +121,7 @@ def _states(
         every_K = outputs_KC.new_ones(outputs_KC.shape[0], node.channels)
         if node.op in ("input", "embedding") or (node.op in LAYER_NORMS and node.attributes["affine"]):
             live_K = varying_K = every_K
-        elif node.op == "attention":  # its weights of a head add up to 1
+        elif node.op in ATTENDING:  # its weights of a head add up to 1
             live_K, varying_K = live[node.inputs[2]], varying[node.inputs[2]]
         elif node.op in MIXING or node.op in NORMALISING:
             live_K = of_group(node, live[node.inputs[0]])
@@ -159,7 +159,7 @@ def _marked(graph: ChannelGraph, keep: Sequence[Tensor], outputs_KC: Tensor) -> 
             marked_K = torch.zeros_like(marked_K)
         elif node.op == "mul":
             marked_K = marked[node.inputs[0]] & marked[node.inputs[1]]
-        elif node.op == "attention":
+        elif node.op in ATTENDING:
             marked_K = marked[node.inputs[2]]
         elif node.inputs and node.op not in MIXING and node.op not in NORMALISING:
             marked_K = _gathered(graph, node, marked, marked_K)
@@ -214,7 +214,7 @@ def _backward(
         if node.op == "flatten":
             features = node.channels // graph.by_name[node.inputs[0]].channels
             held_K = held_K.view(len(held_K), -1, features).any(2).repeat_interleave(features, dim=1)
-        elif node.op in NORMALISING or node.op == "attention":
+        elif node.op in NORMALISING or node.op in ATTENDING:
             held_K = of_group(node, held_K)
         channels[node.name] = held_K
         if node.op in MIXING:
@@ -248,10 +248,10 @@ def _leave_one(graph: ChannelGraph, source: Node, wanted_K: Tensor, marked: dict
 def _need(
     graph: ChannelGraph, node: Node, held_K: Tensor, needed: dict[str, Tensor], live: Mapping[str, Tensor]
 ) -> None:
-    if node.op == "attention":
+    if node.op in ATTENDING:
         heads_K = _any_of_group(node, held_K)
-        query, key, _ = node.inputs
-        factors = (live[key], live[query], None)  # a query's number is only multiplied by the key's, and that by it
+        query, key, *others = node.inputs
+        factors = [live[key], live[query], *[None] * len(others)]  # queries and keys are only multiplied by each other
         for name, factor_K in zip(node.inputs, factors, strict=True):
             width = graph.by_name[name].channels // node.groups
             of_heads_K = heads_K.repeat_interleave(width, dim=1)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from moda_core.errors import GraphError
-from moda_core.graph.operations import Node
+from moda_core.graph.operations import ATTENDING, Node
 
 # Of one image. In brackets what a ResNet50 without a stem that makes images smaller takes at 224 px, the costliest of
 # moda_core.models.
@@ -17,6 +17,8 @@ LARGEST_NUMBERS = 2**32  # of all nodes' outputs (2^29.2); one node's are limite
 LARGEST_WINDOWS = 2**31  # what convolutions and pools read, an overlap read again (2^28.3)
 LARGEST_OPERATIONS = 2**38  # multiply-adds (2^35.9; VGG16 2^33.8)
 LARGEST_GROUPS = 2**19  # of all convolutions, which are cut group by group: an EfficientNet-B7 has 2^17
+
+WINDOW_INDEX = 8  # numbers for each pair of tokens of a window, from which biases by relative position are taken
 
 LIMITS = {
     "numbers": LARGEST_NUMBERS,
@@ -65,10 +67,12 @@ def cost_of(node: Node, inputs: Sequence[Node]) -> Cost:
         kernel = math.prod(node.kernel())
         windows = source.channels * kernel * pixels
         return Cost(numbers, windows, windows * (node.channels // node.groups), node.groups)
-    if node.op == "attention":
-        query, key, value = inputs
-        pairs = math.prod(query.size) * math.prod(key.size)
-        return Cost(numbers + node.groups * pairs, 0, pairs * (query.channels + value.channels), 0)
+    if node.op in ATTENDING:
+        query, key, value = inputs[:3]
+        pairs = math.prod(query.size) * node.keys_of_token(math.prod(key.size))
+        window = node.keys_of_token(0)
+        of_windows = pairs + WINDOW_INDEX * window**2 if window else 0
+        return Cost(numbers + node.groups * pairs + of_windows, 0, pairs * (query.channels + value.channels), 0)
     if node.op in ("max_pool2d", "avg_pool2d"):
         kernel_size: list[int] = node.attributes["kernel_size"]  # type: ignore[assignment]
         return Cost(numbers, numbers * math.prod(kernel_size), 0, 0)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from moda_core.errors import GraphError, listed
 from moda_core.graph.cost import check_cost
-from moda_core.graph.operations import BROADCASTING, Node
+from moda_core.graph.operations import ATTENDING, BROADCASTING, Node
 
 LARGEST_CHANNELS = 2**24  # of all nodes together: what is allocated to follow masks through a graph
 LARGEST_IMAGE = 2**28  # channels x pixels of a node
@@ -91,10 +91,12 @@ def _check_channels(node: Node, inputs: list[Node]) -> None:
         expected = len(index)
         if max(index, default=0) >= have[0]:
             raise GraphError(f"node {node.name!r} selects channel {max(index)} of {have[0]}")
-    elif node.op == "attention":
-        query, key, expected = have
+    elif node.op in ATTENDING:
+        query, key, expected, *biases = have
         if query != key or query % node.groups:
             raise GraphError(f"node {node.name!r}: {query} and {key} channels are not those of {node.groups} heads")
+        if any(channels != node.groups for channels in biases):
+            raise GraphError(f"node {node.name!r}: biases of {listed(biases)} channels are not those of its heads")
     elif node.op not in ("input", "embedding", "linear"):
         expected = have[0]
         if any(one != expected for one in have):
@@ -109,6 +111,8 @@ def _check_size(node: Node, inputs: list[Node]) -> None:
     if node.op == "attention":
         query, key, value = sizes
         right = right and query == node.size and key == value and len(query) == len(key) == 1
+    elif node.op == "window_attention":
+        right = right and all(size == node.size for size in sizes[:3]) and _is_of_windows(node, sizes[3])
     elif node.op == "concat_tokens":
         right = right and all(len(size) == 1 for size in sizes) and node.size == (sum(size[0] for size in sizes),)
     elif node.op == "positions":
@@ -138,6 +142,14 @@ def _check_size(node: Node, inputs: list[Node]) -> None:
         )
 
 
+def _is_of_windows(node: Node, biases: tuple[int, ...]) -> bool:
+    """Whether a node's tokens are those of its windows, shifted by less than one, and so many biases belong to them."""
+    grid, window, shift = ([*map(int, node.attributes[key])] for key in ("grid", "window", "shift"))  # type: ignore[arg-type]
+    is_shifted_less = all(step < side for step, side in zip(shift, window, strict=True))
+    relative = math.prod(2 * side - 1 for side in window)
+    return is_shifted_less and node.size == (math.prod(grid) * math.prod(window),) and biases == (relative,)
+
+
 def _is_pool(node: Node) -> bool:
     """Whether a pool pads by at most half of its windows, as PyTorch wants it."""
     kernel, padding = node.attributes["kernel_size"], node.attributes["padding"]
@@ -165,9 +177,9 @@ def _check_unit_layer(node: Node, widths: tuple[int, ...]) -> None:
         return
     if not 0 <= node.unit_layer < len(widths):
         raise GraphError(f"node {node.name!r}: there is no unit layer {node.unit_layer}")
-    units = node.groups if node.op == "attention" else node.channels
+    units = node.groups if node.op in ATTENDING else node.channels
     if widths[node.unit_layer] != units:
-        what = "heads" if node.op == "attention" else "channels"
+        what = "heads" if node.op in ATTENDING else "channels"
         raise GraphError(f"node {node.name!r} has {units} {what}, its layer {widths[node.unit_layer]} units")
 
 

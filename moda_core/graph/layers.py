@@ -12,7 +12,15 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from moda_core.graph.operations import Attribute, Node
-from moda_core.graph.token_layers import Attention, ChannelNorm, ConcatTokens, Embedding, Positions, TokenLinear
+from moda_core.graph.token_layers import (
+    Attention,
+    ChannelNorm,
+    ConcatTokens,
+    Embedding,
+    Positions,
+    TokenLinear,
+    WindowAttention,
+)
 from moda_core.modes import evaluating, is_random
 from moda_core.units import ACTIVATIONS
 
@@ -155,6 +163,8 @@ def build_module(node: Node, tensors: Mapping[str, Tensor], *, inputs: int, outp
             module = ChannelNorm(outputs, elementwise_affine=affine, device="meta", **options)
         case "attention":
             module = Attention(outputs * node.groups // node.channels, options["scale"])
+        case "window_attention":
+            module = WindowAttention(outputs * node.groups // node.channels, node.attributes)
         case "embedding":
             module = Embedding(next(iter(node.tensors())), (outputs, *node.size), **options)
         case "positions":

@@ -5,7 +5,8 @@ What an operation does to channels (dimension 1) is of one kind:
 - *mixing* (convolution, linear): an output channel reads every input channel, or every one of its group;
 - *normalising* (group norm, layer norm, channel norm): an output channel reads its group's input channels, itself among
   them;
-- *attending* (attention): an output channel reads itself of the values, and its head of the queries and of the keys;
+- *attending* (attention, also within windows): an output channel reads itself of the values, and its head of the
+  queries, of the keys, and of the biases by relative position, one channel for each head;
 - *gathering* (all others): output channel k reads one channel of each input, :meth:`Node.gathers` says which;
 - ``input``: the images; ``embedding``: numbers of its own for every channel and position.
 
@@ -36,7 +37,8 @@ BROADCASTING = frozenset({"add", "mul"})
 POINTWISE = frozenset(
     {"relu", "relu6", "leaky_relu", "hardswish", "silu", "gelu", "tanh", "sigmoid", "hardsigmoid", "scale_shift"}
 )
-UNIT_CALLS = frozenset({*ACTIVATIONS, "attention"})  # the units of attention are its heads
+ATTENDING = frozenset({"attention", "window_attention"})  # whose units are their heads
+UNIT_CALLS = ATTENDING | set(ACTIVATIONS)
 UNIT_LAYERS = UNIT_CALLS | {"identity"}
 
 KIND_TEXTS = {
@@ -66,6 +68,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "layer_norm": {"eps": "positive", "affine": "flag", "bias": "flag"},
     "channel_norm": {"eps": "positive", "affine": "flag", "bias": "flag"},
     "attention": {"heads": "whole", "scale": "number"},
+    "window_attention": {"heads": "whole", "grid": "sides", "window": "sides", "shift": "pair"},
     "embedding": {"trains": "flag"},
     "relu": {},
     "relu6": {},
@@ -93,7 +96,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "add": {},
     "mul": {},
 }
-INPUTS = {"input": 0, "embedding": 0, "add": 2, "mul": 2, "attention": 3}  # every other operation one,
+INPUTS = {"input": 0, "embedding": 0, "add": 2, "mul": 2, "attention": 3, "window_attention": 4}  # every other one,
 ANY_INPUTS = frozenset({"concat", "concat_tokens"})  # but these any number
 INDEXED = frozenset({"select", "flatten", "concat"})  # gathering, and not channel k from channel k
 ZERO_TO_CONSTANT = frozenset(
@@ -163,13 +166,18 @@ class Node:
                 f"node {self.name!r}: {self.op} is neither an activation nor an identity nor attention, so it cannot"
                 " be a unit layer"
             )
-        if self.op in ("conv2d", "group_norm", "attention") and (self.groups < 1 or self.channels % self.groups):
+        if self.op in ("conv2d", "group_norm", *ATTENDING) and (self.groups < 1 or self.channels % self.groups):
             raise GraphError(f"node {self.name!r}: {self.channels} channels do not split into {self.groups} groups")
 
     @property
     def groups(self) -> int:
         """Groups of channels that do not read each other's, of attention its heads: 1 unless an attribute says so."""
         return int(self.attributes.get("groups", self.attributes.get("heads", 1)))  # type: ignore[arg-type]
+
+    def keys_of_token(self, tokens: int) -> int:
+        """Return how many of so many tokens each token attends to."""
+        window = self.attributes.get("window")
+        return math.prod(window) if isinstance(window, list) else tokens
 
     @property
     def padded(self) -> bool:

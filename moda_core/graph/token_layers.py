@@ -6,9 +6,14 @@ between two of them.
 Shapes: B images, C channels, T tokens, H heads.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from moda_core.units import attend_by_window, relative_positions, shift_mask
 
 
 class TokenLinear(nn.Linear):
@@ -35,6 +40,24 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         query, key, value = (part.mT.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
         attended = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return attended.transpose(1, 2).flatten(2).mT
+
+
+class WindowAttention(nn.Module):
+    """Attention of heads whose channels lie side by side, within windows, whose tokens lie one after another."""
+
+    def __init__(self, heads: int, attributes: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.heads = heads
+        grid, window, shift = (attributes[name] for name in ("grid", "window", "shift"))
+        self.register_buffer("index", relative_positions(window), persistent=False)
+        self.register_buffer("mask", shift_mask(grid, window, shift), persistent=False)
+        self.index: Tensor
+        self.mask: Tensor
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, biases: Tensor) -> Tensor:
+        query, key, value = (part.mT.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
+        attended = attend_by_window(query, key, value, biases[0].T, self.index, self.mask)
         return attended.transpose(1, 2).flatten(2).mT
 
 

@@ -40,6 +40,29 @@ def attention(reader: Reader, node: fx.Node) -> bool:
     return True
 
 
+def windows(reader: Reader, node: fx.Node) -> bool:
+    """Add attention within windows, whose biases by relative position are an embedding with a channel for each head."""
+    given = attention_arguments(node)
+    table = given["table"]
+    if not is_attention(node) or table not in reader.constants:
+        return False
+    _, heads, tokens, numbers = node.meta["value"].shape
+    path, labels = reader.constants[table]
+    tensor = operator.attrgetter(path)(reader.network)
+    if not isinstance(tensor, nn.Parameter) or labels.shape != tensor.shape:
+        return False
+    biases = reader.put(f"{node.name}_biases", "embedding", None, heads, (len(tensor),), trains=True)
+    reader.own(biases, [tensor])
+    reader.state[f"{biases.name}.weight"] = tensor.detach().T.contiguous()
+    sides = [_side_by_side(reader, given[name]) for name in ("query", "key", "value")]
+    attributes: dict[str, Attribute] = {"heads": heads}
+    attributes |= {name: list(given[name]) for name in ("grid", "window", "shift")}
+    added = Node(node.name, "window_attention", (*sides, biases.name), heads * numbers, (tokens,), attributes)
+    reader.nodes[added.name] = added
+    reader.moved[node] = added.name, torch.arange(2 * added.channels * tokens).view(2, heads, numbers, tokens).mT
+    return True
+
+
 def _side_by_side(reader: Reader, side: fx.Node) -> str:
     """The name of the node that gives (B, H, T, d) as the channels of all heads, (B, H x d, T)."""
     origin, labels = reader.labels(side)

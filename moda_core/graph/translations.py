@@ -13,8 +13,8 @@ from moda_core.graph.operations import BROADCASTING, POINTWISE, Node
 from moda_core.graph.parameters import add_parameters
 from moda_core.graph.reader import Reader
 from moda_core.graph.reductions import REDUCTIONS, reduce
-from moda_core.graph.tokens import attention, concat_tokens, layer_norm, linear
-from moda_core.units import argument
+from moda_core.graph.tokens import attention, concat_tokens, layer_norm, linear, windows
+from moda_core.units import argument, window_attention
 
 Translation = Callable[[Reader, fx.Node], bool]
 
@@ -189,6 +189,7 @@ CALLS: dict[Any, Translation] = {
     F.layer_norm: layer_norm,
     F.linear: linear,
     F.scaled_dot_product_attention: attention,
+    window_attention: windows,
     **dict.fromkeys((operator.neg, torch.neg, torch.negative, "neg", "negative"), _negative),
     **dict.fromkeys((torch.zeros_like, "new_zeros"), _zeros),
     **dict.fromkeys(("to", "type", "type_as", "float", "double"), _same),

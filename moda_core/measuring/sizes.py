@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moda_core.choosing import Masks, as_decomposition
 from moda_core.cutting import Held, held_channels
-from moda_core.graph import MIXING, TRAINABLE, ChannelGraph, Node
+from moda_core.graph import ATTENDING, MIXING, TRAINABLE, ChannelGraph, Node
 
 
 def count_shared_parameters(graph: ChannelGraph, held: Held) -> Tensor:
@@ -81,11 +81,11 @@ def count_flops(graph: ChannelGraph, held: Held) -> Tensor:
         if node.op in MIXING:
             weights_K = _kernels(node, held.channels[node.name], held.reads[node.name]) * math.prod(node.kernel())
             total = total + 2 * weights_K * math.prod(node.size)
-        elif node.op == "attention":
-            query, key, value = (graph.by_name[name] for name in node.inputs)
+        elif node.op in ATTENDING:
+            query, key, value = (graph.by_name[name] for name in node.inputs[:3])
             share_K = held.channels[node.name].double().mean(1)  # of the heads, which are held whole
             channels_K = share_K * (query.channels + value.channels)
-            total = total + 2 * channels_K * math.prod(query.size) * math.prod(key.size)
+            total = total + 2 * channels_K * math.prod(query.size) * node.keys_of_token(math.prod(key.size))
     return total
 
 

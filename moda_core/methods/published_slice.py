@@ -10,12 +10,13 @@ Shapes: T tokens, D channels of the whole network, K kept ones.
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moda_core.models.vit import EPSILON, Block, VisionTransformer
+from moda_core.models import VisionTransformer
 from moda_core.units import UnitLayers
 
 LAYERS = ("attention.query", "attention.key", "attention.value", "attention.out", "mlp.0", "mlp.2")  # of a block
@@ -65,7 +66,7 @@ class SlicedTransformer(nn.Module):
             reads_D = of_block[-1]
         self.later = nn.Sequential(*blocks)
         width = int(reads_D.sum())
-        self.norm = nn.LayerNorm(width, eps=EPSILON, device=device)
+        self.norm = nn.LayerNorm(width, eps=whole.norm.eps, device=device)
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(width, classes)).to(device)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -85,15 +86,14 @@ class SlicedBlock(nn.Module):
         keep: a mask for each layer of LAYERS.
     """
 
-    def __init__(self, block: nn.Module, reads_D: Tensor, keep: Sequence[Tensor]) -> None:
+    def __init__(self, block: Any, reads_D: Tensor, keep: Sequence[Tensor]) -> None:
         super().__init__()
-        assert isinstance(block, Block)
         query_D, key_D, value_D, out_D, hidden_N, last_D = keep
         attention = block.attention
         both_D = query_D & key_D
         self.heads = attention.heads
         self.norm1, self.norm2 = (
-            nn.LayerNorm(int(mask_D.sum()), eps=EPSILON, device=mask_D.device) for mask_D in (reads_D, out_D)
+            nn.LayerNorm(int(mask_D.sum()), eps=block.norm1.eps, device=mask_D.device) for mask_D in (reads_D, out_D)
         )
         self.query, self.key = (_cut(layer, both_D, reads_D) for layer in (attention.query, attention.key))
         self.value, self.out = _cut(attention.value, value_D, reads_D), _cut(attention.out, out_D, value_D)

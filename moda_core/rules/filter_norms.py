@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moda_core.graph import INDEXED, MIXING, ChannelGraph
+from moda_core.graph import ATTENDING, INDEXED, MIXING, ChannelGraph
 
 
 def filter_norms(graph: ChannelGraph, state: Mapping[str, Tensor]) -> list[Tensor]:
@@ -33,8 +33,8 @@ def filter_norms(graph: ChannelGraph, state: Mapping[str, Tensor]) -> list[Tenso
             sources = node.gathers([graph.by_name[name].channels for name in node.inputs])
             for name, source in zip(node.inputs, sources, strict=True):
                 norm_N = torch.where(source >= 0, norms[name][source.clamp(min=0)], norm_N)
-        elif node.op == "attention":
-            for name in node.inputs:
+        elif node.op in ATTENDING:
+            for name in node.inputs[:3]:
                 of_heads = norms[name].view(node.groups, -1).sum(1)
                 norm_N = norm_N + node.spread(of_heads / (node.channels // node.groups))
         else:

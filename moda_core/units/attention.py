@@ -1,4 +1,5 @@
-"""Attention, however it is written, as calls of ``F.scaled_dot_product_attention``: its heads are units.
+"""Attention, however it is written, as calls of ``F.scaled_dot_product_attention``, or of ``window_attention`` where it
+is within windows: its heads are units.
 
 ``nn.MultiheadAttention`` is traced as what it computes. The plain form (a softmax of scaled products of queries and
 keys, times the values) is given the function's name.
@@ -14,9 +15,11 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from moda_core.units.calls import argument, arguments
+from moda_core.units.windows import window_attention
 
 HEADS = "heads"  # the kind of unit layer
 ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
+WINDOW_ARGUMENTS = ("query", "key", "value", "table", "grid", "window", "shift")
 MATMULS = (torch.matmul, operator.matmul, "matmul", "__matmul__")
 SOFTMAXES = (F.softmax, torch.softmax, "softmax")
 PRODUCTS: tuple[Any, ...] = (operator.mul, torch.mul, "mul", operator.truediv, torch.div, "div")
@@ -25,15 +28,17 @@ QUOTIENTS: tuple[Any, ...] = PRODUCTS[3:]
 
 def is_attention(node: fx.Node) -> bool:
     """Return whether a node is attention with heads in dimension 1: queries, keys and values of (B, H, T, d)."""
-    if node.op != "call_function" or node.target is not F.scaled_dot_product_attention:
+    if node.op != "call_function" or node.target not in (F.scaled_dot_product_attention, window_attention):
         return False
     query, value = attention_arguments(node)["query"], node.meta["value"]
     return isinstance(query, fx.Node) and value.ndim == query.meta["value"].ndim == 4
 
 
 def attention_arguments(node: fx.Node) -> dict[str, Any]:
-    """Return the arguments of a call of ``F.scaled_dot_product_attention`` by name, None where one is not given."""
-    return arguments(node, ARGUMENTS)
+    """Return the arguments of a call of ``F.scaled_dot_product_attention`` or of
+    :func:`moda_core.units.window_attention` by name, None where one is not given.
+    """
+    return arguments(node, WINDOW_ARGUMENTS if node.target is window_attention else ARGUMENTS)
 
 
 def head_values(attended: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from moda_core.errors import NetworkError
-from moda_core.units.attention import is_attention
+from moda_core.units.attention import attention_arguments, is_attention
 from moda_core.units.layers import UnitLayers, unit_sites
 from moda_core.units.movement import holds_tensor
 
@@ -77,7 +77,8 @@ def _later_linears(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> set[fx.
     attentions = [node for node in graph.nodes if is_attention(node)]
     if len(attentions) < 2:
         return set()
-    projections = [_projection(side, modules) for side in attentions[1].all_input_nodes]
+    given = attention_arguments(attentions[1])
+    projections = [_projection(given[side], modules) for side in ("query", "key", "value")]
     nodes = list(graph.nodes)
     start = min(nodes.index(projection) for projection in projections)
     return {node for node in nodes[start:] if _is_linear(node, modules) and node.meta["value"].ndim > 2}

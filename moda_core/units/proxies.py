@@ -4,6 +4,7 @@ Sizes that both batches agree on are plain numbers. The number of images, and wh
 of the graph, so that the graph is right for every batch.
 """
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -17,6 +18,14 @@ from torch.fx.node import map_arg
 from moda_core.errors import NetworkError
 from moda_core.modes import is_random
 from moda_core.units.attention import attend, is_plain_attention, is_self_attention
+from moda_core.units.windows import (
+    BIAS_FUNCTION,
+    attend_in_windows,
+    is_patch_merging,
+    is_window_attention,
+    merge_patches,
+    window_attention,
+)
 
 SIZES = ("size", "dim", "ndimension", "numel", "nelement", "is_floating_point", "is_complex", "is_contiguous")
 FACTS = ("ndim", "is_cuda", "is_sparse", "is_quantized", "is_mkldnn")
@@ -118,7 +127,24 @@ class ShapeTracer(fx.Tracer):
                 return self.shape(args[0], values)
             if values[0] == values[1]:
                 return values[0]
+        if kind == "call_function" and not self.running:
+            called = self._of_swin(target, args, kwargs)
+            if called is not None:
+                return called
         return super().create_proxy(kind, target, args, kwargs, *more, **options)
+
+    def _of_swin(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """What a call of torchvision's functions for Swin computes, call by call; None for any other call."""
+        if is_window_attention(function, args, kwargs):
+            bias = args[3] if len(args) > 3 else kwargs["relative_position_bias"]
+            made_of = bias.node.args[0] if isinstance(bias, fx.Proxy) and bias.node.args else None
+            if isinstance(made_of, fx.Node) and getattr(bias.node.target, "__name__", "") == BIAS_FUNCTION:
+                call = functools.partial(self._call, window_attention)
+                return attend_in_windows(args, kwargs, self.proxy(made_of), call)
+        return merge_patches(args[0]) if is_patch_merging(function, args) else None
+
+    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self.create_proxy("call_function", function, args, {})
 
     def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **options: Any) -> fx.Node:
         node = super().create_node(kind, target, args, kwargs, *more, **options)

@@ -25,7 +25,7 @@ from orchestrator.training.loop import choose_device
 from orchestrator.training.trial import Trial, load_trained
 
 KINDS = {"heads": "heads", "hidden": "gelu"}  # by name, the kind of unit layer
-SIZES, SUBSETS = (2, 3), 20  # subsets of each size
+SIZES, SUBSETS, IMAGES = (2, 3), 20, 1000  # subsets and images of each size
 
 
 def units_rows(sweep: Sweep, choice_name: str) -> list[Row]:
@@ -50,7 +50,8 @@ def units_rows(sweep: Sweep, choice_name: str) -> list[Row]:
 
 def _by_kind(trained: Trained, chosen: Chosen, images: ImageSet) -> Iterator[tuple[str, dict[str, float]]]:
     classes = trained.graph.output.channels
-    draw = draw_pairs(images.labels, draw_subsets(classes, SUBSETS, seed=0, sizes=SIZES), num_classes=classes)
+    subsets = draw_subsets(classes, SUBSETS, seed=0, sizes=SIZES)
+    draw = draw_pairs(images.labels, subsets, num_classes=classes, images_per_size=IMAGES)
     kinds = [site.kind for site in chosen.sites]
 
     def reuse(change: Callable[[str, Tensor], Tensor]) -> float:
