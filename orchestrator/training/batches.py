@@ -103,7 +103,7 @@ class Steps:
     def weight_decay(self) -> float:
         """That of the configuration, or less, in proportion, in a training of more than ``training.decay_steps``."""
         steps = self.config.decay_steps
-        return self.config.weight_decay * (1.0 if steps is None else min(1.0, steps / self.total))
+        return self.config.weight_decay * (1.0 if steps is None else min(1.0, steps / max(1, self.total)))
 
     def epoch(self, epoch: int, device: torch.device | None = None) -> Iterator[Batch]:
         """The batches of an epoch. All draws are brought to the device at once, so that no step waits for its own."""

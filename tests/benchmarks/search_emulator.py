@@ -283,50 +283,58 @@ def _as_table(points: list[dict[str, object]]) -> pa.Table:
 
 
 class PointByPoint:
-    """Another library's search, to which the target size is one more dimension and a training one point."""
+    """Another library's search, to which the target size is one more dimension and a training one point. The baselines
+    of the space come first, at the middle target."""
 
     def __init__(self, name: str, emulator: Emulator, seed: int) -> None:
-        self.emulator, self.names = emulator, list(emulator.problem.space)
-        self.search = (AxPoints if name == "ax" else RayOptuna)(len(self.names) + 1, emulator, seed)
-        self.asked = 0.0
+        self.emulator = emulator
+        self.sizes = np.log10(emulator.targets)
+        units = [emulator.problem.to_unit(coefficients) for coefficients in emulator.baselines]
+        first = [[*unit, self._place(float(np.median(self.sizes)))] for unit in units if unit is not None]
+        self.search = (AxPoints if name == "ax" else RayOptuna)(len(emulator.problem.space) + 1, emulator, seed, first)
+        self.asked: float | None = None
 
     def ask(self) -> Coefficients:
         *unit, self.asked = self.search.suggest()
         return self.emulator.problem.from_unit(unit)
 
     def tell(self, coefficients: Coefficients, seen_G: Floats | None) -> None:
-        sizes = np.log10(self.emulator.targets)
-        unit = self.emulator.problem.to_unit(coefficients)
-        size = sizes[0] + self.asked * (sizes[-1] - sizes[0]) if unit is not None else np.median(sizes)
-        values = None if seen_G is None else (float(np.interp(size, sizes, seen_G)), float(size))
-        if unit is not None:  # a baseline outside the space cannot be told
-            self.search.complete([*unit, (size - sizes[0]) / (sizes[-1] - sizes[0])], values)
+        if self.asked is None:  # a baseline, which the library is to suggest; one outside the space it cannot be told
+            if self.emulator.problem.to_unit(coefficients) is None:
+                return
+            *_, self.asked = self.search.suggest()
+        size = self.sizes[0] + self.asked * (self.sizes[-1] - self.sizes[0])
+        self.asked = None
+        self.search.complete(None if seen_G is None else (float(np.interp(size, self.sizes, seen_G)), float(size)))
+
+    def _place(self, size: float) -> float:
+        return float((size - self.sizes[0]) / (self.sizes[-1] - self.sizes[0]))
 
 
 class RayOptuna:
     """Ray Tune's OptunaSearch with its default sampler."""
 
-    def __init__(self, dimensions: int, emulator: Emulator, seed: int) -> None:
+    def __init__(self, dimensions: int, emulator: Emulator, seed: int, first: list[list[float]]) -> None:
         import optuna
         from ray.tune.search.optuna import OptunaSearch
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.names = [f"x{index}" for index in range(dimensions)]
-        space = {name: optuna.distributions.FloatDistribution(0, 1) for name in self.names}
-        sampler = optuna.samplers.TPESampler(seed=seed)
-        self.search = OptunaSearch(space=space, metric=["accuracy", "size"], mode=["max", "min"], sampler=sampler)
-        self.count, self.is_asked = 0, False
+        self.search = OptunaSearch(
+            space={name: optuna.distributions.FloatDistribution(0, 1) for name in self.names},
+            points_to_evaluate=[dict(zip(self.names, point, strict=True)) for point in first],
+            metric=["accuracy", "size"],
+            mode=["max", "min"],
+            sampler=optuna.samplers.TPESampler(seed=seed),
+        )
+        self.count = 0
 
     def suggest(self) -> list[float]:
-        self.count, self.is_asked = self.count + 1, True
+        self.count += 1
         found = self.search.suggest(str(self.count))
         return [float(found[name]) for name in self.names]
 
-    def complete(self, unit: list[float], values: tuple[float, float] | None) -> None:
-        if not self.is_asked:
-            self.search.add_evaluated_point(dict(zip(self.names, unit, strict=True)), list(values))
-            return
-        self.is_asked = False
+    def complete(self, values: tuple[float, float] | None) -> None:
         result = None if values is None else {"accuracy": values[0], "size": values[1]}
         self.search.on_trial_complete(str(self.count), result, error=values is None)
 
@@ -334,29 +342,29 @@ class RayOptuna:
 class AxPoints:
     """Ax with its own choice of strategy, the reference as objective thresholds."""
 
-    def __init__(self, dimensions: int, emulator: Emulator, seed: int) -> None:
+    def __init__(self, dimensions: int, emulator: Emulator, seed: int, first: list[list[float]]) -> None:
         from ax.api.client import Client
         from ax.api.configs import RangeParameterConfig
 
         self.names = [f"x{index}" for index in range(dimensions)]
-        self.client, self.index = Client(random_seed=seed), None
+        self.client, self.index, self.first = Client(random_seed=seed), 0, list(first)
         self.client.configure_experiment([RangeParameterConfig(name, (0.0, 1.0), "float") for name in self.names])
         floor = emulator.problem.reference[METRIC]
         self.client.configure_optimization("accuracy, -size", [f"accuracy >= {floor}", "size <= 0.0"])
 
     def suggest(self) -> list[float]:
+        if self.first:
+            point = self.first.pop(0)
+            self.index = self.client.attach_trial(dict(zip(self.names, point, strict=True)))
+            return point
         ((self.index, found),) = self.client.get_next_trials(1).items()
         return [float(str(found[name])) for name in self.names]
 
-    def complete(self, unit: list[float], values: tuple[float, float] | None) -> None:
-        index = self.index
-        if index is None:
-            index = self.client.attach_trial(dict(zip(self.names, unit, strict=True)))
-        self.index = None
+    def complete(self, values: tuple[float, float] | None) -> None:
         if values is None:
-            self.client.mark_trial_failed(index)
+            self.client.mark_trial_failed(self.index)
         else:
-            self.client.complete_trial(index, {"accuracy": values[0], "size": values[1]})
+            self.client.complete_trial(self.index, {"accuracy": values[0], "size": values[1]})
 
 
 def search(name: str, emulator: Emulator, seed: int, trainings: int) -> list[float]:

@@ -251,14 +251,14 @@ def test_a_zero_of_its_own_is_a_corner_beside_the_low_end():
 def test_the_default_recipe_and_the_published_coefficients():
     def recipe(*overrides):
         config = load_config(overrides)
-        return config.method.stated, config.training.weight_decay
+        return config.method.stated, config.training.weight_decay, config.training.decay_steps
 
     published = {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
-    assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0}, 0.01)
-    assert recipe("method=moda_published") == (published, 0.0)
-    assert recipe("method=standard") == ({}, 0.0)
-    assert recipe("training=published", "method=moda_published") == (published, 0.0)
-    assert recipe("training=fashion_mnist")[1] == 0.01
+    assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0, "gamma_warmup": 0.5}, 0.01, 500)
+    assert recipe("method=moda_published") == (published, 0.0, None)
+    assert recipe("method=standard") == ({}, 0.0, None)
+    assert recipe("training=published", "method=moda_published") == (published, 0.0, None)
+    assert recipe("training=fashion_mnist")[1:] == (0.01, 500)
     spaces = [load_config([f"method={name}"]).search for name in ("moda", "moda_published")]
     assert spaces[0] == spaces[1]
 
