@@ -18,14 +18,25 @@ from moda_core.units import UnitLayers
 
 class Weighted(nn.Module):
     """A watched network that also returns how much the compactness counts: the weights of its layers, or None for 1
-    each, and a number from 0 to 1 for all of them, a buffer that is set before a step."""
+    each, and a number from 0 to 1 for all of them.
+
+    Args:
+        watched: the network.
+        weights: of its layers.
+        warmup: over what share of the training that number grows from 0 to 1.
+    """
 
     warmth: Tensor
 
-    def __init__(self, watched: nn.Module, weights: Sequence[float] | None) -> None:
+    def __init__(self, watched: nn.Module, weights: Sequence[float] | None, warmup: float) -> None:
         super().__init__()
-        self.watched, self.weights = watched, weights
+        self.watched, self.weights, self.warmup = watched, weights, warmup
         self.register_buffer("warmth", torch.ones(()), persistent=False)
+
+    def warm(self, progress: float) -> None:
+        """Set the number for a step, by the share of the training that is done with it."""
+        if self.warmup:
+            self.warmth.fill_(min(1.0, progress / self.warmup))
 
     def forward(self, images: Tensor) -> tuple[Any, ...]:
         return (*self.watched(images), self.weights, self.warmth)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 COMPACTNESS = ("uniform", "size", "sqrt_size")
+SHALLOW, DEEP_WARMUP = 8, 0.5  # unit layers, and the share of the training over which gamma grows if there are more
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class Moda(Method):
         gamma: of the compactness.
         compactness: how layers weigh in it: ``uniform``, by the parameters that go with their units (``size``), or by
             the square root of these (``sqrt_size``).
-        gamma_warmup: over what share of the training gamma grows evenly from 0. Strong compactness from the first step
-            on kills the units of a deep network before they carry anything (docs/findings.md).
+        gamma_warmup: over what share of the training gamma grows evenly from 0; None for half of it where the network
+            has more than :data:`SHALLOW` unit layers, and none of it elsewhere. Strong compactness from the first step
+            on kills the units of a deep network before they carry anything, and makes a shallow one smaller
+            (docs/findings.md).
     """
 
     terms: ClassVar[tuple[str, ...]] = ("affinity", "dispersion", "compactness")
@@ -35,16 +38,17 @@ class Moda(Method):
     beta: float = 1.0
     gamma: float = 0.3
     compactness: str = "uniform"
-    gamma_warmup: float = 0.0
+    gamma_warmup: float | None = 0.0
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "gamma"):
             check_coefficient(name, getattr(self, name))
         if self.compactness not in COMPACTNESS:
             raise ValueError(f"method.compactness={self.compactness!r} must be one of {', '.join(COMPACTNESS)}")
-        check_coefficient("gamma_warmup", self.gamma_warmup)
-        if self.gamma_warmup > 1:
-            raise ValueError(f"method.gamma_warmup={self.gamma_warmup} is a share of the training, so 1 at most")
+        if self.gamma_warmup is not None:
+            check_coefficient("gamma_warmup", self.gamma_warmup)
+            if self.gamma_warmup > 1:
+                raise ValueError(f"method.gamma_warmup={self.gamma_warmup} is a share of the training, so 1 at most")
 
     @property
     def watches_units(self) -> bool:
@@ -60,15 +64,21 @@ class Moda(Method):
             return Prepared(network)
         layers = unit_layers(network, example)
         watched = watch_units(network, layers)
-        if self.compactness == "uniform" and not self.gamma_warmup:
+        warmup = self.gamma_warmup
+        if warmup is None:
+            warmup = DEEP_WARMUP if len(layers) > SHALLOW else 0.0
+        if self.compactness == "uniform" and not warmup:
             return Prepared(watched)
-        weights = None if self.compactness == "uniform" else layer_weights(network, layers, example, self.compactness)
-        return Prepared(Weighted(watched, weights).to(example.device))
+        uniform = self.compactness == "uniform"
+        weights = None if uniform else layer_weights(network, layers, example, self.compactness)
+        return Prepared(Weighted(watched, weights, warmup).to(example.device))
 
     def before_step(self, model: nn.Module, progress: float) -> None:
         """Set how much of gamma counts in the step."""
-        if self.watches_units and self.gamma_warmup:
-            model.warmth.fill_(min(1.0, progress / self.gamma_warmup))  # type: ignore[operator]
+        from moda_core.methods.layer_weights import Weighted
+
+        if isinstance(model, Weighted):
+            model.warm(progress)
 
     def objective(self, output: Any, labels: Tensor, *, num_classes: int, size: int, workers: Workers) -> Objective:
         """Compute cross-entropy and the weighted terms; the terms are 0 if no coefficient needs them."""

@@ -99,7 +99,7 @@ RECIPES = {
     "ours": moda(1, 0.3, 3, decay=0.01),
     "milder": moda(2, 0.1, 1, decay=0.01),
     "compactness": moda(0, 0, 3, decay=0.01),
-    "default": [*moda(1, 0.3, 3, decay=0.01, warmup=0.5), "training.decay_steps=500"],
+    "default": ["method=moda"],
     "warmed": moda(1, 0.3, 3, decay=0.001, warmup=0.5),
     "warmed-no-decay": moda(1, 0.3, 3, decay=0, warmup=0.5),
     "warmed-decay-0.003": moda(1, 0.3, 3, decay=0.003, warmup=0.5),

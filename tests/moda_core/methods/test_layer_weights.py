@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from moda_core import cut_network, unit_layers
+from moda_core import build_model, cut_network, unit_layers
 from moda_core.graph import channel_graph
-from moda_core.methods.layer_weights import layer_weights, unit_parameters
+from moda_core.methods.layer_weights import Weighted, layer_weights, unit_parameters
 from moda_core.methods.moda import Moda
 from orchestrator.training.batches import Workers
 
@@ -85,6 +85,16 @@ def test_gamma_grows_evenly_over_its_warm_up_and_the_terms_stay_what_they_are(ne
     assert {name: term.item() for name, term in again.terms.items()} == {
         name: term.item() for name, term in terms.items()
     }
+
+
+def test_only_deep_networks_are_warmed_up_unless_it_is_stated():
+    images = torch.zeros(2, 1, 8, 8)
+    for layers, warmth in ((8, None), (9, 0.5)):
+        network = build_model("vgg", in_channels=1, image_size=8, num_classes=3, widths=[4] * layers, hidden=[])
+        method = Moda(gamma_warmup=None)
+        model = method.prepare(network, images).model
+        method.before_step(model, 0.25)
+        assert (model.warmth.item() if isinstance(model, Weighted) else None) == warmth
 
 
 def test_a_warm_up_longer_than_the_training_is_refused():

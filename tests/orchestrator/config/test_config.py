@@ -254,7 +254,7 @@ def test_the_default_recipe_and_the_published_coefficients():
         return config.method.stated, config.training.weight_decay, config.training.decay_steps
 
     published = {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
-    assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0, "gamma_warmup": 0.5}, 0.01, 500)
+    assert recipe() == ({"alpha": 1.0, "beta": 0.3, "gamma": 3.0, "gamma_warmup": None}, 0.01, 500)
     assert recipe("method=moda_published") == (published, 0.0, None)
     assert recipe("method=standard") == ({}, 0.0, None)
     assert recipe("training=published", "method=moda_published") == (published, 0.0, None)
