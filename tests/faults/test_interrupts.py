@@ -71,6 +71,7 @@ def test_a_sweep_with_a_ray_of_its_own_ends_it(gate, tmp_path):
     wait_for_the_end_of(started)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ENDS)
 def test_a_training_is_stopped(gate, tmp_path, number):
     alone = ("train", "training.epochs=3", "tracking=none", *gate.overrides)
