@@ -1,4 +1,4 @@
-"""The errors that are a user's mistake. The command line shows them as one line with exit code 2.
+"""The errors that are shown as one line: with exit code 2 a user's mistake, with 1 a run that failed.
 
 Whatever else is raised is a fault of this package: see :mod:`orchestrator.cli.endings`.
 """
@@ -30,6 +30,24 @@ class StorageError(UserError):
 
 class ServiceError(UserError):
     """An external service that does not answer or refuses a request: W&B, an object store, a Ray cluster."""
+
+
+class RunError(Exception):
+    """What was asked for is right, and yet it failed: one line that names what, why and the remedy; exit code 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message))
+
+
+class StorageFault(RunError, OSError):
+    """A storage that fails while it is used: full, read-only, damaged or away.
+
+    It is an ``OSError`` for those who can do without what they wanted to read or write.
+    """
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end by SIGTERM, as schedulers do: it ends as if a person had interrupted it."""
 
 
 MISTAKES = (UserError, NetworkError, ModuleSetError)  # what was asked for, or given, is wrong

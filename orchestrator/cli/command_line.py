@@ -11,7 +11,7 @@ from rich.console import Console
 from orchestrator.cli import commands
 from orchestrator.cli.asked import Asked
 from orchestrator.cli.command_table import COMMANDS, DESCRIPTION, DETAILS
-from orchestrator.cli.endings import INTERRUPTED, UNREAD, end, is_unread
+from orchestrator.cli.endings import UNREAD, end, end_interrupted, is_unread, terminable
 from orchestrator.cli.parser import make_parser
 from orchestrator.cli.without_pandas import keep_pandas_out
 from orchestrator.config import is_override, render_config
@@ -32,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command of the command line.
 
     Returns:
-        The exit code. 0: the command succeeded; 1: no trial of a sweep finished, W&B failed, or a rerun gave different
-        rows; 2: a mistake of the user; 70: a bug of this package; 71: memory or a disk is full; 130: interrupted; 141:
-        the output was closed, as by ``| head``. For 2, 70, 71 and 130, one line on stderr says why.
+        The exit code. 0: the command succeeded; 1: no trial of a sweep finished, a run failed, W&B failed, or a rerun
+        gave different rows; 2: a mistake of the user; 70: a bug of this package; 71: memory or a disk is full; 130:
+        interrupted; 143: terminated; 141: the output was closed, as by ``| head``. One line on stderr says why, but for
+        141.
     """
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("orchestrator.search").setLevel(logging.INFO)  # it logs a reference point that it derives
@@ -42,12 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None and COMMANDS[options.command].only_looks:
         keep_pandas_out()
     try:
-        code = _run(options)
-        sys.stdout.flush()  # here, so that a closed output is handled below
-        return code
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to resume", file=sys.stderr)
-        return INTERRUPTED
+        with terminable():
+            code = _run(options)
+            sys.stdout.flush()  # here, so that a closed output is handled below
+            return code
+    except KeyboardInterrupt as interrupt:
+        return end_interrupted(interrupt)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and is_unread():
             return UNREAD

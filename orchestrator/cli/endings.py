@@ -5,14 +5,20 @@ import io
 import os
 import re
 import select
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from moda_core.errors import shortened
-from orchestrator.errors import MISTAKES
+from orchestrator.errors import MISTAKES, RunError, Terminated
 
-MISTAKE, BUG, EXHAUSTED, INTERRUPTED, UNREAD = 2, 70, 71, 130, 141  # 70 and 71 as sysexits.h has them
+FAILED, MISTAKE, BUG, EXHAUSTED, UNREAD = 1, 2, 70, 71, 141  # 70 and 71 as sysexits.h has them
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 DEBUG = "MODA_DEBUG"
 PACKAGES = Path(__file__).parents[2]
 NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
@@ -24,7 +30,7 @@ def end(error: Exception, command: str) -> int:
     """Print on one line of stderr what went wrong, after the traceback if ``MODA_DEBUG=1``.
 
     Args:
-        error: a mistake of the user, memory or a disk that is full, or else a bug of this package.
+        error: a mistake of the user, a run that failed, memory or a disk that is full, or else a bug of this package.
         command: the name of the command that raised it.
 
     Returns:
@@ -33,6 +39,9 @@ def end(error: Exception, command: str) -> int:
     if isinstance(error, MISTAKES):
         _say(command, str(error))
         return MISTAKE
+    if isinstance(error, RunError):
+        _say(command, str(error))
+        return EXHAUSTED if _used_up(error) else FAILED
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
     if used_up := _used_up(error):
@@ -41,6 +50,31 @@ def end(error: Exception, command: str) -> int:
     reason = f"{type(error).__name__}: {shortened(str(error), LONGEST_REASON)}".removesuffix(": ")
     _say(command, f"a bug of ours, please report it: {reason} ({_place(error)}); {DEBUG}=1 shows the traceback")
     return BUG
+
+
+def end_interrupted(error: KeyboardInterrupt) -> int:
+    """Say that a command was interrupted, and how to go on. Returns the exit code."""
+    is_terminated = isinstance(error, Terminated)
+    how = "terminated" if is_terminated else "interrupted"
+    print(f"\n{how}; run the same command again to resume", file=sys.stderr)
+    return TERMINATED if is_terminated else INTERRUPTED
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within it SIGTERM ends what runs as Ctrl-C does, with :class:`Terminated`: files are closed, and Ray is ended."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def is_unread() -> bool:

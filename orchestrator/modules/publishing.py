@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from deltalake.exceptions import DeltaError
 
 from moda_core import save_modules
 from moda_core.sets import MANIFEST
@@ -38,7 +37,7 @@ def published(sweep: Sweep, point: Point, root: str, *, data_root: str | None = 
         return name
     try:
         record_published(sweep, point, files)
-    except (OSError, DeltaError) as error:  # a storage that one may only read: the set is there all the same
+    except OSError as error:  # a storage that one may only read: the set is there all the same
         LOG.warning("%s is not recorded in the table modules, which cannot be written: %s", name, error)
     return name
 

@@ -1,9 +1,11 @@
 """Reading and writing the tables: sweeps by name, events of trials, and what a sweep has found by them."""
 
 import json
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -34,8 +36,9 @@ from orchestrator.storage import ResultStore
 
 ORDER = list(Status)
 HISTORY_COLUMNS = {*TRIAL_COLUMNS, *COLUMNS, *METRICS}  # beside the coefficients
+OWN = "moda-orchestrator"
 PACKAGES = (
-    *("moda-orchestrator", "torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb"),
+    *("torch", "torchvision", "ray", "numpy", "safetensors", "pyarrow", "deltalake", "wandb"),
     *("moocore", "optuna", "scipy"),  # proposals
     "pillow",  # decodes images
 )
@@ -225,7 +228,17 @@ def package_versions() -> dict[str, str]:
     from PIL import features
 
     codecs = {f"pillow-{name}": features.version(name) for name in CODECS if features.check(name)}
-    return {name: metadata.version(name) for name in PACKAGES} | {key: text for key, text in codecs.items() if text}
+    installed = {name: metadata.version(name) for name in PACKAGES}
+    return {OWN: _own_version(), **installed, **{key: text for key, text in codecs.items() if text}}
+
+
+def _own_version() -> str:
+    """The version of the code that runs: of the checkout that it is in, as on a cluster that was sent one, or else of
+    what is installed."""
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    if project.is_file():
+        return str(tomllib.loads(project.read_text())["project"]["version"])
+    return metadata.version(OWN)
 
 
 def utc_now() -> datetime:

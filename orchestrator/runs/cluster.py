@@ -1,7 +1,6 @@
 """The Ray cluster: which one, and how many trials it holds at once."""
 
 import logging
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from ray.exceptions import RayError
 
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError, ServiceError, reason_of
-from orchestrator.results import canonical
 from orchestrator.runs.address import cluster_address
+from orchestrator.runs.capacity import KINDS, Node, held_trials, needs_text, nodes_of_cluster
+from orchestrator.runs.interrupts import ray_may_not_take_sigterm
 from orchestrator.runs.local_ray import local_ray
 
 
@@ -22,19 +22,19 @@ def concurrent_trials(config: Config) -> int:
     Raises:
         ConfigError: not even one.
     """
-    training = config.training
-    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    needs = {
-        "CPU": training.num_workers * training.cpus_per_worker,
-        "GPU": training.num_workers * training.gpus_per_worker,
-    }
-    fits = min((math.floor(has.get(kind, 0.0) / amount) for kind, amount in needs.items() if amount > 0), default=1)
-    if fits < 1:
+    nodes = nodes_of_cluster()
+    held = held_trials(config, nodes)
+    if held < 1:
+        has = "; ".join(f"node {node.address} {_total(node)}" for node in nodes)
         raise ConfigError(
-            f"one trial needs {canonical(needs)}, but the cluster has CPU {has.get('CPU', 0):g},"
-            f" GPU {has.get('GPU', 0):g}; lower training.num_workers, cpus_per_worker or gpus_per_worker"
+            f"one trial needs {needs_text(config.training)}, each on one node, but the cluster has {has}; lower"
+            " training.num_workers, cpus_per_worker or gpus_per_worker"
         )
-    return min(fits, config.sweep.concurrency or fits)
+    return held
+
+
+def _total(node: Node) -> str:
+    return ", ".join(f"{kind} {node.total.get(kind, 0):g}" for kind in KINDS)
 
 
 def check_cluster() -> None:
@@ -49,8 +49,11 @@ def check_cluster() -> None:
 
 
 @contextmanager
-def connected() -> Iterator[None]:
+def connected() -> Iterator[bool]:
     """Connect to the cluster of ``RAY_ADDRESS`` (a submitted job has it), or start a local one for the duration.
+
+    Yields:
+        Whether it is a cluster, which may grow; False for a Ray of this machine's own.
 
     Raises:
         ConfigError: a ``RAY_ADDRESS`` that cannot be one.
@@ -58,18 +61,19 @@ def connected() -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():
-        yield
+        yield True
         return
     address = cluster_address()
     if address is None:
         with local_ray():
-            yield
+            yield False
         return
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with ray_may_not_take_sigterm():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, RayError) as error:
         raise ServiceError(f"RAY_ADDRESS={address}: the Ray cluster cannot be used: {reason_of(error)}") from error
     try:
-        yield
+        yield True
     finally:
         ray.shutdown()

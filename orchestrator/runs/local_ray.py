@@ -13,6 +13,7 @@ import psutil
 import ray
 
 from orchestrator.errors import ServiceError, reason_of
+from orchestrator.runs.interrupts import ray_may_not_take_sigterm
 
 LOG = logging.getLogger("moda")
 ATTEMPTS = 5  # of a start, which Ray gives 30 seconds
@@ -46,13 +47,14 @@ def local_ray() -> Iterator[None]:
 def _start(folder: str | None) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=folder,
-            )
+            with ray_may_not_take_sigterm():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=folder,
+                )
             return
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

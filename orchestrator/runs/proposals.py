@@ -60,6 +60,7 @@ class Proposals:
         self.missing = len(self.again) + max(0, self.budget - self.next_number)
         self.pending: dict[str, Coefficients] = {state.trial_id: state.coefficients for state in self.again}
         self.earlier = earlier_points(self.config, self.sweep_id, self.store, self.fingerprints)
+        self._attempts: dict[str, int] = {}  # of each trial that was given to be trained, those before
 
     @property
     def exhausted(self) -> str:
@@ -84,6 +85,7 @@ class Proposals:
         """
         if self.again:
             state = self.again.pop(0)
+            self._attempts[state.trial_id] = state.attempt
             return state.number, state.coefficients
         number = self.next_number
         try:
@@ -92,27 +94,40 @@ class Proposals:
             self.budget = number
             raise
         self.next_number += 1
-        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
+        trial = self._trial(number, coefficients)
         self.store.append("trials", [trial_event(self.sweep_id, trial, Status.PROPOSED, attempt=0, now=utc_now())])
-        recorded = self._states()[trial.trial_id].coefficients
-        self.pending[trial.trial_id] = recorded
-        return number, recorded
+        recorded = self._states()[trial.trial_id]
+        self.pending[trial.trial_id] = recorded.coefficients
+        self._attempts[trial.trial_id] = recorded.attempt
+        return number, recorded.coefficients
 
-    def over(self, number: int, coefficients: Coefficients, *, died: bool) -> None:
-        """Note that a trial ended. A trial whose process died silently gets its event here. The reference values that
-        follow from the first standard training are recorded here.
-        """
-        trial = Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
-        self.pending.pop(trial.trial_id, None)
-        if died:
-            state = self._states()[trial.trial_id]
-            if state.status == Status.STARTED:
-                reason = "its process died (it crashed, was killed for want of memory, or lost its node)"
-                event = trial_event(
-                    self.sweep_id, trial, Status.FAILED, attempt=state.attempt, now=utc_now(), reason=reason
-                )
-                self.store.append("trials", [event])
+    def over(self, number: int, coefficients: Coefficients) -> None:
+        """Note that a trial ended, and record the reference values that follow from the first standard training."""
+        self.pending.pop(self._trial(number, coefficients).trial_id, None)
         self.record_reference()
+
+    def died(self, number: int, coefficients: Coefficients, *, reason: str) -> None:
+        """Note that a trial failed for the last time. One that has not said so itself gets its event here.
+
+        Args:
+            number: of the trial.
+            coefficients: of the trial.
+            reason: what became of its process.
+        """
+        trial = self._trial(number, coefficients)
+        state = self._states()[trial.trial_id]
+        begun = state.attempt > self._attempts[trial.trial_id]
+        if state.is_over or (begun and state.status == Status.FAILED):
+            return
+        event = trial_event(
+            self.sweep_id,
+            trial,
+            Status.FAILED,
+            attempt=state.attempt + (not begun),
+            now=utc_now(),
+            reason=reason,
+        )
+        self.store.append("trials", [event])
 
     def record_reference(self) -> None:
         """Record the reference values that follow from the first standard training, once one has finished."""
@@ -163,6 +178,9 @@ class Proposals:
             coefficients for config, coefficients in stated if self.config.with_coefficients(coefficients) == config
         ]
         return [coefficient_columns(space, coefficients) for coefficients in same]
+
+    def _trial(self, number: int, coefficients: Coefficients) -> Trial:
+        return Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
 
     def _states(self) -> dict[str, TrialState]:
         return {state.trial_id: state for state in trial_states(self.store.read("trials", self.sweep_id))}

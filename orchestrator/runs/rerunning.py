@@ -22,6 +22,7 @@ from orchestrator.runs.train import run_alone
 from orchestrator.search import Status
 from orchestrator.storage import METHOD_PARTS, TABLES, TERM_COLUMNS, WEIGHTS, DeltaStore, Files
 from orchestrator.training import (
+    KeptFiles,
     Trial,
     check_trainable,
     check_unchanged,
@@ -135,8 +136,8 @@ def _recorded(root: str, name: str, moved: Sequence[str]) -> tuple[Sweep, Trial]
 
 def _trained_bytes(files: Files, trial: Trial) -> list[bytes]:
     """The weights, and what the method has of its own."""
-    names = [trial.file(name) for name in (WEIGHTS, METHOD_PARTS)]
-    return [files.read(name) for name in names if files.exists(name)]
+    kept = KeptFiles(files, trial.sweep_id, trial.trial_id)
+    return [kept.read(name) for name in (WEIGHTS, METHOD_PARTS) if kept.exists(name)]
 
 
 def _events(store: DeltaStore, trial: Trial) -> list[Row]:

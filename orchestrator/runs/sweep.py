@@ -1,4 +1,4 @@
-"""A sweep: Ray Tune runs the trials that the tables say are missing.
+"""A sweep: what is missing is trained, and the front measured on test.
 
 The searcher's state is a function of the tables, so resuming is reading: a fresh Tune run is given the trials that
 were in flight (same id, coefficients and checkpoint) and then new proposals up to the budget. A proposal is written
@@ -6,24 +6,19 @@ before its trial starts.
 """
 
 import dataclasses
-import os
-import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any, cast
 
 import ray
-from ray import tune
 from ray.exceptions import RayTaskError
-from ray.tune import PlacementGroupFactory
-from ray.tune.search import Searcher as TuneSearcher
 
-from orchestrator.config import Config, check_space, corners
-from orchestrator.errors import MISTAKES
+from orchestrator.config import Choice, Config, check_space, corners
+from orchestrator.errors import MISTAKES, RunError
 from orchestrator.results import Point, Sweep, claim_sweep, name_sweep, read_sweep, utc_now
+from orchestrator.runs.capacity import held_trials, nodes_of_cluster
 from orchestrator.runs.cluster import check_cluster, concurrent_trials, connected
 from orchestrator.runs.proposals import Proposals
-from orchestrator.runs.tracked import run_tracked
-from orchestrator.search import SpaceExhausted, Status
+from orchestrator.runs.shared_storage import SharedStorage
+from orchestrator.runs.tuning import run_trials
 from orchestrator.storage import WEIGHTS, DeltaStore, Files, trial_file, usable_root
 from orchestrator.training import (
     Trial,
@@ -56,6 +51,7 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     Raises:
         ConfigError: a configuration, data set or cluster that cannot work, before anything is trained.
         ServiceError: a cluster that does not answer.
+        RunError: trials that are not over at the end, or a storage that not all nodes share.
     """
     config = with_own_parts(config)
     check_space(config)
@@ -79,17 +75,17 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
             from orchestrator.tracking import share_mode
 
             share_mode()
-        with connected():
-            concurrency = concurrent_trials(config)
+        with connected() as may_grow:
+            concurrency = held_trials(config, nodes_of_cluster()) if may_grow else concurrent_trials(config)
             claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
             proposals.record_reference()  # where a driver died between a trial's end and this
-            shared = ray.put(data)
+            shared, storage = ray.put(data), SharedStorage.here(root)
             for line in _loaded_lines(tried, shared):
                 progress.say(line)
             progress.begin(config, concurrency, proposals.sweep, budget=proposals.budget)
             if proposals.missing:
                 try:
-                    _tune(proposals, shared, concurrency, progress)
+                    run_trials(proposals, shared, storage, progress)
                 finally:
                     progress.close()
             sweep = proposals.sweep()
@@ -99,8 +95,9 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
                 progress.say(
                     f"{gone} points cannot be measured on test, because `moda gc` removed their trials' weights"
                 )
-            progress.say(f"measuring {len(points)} points on the test images")
-            _measure_on_test(sweep, points, root, shared)
+            if points:
+                progress.say(f"measuring {len(points)} points on the test images")
+                _measure_on_test(sweep, points, storage, shared)
         if config.tracking.name != "none":
             from orchestrator.modules import module_artifacts
             from orchestrator.views import show_sweep
@@ -136,81 +133,6 @@ def _check_earlier(config: Config, data: Data, store: DeltaStore) -> None:
         check_unchanged(sweep, data, sections=("data", "method", *network))
 
 
-class _TuneAdapter(TuneSearcher):
-    """Our proposals in Ray Tune's terms. Tune's own metrics play no part, and nothing of it is ever restored."""
-
-    def __init__(self, proposals: Proposals) -> None:
-        super().__init__()
-        self._proposals = proposals
-        self._given: dict[str, dict[str, Any]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        try:
-            number, coefficients = self._proposals.next()
-        except SpaceExhausted:
-            return cast(dict[str, Any], self.FINISHED)  # a string that Tune knows
-        self._given[trial_id] = {"number": number, "coefficients": coefficients}
-        return self._given[trial_id]
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._proposals.over(**self._given.pop(trial_id), died=error)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the tables hold the state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the tables hold the state."""
-
-
-def _tune(proposals: Proposals, data: "ray.ObjectRef[Data]", concurrency: int, progress: Progress) -> None:
-    config, sweep_id, training = proposals.config, proposals.sweep_id, proposals.config.training
-
-    def trainable(given: dict[str, Any]) -> None:
-        coefficients = dict(given["coefficients"])
-        of_trial = config.for_trial(given["number"], coefficients)
-        trial = Trial(sweep_id, given["number"], coefficients, of_trial, config.storage)
-        if training.num_workers > 1:
-            from orchestrator.runs.workers import train_on_workers
-
-            train_on_workers(trial, data, in_tune=True)
-        else:
-            run_tracked(trial, ray.get(data), report=tune.report)
-
-    if training.num_workers > 1:
-        # The trial itself only waits for its workers, which are Train's and not Tune's. A sliver of the head node
-        # keeps it from taking the CPU that they need.
-        resources = PlacementGroupFactory([{"node:__internal_head__": 0.001}])
-    else:
-        resources = PlacementGroupFactory([{"CPU": training.cpus_per_worker, "GPU": training.gpus_per_worker}])
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # no CSV and TensorBoard files beside the tables
-    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # trials find what the network's code reads from the working folder
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # no banner: the display is ours
-    with tempfile.TemporaryDirectory(prefix="moda-tune-") as scratch:
-        tune.Tuner(
-            tune.with_resources(trainable, resources),
-            tune_config=tune.TuneConfig(
-                search_alg=_TuneAdapter(proposals),
-                num_samples=proposals.missing,
-                max_concurrent_trials=concurrency,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name=sweep_id,
-                storage_path=scratch,
-                verbose=0,
-                callbacks=[progress],
-                failure_config=tune.FailureConfig(max_failures=training.max_failures),
-            ),
-        ).fit()
-    asked_for = [trial for trial in proposals.sweep().trials if trial.number < proposals.budget]
-    in_flight = [trial for trial in asked_for if trial.status in (Status.PROPOSED, Status.STARTED)]
-    if len(asked_for) < proposals.budget or in_flight:
-        raise KeyboardInterrupt  # Tune ends in good order when interrupted, and does not say so
-
-
 def _can_be_measured(point: Point, root: str) -> bool:
     files = Files(root)
     return all(
@@ -218,21 +140,28 @@ def _can_be_measured(point: Point, root: str) -> bool:
     )
 
 
-def _measure_on_test(sweep: Sweep, points: Sequence[Point], root: str, data: "ray.ObjectRef[Data]") -> None:
+def _measure_on_test(
+    sweep: Sweep, points: Sequence[Point], storage: SharedStorage, data: "ray.ObjectRef[Data]"
+) -> None:
     """Test metrics: what is reported, and never seen by the search."""
     training = sweep.config.training
-    task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=training.gpus_per_worker)(measure_on_test)
+
+    def measure(trial: Trial, data: Data, choices: list[Choice]) -> None:
+        storage.check()
+        measure_on_test(trial, data, choices)
+
+    task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=training.gpus_per_worker)(measure)
     waiting = []
     untested = [single for point in points for single in point.singles if single.test is None]
     for state in sweep.trials:
         choices = [point.choice for point in untested if point.trial.number == state.number]
         if choices:
             config = sweep.config.for_trial(state.number, state.coefficients)
-            trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, root)
+            trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, storage.root)
             waiting.append(task.remote(trial, data, choices))
     try:
         ray.get(waiting)
     except RayTaskError as error:
-        if isinstance(error.cause, MISTAKES):
+        if isinstance(error.cause, (*MISTAKES, RunError)):
             raise error.cause from error
         raise

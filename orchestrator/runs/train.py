@@ -84,12 +84,13 @@ def run_alone(trial: Trial, data: Data, console: Console) -> None:
     import ray
 
     from orchestrator.runs.cluster import concurrent_trials, connected
+    from orchestrator.runs.shared_storage import SharedStorage
     from orchestrator.runs.workers import train_on_workers
 
     with connected():
         concurrent_trials(trial.config)  # refuses a cluster that is too small
         console.print(f"training on {training.num_workers} workers")
-        train_on_workers(trial, ray.put(data), in_tune=False)
+        train_on_workers(trial, ray.put(data), SharedStorage.here(trial.root), in_tune=False)
 
 
 def _reporter(bar: Progress, epochs: int, console: Console) -> Report:

@@ -7,22 +7,29 @@ from typing import Any
 import ray
 import torch.distributed as dist
 from ray import train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from orchestrator.errors import RunError
+from orchestrator.runs.reasons import reason_text
+from orchestrator.runs.shared_storage import SharedStorage
 from orchestrator.runs.tracked import run_tracked
 from orchestrator.training import Trial, Workers
 from orchestrator.training.data import Data
 
 
-def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", *, in_tune: bool) -> None:
+def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", storage: SharedStorage, *, in_tune: bool) -> None:
     """Run a trial on ``training.num_workers`` workers.
 
     Args:
         trial: the trial.
         data: in the object store, so that a node loads it once.
+        storage: as all workers must see it.
         in_tune: whether this runs inside a Tune trial, which then gets the epochs as reports.
+
+    Raises:
+        RunError: a worker failed, or does not see the storage.
     """
     training = trial.config.training
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # at its default a report takes two seconds
@@ -31,11 +38,12 @@ def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", *, in_tune: bool
         def tell(metrics: dict[str, Any]) -> None:
             train.report(metrics)
 
+        storage.check()
         run_tracked(trial, ray.get(data), report=tell, workers=Workers(dist.get_rank(), dist.get_world_size()))
 
     callbacks: list[Any] = [TuneReportCallback()] if in_tune else []  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory(prefix="moda-train-") as scratch:
-        TorchTrainer(
+        trainer = TorchTrainer(
             worker,
             train_loop_config={},
             scaling_config=ScalingConfig(
@@ -49,4 +57,8 @@ def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", *, in_tune: bool
                 callbacks=callbacks,
                 failure_config=FailureConfig(max_failures=0 if in_tune else training.max_failures),  # Tune has its own
             ),
-        ).fit()
+        )
+        try:
+            trainer.fit()
+        except TrainingFailedError as error:
+            raise RunError(reason_text(error)) from error

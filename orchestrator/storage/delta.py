@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from orchestrator.storage.faults import busy_fault, table_fault
 from orchestrator.storage.object_store import file_system, table_options
 from orchestrator.storage.schema import TABLES, Table, to_arrow
 
@@ -41,7 +43,12 @@ class DeltaStore:
         self._unconstrained: set[str] = set()
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Merge rows into the table by its key, inserting only. Conflicts with other writers are retried."""
+        """Merge rows into the table by its key, inserting only. Conflicts with other writers are retried.
+
+        Raises:
+            ValueError: a value that the table cannot hold.
+            StorageFault: a table that cannot be written.
+        """
         if not rows:
             return
         source = to_arrow(table, rows)  # MERGE does not look for equal keys within its source
@@ -52,9 +59,15 @@ class DeltaStore:
 
         def merge() -> None:
             merged = self._table(table).merge(source, predicate=predicate, source_alias="new", target_alias="old")
-            merged.when_not_matched_insert_all().execute()
+            try:
+                merged.when_not_matched_insert_all().execute()
+            except DeltaError:
+                raise
+            except Exception as error:  # delta-rs raises bare ones for files that it cannot decode
+                raise DeltaError(str(error)) from error
 
-        self._retried(merge)
+        with self._faults(table, "written"):
+            self._retried(table, merge)
 
     def read(self, table: str, sweep_id: str | None = None, *, version: int | None = None) -> pa.Table:
         """Return the rows of a sweep, or all rows, in no particular order.
@@ -66,7 +79,12 @@ class DeltaStore:
 
         Raises:
             ValueError: no such version.
+            StorageFault: a table that cannot be read.
         """
+        with self._faults(table, "read"):
+            return self._read(table, sweep_id, version)
+
+    def _read(self, table: str, sweep_id: str | None, version: int | None) -> pa.Table:
         try:
             found = self._existing(table)
             if version is not None and not 0 <= version <= found.version():
@@ -88,7 +106,8 @@ class DeltaStore:
     def version(self, table: str) -> int:
         """Return the Delta version."""
         try:
-            return int(self._existing(table).version())
+            with self._faults(table, "read"):
+                return int(self._existing(table).version())
         except TableNotFoundError:
             return -1
 
@@ -105,10 +124,15 @@ class DeltaStore:
             The id; None where there is none and none is made.
         """
         try:
-            return self._first_id()
+            with self._faults(IDENTITY, "read"):
+                return self._first_id()
         except TableNotFoundError:
             if not make:
                 return None
+        with self._faults(IDENTITY, "written"):
+            return self._make_id()
+
+    def _make_id(self) -> str:
         try:
             schema = pa.schema([("nothing", pa.string())])
             DeltaTable.create(f"{self._root}/{IDENTITY}", schema, mode="ignore", storage_options=self._options)
@@ -128,22 +152,26 @@ class DeltaStore:
         chosen = None if sweep_id is None else [("sweep_id", "=", sweep_id)]
         if self.version(table) < 0:
             return 0
-        return self._retried(
-            lambda: int(self._table(table).optimize.compact(partition_filters=chosen)["numFilesRemoved"])
-        )
+        with self._faults(table, "written"):
+            return self._retried(
+                table, lambda: int(self._table(table).optimize.compact(partition_filters=chosen)["numFilesRemoved"])
+            )
 
     def _first_id(self) -> str:
         return str(self._existing(IDENTITY, version=0).metadata().id)  # deltalake declares a number
 
-    def _retried(self, action: Callable[[], Result]) -> Result:
+    def _faults(self, table: str, doing: str) -> AbstractContextManager[None]:
+        return table_fault(table, f"{self._root}/{table}", doing, lambda version: self._existing(table, version))
+
+    def _retried(self, table: str, action: Callable[[], Result]) -> Result:
         started = self._clock()
         attempt = 0
         while True:
             try:
                 return action()
-            except CommitFailedError:  # somebody else committed first
+            except CommitFailedError as error:  # somebody else committed first
                 if self._clock() - started > PATIENCE:
-                    raise
+                    raise busy_fault(table, f"{self._root}/{table}", error, PATIENCE) from error
                 self._sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
                 attempt += 1
 

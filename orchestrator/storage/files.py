@@ -17,7 +17,8 @@ from pathlib import Path
 import pyarrow.fs as pafs
 
 from moda_core.placing import new_folder, write_whole
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, StorageFault
+from orchestrator.storage.faults import file_fault
 from orchestrator.storage.object_store import file_system
 
 LOG = logging.getLogger("moda")
@@ -68,19 +69,22 @@ class Files:
         try:
             self.write(name, b"")
             self.delete(name)
-        except OSError as error:
-            raise ConfigError(f"storage={self.root!r} cannot be written to: {error}") from error
+        except StorageFault as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise ConfigError(f"storage={self.root!r} cannot be written to: {error.__cause__}") from error
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file; readers see the old one or the new one."""
         path = self._path(name)
-        if self.local is None:
-            with self._system.open_output_stream(path) as stream:
-                stream.write(data)
-            return
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, data)
+        with file_fault(self.root, name, "written"):
+            if self.local is None:
+                with self._system.open_output_stream(path) as stream:
+                    stream.write(data)
+                return
+            file = Path(path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, data)
 
     def write_folder(self, name: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """Write a folder's files, unless it is there.
@@ -124,7 +128,7 @@ class Files:
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; ``FileNotFoundError`` if it does not exist."""
-        with self._system.open_input_stream(self._path(name)) as stream:
+        with file_fault(self.root, name, "read"), self._system.open_input_stream(self._path(name)) as stream:
             data: bytes = stream.read()
         return data
 

@@ -18,7 +18,8 @@ from orchestrator.storage.older_rows import with_calibrated, with_choice, with_c
 # 6: sizes and overlaps in points by both ways to count, linear_retention; a bias of each class; target;
 # reference_points
 # 7: points of the stages refit and tuned, with metrics of their own; gate_share
-SCHEMA_VERSION = 7
+# 8: files_sha256 in trials
+SCHEMA_VERSION = 8
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 LARGEST_BIAS = 1e6  # as moda_core has it
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
@@ -206,6 +207,7 @@ TABLES = {
             "after_seconds": _amount("finished: seconds of a step after training; null without one", since=5),
             "precision": Column(_TEXT, "of the forward pass: float32 or bfloat16"),
             "reason": Column(_TEXT, "of a failure or a stop"),
+            "files_sha256": Column(_TEXT, "finished: JSON of the sha256 of each file that it keeps, by name", since=8),
             **_VERSION,
         },
     ),

@@ -3,6 +3,7 @@ from .calibration import with_stored_bias
 from .decompose import choose
 from .dry_run import distinct
 from .fingerprinting import check_unchanged, fingerprints
+from .kept_files import KeptFiles
 from .loaded import loaded_lines
 from .loop import choose_device
 from .methods import make_method
@@ -20,6 +21,7 @@ from .trial import (
 )
 
 __all__ = [
+    "KeptFiles",
     "Measured",
     "OwnMetric",
     "Report",

@@ -12,6 +12,7 @@ from moda_core.methods import Method
 from orchestrator.storage import Files
 from orchestrator.training.batches import Workers
 from orchestrator.training.data import ImageSet
+from orchestrator.training.sealing import read_checkpoint_file, seal, unseal
 
 
 def take_step_after(
@@ -66,9 +67,11 @@ class _Checkpoint:
 
     @classmethod
     def read(cls, files: Files, name: str, workers: Workers, device: torch.device) -> "_Checkpoint":
-        kept: dict[str, Any] = {"state": None, "seconds": 0.0}
-        if files.exists(name):
-            kept = torch.load(io.BytesIO(files.read(name)), map_location=device, weights_only=True)
+        def load(data: bytes) -> dict[str, Any]:
+            kept = torch.load(io.BytesIO(unseal(data)), map_location=device, weights_only=True)
+            return {"state": kept["state"], "seconds": kept["seconds"]}
+
+        kept = read_checkpoint_file(files, name, load) or {"state": None, "seconds": 0.0}
         return cls(files, name, workers, kept["state"], kept["seconds"], time.perf_counter())
 
     @property
@@ -80,4 +83,4 @@ class _Checkpoint:
         if self.workers.rank == 0:
             buffer = io.BytesIO()
             torch.save({"state": state, "seconds": self.seconds}, buffer)
-            self.files.write(self.name, buffer.getvalue())
+            self.files.write(self.name, seal(buffer.getvalue()))

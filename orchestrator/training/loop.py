@@ -27,6 +27,7 @@ from orchestrator.training.compiling import compiled
 from orchestrator.training.data import ImageSet
 from orchestrator.training.optimizers import make_optimizer
 from orchestrator.training.preparing import prepare_training
+from orchestrator.training.sealing import seal, unseal
 
 
 class Diverged(RuntimeError):
@@ -175,9 +176,13 @@ def _checkpoint(
         state["parts"] = parts.state_dict()
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    return buffer.getvalue()
+    return seal(buffer.getvalue())
 
 
 def read_checkpoint(data: bytes, device: torch.device) -> Checkpoint:
-    """What an epoch's ``checkpoint()`` gave."""
-    return Checkpoint(**torch.load(io.BytesIO(data), map_location=device, weights_only=True))
+    """What an epoch's ``checkpoint()`` gave.
+
+    Raises:
+        ValueError: it was changed. What is no checkpoint at all raises what PyTorch raises.
+    """
+    return Checkpoint(**torch.load(io.BytesIO(unseal(data)), map_location=device, weights_only=True))

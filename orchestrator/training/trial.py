@@ -40,12 +40,14 @@ from orchestrator.training.count_files import dump_counts, read_counts
 from orchestrator.training.data import Data
 from orchestrator.training.decompose import Trained, grid, measure, prepare
 from orchestrator.training.dry_run import dry_run, same_generators
+from orchestrator.training.kept_files import KeptFiles
 from orchestrator.training.loop import Diverged, choose_device, choose_precision, read_checkpoint, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.networks import make_model
 from orchestrator.training.preparing import prepare_method, prepare_training
 from orchestrator.training.rules import check_rules
 from orchestrator.training.rungs import Judge, Stopped
+from orchestrator.training.sealing import read_checkpoint_file
 from orchestrator.training.separate import measure_separate
 from orchestrator.training.stages import check_staged, measure_stages, staged_choices
 from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
@@ -176,7 +178,7 @@ def run_trial(
         method = make_method(config.method)
         network = make_network(config, data).to(device)
         checkpoint = trial.file(CHECKPOINT)
-        resume = read_checkpoint(files.read(checkpoint), device) if files.exists(checkpoint) else None
+        resume = read_checkpoint_file(files, checkpoint, lambda data: read_checkpoint(data, device))
         rows = [] if resume is None else resume.rows
         for row in rows:  # what W&B missed of an earlier attempt
             tracker.log(row, step=row["epoch"])
@@ -208,19 +210,20 @@ def run_trial(
             report({**shown, "epochs": config.training.epochs, "terms": terms})
         after_seconds = None
         if has_step_after(method):
-            kept, seed = trial.file(AFTER_CHECKPOINT), config.training.seed
+            name, seed = trial.file(AFTER_CHECKPOINT), config.training.seed
             after_seconds = take_step_after(
-                method, network, prepared.parts, data.train, data.num_classes, workers, files, kept, seed=seed
+                method, network, prepared.parts, data.train, data.num_classes, workers, files, name, seed=seed
             )
         started = time.perf_counter()
         if (parts := prepared.parts) is not None:
             parts.eval()
         trained = prepare(network, data, config, precision=precision, workers=workers, parts=lambda: parts)
         if workers.rank == 0:
-            points = _finish(trial, trained, data, files, store, [_epoch(trial, row, method) for row in rows])
+            kept = KeptFiles(files, trial.sweep_id, trial.trial_id)
+            points = _finish(trial, trained, data, kept, store, [_epoch(trial, row, method) for row in rows])
             _measure_stages(trial, trained, data, store, points)
             spent = _spent(rows, judge.seconds + time.perf_counter() - started, precision)
-            record(Status.FINISHED, **spent, after_seconds=after_seconds)
+            record(Status.FINISHED, **spent, after_seconds=after_seconds, files_sha256=kept.hashes)
             for name in (AFTER_CHECKPOINT, CHECKPOINT):
                 files.delete(trial.file(name))
             of_test = "" if config.data.has_validation else "test_"
@@ -266,21 +269,23 @@ def load_trained(trial: Trial, data: Data, choices: Collection[Choice] | None = 
 
     Raises:
         ConfigError: as :func:`check_weights`.
+        StorageFault: files whose bytes are not those that were written.
     """
     files = Files(trial.root)
     check_weights(trial, files)
     network = make_network(trial.config, data, pretrained=False).to(data.train.labels.device)
-    read_weights(files.read(trial.file(WEIGHTS)), network)
+    kept = KeptFiles(files, trial.sweep_id, trial.trial_id)
+    read_weights(kept.read(WEIGHTS), network)
     chosen = trial.config.evaluation.grids if choices is None else {choice.rule for choice in choices}
-    paths = {rule: trial.file(counts_file(rule)) for rule in trial.config.evaluation.grids if rule in chosen}
-    counts = {rule: read_counts(rule, files.read(path)) for rule, path in paths.items() if files.exists(path)}
-    parts = functools.cache(lambda: _load_parts(trial, network, data, files))
+    names = {rule: counts_file(rule) for rule in trial.config.evaluation.grids if rule in chosen}
+    counts = {rule: read_counts(rule, kept.read(name)) for rule, name in names.items() if kept.exists(name)}
+    parts = functools.cache(lambda: _load_parts(trial, network, data, kept))
     return prepare(network, data, trial.config, counts, parts=parts)
 
 
-def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> nn.Module | None:
+def _load_parts(trial: Trial, network: nn.Module, data: Data, kept: KeptFiles) -> nn.Module | None:
     """The method's own parts of a finished trial; None where it has none, and then its class is not imported."""
-    if not files.exists(trial.file(METHOD_PARTS)):
+    if not kept.exists(METHOD_PARTS):
         return None
     parts = prepare_method(network, data.train, make_method(trial.config.method)).parts
     if parts is None:
@@ -288,7 +293,7 @@ def _load_parts(trial: Trial, network: nn.Module, data: Data, files: Files) -> n
             f"trial {trial.trial_id} has parts of its method, and method.name={trial.config.method.name} makes none;"
             " give the method that it was trained with"
         )
-    read_weights(files.read(trial.file(METHOD_PARTS)), parts)
+    read_weights(kept.read(METHOD_PARTS), parts)
     return parts.eval()
 
 
@@ -319,15 +324,15 @@ class _Recorder:
 
 
 def _finish(
-    trial: Trial, trained: Trained, data: Data, files: Files, store: DeltaStore, epochs: list[dict[str, Any]]
+    trial: Trial, trained: Trained, data: Data, kept: KeptFiles, store: DeltaStore, epochs: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Keep weights, the method's parts and counts, then the rows of epochs and of the points: on validation, or on test
     where nothing is held out."""
-    files.write(trial.file(WEIGHTS), dump_weights(trained.network))
+    kept.write(WEIGHTS, dump_weights(trained.network))
     if (parts := trained.parts()) is not None:
-        files.write(trial.file(METHOD_PARTS), dump_weights(parts))
+        kept.write(METHOD_PARTS, dump_weights(parts))
     for rule, counted in trained.rules.items():
-        files.write(trial.file(counts_file(rule)), dump_counts(rule, counted.counts))
+        kept.write(counts_file(rule), dump_counts(rule, counted.counts))
     evaluation = trial.config.evaluation
     split, images = data.judged
     fitting: Calibration = StoredBiases({})

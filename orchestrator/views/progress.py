@@ -69,7 +69,8 @@ class Progress(Callback):
         earlier += f", {resumed} resumed" if resumed else ""
         asked = config.sweep.trials
         fewer = "" if self._budget == asked else f" (sweep.trials={asked}; the space has no more)"
-        say(f"{self._budget} trials{fewer}, {concurrency} at once{earlier}")
+        at_once = f"{concurrency} at once" if concurrency else "as many at once as the cluster will hold"
+        say(f"{self._budget} trials{fewer}, {at_once}{earlier}")
         if self._console.is_terminal:
             self._live = Live(self._view(), console=self._console, refresh_per_second=2, transient=True)
             self._live.start()
@@ -77,6 +78,12 @@ class Progress(Callback):
     def say(self, text: str) -> None:
         """Print a line above the display, without markup."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def say_restart(self, trial: TuneTrial, reason: str) -> None:
+        """Say why a trial starts again, and where it goes on."""
+        state = self._running.get(trial.trial_id, {"epoch": 0})
+        where = f"after epoch {state['epoch']}" if state["epoch"] else "from the start"
+        self.say(f"trial {trial.config['number']}: {reason}; it goes on {where}")
 
     def close(self) -> None:
         """End the live display, so that later output follows it."""
@@ -95,9 +102,7 @@ class Progress(Callback):
         )
         for trial in sweep.trials:
             if trial.status in (Status.FAILED, Status.DIVERGED):
-                self._console.print(
-                    f"trial {trial.number} {trial.status}: {trial.reason}", markup=False, highlight=False
-                )
+                self.say(f"trial {trial.number} {trial.status}: {trial.reason}")
         if failed := sweep.count(Status.FAILED):
             self.say(f"run the same command again to retry the {failed} that failed")
 

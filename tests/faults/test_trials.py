@@ -52,7 +52,7 @@ def test_the_others_go_on_and_the_sweep_says_what_failed(shared_ray, tmp_path):
         assert f"trial {number} failed: {reason}" in done.stdout
     assert f"trial {NOT_A_NUMBER} diverged: the loss is nan after epoch 1" in done.stdout
     assert "run the same command again to retry the 3 that failed" in done.stdout
-    assert "Traceback" not in done.stdout  # Ray tells them on stderr
+    assert_few_words(done)
 
 
 @pytest.mark.slow
@@ -60,6 +60,9 @@ def test_a_failed_trial_is_tried_again_now_and_by_the_next_sweep(shared_ray, tmp
     done, found, events = sweep(tmp_path, shared_ray, EXITED, MEMORY, max_failures=1)
     assert done.returncode == 1, done.stderr + done.stdout  # nothing finished
     assert "0 of 2 trials finished" in done.stdout
+    for number, reason in ((0, DIED), (1, REASONS[MEMORY])):
+        assert done.stdout.count(f"trial {number}: {reason}; it goes on from the start") == 1
+    assert_few_words(done)
     assert [(one.status, one.attempt) for one in found.trials] == [("failed", 2), ("failed", 2)]
     failed = {(row["number"], row["attempt"]) for row in events if row["event"] == "failed"}
     assert failed == {(0, 2), (1, 1), (1, 2)}  # a process that died cannot say so: it is said for it, after the last
@@ -68,6 +71,12 @@ def test_a_failed_trial_is_tried_again_now_and_by_the_next_sweep(shared_ray, tmp
     assert done.returncode == 1, done.stderr + done.stdout
     assert "2 resumed" in done.stdout
     assert [(one.status, one.attempt) for one in found.trials] == [("failed", 3), ("failed", 3)]
+
+
+def assert_few_words(done):
+    """No traceback of what was handled, nor what Ray's processes say of it: at most the line of the command's end."""
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) <= 1, done.stderr
 
 
 @pytest.fixture(autouse=True)

@@ -123,7 +123,7 @@ def sweep_in_process(*overrides: str, storage: Path | str) -> Sweep:
     for _ in range(proposals.missing):
         number, coefficients = proposals.next()
         run_trial(trial_of(number, coefficients), data, report=lambda _: None)
-        proposals.over(number, coefficients, died=False)
+        proposals.over(number, coefficients)
     front = proposals.sweep().front
     for state in proposals.sweep().trials:
         if choices := [point.choice for point in front if point.trial.number == state.number]:

@@ -44,7 +44,9 @@ def test_as_many_trials_run_as_there_are_shares_of_the_gpu(one_gpu):
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found.pop("2").startswith('one trial needs {"CPU": 1, "GPU": 2.0}, but the cluster has CPU 4, GPU 1; lower')
+    refused = found.pop("2")
+    assert refused.startswith("one trial needs CPU 1 and GPU 2, each on one node, but the cluster has node ")
+    assert "CPU 4, GPU 1; lower training.num_workers" in refused
     assert found == {"0": 4, "0.25": 4, "0.3": 3, "0.5": 2, "0.6": 1, "1": 1, "0.25 and 2 CPUs": 2}
 
 

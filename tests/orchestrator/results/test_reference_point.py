@@ -191,7 +191,7 @@ def test_it_is_recorded_when_the_trial_ends_and_the_searcher_is_told(store, conf
         )
         ended = {**event(number, "finished", 1), "trial_id": f"s-{number:04d}", "coefficients": canonical(coefficients)}
         store.append("trials", [ended])
-        proposals.over(number, coefficients, died=False)
+        proposals.over(number, coefficients)
         known.append(recorded_reference(store, "s") and recorded_reference(store, "s").trial_id)
     assert known == [None, *["s-0001"] * 4]  # the published coefficients come first
     assert proposals.problem.reference == {"calibrated_reuse_accuracy": pytest.approx(0.9), "cut_size": 1.0}

@@ -126,7 +126,7 @@ def test_a_small_space_is_trained_once(store, configured):
         number, coefficients = proposals.next()
         begun.append(canonical(coefficients))
         store.append("trials", [event("t", number, coefficients)])
-        proposals.over(number, coefficients, died=False)
+        proposals.over(number, coefficients)
     assert len(set(begun)) == 6
     assert Proposals(config, "t", store).missing == 0
 

@@ -51,7 +51,7 @@ def train(store, proposals, status="finished"):
     while len(begun) < proposals.missing:
         number, coefficients = proposals.next()
         store.append("trials", [event(number, status, coefficients)])
-        proposals.over(number, coefficients, died=False)
+        proposals.over(number, coefficients)
         begun.append(coefficients)
     return begun
 

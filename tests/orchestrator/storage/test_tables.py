@@ -12,6 +12,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from orchestrator.errors import StorageFault
 from orchestrator.storage.delta import DeltaStore
 from orchestrator.storage.schema import SCHEMA_VERSION, TABLES
 from tests.benchmarks.parquet_store import ParquetStore
@@ -118,8 +119,10 @@ class TestDeltaStore(StoreContract):
             raise CommitFailedError("somebody else was faster")
 
         store = DeltaStore("/nowhere", sleep=sleep, clock=lambda: now)
-        with pytest.raises(CommitFailedError):
-            store._retried(conflict)
+        with pytest.raises(
+            StorageFault, match=r"/nowhere/tables/trials: the table trials could not be written in 120 s"
+        ):
+            store._retried("trials", conflict)
         assert 120 < now < 122
         assert len(waits) > 75  # at most 1.6 s each
 

@@ -1,0 +1,164 @@
+"""Ray Tune runs the trials that a sweep's tables say are missing."""
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import ray
+from ray import tune
+from ray._private.state import state as cluster_state
+from ray.tune import PlacementGroupFactory, TuneError
+from ray.tune.search import Searcher as TuneSearcher
+
+from orchestrator.config import TrainingConfig
+from orchestrator.errors import RunError, listed
+from orchestrator.runs.capacity import held_trials, nodes_of_cluster
+from orchestrator.runs.deaths import Deaths
+from orchestrator.runs.interrupts import Interrupt, stopping_tune
+from orchestrator.runs.proposals import Proposals
+from orchestrator.runs.shared_storage import SharedStorage
+from orchestrator.runs.tracked import run_tracked
+from orchestrator.runs.waiting import Waiting
+from orchestrator.search import SpaceExhausted, Status
+from orchestrator.training import Trial
+from orchestrator.training.data import Data
+from orchestrator.views import Progress
+
+SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV and TensorBoard files beside the tables
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials find what the network's code reads from the working folder
+    "RAY_AIR_NEW_OUTPUT": "0",  # no banner: the display is ours
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # no tracebacks: what dies is told on one line
+}
+
+LOOK_SECONDS = 5.0  # between looks at the nodes
+
+
+def run_trials(
+    proposals: Proposals,
+    data: "ray.ObjectRef[Data]",
+    storage: SharedStorage,
+    progress: Progress,
+) -> None:
+    """Train the trials of a sweep that are missing.
+
+    Args:
+        proposals: of the sweep.
+        data: in the object store, so that a node loads it once.
+        storage: as all trials must see it.
+        progress: what a person sees of it.
+
+    Raises:
+        KeyboardInterrupt: somebody has interrupted it.
+        RunError: it ended before all trials were over.
+    """
+    config, sweep_id, training = proposals.config, proposals.sweep_id, proposals.config.training
+
+    def trainable(given: dict[str, Any]) -> None:
+        coefficients = dict(given["coefficients"])
+        of_trial = config.for_trial(given["number"], coefficients)
+        trial = Trial(sweep_id, given["number"], coefficients, of_trial, config.storage)
+        storage.check_proposed(trial)
+        if training.num_workers > 1:
+            from orchestrator.runs.workers import train_on_workers
+
+            train_on_workers(trial, data, storage, in_tune=True)
+        else:
+            run_tracked(trial, ray.get(data), report=tune.report)
+
+    os.environ.update(SETTINGS)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is said by Deaths and below
+    with tempfile.TemporaryDirectory(prefix="moda-tune-") as scratch, stopping_tune() as interrupt:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, _resources(training)),
+            tune_config=tune.TuneConfig(
+                search_alg=_TuneAdapter(proposals),
+                num_samples=proposals.missing,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=sweep_id,
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[Deaths(proposals, progress), Waiting(config, progress.say), progress],
+                failure_config=tune.FailureConfig(max_failures=training.max_failures),
+            ),
+        )
+        try:
+            tuner.fit()
+        except TuneError as error:  # what was raised in this process while Tune ran
+            raise error.__cause__ or error from error
+    _check_over(proposals, interrupt)
+
+
+def _resources(training: TrainingConfig) -> PlacementGroupFactory:
+    if training.num_workers > 1:
+        # The trial itself only waits for its workers, which are Train's and not Tune's. A sliver of the head node
+        # keeps it from taking the CPU that they need.
+        return PlacementGroupFactory([{"node:__internal_head__": 0.001}])
+    return PlacementGroupFactory([{"CPU": training.cpus_per_worker, "GPU": training.gpus_per_worker}])
+
+
+def _check_over(proposals: Proposals, interrupt: Interrupt) -> None:
+    """Tune ends in good order when it is interrupted, and does not say so; nor that it has ended for another reason."""
+    asked_for = [trial for trial in proposals.sweep().trials if trial.number < proposals.budget]
+    in_flight = [trial for trial in asked_for if trial.status in (Status.PROPOSED, Status.STARTED)]
+    if len(asked_for) == proposals.budget and not in_flight:
+        return
+    interrupt.check()
+    not_proposed = proposals.budget - len(asked_for)
+    states = [f"trial {trial.number} is {trial.status}" for trial in in_flight]
+    states += [f"{not_proposed} trials were not proposed"] if not_proposed else []
+    raise RunError(
+        f"Ray Tune has ended, but according to the tables of {proposals.config.storage!r} the sweep is not over:"
+        f" {listed(states)}; see that nothing else writes to this storage, and run the same command again"
+    )
+
+
+class _TuneAdapter(TuneSearcher):
+    """Our proposals in Ray Tune's terms. Tune's own metrics play no part, and nothing of it is ever restored.
+
+    As many trials are given at once as the cluster holds, which is looked up again and again, since it may grow and
+    shrink. One trial is always asked for: an autoscaler starts nodes for what waits, also where there is none yet.
+    """
+
+    def __init__(self, proposals: Proposals, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._proposals, self._clock = proposals, clock
+        self._given: dict[str, dict[str, Any]] = {}
+        self._limit, self._looked = 1, float("-inf")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        if len(self._given) >= self._room():
+            return None  # Tune asks again
+        try:
+            number, coefficients = self._proposals.next()
+        except SpaceExhausted:
+            return cast(dict[str, Any], self.FINISHED)  # a string that Tune knows
+        self._given[trial_id] = {"number": number, "coefficients": coefficients}
+        return self._given[trial_id]
+
+    def _room(self) -> int:
+        if self._clock() - self._looked > LOOK_SECONDS:
+            self._looked = self._clock()
+            more = (
+                1 if cluster_state.get_max_resources_from_cluster_config() else 0
+            )  # nodes to come, if something waits for them
+            held = held_trials(self._proposals.config, nodes_of_cluster()) + more
+            self._limit = max(1, min(held, self._proposals.config.sweep.concurrency or held))
+        return self._limit
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._proposals.over(**self._given.pop(trial_id))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the tables hold the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the tables hold the state."""
