@@ -147,9 +147,8 @@ class _TuneAdapter(TuneSearcher):
     def _room(self) -> int:
         if self._clock() - self._looked > LOOK_SECONDS:
             self._looked = self._clock()
-            more = (
-                1 if cluster_state.get_max_resources_from_cluster_config() else 0
-            )  # nodes to come, if something waits for them
+            # Nodes may come if something waits for them.
+            more = 1 if cluster_state.get_max_resources_from_cluster_config() else 0
             held = held_trials(self._proposals.config, nodes_of_cluster()) + more
             self._limit = max(1, min(held, self._proposals.config.sweep.concurrency or held))
         return self._limit

@@ -1,5 +1,7 @@
 """``moda rerun``: a recorded trial trained again."""
 
+import hashlib
+import json
 import re
 import shutil
 
@@ -34,13 +36,20 @@ def test_a_training_repeats_to_the_bit(recorded, name, moda):
 def test_what_differs_is_said(recorded, tmp_path):
     """The same storage, but for a loss, a row of epochs and the weights."""
     true, other = DeltaStore(str(recorded)), DeltaStore(str(tmp_path))
-    for table in ("sweeps", "trials", "points"):
-        other.append(table, true.read(table).to_pylist())
-    first, _ = sorted(true.read("epochs").to_pylist(), key=lambda row: row["epoch"])
-    other.append("epochs", [{**first, "loss": 7.5, "seconds": 99.0}])
     shutil.copytree(recorded / "trials", tmp_path / "trials")
     weights = tmp_path / "trials" / "one-0000" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    for table in ("sweeps", "points"):
+        other.append(table, true.read(table).to_pylist())
+    trials = true.read("trials").to_pylist()
+    for row in trials:
+        if row["files_sha256"]:
+            digests = json.loads(row["files_sha256"])
+            digests["weights.safetensors"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+            row["files_sha256"] = json.dumps(digests)
+    other.append("trials", trials)
+    first, _ = sorted(true.read("epochs").to_pylist(), key=lambda row: row["epoch"])
+    other.append("epochs", [{**first, "loss": 7.5, "seconds": 99.0}])
     done = call_moda("rerun", "one-0000", storage=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "1 rows of epochs" in done.stdout
