@@ -89,6 +89,9 @@ def run_trials(
         )
         try:
             tuner.fit()
+        except KeyboardInterrupt:  # what SIGTERM raised may have become a plain one on its way through Tune
+            interrupt.check()
+            raise
         except TuneError as error:  # what was raised in this process while Tune ran
             raise error.__cause__ or error from error
     _check_over(proposals, interrupt)
