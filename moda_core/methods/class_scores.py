@@ -91,14 +91,3 @@ class _Union(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (members_BC,) = context.saved_tensors
         return members_BC.to(gradients[0]).T @ gradients[0], None, None
-
-
-class WithScores(nn.Module):
-    """The network, which is shown the batches, beside the scores that are trained after it."""
-
-    def __init__(self, network: nn.Module, scores: ClassScores) -> None:
-        super().__init__()
-        self.network, self.scores = network, scores
-
-    def forward(self, images: Tensor) -> Any:
-        return self.network(images)

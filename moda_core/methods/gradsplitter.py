@@ -83,11 +83,12 @@ class GradSplitter(Standard):
 
     def prepare(self, network: nn.Module, example: Tensor) -> Prepared:
         """Return the network beside scores and heads of every class."""
-        from moda_core.methods.split_modules import SplitModules, WithModules
+        from moda_core.methods.frozen import WithParts
+        from moda_core.methods.split_modules import SplitModules
         from moda_core.units import unit_layers
 
         parts = SplitModules.of_network(network, unit_layers(network, example), example)
-        return Prepared(WithModules(network, parts), parts)
+        return Prepared(WithParts(network, parts), parts)
 
     def unit_scores(self, parts: nn.Module | None) -> list[Tensor]:
         """Return the trained scores."""

@@ -53,11 +53,12 @@ class Nuwa(Standard):
 
     def prepare(self, network: nn.Module, example: Tensor) -> Prepared:
         """Return the network beside the scores of its units."""
-        from moda_core.methods.class_scores import ClassScores, WithScores
+        from moda_core.methods.class_scores import ClassScores
+        from moda_core.methods.frozen import WithParts
         from moda_core.units import unit_layers
 
         parts = ClassScores.of_network(network, unit_layers(network, example), example)
-        return Prepared(WithScores(network, parts), parts)
+        return Prepared(WithParts(network, parts), parts)
 
     def unit_scores(self, parts: nn.Module | None) -> list[Tensor]:
         """Return of each unit 1 - the share of parameters at which its class comes to keep it: above 0.9 are the units

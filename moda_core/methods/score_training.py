@@ -4,15 +4,13 @@ Shapes: B samples of the global batch, of which a worker has its slice; C classe
 """
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moda_core.choosing import row_masked_graph
 from moda_core.methods.class_scores import ClassScores
-from moda_core.methods.frozen import frozen, share_gradient
+from moda_core.methods.frozen import frozen, share_gradient, with_masked_rows
 from moda_core.methods.method import Images, StepCheckpoint, Workers
 from moda_core.methods.nuwa import Nuwa
-from moda_core.units import unit_layers
 
 
 def train_scores(
@@ -25,8 +23,7 @@ def train_scores(
 ) -> None:
     """Train by the method's schedule, saving after each epoch; the network, in eval mode, does not change."""
     seed = int(torch.randint(2**31, ()))  # the same in every attempt and on every worker
-    first = images[torch.zeros(2, dtype=torch.long, device=images.labels.device)]
-    masked = fx.GraphModule(network, row_masked_graph(unit_layers(network, first))).eval()
+    masked = with_masked_rows(network, images)
     optimizer = torch.optim.Adam(parts.parameters(), lr=method.score_rate)
     state, done = checkpoint.state, 0
     if state is not None:

@@ -81,17 +81,6 @@ class SplitModules(nn.Module):
         return torch.cat(shown, dim=1)
 
 
-class WithModules(nn.Module):
-    """The network, which is shown the batches, beside the modules that are trained after it."""
-
-    def __init__(self, network: nn.Module, modules_of_classes: SplitModules) -> None:
-        super().__init__()
-        self.network, self.modules_of_classes = network, modules_of_classes
-
-    def forward(self, images: Tensor) -> Any:
-        return self.network(images)
-
-
 @dataclass(frozen=True)
 class SeparateNetworks:
     """A network of its own for each class: :class:`moda_core.methods.Separate`.

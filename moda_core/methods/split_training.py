@@ -6,15 +6,13 @@ Shapes: B samples of the global batch, of which a worker has its slice.
 import itertools
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.nn import functional as F
 
-from moda_core.choosing import row_masked_graph
-from moda_core.methods.frozen import frozen, share_gradient
+from moda_core.methods.frozen import frozen, share_gradient, with_masked_rows
 from moda_core.methods.gradsplitter import GradSplitter, SplitEpoch
 from moda_core.methods.method import Images, StepCheckpoint, Workers
 from moda_core.methods.split_modules import SplitModules
-from moda_core.units import unit_layers
 
 
 def train_modules(
@@ -27,8 +25,7 @@ def train_modules(
 ) -> None:
     """Train by the method's schedule, saving after each epoch; the network, in eval mode, does not change."""
     seed = int(torch.randint(2**31, ()))  # the same in every attempt and on every worker
-    first = images[torch.zeros(2, dtype=torch.long, device=images.labels.device)]
-    masked = fx.GraphModule(network, row_masked_graph(unit_layers(network, first))).eval()
+    masked = with_masked_rows(network, images)
     state, done = checkpoint.state, 0
     if state is not None:
         parts.load_state_dict(state["parts"])

@@ -1,13 +1,11 @@
 """GradSplitter against its training written out class by class, and its separate networks against cut ones."""
 
-import copy
 import dataclasses
+import functools
 import itertools
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,43 +13,11 @@ from moda_core import build_model, cut_network, unit_layers
 from moda_core.methods import GradSplitter
 from moda_core.methods.split_modules import SplitModules
 from moda_core.rules import SCORE
+from tests.moda_core.methods.steps_after import Images, Kept, Workers, check_two_workers, state_of
 
 CLASSES = 3
 SHORT = GradSplitter(0.5, first_epochs=1, rounds=2, mask_epochs=2, head_epochs=1, mask_rate=0.3, batch_size=20)
 GENERATOR_SEED = 7
-
-
-@dataclasses.dataclass
-class Images:
-    """Random images as the protocol of training images has them."""
-
-    pixels: torch.Tensor
-    labels: torch.Tensor
-
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitem__(self, index):
-        return self.pixels[index]
-
-
-@dataclasses.dataclass
-class Workers:
-    rank: int = 0
-    world: int = 1
-    group: object = None
-
-
-class Kept:
-    """A checkpoint in memory, which stops the step after some epochs as a kill would."""
-
-    def __init__(self, most=None, state=None):
-        self.most, self.state = most, state
-
-    def save(self, state):
-        self.state = copy.deepcopy(state)
-        if state["done"] == self.most:
-            raise KeyboardInterrupt
 
 
 def data(count=50):
@@ -74,10 +40,6 @@ def trained(checkpoint=None, workers=None, method=SHORT):
     shared = {"num_classes": CLASSES, "workers": workers or Workers(), "checkpoint": checkpoint or Kept()}
     method.after(network, parts, data(), **shared)
     return network, parts
-
-
-def state_of(parts):
-    return {name: tensor.clone() for name, tensor in parts.state_dict().items()}
 
 
 def written_out():
@@ -204,23 +166,11 @@ def test_wrong_coefficients_are_refused(coefficients, message):
         GradSplitter(**coefficients)
 
 
-def _work(rank, file, found):
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    # 50 images in batches of 49: the last batch of an epoch leaves a worker without any
-    method = dataclasses.replace(SHORT, batch_size=49)
-    _, parts = trained(workers=Workers(rank, 2, dist.group.WORLD), method=method)
-    torch.save(state_of(parts), f"{found}.{rank}")
-    dist.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_two_workers_train_what_one_trains(tmp_path):
-    mp.start_processes(_work, (str(tmp_path / "meet"), str(tmp_path / "found")), nprocs=2, start_method="forkserver")
-    expected = state_of(trained(method=dataclasses.replace(SHORT, batch_size=49))[1])
-    for rank in range(2):
-        state = torch.load(tmp_path / f"found.{rank}", weights_only=True)
-        assert all(torch.allclose(state[name], tensor, atol=1e-4) for name, tensor in expected.items())
+    # 50 images in batches of 49: the last batch of an epoch leaves a worker without any
+    method = dataclasses.replace(SHORT, batch_size=49)
+    check_two_workers(functools.partial(trained, method=method), tmp_path, atol=1e-4)
 
 
 def test_a_network_without_feature_maps_has_no_masks():

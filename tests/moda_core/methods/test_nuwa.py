@@ -1,11 +1,10 @@
 """Scores of units that are trained on a frozen network: shares, unions of random subsets, and the step as a whole."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn import functional as F
 
 from moda_core import build_model, mask_network, unit_layers
@@ -13,8 +12,9 @@ from moda_core.methods import Nuwa
 from moda_core.methods.class_scores import ClassScores
 from moda_core.methods.score_training import draw_members, share_at
 from moda_core.rules import SCORE
-from tests.moda_core.methods.test_gradsplitter import CLASSES, Images, Kept, Workers, state_of
+from tests.moda_core.methods.steps_after import Images, Kept, Workers, check_two_workers, state_of
 
+CLASSES = 3
 SHORT = Nuwa(0.2, score_epochs=3, score_rate=0.1, batch_size=20)
 
 
@@ -131,23 +131,11 @@ def test_a_step_that_was_killed_after_any_epoch_ends_as_one_that_was_not(epochs)
     assert all(torch.equal(again[name], tensor) for name, tensor in whole.items())
 
 
-def _work(rank, file, found):
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    # 60 images in batches of 59: the last batch of an epoch leaves a worker without any
-    method = dataclasses.replace(SHORT, batch_size=59)
-    _, parts = trained(workers=Workers(rank, 2, dist.group.WORLD), method=method)
-    torch.save(state_of(parts), f"{found}.{rank}")
-    dist.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_two_workers_train_what_one_trains(tmp_path):
-    mp.start_processes(_work, (str(tmp_path / "meet"), str(tmp_path / "found")), nprocs=2, start_method="forkserver")
-    expected = state_of(trained(method=dataclasses.replace(SHORT, batch_size=59))[1])
-    for rank in range(2):
-        state = torch.load(tmp_path / f"found.{rank}", weights_only=True)
-        assert all(torch.allclose(state[name], tensor, atol=1e-3) for name, tensor in expected.items())
+    # 60 images in batches of 59: the last batch of an epoch leaves a worker without any
+    method = dataclasses.replace(SHORT, batch_size=59)
+    check_two_workers(functools.partial(trained, method=method), tmp_path, atol=1e-3)
 
 
 @pytest.mark.parametrize(
