@@ -64,12 +64,11 @@ class Moda(Method):
             return Prepared(network)
         layers = unit_layers(network, example)
         watched = watch_units(network, layers)
-        warmup = self.gamma_warmup
+        uniform, warmup = self.compactness == "uniform", self.gamma_warmup
         if warmup is None:
             warmup = DEEP_WARMUP if len(layers) > SHALLOW else 0.0
-        if self.compactness == "uniform" and not warmup:
+        if uniform and not warmup:
             return Prepared(watched)
-        uniform = self.compactness == "uniform"
         weights = None if uniform else layer_weights(network, layers, example, self.compactness)
         return Prepared(Weighted(watched, weights, warmup).to(example.device))
 

@@ -19,59 +19,19 @@ Usage: python tests/benchmarks/rivals.py [table | plot | NETWORK RECIPE SEED [OV
 """
 
 import functools
-import itertools
 import math
-import platform
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from recipes import train_and_test
-from result_rows import Row, read_rows, write_rows
+from compared_trainings import Recipe, Study, measured, of_network, planned, train_and_keep, trained
+from result_rows import Row, read_rows
 from rivals_figure import Line, draw_fronts
-from rivals_table import Seeds, sizes_table, stages_table
-
-from orchestrator.config.composing import load_config
-from orchestrator.results.sweep import Sweep
-from orchestrator.training.loop import choose_device
+from rivals_table import sizes_table, stages_table
 
 ROWS = Path(__file__).parent / "data" / "rivals.arrow"
 FIGURE = Path(__file__).parents[2] / "docs" / "rivals_front.png"
-
-
-@dataclass(frozen=True)
-class Study:
-    """Trainings of one network on one data set.
-
-    Attributes:
-        overrides: of the configuration.
-        wanted: the reuse accuracies that the table asks for the sizes of.
-        seeds: how many seeds of each recipe.
-    """
-
-    overrides: tuple[str, ...]
-    wanted: tuple[float, float]
-    seeds: int = 3
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A way to train.
-
-    Attributes:
-        overrides: of the configuration.
-        rule: the method's own.
-        staged: choices beside ``STAGED``: of published recipes the published one.
-    """
-
-    overrides: tuple[str, ...]
-    rule: str = "activity"
-    staged: tuple[str, ...] = ()
 
 
 FASHION = ("data=fashion_mnist", "training=fashion_mnist", "data.limit=6000", "data.test_limit=4000")
@@ -117,29 +77,8 @@ def main(words: list[str]) -> None:
             print_table()
         case ["plot"]:
             draw_fronts(fronts(read_rows(ROWS)), FIGURE)
-        case [network, recipe, seed, *overrides]:
-            train_and_keep(network, recipe, int(seed), overrides)
         case _:
-            done = {key_of(row) for row in read_rows(ROWS)}
-            for network, recipe, seed in planned():
-                if (network, recipe, seed) not in done:
-                    subprocess.run([sys.executable, __file__, network, recipe, str(seed)], check=True)
-
-
-def planned() -> list[tuple[str, str, int]]:
-    """Every training: network, recipe and seed."""
-    return [
-        (network, recipe, seed)
-        for network, study in NETWORKS.items()
-        for seed, recipe in itertools.product(range(study.seeds), RECIPES)
-    ]
-
-
-def train_and_keep(network: str, recipe: str, seed: int, overrides: Sequence[str] = ()) -> None:
-    """Train, measure and append the rows."""
-    rows = rows_of(network, recipe, seed, overrides)
-    write_rows(ROWS, [*read_rows(ROWS), *rows])
-    print(f"{network} {recipe} {seed}: {len(rows)} rows, {rows[0]['seconds']:.0f} s of training", flush=True)
+            train_and_keep(words, ROWS, planned(NETWORKS, RECIPES), rows_of)
 
 
 def rows_of(network: str, recipe: str, seed: int, extra_overrides: Sequence[str] = ()) -> list[Row]:
@@ -151,58 +90,20 @@ def rows_of(network: str, recipe: str, seed: int, extra_overrides: Sequence[str]
         seed: of the training.
         extra_overrides: of the configuration, which come last.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        overrides = [
-            *NETWORKS[network].overrides,
-            *ALWAYS,
-            *RECIPES[recipe].overrides,
-            f"evaluation.staged=[{','.join((*STAGED, *RECIPES[recipe].staged))}]",
-            f"training.seed={seed}",
-            f"storage={folder}",
-            *extra_overrides,
-        ]
-        config = load_config(overrides)
-        sweep = train_and_test(config)
-    (state,) = sweep.trials
-    about = {
-        "network": network,
-        "recipe": recipe,
-        "seed": seed,
-        "device": device_name(choose_device(config.training)),
-        "seconds": state.seconds,
-        "evaluation_seconds": state.evaluation_seconds,
-    }
-    return [{**about, **row} for row in measured(sweep)]
-
-
-def measured(sweep: Sweep) -> Iterator[Row]:
-    """A row for each point and split; points of later stages have the role of the choice that they come from."""
-    roles = {point.choice: sweep.mark(point) for point in sweep.points}
-    for point in (*sweep.points, *sweep.staged):
-        for split, metrics in (("validation", point.metrics), ("test", point.test or {})):
-            yield {
-                "choice": point.choice.name,
-                "rule": point.choice.rule,
-                "role": roles[point.choice],
-                "stage": point.stage,
-                "split": split,
-                **{name: float(value) for name, value in metrics.items() if isinstance(value, int | float)},
-            }
-
-
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU {platform.machine()}"
-
-
-def key_of(row: Row) -> tuple[str, str, int]:
-    return row["network"], row["recipe"], row["seed"]
+    with trained(
+        *(*NETWORKS[network].overrides, *ALWAYS, *RECIPES[recipe].overrides),
+        f"evaluation.staged=[{','.join((*STAGED, *RECIPES[recipe].staged))}]",
+        f"training.seed={seed}",
+        *extra_overrides,
+    ) as (sweep, about):
+        return [{"network": network, "recipe": recipe, "seed": seed, **about, **row} for row in measured(sweep)]
 
 
 def print_table() -> None:
     rules = {recipe: (recipe, how.rule) for recipe, how in RECIPES.items()} | BY_MAGNITUDE
     rows = [row for row in read_rows(ROWS) if row["split"] == "test"]
     for network, study in NETWORKS.items():
-        seeds = of_network(rows, network)
+        seeds = of_network(rows, network, NETWORKS[network].seeds, RECIPES)
         if not seeds:
             continue
         print(f"\n{network}\n\n{sizes_table(seeds, rules, study.wanted)}")
@@ -216,22 +117,12 @@ def is_staged(choice: str, recipes: Sequence[str], row: Row) -> bool:
     return row["choice"] == choice and row["recipe"] in recipes
 
 
-def of_network(rows: Sequence[Row], network: str) -> Seeds:
-    """The rows of a network by recipe, for each seed."""
-    trained: dict[tuple[str, str, int], list[Row]] = {}
-    for row in rows:
-        trained.setdefault(key_of(row), []).append(row)
-    keys = {recipe: [(network, recipe, seed) for seed in range(NETWORKS[network].seeds)] for recipe in RECIPES}
-    seeds = {recipe: [trained[key] for key in of_recipe if key in trained] for recipe, of_recipe in keys.items()}
-    return {recipe: of_recipe for recipe, of_recipe in seeds.items() if of_recipe}
-
-
 def fronts(rows: Sequence[Row]) -> dict[str, dict[str, Line]]:
     """By network and recipe the accuracy on test, with bias, of choices that are made on validation, against the size:
     means over the seeds, each interpolated in the logarithm of the size."""
     panels: dict[str, dict[str, Line]] = {}
     for network in NETWORKS:
-        for recipe, seeds in of_network(rows, network).items():
+        for recipe, seeds in of_network(rows, network, NETWORKS[network].seeds, RECIPES).items():
             logarithms, accuracies = zip(*(chosen_on_validation(of_seed) for of_seed in seeds), strict=True)
             first = max(of_seed[0] for of_seed in logarithms)
             places = np.array(sorted(place for of_seed in logarithms for place in of_seed if place >= first))

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from compact_modules import smallest_size
+from compared_trainings import Seeds
 from recipes import staircase
 from result_rows import Row
 
-Seeds = dict[str, list[list[Row]]]  # by recipe, for each seed its rows
 Points = list[tuple[float, float]]  # (cut_size, reuse accuracy), the sizes ascending
 SIZES = ("module_size", "cut_size", "kernel_retention", "linear_retention", "module_overlap", "cut_overlap")
 

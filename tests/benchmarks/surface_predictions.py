@@ -10,6 +10,8 @@ Usage: python tests/benchmarks/surface_predictions.py
 Time: some minutes on one core.
 """
 
+import functools
+
 import numpy as np
 import torch
 from scipy.stats import spearmanr
@@ -36,12 +38,8 @@ def main() -> None:
 
 def score(network: str, given: int, cut: int, *, is_share: bool) -> tuple[float, float, float]:
     """Error, rank correlation and volume of one cut."""
-    of, pool = PoolProblem(network), read_pool(network)
-    plan = [coefficients for coefficients, _ in planned(network)]
-    numbers = [number for number in range(TRAININGS) if succeeded(pool[number])]
-    x_ND = np.array([of.problem.to_unit(plan[number]) for number in numbers])
-    y_NG = np.array([pool[number] for number in numbers])
-    order = np.random.default_rng([cut, given]).permutation(len(numbers))
+    of, x_ND, y_NG = trainings_of(network)
+    order = np.random.default_rng([cut, given]).permutation(len(x_ND))
     known, left = order[:given], order[given:]
     known_x = np.concatenate([[nearest(of.problem, coefficients) for coefficients in of.baselines], x_ND[known]])
     known_y = np.concatenate([list(of.of_baselines.values()), y_NG[known]])
@@ -53,6 +51,16 @@ def score(network: str, given: int, cut: int, *, is_share: bool) -> tuple[float,
     ranked = volumes[0] + 1e-6 * guess_NG.mean(1)
     error = float(np.sqrt(np.mean(np.square(guess_NG - y_NG[left])[counts])))
     return error, float(spearmanr(ranked, volumes[1]).statistic), float(volumes[1][ranked.argmax()])
+
+
+@functools.cache
+def trainings_of(network: str) -> tuple[PoolProblem, Floats, Floats]:
+    """A pool's problem, and the coefficients and surfaces of its trainings that succeeded."""
+    of, pool = PoolProblem(network), read_pool(network)
+    plan = [coefficients for coefficients, _ in planned(network)]
+    numbers = [number for number in range(TRAININGS) if succeeded(pool[number])]
+    x_ND = np.array([of.problem.to_unit(plan[number]) for number in numbers])
+    return of, x_ND, np.array([pool[number] for number in numbers])
 
 
 def predicted(of: PoolProblem, x_ND: Floats, y_NG: Floats, at_TD: Floats, *, is_share: bool) -> Floats:

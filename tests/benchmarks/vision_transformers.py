@@ -17,21 +17,14 @@ again, one on CIFAR-10 about 10 and 10.
 Usage: python tests/benchmarks/vision_transformers.py [table | NETWORK | NETWORK RECIPE SEED [OVERRIDE ...]]
 """
 
-import itertools
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipes import train_and_test
-from result_rows import Row, read_rows, write_rows
-from rivals import Recipe, Study, device_name, key_of, measured
+from compared_trainings import Recipe, Study, measured, of_network, planned, train_and_keep, trained
+from result_rows import Row, read_rows
 from transformer_units import units_rows
 from vision_transformers_table import print_network
-
-from orchestrator.config.composing import load_config
-from orchestrator.training.loop import choose_device
 
 ROWS = Path(__file__).parent / "data" / "vision_transformers.arrow"
 VIT = ("model=vit_small", "model.width=32", "model.depth=12", "model.heads=4")
@@ -71,29 +64,10 @@ def main(words: list[str]) -> None:
     match words:
         case ["table"]:
             print_table()
-        case [network, recipe, seed, *overrides]:
-            train_and_keep(network, recipe, int(seed), overrides)
+        case [network]:
+            train_and_keep([], ROWS, planned({network: NETWORKS[network]}, RECIPES), rows_of)
         case _:
-            done = {key_of(row) for row in read_rows(ROWS)}
-            for network, recipe, seed in planned(words or list(NETWORKS)):
-                if (network, recipe, seed) not in done:
-                    subprocess.run([sys.executable, __file__, network, recipe, str(seed)], check=True)
-
-
-def planned(networks: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Every training of some networks: network, recipe and seed."""
-    return [
-        (network, recipe, seed)
-        for network in networks
-        for seed, recipe in itertools.product(range(NETWORKS[network].seeds), RECIPES)
-    ]
-
-
-def train_and_keep(network: str, recipe: str, seed: int, overrides: Sequence[str] = ()) -> None:
-    """Train, measure and append the rows."""
-    rows = rows_of(network, recipe, seed, overrides)
-    write_rows(ROWS, [*read_rows(ROWS), *rows])
-    print(f"{network} {recipe} {seed}: {len(rows)} rows, {rows[0]['seconds']:.0f} s of training", flush=True)
+            train_and_keep(words, ROWS, planned(NETWORKS, RECIPES), rows_of)
 
 
 def rows_of(network: str, recipe: str, seed: int, extra_overrides: Sequence[str] = ()) -> list[Row]:
@@ -106,40 +80,20 @@ def rows_of(network: str, recipe: str, seed: int, extra_overrides: Sequence[str]
         seed: of the training.
         extra_overrides: of the configuration, which come last.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        overrides = [
-            *NETWORKS[network].overrides,
-            *ALWAYS,
-            *RECIPES[recipe].overrides,
-            f"training.seed={seed}",
-            f"storage={folder}",
-            *extra_overrides,
-        ]
-        config = load_config(overrides)
-        sweep = train_and_test(config)
-        of_units = units_rows(sweep, EQUAL_SIZE)
-    (state,) = sweep.trials
-    about = {
-        "network": network,
-        "recipe": recipe,
-        "seed": seed,
-        "device": device_name(choose_device(config.training)),
-        "seconds": state.seconds,
-        "evaluation_seconds": state.evaluation_seconds,
-    }
-    return [{**about, **row} for row in (*measured(sweep), *of_units)]
+    with trained(
+        *(*NETWORKS[network].overrides, *ALWAYS, *RECIPES[recipe].overrides),
+        f"training.seed={seed}",
+        *extra_overrides,
+    ) as (sweep, about):
+        about = {"network": network, "recipe": recipe, "seed": seed, **about}
+        return [{**about, **row} for row in (*measured(sweep), *units_rows(sweep, EQUAL_SIZE))]
 
 
 def print_table() -> None:
     """Print the tables of each network."""
     rows = read_rows(ROWS)
-    trained: dict[tuple[str, str, int], list[Row]] = {}
-    for row in rows:
-        trained.setdefault(key_of(row), []).append(row)
     for network, study in NETWORKS.items():
-        keys = {recipe: [(network, recipe, seed) for seed in range(study.seeds)] for recipe in RECIPES}
-        seeds = {recipe: [trained[key] for key in of_recipe if key in trained] for recipe, of_recipe in keys.items()}
-        seeds = {recipe: of_recipe for recipe, of_recipe in seeds.items() if of_recipe}
+        seeds = of_network(rows, network, study.seeds, RECIPES)
         if seeds:
             own_rules = {recipe: RECIPES[recipe].rule for recipe in seeds}
             print_network(network, seeds, own_rules, (EQUAL_SIZE, PUBLISHED))

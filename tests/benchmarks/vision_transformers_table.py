@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Sequence
 
 from compact_modules import smallest_size
+from compared_trainings import Seeds
 from result_rows import Row
-from rivals_table import Points, Seeds, stages_table
+from rivals_table import Points, stages_table
 
 POINTS_BELOW = 0.02  # below the whole network with the same logits
 UNITS = ("kept", "jaccard", "between", "alone", "exchanged")
