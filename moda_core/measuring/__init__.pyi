@@ -1,6 +1,7 @@
 from .bias import fit_bias
 from .budget import draw_budget, spread_sizes
 from .metrics import ModuleMetrics, cohesion, module_metrics, sizes_and_overlaps
+from .rejection import ACCEPTED, accepted_share, draw_outside, least_logits
 from .reuse import (
     ReuseAccuracy,
     ReuseDraw,
@@ -17,9 +18,11 @@ from .reuse import (
 from .sizes import composed_sizes, count_all_parameters, count_parameters
 
 __all__ = [
+    "ACCEPTED",
     "ModuleMetrics",
     "ReuseAccuracy",
     "ReuseDraw",
+    "accepted_share",
     "all_subsets",
     "cohesion",
     "composed_sizes",
@@ -27,10 +30,12 @@ __all__ = [
     "count_all_parameters",
     "count_parameters",
     "draw_budget",
+    "draw_outside",
     "draw_pairs",
     "draw_subsets",
     "estimate_reuse",
     "fit_bias",
+    "least_logits",
     "module_metrics",
     "reuse_accuracy",
     "reuse_by_composing",

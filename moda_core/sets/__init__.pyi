@@ -2,6 +2,7 @@ from .export import check_export_path, export_modules
 from .layout import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, SHA256, WEIGHTS
 from .manifest import check_file, check_manifest_size, check_size, parse_manifest
 from .module_file import Modules, ModuleSet, load_modules, open_modules, read_manifest
+from .preprocessing import Pictures, Preprocessing
 from .replacement import (
     ClassAccuracy,
     RawImages,
@@ -23,6 +24,8 @@ __all__ = [
     "ClassAccuracy",
     "ModuleSet",
     "Modules",
+    "Pictures",
+    "Preprocessing",
     "RawImages",
     "ReplacedClass",
     "Replacement",

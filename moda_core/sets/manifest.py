@@ -13,6 +13,7 @@ from typing import Any
 from moda_core.errors import GraphError, ModuleSetError, shortened
 from moda_core.graph import LARGEST_NUMBER, ChannelGraph, Node
 from moda_core.sets.layout import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, SHA256, WEIGHTS
+from moda_core.sets.preprocessing import BACKGROUNDS, CENTRE, FITS, STRETCH
 
 SCHEMA_VERSION = 2  # of sets with masks at activations alone
 DECOMPOSED_VERSION = 3  # of sets with scales, a bias, or sites that are not activations
@@ -43,6 +44,7 @@ def parse_manifest(text: bytes) -> dict[str, Any]:
         _check_decomposition(manifest.get("decomposition"))
     _check_class_names(manifest.get("class_names"))
     _check_files(manifest.get("files"))
+    _check_rejection(manifest.get("rejection"), len(manifest["class_names"]))
     if not isinstance(manifest.get("about", {}), dict):
         raise ModuleSetError(f"{MANIFEST}: about is not an object")
     difference = manifest.get("cut_masked_difference")
@@ -141,7 +143,8 @@ def _is_number(value: object) -> bool:
 
 
 def check_preprocessing(recipe: Any) -> None:
-    """Refuse a preprocessing that is not "shape" [ch, H, W], "mean" and "std" with a number a channel, std above 0.
+    """Refuse a preprocessing that is not "shape" [ch, H, W], "mean" and "std" with a number a channel, std above 0, and
+    if it says so "fit", "resize" and "background".
 
     Raises:
         ValueError: such a one.
@@ -157,6 +160,24 @@ def check_preprocessing(recipe: Any) -> None:
         raise ValueError(
             f"preprocessing={recipe!r:.200} must have shape [ch, H, W], and mean and std of ch numbers each"
         )
+    fit, resize = recipe.get("fit", STRETCH), recipe.get("resize")
+    right = resize is None if fit == STRETCH else _is_whole(resize) and max(shape[1:]) <= resize <= LARGEST_SIDE
+    if fit not in FITS or not right:
+        raise ValueError(
+            f"preprocessing has fit={fit!r:.100}, resize={resize!r:.100}: must be {STRETCH!r} without resize, or"
+            f" {CENTRE!r} with a whole number of at least H and W"
+        )
+    if (background := recipe.get("background", "white")) not in BACKGROUNDS:
+        raise ValueError(f"preprocessing has background={background!r:.100}: must be one of {', '.join(BACKGROUNDS)}")
+
+
+def _check_rejection(rejection: Any, classes: int) -> None:
+    """Refuse what is not absent and not a least logit of each class."""
+    if rejection is None:
+        return
+    least = rejection.get("least_logits") if isinstance(rejection, dict) else None
+    if not isinstance(least, list) or len(least) != classes or not all(map(_is_number, least)):
+        raise ModuleSetError(f"{MANIFEST}: rejection={rejection!r:.200} must have least_logits, a number a class")
 
 
 def check_manifest_size(where: object, size: int | None) -> None:

@@ -8,10 +8,10 @@ sizes, hashes, operations and shapes are checked before anything is allocated fr
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,9 +20,11 @@ from moda_core.choosing import Decomposition, Masks, as_decomposition
 from moda_core.cutting import Held, cut_graph, held_channels, slice_state, stored_shape
 from moda_core.errors import GraphError, ModuleSetError, listed
 from moda_core.graph import ChannelGraph, Node
+from moda_core.modes import device_of
 from moda_core.sets.decomposed import expected_tensors, read_decomposition
 from moda_core.sets.layout import MANIFEST, WEIGHTS
 from moda_core.sets.manifest import check_file, check_manifest_size, check_size, graph_from_json, parse_manifest
+from moda_core.sets.preprocessing import Pictures, Preprocessing, batches, is_single
 from moda_core.sets.tensor_file import read_tensors
 
 
@@ -45,18 +47,68 @@ class Modules(nn.Module):
         logits: Tensor = self.network(images)
         return logits
 
-    def preprocess(self, images: Tensor) -> Tensor:
-        """Prepare uint8 images (B, ch, H, W) as in training: scaled to [0, 1] and normalised by channel."""
-        recipe = self.manifest["preprocessing"]
-        if list(images.shape[1:]) != recipe["shape"] or images.dtype != torch.uint8:
-            raise ValueError(f"images are {images.dtype} {tuple(images.shape)}; expected uint8 (B, {recipe['shape']})")
-        mean, std = (images.new_tensor(recipe[key], dtype=torch.float32).view(1, -1, 1, 1) for key in ("mean", "std"))
-        return (images.float() / 255 - mean) / std
+    def preprocess(self, images: Pictures) -> Tensor:
+        """Prepare images as in training: float32 (B, ch, H, W), on the device of tensors that are given.
+
+        Args:
+            images: one image or several: names of files, encoded bytes, images of Pillow, uint8 arrays (H, W) or
+                (H, W, ch), uint8 tensors (ch, H, W); several also as an array or tensor of four dimensions. They may
+                be of any size and in colour or grey. What is not a tensor of the right size needs Pillow.
+
+        Raises:
+            ValueError: something that is not an image, named.
+        """
+        recipe = Preprocessing.of(self.manifest["preprocessing"])
+        return recipe.normalise(recipe.pixels(images))
+
+    def classify(self, images: Pictures, *, may_reject: bool = False) -> Any:
+        """Return the class name of an image, or a list of those of several.
+
+        Args:
+            images: as for :meth:`preprocess`; a few hundred of several are in memory at once.
+            may_reject: whether an image may be none of the module's classes: its name is None where its largest logit
+                is below what 95 % of the images of that class reach.
+
+        Raises:
+            ValueError: as :meth:`preprocess`, and a set that was published without such thresholds.
+        """
+        least_C = self._least_logits() if may_reject else torch.full((len(self.class_names),), -torch.inf)
+        names: list[str | None] = []
+        for logits_BC in self._logits(images):
+            largest_B, class_B = logits_BC.max(1)
+            is_known_B = largest_B >= least_C[class_B]
+            names += [
+                self.class_names[index] if is_known else None
+                for index, is_known in zip(class_B.tolist(), is_known_B.tolist(), strict=True)
+            ]
+        return names[0] if is_single(images) else names
+
+    def probabilities(self, images: Pictures) -> Tensor:
+        """Return the probability of each class for each image: (B, classes), or (classes,) for one image; on the CPU.
+
+        The softmax of the logits: what it says of an image of none of the classes means nothing.
+
+        Args:
+            images: as for :meth:`classify`.
+        """
+        parts = [logits_BC.softmax(1) for logits_BC in self._logits(images)]
+        chances = torch.cat(parts) if parts else torch.empty(0, len(self.class_names))
+        return chances[0] if is_single(images) else chances
 
     @torch.no_grad()
-    def classify(self, images: Tensor) -> list[str]:
-        """Return the class name of each uint8 image (B, ch, H, W)."""
-        return [self.class_names[index] for index in self(self.preprocess(images)).argmax(1).tolist()]
+    def _logits(self, images: Pictures) -> Iterator[Tensor]:
+        """The logits of a batch of images after another, on the CPU."""
+        device = device_of(self)
+        for batch in [images] if is_single(images) else batches(images):
+            yield self(self.preprocess(batch).to(device)).float().cpu()
+
+    def _least_logits(self) -> Tensor:
+        """The least logit of each of the module's classes that is not rejected."""
+        rejection = self.manifest.get("rejection")
+        if rejection is None:
+            raise ValueError("this module set says nothing of images of other classes; publish its point again")
+        least = dict(zip(self.manifest["class_names"], rejection["least_logits"], strict=True))
+        return torch.tensor([least[name] for name in self.class_names])
 
 
 def load_modules(path: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Modules:
@@ -137,13 +189,14 @@ class ModuleSet:
 
     def compose(self, classes: Sequence[str] | None = None) -> Modules:
         """Compose the module of ``classes`` (None: all of the set's), with the logits in that order."""
-        wanted = self.manifest["class_names"] if classes is None else classes
+        wanted = self.manifest["class_names"] if classes is None else _names(classes)
         class_ids = self._class_ids(wanted)
         network = cut_graph(self.graph, self.state, self.decomposition, class_ids, held=self.union)
         return Modules(network, list(wanted), self.manifest).eval()
 
     def slice(self, classes: Sequence[str]) -> "ModuleSet":
         """Return the set of these classes alone, with the units and tensors that they need."""
+        classes = _names(classes)
         class_ids, last = self._class_ids(classes), self.graph.output
         name = "slice"
         while name in self.graph.by_name:
@@ -154,6 +207,9 @@ class ModuleSet:
         union = held_union(graph, decomposition)
         about = {**self.manifest.get("about", {}), "slice_of": self.manifest["class_names"]}
         manifest = {**self.manifest, "class_names": list(classes), "about": about}
+        if rejection := manifest.get("rejection"):
+            least = [rejection["least_logits"][index] for index in class_ids]
+            manifest["rejection"] = {**rejection, "least_logits": least}
         return ModuleSet(manifest, graph, decomposition, union, slice_state(graph, self.state, union, self.union))
 
     def _class_ids(self, classes: Sequence[str]) -> list[int]:
@@ -166,6 +222,11 @@ class ModuleSet:
         if len(set(classes)) != len(classes):
             raise ModuleSetError(f"classes={listed(classes)} names a class twice")
         return [names[name] for name in classes]
+
+
+def _names(classes: Sequence[object]) -> list[str]:
+    """Names of classes: those that are numbers may be given as numbers."""
+    return [str(name) if isinstance(name, int) and not isinstance(name, bool) else cast(str, name) for name in classes]
 
 
 def read_set(manifest: dict[str, Any], weights: bytes) -> ModuleSet:

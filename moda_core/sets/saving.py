@@ -43,6 +43,7 @@ def save_modules(
     class_names: Sequence[str],
     preprocessing: Mapping[str, Any],
     about: Mapping[str, Any] | None = None,
+    rejection: Mapping[str, Any] | None = None,
     documents: Mapping[str, bytes] | None = None,
     subsets: Sequence[Sequence[int]] | None = None,
 ) -> Saved:
@@ -55,8 +56,12 @@ def save_modules(
         masks: L boolean tensors of (C, N_l), or a decomposition.
         check_images: (B, ch, H, W) float32, for the proof that the set says what the masked network says.
         class_names: C different names, indexed by class id.
-        preprocessing: ``shape`` [ch, H, W], ``mean`` and ``std`` a channel, of images scaled to [0, 1].
+        preprocessing: ``shape`` [ch, H, W], ``mean`` and ``std`` a channel, of images scaled to [0, 1]. Where other
+            images than of that size are to be classified also ``fit``, ``resize`` and ``background``, as
+            :class:`moda_core.sets.Preprocessing` describes them.
         about: anything else that JSON can hold, recorded under "about".
+        rejection: ``least_logits``, from :func:`moda_core.least_logits`: below its own a class is not claimed; None
+            for a set that cannot reject images.
         documents: other files to keep beside the weights, by name: a model card.
         subsets: class ids of the modules that are proven; None: of all classes together and of each pair of neighbours.
 
@@ -80,6 +85,8 @@ def save_modules(
             " nothing is published"
         )
     manifest = {"class_names": list(class_names), "preprocessing": dict(preprocessing), "about": dict(about or {})}
+    if rejection is not None:
+        manifest["rejection"] = dict(rejection)
     packed = _pack(graph, tensors, decomposition, manifest, documents or {})
     proven = _neighbours(len(class_names)) if subsets is None else subsets
     difference = _prove(packed, network, layers, decomposition, check_images, proven)

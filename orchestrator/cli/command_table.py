@@ -155,6 +155,36 @@ Examples:
     ),
     overrides=f"for a sweep's point: {JUDGING}; {DATA_HERE}",
 )
+CLASSIFY = Command(
+    name="classify",
+    run=commands.classify,
+    summary="classify image files with a pulled module set",
+    details="""\
+Images may be of any size, format and colour; they become what the network was trained on as the set records it. A row
+for each image goes to standard output: its name, its class and the probability of that class among those of the
+module. Images that cannot be read are named on standard error, and the exit code is then 1.
+
+With --none-of-these an image may be of none of the module's classes: its class is empty then. How often that is right
+is in the set's model_card.md.
+
+Examples:
+  moda classify modules photo.jpg
+  moda classify modules photos --classes cat dog --none-of-these --format csv
+""",
+    arguments=(
+        Argument("folder", help="a module set that moda pull made"),
+        Argument("images", nargs="+", metavar="IMAGE", help="files, or folders of files"),
+        Argument("--classes", nargs="+", metavar="NAME", help="the classes of the module (default: all)"),
+        Argument(
+            "--none-of-these",
+            action="store_true",
+            help="leave the class of an image empty that shows none of them",
+        ),
+        Argument("--format", default="table", metavar="FORM", help="table (default), csv, json or arrow"),
+    ),
+    overrides="this command takes none",
+    accepts=(),
+)
 EXPORT = Command(
     name="export",
     run=commands.export,
@@ -298,6 +328,7 @@ COMMANDS = {
         FRONT,
         REPORT,
         PULL,
+        CLASSIFY,
         EXPORT,
         RERUN,
         REPRODUCE,

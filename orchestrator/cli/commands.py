@@ -163,6 +163,20 @@ def _say_pulled(pulled: "Pulled", what: str, console: Console) -> None:
     )
 
 
+def classify(asked: Asked, options: argparse.Namespace, console: Console) -> int:
+    from orchestrator.modules import classify_files
+    from orchestrator.views import render_rows
+
+    classified = classify_files(
+        options.folder, options.images, classes=options.classes, may_reject=options.none_of_these
+    )
+    sys.stdout.buffer.write(render_rows(classified.rows, options.format))
+    sys.stdout.buffer.flush()
+    for line in classified.unreadable:
+        print(line, file=sys.stderr)
+    return 1 if classified.unreadable else 0
+
+
 def export(asked: Asked, options: argparse.Namespace, console: Console) -> None:
     from moda_core import export_modules, load_modules
     from moda_core.sets import check_export_path

@@ -28,7 +28,7 @@ class Argument:
     @property
     def key(self) -> str:
         """The name of its value in the parsed options."""
-        return str(self.settings.get("dest", self.names[0].lstrip("-")))
+        return str(self.settings.get("dest", self.names[0].lstrip("-").replace("-", "_")))
 
 
 @dataclass(frozen=True)

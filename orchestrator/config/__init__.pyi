@@ -2,7 +2,7 @@ from .checks import SEEDS
 from .choice import COLUMNS, TARGETS, Choice, free_name, short_name
 from .composing import compose_config, override_config, path_here, render_config, storage_of
 from .config import Config, parse_config, to_plain
-from .data_section import LARGEST_SIDE, RANDOM, RANDOM_RESIZED, STATISTICS, STRETCH, DataConfig
+from .data_section import RANDOM, RANDOM_RESIZED, STATISTICS, STRETCH, DataConfig
 from .evaluation_section import EvaluationConfig
 from .identities import (
     FINGERPRINTS,
@@ -32,7 +32,6 @@ __all__ = [
     "FINGERPRINTS",
     "GIVEN",
     "HOURS",
-    "LARGEST_SIDE",
     "METHOD",
     "PLACES",
     "RANDOM",

@@ -1,6 +1,7 @@
 """The section `data` of the configuration: the images and how they are split."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from orchestrator.config.checks import check, check_seed, one_of
 from orchestrator.config.class_list import read_class_list
@@ -11,7 +12,7 @@ DATA_SETS = ("cifar10", "cifar100", "digits", "fashion_mnist", "folder", "mnist"
 OWN_FILES = ("folder", "table")  # data sets that data.path names, of encoded images
 BACKGROUNDS = ("black", "white")
 STATISTICS = "statistics"  # of the training images
-LARGEST_SIDE = 4096  # pixels of an image
+LARGEST_SIDE = 4096  # that data.resize may ask for, in pixels
 STRETCH, CENTRE, RANDOM, RANDOM_RESIZED = FITS = ("stretch", "centre", "random", "random_resized")
 
 
@@ -87,6 +88,13 @@ class DataConfig:
     def is_augmented(self) -> bool:
         """Whether training sees other pixels of an image each time."""
         return self.crop > 0 or self.flip or self.fit in (RANDOM, RANDOM_RESIZED)
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """What a module set records of how an image of any size becomes one of this data set outside training."""
+        if self.fit == STRETCH:
+            return {"fit": STRETCH, "background": self.background}
+        return {"fit": CENTRE, "resize": self.resize, "background": self.background}
 
     def completed(self) -> "DataConfig":
         """Return the section with the classes of ``class_list`` in place, so that what is recorded needs no file.

@@ -1,3 +1,4 @@
+from .classifying import classify_files
 from .garbage import remove, survey
 from .pulling import Pulled, pull, pull_point
 from .references import FORMS, SweepPoint, parse_reference
@@ -11,6 +12,7 @@ __all__ = [
     "Pulled",
     "Request",
     "SweepPoint",
+    "classify_files",
     "delete_versions",
     "module_artifacts",
     "parse_reference",

@@ -1,6 +1,7 @@
 """A module set's model card: what it is, how good, how to use it, and what else could have been chosen, as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -20,14 +21,16 @@ METRICS = (
 )
 
 
-def model_card(sweep: Sweep, point: Point, class_names: Sequence[str], shape: Sequence[int]) -> str:
+def model_card(
+    sweep: Sweep, point: Point, class_names: Sequence[str], rejection: Mapping[str, Any] | None = None
+) -> str:
     """Write the model card of a point's module set.
 
     Args:
         sweep: the sweep.
         point: a point of a single training.
         class_names: indexed by class id.
-        shape: of an image: channels, height, width.
+        rejection: what its modules reject, from :func:`orchestrator.modules.rejecting.rejection_of`.
     """
     config = sweep.config.for_trial(point.trial.number, point.trial.coefficients)
     same_trial = [other for other in sweep.points if other.trial.number == point.trial.number]
@@ -44,7 +47,8 @@ def model_card(sweep: Sweep, point: Point, class_names: Sequence[str], shape: Se
         facts=_facts(config, sweep, point, class_names),
         metrics=_metrics(point),
         some_classes=repr(list(class_names[:2])),
-        shape=shape,
+        rejection=rejection,
+        rejected=_rejected(rejection),
         has_bias=point.bias is not None,
         choices=[_curve(other, point, sweep.reuse_metric) for other in same_trial],
     )
@@ -81,6 +85,12 @@ def _curve(one: Point, chosen: Point, accuracy: str) -> tuple[str, ...]:
     metrics = one.metrics or one.test or {}
     cells = (str(one.choice), *(_number(metrics.get(name)) for name in shown))
     return tuple(f"**{cell}**" for cell in cells) if one.choice == chosen.choice else cells
+
+
+def _rejected(rejection: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+    """A row for each number of classes of which modules were tested."""
+    of_sizes = {} if rejection is None else rejection["test"]
+    return [(size, f"{shares['own']:.1%}", f"{shares['others']:.1%}") for size, shares in of_sizes.items()]
 
 
 def _number(value: float | None) -> str:

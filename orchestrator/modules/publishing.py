@@ -20,6 +20,7 @@ from orchestrator.config import to_plain
 from orchestrator.errors import StorageError
 from orchestrator.modules.model_card import CARD, model_card
 from orchestrator.modules.module_log import is_recorded, published_row
+from orchestrator.modules.rejecting import rejection_of
 from orchestrator.results import Point, Sweep, package_versions, utc_now
 from orchestrator.storage import DeltaStore, Files, set_file, set_folder
 from orchestrator.training import Trial, check_unchanged, choose, load_trained, with_stored_bias
@@ -96,7 +97,8 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
         "test": point.test,
         "versions": package_versions(),
     }
-    card = model_card(sweep, point, data.class_names, data.preprocessing()["shape"])
+    rejection = rejection_of(trained.network, chosen.sites, units, data, seed=config.evaluation.seed)
+    card = model_card(sweep, point, data.class_names, rejection)
     name = name_of(point)
     with tempfile.TemporaryDirectory(prefix="moda-publish-") as scratch:
         save_modules(
@@ -106,7 +108,8 @@ def publish(sweep: Sweep, point: Point, root: str, *, data_root: str | None = No
             units,
             images,
             class_names=data.class_names,
-            preprocessing=data.preprocessing(),
+            preprocessing={**data.preprocessing(), **config.data.decoding},
+            rejection=rejection,
             about=json.loads(json.dumps(about)),
             documents={CARD: card.encode()},
         )

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from moda_core.images import FORMATS
 from orchestrator.config import DataConfig
 from orchestrator.errors import ConfigError, reason_of, shown
 from orchestrator.training.data.content import encoded_hash
 from orchestrator.training.data.encoded import EncodedImages
-from orchestrator.training.data.images import FORMATS, decode_image
+from orchestrator.training.data.images import decode_image
 from orchestrator.training.data.labels import check_class_names
 from orchestrator.training.data.splits import Loaded, Split, hold_out
 

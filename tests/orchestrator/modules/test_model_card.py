@@ -21,7 +21,7 @@ def test_hostile_names_stay_in_their_cells(configured):
     metrics = {"calibrated_reuse_accuracy": 0.9, "reuse_accuracy": 0.8, "cut_size": 0.25}
     points = [Point(trial, Choice.contribution(level), metrics, None) for level in (0.1, 0.3)]
     sweep = Sweep("| {{ 7 * 7 }}\n# Heading", configured("sweep.name=s"), [trial], points)
-    lines = model_card(sweep, points[1], ["a|b", "c\nd", "e"], (1, 8, 8)).splitlines()
+    lines = model_card(sweep, points[1], ["a|b", "c\nd", "e"]).splitlines()
     assert lines[:11] == [
         "# Modules of vgg on digits",
         "",
