@@ -14,7 +14,7 @@ def draw():
     return draw_pairs(LABELS, subsets, num_classes=4, images_per_size=60, seed=0)
 
 
-def test_a_share_of_each_classs_own_images_reaches_its_least_logit(draw):
+def test_a_share_of_the_own_images_of_a_class_reaches_its_least_logit(draw):
     logits_PC = torch.randn(len(draw.pair_label_P), 4, generator=torch.Generator().manual_seed(0)) + torch.arange(4.0)
     least_C = least_logits(logits_PC, draw, accepted=0.8)
     for class_id in range(4):
@@ -40,7 +40,7 @@ def test_images_of_other_classes_are_drawn_for_the_same_subsets(draw):
     assert torch.equal(LABELS[outside.pair_image_P], outside.pair_label_P)
 
 
-def test_the_share_is_that_of_pairs_whose_largest_logit_reaches_its_classs_least_one():
+def test_the_share_is_that_of_pairs_whose_largest_logit_is_not_rejected():
     draw = draw_pairs(torch.tensor([0, 1, 2]), [(0, 1), (2, 3)], num_classes=4)
     logits_PC = torch.tensor([[1.0, 0, 9, 9], [0, 1.0, 9, 9], [9, 9, 1, 0.5]])
     weights = draw.weight_P / draw.weight_P.sum()
