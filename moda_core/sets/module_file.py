@@ -8,27 +8,27 @@ sizes, hashes, operations and shapes are checked before anything is allocated fr
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from moda_core.choosing import Decomposition, Masks, as_decomposition
 from moda_core.cutting import Held, cut_graph, held_channels, slice_state, stored_shape
 from moda_core.errors import GraphError, ModuleSetError, listed
 from moda_core.graph import ChannelGraph, Node
-from moda_core.modes import device_of
+from moda_core.sets.classifier import Classifier
 from moda_core.sets.decomposed import expected_tensors, read_decomposition
 from moda_core.sets.layout import MANIFEST, WEIGHTS
 from moda_core.sets.manifest import check_file, check_manifest_size, check_size, graph_from_json, parse_manifest
-from moda_core.sets.preprocessing import Pictures, Preprocessing, batches, is_single
+from moda_core.sets.preprocessing import Pictures, Preprocessing
 from moda_core.sets.tensor_file import read_tensors
 
 
-class Modules(nn.Module):
+class Modules(Classifier):
     """A composed module, as loaded from disk: it takes images and returns one logit per class.
 
     Attributes:
@@ -37,9 +37,8 @@ class Modules(nn.Module):
     """
 
     def __init__(self, network: fx.GraphModule, class_names: list[str], manifest: dict[str, Any]) -> None:
-        super().__init__()
+        super().__init__(class_names, Preprocessing.of(manifest["preprocessing"]))
         self.network = network
-        self.class_names = class_names
         self.manifest = manifest
 
     def forward(self, images: Tensor) -> Tensor:
@@ -51,62 +50,29 @@ class Modules(nn.Module):
         """Prepare images as in training: float32 (B, ch, H, W), on the device of tensors that are given.
 
         Args:
-            images: one image or several: names of files, encoded bytes, images of Pillow, uint8 arrays (H, W) or
-                (H, W, ch), uint8 tensors (ch, H, W); several also as an array or tensor of four dimensions. They may
-                be of any size and in colour or grey. What is not a tensor of the right size needs Pillow.
+            images: as for :meth:`classify`.
 
         Raises:
             ValueError: something that is not an image, named.
         """
-        recipe = Preprocessing.of(self.manifest["preprocessing"])
-        return recipe.normalise(recipe.pixels(images))
+        return self.recipe.normalise(self.recipe.pixels(images))
 
-    def classify(self, images: Pictures, *, may_reject: bool = False) -> Any:
-        """Return the class name of an image, or a list of those of several.
+    def logits_of(self, pixels: Tensor) -> Tensor:
+        """Return the logits (B, classes) of uint8 images (B, ch, H, W) of the network's size."""
+        logits: Tensor = self(self.recipe.normalise(pixels))
+        return logits
 
-        Args:
-            images: as for :meth:`preprocess`; a few hundred of several are in memory at once.
-            may_reject: whether an image may be none of the module's classes: its name is None where its largest logit
-                is below what 95 % of the images of that class reach.
+    def least_logits(self) -> Tensor:
+        """Return the least logit of each of the module's classes that is not rejected: (classes,).
 
         Raises:
-            ValueError: as :meth:`preprocess`, and a set that was published without such thresholds.
+            ValueError: a set that was published without.
         """
-        least_C = self._least_logits() if may_reject else torch.full((len(self.class_names),), -torch.inf)
-        names: list[str | None] = []
-        for logits_BC in self._logits(images):
-            largest_B, class_B = logits_BC.max(1)
-            is_known_B = largest_B >= least_C[class_B]
-            names += [
-                self.class_names[index] if is_known else None
-                for index, is_known in zip(class_B.tolist(), is_known_B.tolist(), strict=True)
-            ]
-        return names[0] if is_single(images) else names
-
-    def probabilities(self, images: Pictures) -> Tensor:
-        """Return the probability of each class for each image: (B, classes), or (classes,) for one image; on the CPU.
-
-        The softmax of the logits: what it says of an image of none of the classes means nothing.
-
-        Args:
-            images: as for :meth:`classify`.
-        """
-        parts = [logits_BC.softmax(1) for logits_BC in self._logits(images)]
-        chances = torch.cat(parts) if parts else torch.empty(0, len(self.class_names))
-        return chances[0] if is_single(images) else chances
-
-    @torch.no_grad()
-    def _logits(self, images: Pictures) -> Iterator[Tensor]:
-        """The logits of a batch of images after another, on the CPU."""
-        device = device_of(self)
-        for batch in [images] if is_single(images) else batches(images):
-            yield self(self.preprocess(batch).to(device)).float().cpu()
-
-    def _least_logits(self) -> Tensor:
-        """The least logit of each of the module's classes that is not rejected."""
         rejection = self.manifest.get("rejection")
         if rejection is None:
-            raise ValueError("this module set says nothing of images of other classes; publish its point again")
+            raise ValueError(
+                "this module set says nothing of images of other classes; pull its point again from a storage where it was not pulled before"
+            )
         least = dict(zip(self.manifest["class_names"], rejection["least_logits"], strict=True))
         return torch.tensor([least[name] for name in self.class_names])
 

@@ -33,8 +33,7 @@ class RawImages(nn.Module):
         self.modules_on_floats = modules
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.modules_on_floats(self.modules_on_floats.preprocess(images))
-        return logits
+        return self.modules_on_floats.logits_of(images)
 
 
 class ReplacedClass(nn.Module):
@@ -91,6 +90,7 @@ class ReplacementAccuracy:
         before: of the weak network.
         replaced: with the class replaced.
         control: with the head alone.
+        gain_error: standard errors of ``replaced`` less ``control`` over draws of images, which both are tested on.
     """
 
     target_images: int
@@ -98,6 +98,7 @@ class ReplacementAccuracy:
     before: ClassAccuracy
     replaced: ClassAccuracy
     control: ClassAccuracy
+    gain_error: ClassAccuracy
 
 
 def replace_class(
@@ -183,9 +184,22 @@ def replacement_accuracy(replacement: Replacement, batches: Batches) -> Replacem
     others_N[class_id] = False
     if not others_N.any():
         raise ValueError(f"there are images of class {class_id} alone; measuring needs some of the others")
-    found = [ClassAccuracy(float(rate_N[class_id]), float(rate_N[others_N].mean())) for rate_N in rate_3N]
+    rates = [ClassAccuracy(float(rate_N[class_id]), float(rate_N[others_N].mean())) for rate_N in rate_3N]
     target = int(size_N[class_id])
-    return ReplacementAccuracy(target, len(labels_I) - target, *found)
+    gain_I = hits_3I[1] - hits_3I[2]
+    error = _errors(gain_I, labels_I, class_id, others_N)
+    weak, with_module, head_alone = rates
+    return ReplacementAccuracy(target, len(labels_I) - target, weak, with_module, head_alone, error)
+
+
+def _errors(values_I: Tensor, labels_I: Tensor, class_id: int, others_N: Tensor) -> ClassAccuracy:
+    """The standard error of the mean over a class's images, and that of the mean over the other classes' means."""
+    variance_N = torch.zeros(len(others_N), dtype=torch.float64)
+    for index in labels_I.unique().tolist():
+        own = values_I[labels_I == index]
+        variance_N[index] = own.var(correction=0) / max(1, len(own) - 1)
+    others = float(variance_N[others_N].sum().sqrt() / others_N.sum())
+    return ClassAccuracy(float(variance_N[class_id].sqrt()), others)
 
 
 def _frozen(network: nn.Module, images: Tensor, logits: int, name: str) -> Tensor:

@@ -306,7 +306,7 @@ the test images. The control is the same layer on the weak network's own logits:
 
 Examples:
   moda replace weak strong --class 3
-  moda replace weak strong --class cat data.root=/data
+  moda replace weak strong --class cat --to mended data.root=/data
 """,
     arguments=(
         Argument("weak", help="the folder of the set whose class is replaced"),
@@ -314,6 +314,9 @@ Examples:
         Argument("--class", metavar="NAME", dest="class_name", required=True, help="the class to replace"),
         Argument("--epochs", type=int, default=5, help="epochs of the added layer (default 5)"),
         Argument("--seed", type=int, default=0, help="seed of its weights and the order of images (default 0)"),
+        Argument(
+            "--to", metavar="DIR", help="a new folder for the network with the class replaced (default: not kept)"
+        ),
     ),
     overrides="data=... or data.key=..., see below; training.gpus_per_worker=...",
     accepts=("data=", "data.", "training.gpus_per_worker="),

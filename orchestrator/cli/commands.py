@@ -214,18 +214,23 @@ def rerun(asked: Asked, options: argparse.Namespace, console: Console) -> int:
 
 def replace(asked: Asked, options: argparse.Namespace, console: Console) -> None:
     from orchestrator.modules import Request, replace_from_sets
-    from orchestrator.views import replacement_table
+    from orchestrator.views import replacement_table, replacement_verdict
 
-    request = Request(options.weak, options.strong, options.class_name, epochs=options.epochs, seed=options.seed)
+    request = Request(
+        options.weak, options.strong, options.class_name, epochs=options.epochs, seed=options.seed, to=options.to
+    )
     replacement = replace_from_sets(request, asked.config, options.overrides)
     title = f"class {request.class_name} of {request.weak} from {request.strong}, on test"
     console.print(replacement_table(replacement.accuracy, class_name=request.class_name, title=title))
     lines = [
+        replacement_verdict(replacement.accuracy, class_name=request.class_name),
         "control: the added layer on the weak network's own logits; others: the mean accuracy of the other classes",
         f"the layer was trained on {replacement.training_images} images of {replacement.data.name} for {request.epochs}"
         f" epoch{'s' if request.epochs > 1 else ''}, without augmentation",
         *(f"note: {note}" for note in replacement.notes),
     ]
+    if request.to is not None:
+        lines.append(f"to use it: moda_core.load_replaced({request.to!r}), or moda classify {request.to} photo.jpg")
     _say(console, *lines)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 
-from moda_core import Modules, load_modules
-from moda_core.sets import Preprocessing
+from moda_core import load_modules, load_replaced
+from moda_core.sets import Classifier, is_replaced
 from orchestrator.errors import ConfigError
 
 SCHEMA = pa.schema([("image", pa.string()), ("class", pa.string()), ("probability", pa.float64())])
@@ -36,7 +36,7 @@ def classify_files(
     """Classify image files by the module set in a folder.
 
     Args:
-        folder: of the set.
+        folder: of the set, or of a network with a class replaced.
         images: names of files, and of folders whose files are meant, also below them, but hidden ones.
         classes: names of the module's classes; None: all of the set's.
         may_reject: whether an image may be of none of them.
@@ -45,19 +45,18 @@ def classify_files(
         ConfigError: a folder without files, or a set that cannot reject images.
         ModuleSetError: no module set in the folder, or one that is not what its manifest says.
     """
-    module = load_modules(folder, classes)
-    if may_reject and "rejection" not in module.manifest:
-        raise ConfigError(
-            f"--none-of-these: {folder} was published by a version that did not measure it; pull its point from a"
-            " storage where it was not pulled before"
-        )
-    recipe = Preprocessing.of(module.manifest["preprocessing"])
+    module = _opened(folder, classes)
+    if may_reject:
+        try:
+            module.least_logits()
+        except ValueError as error:
+            raise ConfigError(f"--none-of-these: {folder}: {error}") from error
     names, rows, unreadable = iter(_files(images)), [], []
     while batch := list(itertools.islice(names, BATCH)):
         read, pixels = [], []
         for name in batch:
             try:
-                pixels.append(recipe.pixels(name))
+                pixels.append(module.recipe.pixels(name))
                 read.append(name)
             except ValueError as error:
                 unreadable.append(str(error))
@@ -66,7 +65,17 @@ def classify_files(
     return Classified(pa.Table.from_pylist(rows, SCHEMA), tuple(unreadable))
 
 
-def _rows(module: Modules, names: Sequence[str], pixels: torch.Tensor, *, may_reject: bool) -> list[dict[str, object]]:
+def _opened(folder: str, classes: Sequence[str] | None) -> Classifier:
+    if not is_replaced(folder):
+        return load_modules(folder, classes)
+    if classes is not None:
+        raise ConfigError(f"--classes: {folder} holds a network with a class replaced, which is whole; leave it out")
+    return load_replaced(folder)
+
+
+def _rows(
+    module: Classifier, names: Sequence[str], pixels: torch.Tensor, *, may_reject: bool
+) -> list[dict[str, object]]:
     largest = module.probabilities(pixels).max(1).values.tolist()
     classified = module.classify(pixels, may_reject=may_reject)
     return [

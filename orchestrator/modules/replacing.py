@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moda_core import RawImages, ReplacementAccuracy, load_modules, replace_class, replacement_accuracy
+from moda_core import RawImages, ReplacementAccuracy, load_modules, replace_class, replacement_accuracy, save_replaced
 from moda_core.sets import read_manifest
 from orchestrator.config import SEEDS, Config, DataConfig, difference, parse_config, path_here, to_plain
 from orchestrator.errors import ConfigError, listed, shown
+from orchestrator.modules.pulling import free_folder
 from orchestrator.training import choose_device
 from orchestrator.training.data import EVALUATION_BATCH, Data, ImageSet, data_here, load_data
 
@@ -28,6 +29,7 @@ class Request:
         class_name: the class.
         epochs: of the added layer.
         seed: of its weights and the order of images.
+        to: a new folder for the network with the class replaced; None: it is not kept.
     """
 
     weak: str
@@ -35,6 +37,7 @@ class Request:
     class_name: str
     epochs: int
     seed: int
+    to: str | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -62,10 +65,11 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
         overrides: ``data=choice`` or ``data.key=value`` as given on the command line.
 
     Raises:
-        ConfigError: data that is not the sets'.
+        ConfigError: data that is not the sets', or a folder that is taken.
         ModuleSetError: sets that cannot be read.
         NetworkError: sets whose logits are not finite numbers.
     """
+    folder_to = None if request.to is None else free_folder(request.to)
     manifests = {folder: read_manifest(folder) for folder in (request.weak, request.strong)}
     for folder, manifest in manifests.items():
         if request.class_name not in manifest["class_names"]:
@@ -93,6 +97,10 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
         seed=request.seed,
     )
     accuracy = replacement_accuracy(replacement, _raw_batches(data.test, device))
+    if folder_to is not None:
+        head = replacement.network.head
+        names = list(data.class_names)
+        save_replaced(folder_to, head, request.weak, request.strong, class_names=names, class_name=request.class_name)
     notes = (_test_images_note(folder, manifest, chosen, data) for folder, manifest in manifests.items())
     return Replaced(accuracy, chosen, len(data.train), tuple(note for note in notes if note))
 

@@ -1,6 +1,7 @@
 """Chosen points of a sweep with fresh seeds, because the best of many noisy points is partly luck."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from orchestrator.results.sweep import TOLERANCE, Sweep
 from orchestrator.search import pareto
 from orchestrator.storage import ResultStore
 
+CERTAIN = 2.0  # standard errors of a difference that is called one
 Floats = npt.NDArray[np.float64]
 
 
@@ -25,6 +27,31 @@ class Confirmed:
 
     claimed: Point
     found: Point | None
+
+    def lost(self, name: str, direction: str) -> tuple[float, float]:
+        """By how much a metric is worse with fresh seeds than claimed, and the standard error of that.
+
+        A claim is of other seeds, mostly of one, so that it varies as trainings do, beside what measuring adds.
+
+        Args:
+            name: of the metric.
+            direction: ``max`` or ``min``.
+        """
+        claimed, found = self.claimed, self.found
+        assert found is not None
+        lost = claimed.metrics[name] - found.metrics[name]
+        trainings = [max(1, len(point.over)) for point in (claimed, found)]
+        spread = (found.deviation(name) or 0.0) * math.sqrt(sum(1 / count for count in trainings))
+        return (lost if direction == "max" else -lost), math.hypot(spread, claimed.metrics.get(f"{name}_error", 0.0))
+
+    def has_held(self, directions: Mapping[str, str]) -> bool:
+        """Return whether no objective is worse with fresh seeds by more than two standard errors.
+
+        Args:
+            directions: ``max`` or ``min`` for each objective.
+        """
+        lost = (self.lost(name, direction) for name, direction in directions.items())
+        return all(value <= CERTAIN * error for value, error in lost)
 
 
 @dataclass(frozen=True)
@@ -71,6 +98,11 @@ class Confirmation:
     def told(self) -> list[tuple[Point, Point]]:
         """The chosen points that have results with fresh seeds, each with these results."""
         return [(point.claimed, point.found) for point in self.points if point.found is not None]
+
+    @property
+    def directions(self) -> dict[str, str]:
+        """The direction of each objective."""
+        return dict(zip(self.parent.config.search.objectives, self.parent.directions, strict=True))
 
     @property
     def held(self) -> Held:

@@ -6,7 +6,7 @@ from .pairs import objectives_figure
 from .progress import Progress
 from .rows import render_rows
 from .stages import tables_beside
-from .terminal import front_table, losses_text, replacement_table, surface_table
+from .terminal import front_table, losses_text, replacement_table, replacement_verdict, surface_table
 from .wandb_front import show_sweep
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "render_report",
     "render_rows",
     "replacement_table",
+    "replacement_verdict",
     "show_sweep",
     "surface_table",
     "tables_beside",

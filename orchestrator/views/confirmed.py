@@ -10,7 +10,7 @@ from orchestrator.results import NO_HYPERVOLUME, Confirmation, Held, Point, by_l
 from orchestrator.views.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
 from orchestrator.views.terminal import coefficients_text, number_text
 
-HEAD = ("", "point", "coefficients", "", "in the sweep", "with fresh seeds", "difference", "on test")
+HEAD = ("", "point", "coefficients", "", "in the sweep", "with fresh seeds", "difference", "held", "on test")
 
 
 def confirmation_table(confirmation: Confirmation) -> Table:
@@ -31,11 +31,12 @@ def confirmation_rows(confirmation: Confirmation) -> Iterator[list[str]]:
         for name in confirmation.parent.config.search.objectives:
             cells = [*start, metrics[name].title, number_text(one.claimed, name)]
             if one.found is None:
-                yield [*cells, "not finished", "", ""]
+                yield [*cells, "not finished", "", "", ""]
             else:
                 difference = one.found.metrics[name] - one.claimed.metrics[name]
+                held = "yes" if one.has_held({name: confirmation.directions[name]}) else "no"
                 test = number_text(one.found, name, on_test=True)
-                yield [*cells, number_text(one.found, name), f"{difference:+.4f}", test]
+                yield [*cells, number_text(one.found, name), f"{difference:+.4f}", held, test]
             start = ["", "", ""]
 
 
@@ -60,6 +61,7 @@ def confirmation_lines(confirmation: Confirmation) -> list[str]:
     )
     return [
         *lines,
+        *_verdicts(confirmation),
         f"hypervolume of these {len(confirmation.told)} points: {_volumes_text(held, on_test)}",
         f"{held.on_front} of {held.of} points that no other dominated are still not dominated by the others",
         f"Kendall's rank correlation of the two: {', '.join(ranks)}",
@@ -106,6 +108,17 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
     style_axes(figure, confirmation.parent.config, horizontal, vertical)
     figure.update_layout(height=440)
     return figure
+
+
+def _verdicts(confirmation: Confirmation) -> Iterator[str]:
+    """Whether the points held, in words."""
+    done = [one for one in confirmation.points if one.found is not None]
+    fell = [one.claimed.label for one in done if not one.has_held(confirmation.directions)]
+    how = "worse with fresh seeds by more than two standard errors of the difference in an objective"
+    if not fell:
+        yield f"{'all ' if len(done) > 1 else ''}{len(done)} point{'s' if len(done) > 1 else ''} held: none is {how}"
+    else:
+        yield f"{len(done) - len(fell)} of {len(done)} points held; {', '.join(fell)} did not: {how}"
 
 
 def _volumes_text(held: Held, on_test: float | None) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # looking at a sweep loads no PyTorch
     from moda_core import ReplacementAccuracy
 
 
+CERTAIN = 2.0  # standard errors of a difference that is called one
+
+
 def coefficients_text(coefficients: Mapping[str, Any]) -> str:
     """Format coefficients: ``alpha 1 beta 1 gamma 0.3 optimizer adamw``."""
     return " ".join(f"{name} {value_text(value)}" for name, value in without_method_names(coefficients).items())
@@ -156,6 +159,25 @@ def replacement_table(found: ReplacementAccuracy, *, class_name: str, title: str
             cells += [f"{100 * after:.1f}", change, str(images)]
         table.add_row(*cells, style="bold" if name == "replaced" else None)
     return table
+
+
+def replacement_verdict(found: ReplacementAccuracy, *, class_name: str) -> str:
+    """Say in words whether the module helped, and what it cost the other classes: against the control, and by more than
+    two standard errors."""
+    replaced, control, error = found.replaced, found.control, found.gain_error
+    effect, target = _against_control(replaced.target - control.target, error.target)
+    _, others = _against_control(replaced.others - control.others, error.others)
+    return f"{effect}: class {class_name} {target}; the mean of the other classes {others}"
+
+
+def _against_control(gain: float, error: float) -> tuple[str, str]:
+    size, error = f"{100 * abs(gain):.1f}", 100 * error
+    if abs(gain) <= CERTAIN * error / 100:
+        effect = "the module made no difference beyond the error"
+        return effect, f"is as with the control ({100 * gain:+.1f} ± {error:.1f} points)"
+    if gain > 0:
+        return "the module helped", f"gains {size} ± {error:.1f} points over the control"
+    return "the module hurt", f"loses {size} ± {error:.1f} points against the control"
 
 
 def _table(title: str | None, columns: Sequence[str]) -> Table:

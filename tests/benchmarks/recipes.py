@@ -79,7 +79,12 @@ NETWORKS = {
         seeds=1,
     ),
     "cifar-vgg": Study(
-        [*CIFAR, "data.limit=8000", "data.test_limit=4000", "model=vgg_medium", "training.epochs=12"], (0.65, 0.70)
+        [
+            *(*CIFAR, "data.limit=8000", "data.test_limit=4000", "model=vgg_medium", "training.epochs=12"),
+            *("evaluation.pairs=1000", "evaluation.test_pairs=2000"),
+        ],
+        (0.65, 0.70),
+        ("published", "default", "standard", "standard-decay"),
     ),
     "cifar-vgg16": Study([*ALL_OF_CIFAR, "model=vgg16", "model.width=16"], (0.80, 0.85), **LARGE),
     "cifar-resnet": Study([*ALL_OF_CIFAR, "model=resnet18", "model.width=16"], (0.80, 0.85), **LARGE),

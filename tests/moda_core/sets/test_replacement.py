@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -10,14 +11,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from moda_core import (
+    ModuleSetError,
     RawImages,
     build_model,
     count_frequencies,
     keep_masks,
     load_modules,
+    load_replaced,
     replace_class,
     replacement_accuracy,
     save_modules,
+    save_replaced,
     unit_layers,
 )
 from moda_core.cutting import compose
@@ -245,3 +249,88 @@ def test_on_a_gpu(small):
     made = replace_class(weak, module, [(images, labels)], class_id=1, num_classes=4)
     assert made.network(images).is_cuda
     assert replacement_accuracy(made, [(images, labels)]).target_images == 13
+
+
+def test_the_error_of_the_gain_is_that_of_paired_images():
+    """Against the bootstrap: images of each class are drawn again, and the gain over the control is computed anew."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(3).repeat_interleave(torch.tensor([120, 60, 200]))
+    logits = F.one_hot(labels, 3) + 1.2 * torch.randn(len(labels), 3, generator=generator)
+    made = replace_class(nn.Identity(), Column(1), [(logits, labels)], class_id=0, num_classes=3, epochs=3)
+    found = replacement_accuracy(made, [(logits, labels)])
+    hits = [network(logits).argmax(1) == labels for network in (made.network, made.control)]
+    gain = hits[0].double() - hits[1].double()
+    draws = []
+    for _ in range(4000):
+        drawn = [own[torch.randint(len(own), (len(own),), generator=generator)] for own in gain.split([120, 60, 200])]
+        draws.append([float(drawn[0].mean()), float((drawn[1].mean() + drawn[2].mean()) / 2)])
+    expected = torch.tensor(draws, dtype=torch.float64).std(0)
+    assert dataclasses.astuple(found.gain_error) == pytest.approx(expected.tolist(), rel=0.06)
+    assert found.gain_error.target > 0
+
+
+@pytest.fixture
+def replaced(tmp_path):
+    """A class replaced by that of another set, and kept in a folder: the folder and the network in memory."""
+    torch.manual_seed(0)
+    for name, mean in (("weak", 0.1), ("strong", 0.6)):
+        network = build_model("vgg", in_channels=1, image_size=8, num_classes=3, widths=[4, "M"], hidden=[6]).eval()
+        layers = unit_layers(network, torch.zeros(2, 1, 8, 8))
+        masks = [torch.rand(3, width) < 0.8 for width in layers.widths]
+        recipe = {"shape": [1, 8, 8], "mean": [mean], "std": [0.3]}
+        more = {"class_names": ["a", "b", "c"], "preprocessing": recipe}
+        save_modules(tmp_path / name, network, layers, masks, torch.randn(4, 1, 8, 8), **more)
+    names = ["c", "a", "b"]
+    weak = RawImages(load_modules(tmp_path / "weak", names))
+    module = RawImages(load_modules(tmp_path / "strong", ["a"]))
+    images, labels = torch.randint(0, 256, (30, 1, 8, 8), dtype=torch.uint8), torch.arange(30) % 3
+    network = replace_class(weak, module, [(images, labels)], class_id=1, num_classes=3).network
+    more = {"class_names": names, "class_name": "a"}
+    written = save_replaced(tmp_path / "mended", network.head, tmp_path / "weak", tmp_path / "strong", **more)
+    assert written == sum(file.stat().st_size for file in (tmp_path / "mended").rglob("*") if file.is_file())
+    return tmp_path / "mended", network
+
+
+def test_a_network_with_a_class_replaced_is_kept_and_loaded(replaced):
+    folder, network = replaced
+    loaded = load_replaced(folder)
+    images = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8)
+    torch.testing.assert_close(loaded(images), network(images), rtol=1e-5, atol=1e-6)
+    assert (loaded.class_names, loaded.replaced) == (["c", "a", "b"], "a")
+    assert loaded.classify(images) == [loaded.class_names[index] for index in network(images).argmax(1)]
+    assert loaded.classify(images[0, 0].numpy()) == loaded.classify(images)[0]  # any form of an image, as modules do
+    with pytest.raises(ValueError, match="not known which images are of none of its classes"):
+        loaded.classify(images, may_reject=True)
+    with pytest.raises(ModuleSetError, match="is there already"):
+        save_replaced(folder, network.head, folder, folder, class_names=["c", "a", "b"], class_name="a")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda folder: (folder / "replaced.json").unlink(), "lacks the file replaced.json"),
+        (lambda folder: (folder / "replaced.json").write_text("[1]"), "is not an object"),
+        (lambda folder: changed(folder, class_names=["c", "a", 3]), "no list of the names"),
+        (lambda folder: changed(folder, class_name="d"), "does not name a class of its classes"),
+        (lambda folder: changed(folder, class_names=["a", "b"]), "holds .* not a layer of 2 classes"),
+        (lambda folder: changed(folder, schema_version=2), "schema_version 2, not 1"),
+        (lambda folder: (folder / "head.safetensors").write_bytes(b"junk"), "was changed or cut short"),
+        (lambda folder: (folder / "weak" / "manifest.json").unlink(), "holds no module set"),
+        (lambda folder: linked(folder / "head.safetensors"), "lacks the file head.safetensors"),
+    ],
+)
+def test_what_is_not_such_a_network_is_refused(replaced, spoil, expected):
+    folder, _ = replaced
+    spoil(folder)
+    with pytest.raises(ModuleSetError, match=expected):
+        load_replaced(folder)
+
+
+def changed(folder, **keys):
+    file = folder / "replaced.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **keys}))
+
+
+def linked(file):
+    file.rename(file.with_name("elsewhere"))
+    file.symlink_to(file.with_name("elsewhere"))

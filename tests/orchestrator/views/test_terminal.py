@@ -12,6 +12,7 @@ from orchestrator.views.terminal import (
     front_table,
     number_text,
     replacement_table,
+    replacement_verdict,
     shown_metrics,
     spread_of,
     surface_table,
@@ -98,6 +99,7 @@ def test_a_replacement_is_shown_beside_its_control():
         before=ClassAccuracy(0.5, 0.9),
         replaced=ClassAccuracy(0.75, 0.875),
         control=ClassAccuracy(0.625, 0.9),
+        gain_error=ClassAccuracy(0.05, 0.02),
         target_images=20,
         other_images=180,
     )
@@ -108,6 +110,15 @@ def test_a_replacement_is_shown_beside_its_control():
         ["replaced", "75.0", "+25.0", "20", "87.5", "-2.5", "180"],
         ["control", "62.5", "+12.5", "20", "90.0", "+0.0", "180"],
     ]
+    assert replacement_verdict(found, class_name="cat") == (
+        "the module helped: class cat gains 12.5 ± 5.0 points over the control; the mean of the other classes is as"
+        " with the control (-2.5 ± 2.0 points)"
+    )
+    unsure = dataclasses.replace(found, gain_error=ClassAccuracy(0.0625, 0.01))
+    assert replacement_verdict(unsure, class_name="cat") == (
+        "the module made no difference beyond the error: class cat is as with the control (+12.5 ± 6.2 points); the"
+        " mean of the other classes loses 2.5 ± 1.0 points against the control"
+    )
 
 
 @pytest.mark.parametrize(
