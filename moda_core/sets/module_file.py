@@ -71,7 +71,8 @@ class Modules(Classifier):
         rejection = self.manifest.get("rejection")
         if rejection is None:
             raise ValueError(
-                "this module set says nothing of images of other classes; pull its point again from a storage where it was not pulled before"
+                "this module set says nothing of images of other classes; pull its point from a storage where it was"
+                " not pulled before"
             )
         least = dict(zip(self.manifest["class_names"], rejection["least_logits"], strict=True))
         return torch.tensor([least[name] for name in self.class_names])
