@@ -1,6 +1,7 @@
 from .compared import Compared
 from .confirmation import Confirmation, Held, confirmations, without_seed
 from .courses import Course, read_courses
+from .followed import FollowedSweep
 from .kept_units import KeptUnits, read_kept_units
 from .origin import Origin, read_origin
 from .points import POINT_NAME, Point, TrialState
@@ -32,6 +33,7 @@ __all__ = [
     "Compared",
     "Confirmation",
     "Course",
+    "FollowedSweep",
     "Held",
     "KeptUnits",
     "Link",

@@ -29,7 +29,7 @@ from orchestrator.config import (
 from orchestrator.declarations import CUT, METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import Point, TrialState
-from orchestrator.results.reference_point import recorded_reference
+from orchestrator.results.reference_point import BaselineReference, recorded_reference
 from orchestrator.results.sweep import Sweep
 from orchestrator.search import TRIAL_COLUMNS, Coefficients, History, Status
 from orchestrator.storage import ResultStore
@@ -102,14 +102,26 @@ def read_sweep(store: ResultStore, sweep_id: str) -> Sweep:
     Raises:
         ConfigError: no such sweep; the message names those there are.
     """
-    row = _sweep_row(store, sweep_id)
+    row = sweep_row(store, sweep_id)
     trials = trial_states(store.read("trials", sweep_id))
     config = read_recorded(row)
-    points = _points(store.read("points", sweep_id), trials, has_validation=config.data.has_validation)
+    points = points_of_rows(store.read("points", sweep_id), trials, has_validation=config.data.has_validation)
+    prints = recorded_fingerprints(json.loads(row["identity"]))
+    return sweep_of_points(sweep_id, config, trials, points, prints, recorded_reference(store, sweep_id))
+
+
+def sweep_of_points(
+    sweep_id: str,
+    config: Config,
+    trials: list[TrialState],
+    points: Sequence[Point],
+    fingerprints: Fingerprints,
+    reference: BaselineReference | None,
+) -> Sweep:
+    """Return a sweep with points of all stages."""
     cut = [point for point in points if point.stage == CUT]
     staged = [point for point in points if point.stage != CUT]
-    prints = recorded_fingerprints(json.loads(row["identity"]))
-    return Sweep(sweep_id, config, trials, cut, prints, recorded_reference(store, sweep_id), staged)
+    return Sweep(sweep_id, config, trials, cut, fingerprints, reference, staged)
 
 
 def recorded_config(store: ResultStore, sweep_id: str) -> Config:
@@ -118,7 +130,7 @@ def recorded_config(store: ResultStore, sweep_id: str) -> Config:
     Raises:
         ConfigError: as :func:`read_sweep`.
     """
-    return read_recorded(_sweep_row(store, sweep_id))
+    return read_recorded(sweep_row(store, sweep_id))
 
 
 def trial_states(events: pa.Table) -> list[TrialState]:
@@ -149,7 +161,7 @@ def trial_states(events: pa.Table) -> list[TrialState]:
     return sorted(states, key=lambda state: state.number)
 
 
-def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
+def history(sweep: Sweep, earlier: Sequence[Point] = (), completed: dict[str, Coefficients] | None = None) -> History:
     """Return what a searcher may know: all trials, and the validation points of the finished ones.
 
     Coefficients are under :func:`coefficient_column`; one that is searched, and that a trial leaves out, has the
@@ -158,12 +170,18 @@ def history(sweep: Sweep, earlier: Sequence[Point] = ()) -> History:
     Args:
         sweep: the sweep.
         earlier: what it starts from, as :func:`orchestrator.runs.warm_start.earlier_points` gives it.
+        completed: the coefficients of trials with what they leave out, by trial, for the next call; trials that are not
+            there are added.
     """
+    completed = {} if completed is None else completed
     searched = [name for point in earlier for name in point.trial.coefficients]
     names = list(dict.fromkeys([*sweep.coefficient_names, *searched, *sweep.config.search.space]))
     before = {point.trial.trial_id: point.trial for point in earlier}
     states = [*before.values(), *sweep.trials]
-    columns = {trial.trial_id: coefficient_columns(names, _completed(sweep.config, trial)) for trial in states}
+    for trial in states:
+        if trial.trial_id not in completed:
+            completed[trial.trial_id] = _completed(sweep.config, trial)
+    columns = {trial.trial_id: coefficient_columns(names, completed[trial.trial_id]) for trial in states}
     trials = [
         {
             "trial_id": trial.trial_id,
@@ -251,7 +269,12 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
-def _sweep_row(store: ResultStore, sweep_id: str) -> dict[str, Any]:
+def sweep_row(store: ResultStore, sweep_id: str) -> dict[str, Any]:
+    """Return the row of a sweep.
+
+    Raises:
+        ConfigError: as :func:`read_sweep`.
+    """
     rows: list[dict[str, Any]] = store.read("sweeps", sweep_id).to_pylist()
     if not rows:
         known = sorted(store.read("sweeps")["sweep_id"].to_pylist())
@@ -274,9 +297,10 @@ def _not_given(recorded: Fingerprints, prints: Fingerprints) -> set[str]:
     return {f"{section}.{key}" for section in absent for key in FINGERPRINTS[section]} | places
 
 
-def _points(table: pa.Table, trials: Sequence[TrialState], *, has_validation: bool) -> list[Point]:
-    """Points of finished trials, each with its test metrics, in order of trial and choice: those of validation, or of
-    test where nothing was held out."""
+def points_of_rows(table: pa.Table, trials: Sequence[TrialState], *, has_validation: bool) -> list[Point]:
+    """Return the points of finished trials, each with its test metrics, in order of trial and choice: those of
+    validation, or of test where nothing was held out.
+    """
     finished = {trial.trial_id: trial for trial in trials if trial.is_finished}
     names = (
         "sweep_id",

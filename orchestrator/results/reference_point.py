@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from orchestrator.config import Config
 from orchestrator.declarations import CUT, MARGIN
@@ -58,7 +59,11 @@ def derive_reference(config: Config, points: Sequence[Point], trial_id: str | No
 
 def recorded_reference(store: ResultStore, sweep_id: str) -> BaselineReference | None:
     """Return the reference values that a sweep has recorded; None where it has not yet."""
-    rows = store.read("reference_points", sweep_id).to_pylist()
+    return reference_of_rows(store.read("reference_points", sweep_id).to_pylist())
+
+
+def reference_of_rows(rows: Sequence[Mapping[str, Any]]) -> BaselineReference | None:
+    """Return the reference values that rows of a sweep record, of which there is one at most."""
     return BaselineReference(rows[0]["trial_id"], json.loads(rows[0]["reference_values"])) if rows else None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private import worker as ray_worker
 from ray.exceptions import RayError
 
 from orchestrator.config import Config
@@ -60,6 +61,12 @@ def connected() -> Iterator[bool]:
         ServiceError: a cluster that does not answer, or a local Ray that does not start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    with _without_pushed_errors(), _connection() as may_grow:
+        yield may_grow
+
+
+@contextmanager
+def _connection() -> Iterator[bool]:
     if ray.is_initialized():
         yield True
         return
@@ -77,3 +84,17 @@ def connected() -> Iterator[bool]:
         yield True
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _without_pushed_errors() -> Iterator[None]:
+    """Keep Ray from printing what its processes push to drivers, even with ``log_to_driver=False``: each death of a
+    process as a line of the raylet's, and tracebacks of what was raised around it. A sweep says on a line of its own
+    what died and why.
+    """
+    before = ray_worker._worker_logs_enabled
+    ray_worker._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        ray_worker._worker_logs_enabled = before

@@ -1,6 +1,7 @@
 """Which trials a sweep still has to train: read from the tables, or proposed by the searcher and recorded first."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,22 +9,23 @@ from typing import Any
 
 from orchestrator.config import METHOD, TARGETS, Config, Fingerprints, free_name, method_and_key
 from orchestrator.declarations import METRICS, SHARE
+from orchestrator.errors import StorageFault
 from orchestrator.results import (
+    FollowedSweep,
     Sweep,
     TrialState,
+    canonical,
     coefficient_column,
     coefficient_columns,
     history,
-    read_sweep,
     record_reference,
-    recorded_reference,
     trial_event,
-    trial_states,
     utc_now,
 )
 from orchestrator.runs.warm_start import earlier_points, in_space
 from orchestrator.search import (
     Coefficients,
+    History,
     Problem,
     Searcher,
     SpaceExhausted,
@@ -33,6 +35,10 @@ from orchestrator.search import (
 )
 from orchestrator.storage import DeltaStore
 from orchestrator.training import Trial
+
+LOG = logging.getLogger("moda")
+TRIAL_TABLES = ("trials", "epochs", "rungs", "points")  # to which every trial appends
+COMPACT_EVERY = 100  # trials
 
 
 @dataclass
@@ -51,6 +57,10 @@ class Proposals:
     fingerprints: Fingerprints | None = None
 
     def __post_init__(self) -> None:
+        self._followed = FollowedSweep(self.store, self.sweep_id)
+        self._ended = 0
+        self._completed: dict[str, Coefficients] = {}
+        self._stated: dict[str, Coefficients | None] = {}
         self.problem = search_problem(self.config)
         self.searcher: Searcher = make_searcher(self.config.search.name, self.problem)
         states = list(self._states().values())
@@ -74,7 +84,7 @@ class Proposals:
 
     def sweep(self) -> Sweep:
         """Read the sweep as it is in the tables now, under today's budget, objectives, tracking and resources."""
-        return dataclasses.replace(read_sweep(self.store, self.sweep_id), config=self.config)
+        return dataclasses.replace(self._followed.read(), config=self.config)
 
     def next(self) -> tuple[int, Coefficients]:
         """Number and coefficients of the next trial. A new one is recorded first, and is what the record says: of two
@@ -105,6 +115,18 @@ class Proposals:
         """Note that a trial ended, and record the reference values that follow from the first standard training."""
         self.pending.pop(self._trial(number, coefficients).trial_id, None)
         self.record_reference()
+        self._ended += 1
+        if self._ended % COMPACT_EVERY == 0:
+            self._compact()
+
+    def _compact(self) -> None:
+        """Put the small files together that each trial has added to the sweep's tables, so that opening one does not
+        take longer from trial to trial. Others may write meanwhile."""
+        try:
+            for table in TRIAL_TABLES:
+                self.store.compact(table, self.sweep_id)
+        except StorageFault as error:  # nothing is lost, and what is wrong stops trials, too
+            LOG.warning("tables of %s were not compacted: %s", self.sweep_id, error)
 
     def died(self, number: int, coefficients: Coefficients, *, reason: str) -> None:
         """Note that a trial failed for the last time. One that has not said so itself gets its event here.
@@ -131,7 +153,7 @@ class Proposals:
 
     def record_reference(self) -> None:
         """Record the reference values that follow from the first standard training, once one has finished."""
-        if recorded_reference(self.store, self.sweep_id) is not None:
+        if self._followed.reference() is not None:
             return
         if (reference := self.sweep().baseline_reference) is not None:
             record_reference(self.store, self.sweep_id, reference, utc_now())
@@ -146,11 +168,13 @@ class Proposals:
             return dict(search.baselines[place])
         if repeat > 0:
             return begun[number - repeat]
-        trained, sweep = self._in_space(begun.values()), self.sweep()
-        if sweep.reference != self.problem.reference:  # a searcher keeps no state
-            self.problem = dataclasses.replace(self.problem, reference=sweep.reference)
-            self.searcher = make_searcher(search.name, self.problem)
-        known = dataclasses.replace(history(sweep, self.earlier), trained=trained)
+        known = History(trained=self._in_space(begun.values()))
+        if self.searcher.learns:
+            sweep = self.sweep()
+            if sweep.reference != self.problem.reference:  # a searcher keeps no state
+                self.problem = dataclasses.replace(self.problem, reference=sweep.reference)
+                self.searcher = make_searcher(search.name, self.problem)
+            known = dataclasses.replace(history(sweep, self.earlier, self._completed), trained=known.trained)
         pending = [coefficient_columns(search.space, coefficients) for coefficients in self.pending.values()]
         proposed = self.searcher.propose(known, pending, place - len(search.baselines))
         columns = {name: coefficient_column(name) for name in sorted(search.space)}
@@ -171,19 +195,26 @@ class Proposals:
 
         A baseline may leave a dimension out, which then has the configured value, and may set what is not searched.
         """
-        space = self.config.search.space
-        configs = [self.config.with_coefficients(coefficients) for coefficients in trained]
-        stated = [(config, in_space(space, config)) for config in configs]
-        same = [
-            coefficients for config, coefficients in stated if self.config.with_coefficients(coefficients) == config
-        ]
-        return [coefficient_columns(space, coefficients) for coefficients in same]
+        found = []
+        for coefficients in trained:
+            key = canonical(dict(coefficients))
+            if key not in self._stated:
+                self._stated[key] = self._stated_in_space(coefficients)
+            if (stated := self._stated[key]) is not None:
+                found.append(stated)
+        return found
+
+    def _stated_in_space(self, coefficients: Mapping[str, Any]) -> Coefficients | None:
+        """The set of the space whose training is that of some coefficients, by columns; None if there is none."""
+        space, config = self.config.search.space, self.config.with_coefficients(coefficients)
+        stated = in_space(space, config)
+        return coefficient_columns(space, stated) if self.config.with_coefficients(stated) == config else None
 
     def _trial(self, number: int, coefficients: Coefficients) -> Trial:
         return Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)
 
     def _states(self) -> dict[str, TrialState]:
-        return {state.trial_id: state for state in trial_states(self.store.read("trials", self.sweep_id))}
+        return {state.trial_id: state for state in self._followed.states()}
 
 
 def search_problem(config: Config) -> Problem:

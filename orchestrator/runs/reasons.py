@@ -1,5 +1,7 @@
 """Why a process of Ray's ended, on one line, from the exceptions in which Ray says so."""
 
+import re
+
 from ray.exceptions import ActorUnschedulableError, OutOfMemoryError, RayActorError, RayTaskError
 from ray.train import TrainingFailedError, WorkerGroupError
 
@@ -8,6 +10,7 @@ from orchestrator.errors import MISTAKES, RunError, reason_of
 
 DIED = "its process died (it crashed, was killed for want of memory, or lost its node)"
 LONGEST = 2000  # characters of a reason, as trials themselves record it
+RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Warning|Exit|Interrupt)(?::.*)?$", re.MULTILINE)
 
 
 def reason_text(error: Exception) -> str:
@@ -26,8 +29,9 @@ def reason_text(error: Exception) -> str:
     if isinstance(error, ActorUnschedulableError):
         return f"no node can run it: {reason_of(error)}"
     if isinstance(error, RayActorError):
-        # Its process could not even begin, or else it died.
-        return last_line(str(error)) if "creation task" in str(error) else DIED
+        # Where its process could not even begin, Ray tells what was raised among tracebacks of its own.
+        raised = RAISED.findall(str(error))
+        return shortened(raised[-1], LONGEST) if raised else DIED
     return f"{type(error).__name__}: {shortened(str(error), LONGEST)}".removesuffix(": ")
 
 

@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass
 
 from orchestrator.errors import RunError
-from orchestrator.results import trial_states
 from orchestrator.storage import DeltaStore
 from orchestrator.training import Trial
 
@@ -54,7 +53,7 @@ class SharedStorage:
         """
         self.check()
         store, end = DeltaStore(self.root), time.monotonic() + patience
-        while trial.trial_id not in [state.trial_id for state in trial_states(store.read("trials", trial.sweep_id))]:
+        while not store.read("trials", trial.sweep_id, trial_id=trial.trial_id).num_rows:
             if time.monotonic() > end:
                 raise RunError(f"{self._not_shared} trial {trial.number} is not proposed there; {REMEDY}")
             time.sleep(min(1.0, patience))

@@ -6,6 +6,7 @@ before its trial starts.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import ray
@@ -16,6 +17,7 @@ from orchestrator.errors import MISTAKES, RunError
 from orchestrator.results import Point, Sweep, claim_sweep, name_sweep, read_sweep, utc_now
 from orchestrator.runs.capacity import held_trials, nodes_of_cluster
 from orchestrator.runs.cluster import check_cluster, concurrent_trials, connected
+from orchestrator.runs.lease import Lease, only_driver
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.shared_storage import SharedStorage
 from orchestrator.runs.tuning import run_trials
@@ -67,50 +69,69 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     prints = fingerprints(config, data)
     proposals = Proposals(config, name_sweep(store, config, prefix=prefix, fingerprints=prints), store, prints)
     _check_earlier(config, data, store)
-    if proposals.missing:
-        for line in dict.fromkeys(line for corner in tried for line in stages_lines(corner, data.num_classes)):
-            progress.say(line)
-    if proposals.missing or any(point.test is None for point in reported(proposals.sweep())):
-        if config.tracking.name != "none":
-            from orchestrator.tracking import share_mode
-
-            share_mode()
-        with connected() as may_grow:
-            concurrency = held_trials(config, nodes_of_cluster()) if may_grow else concurrent_trials(config)
-            claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
-            proposals.record_reference()  # where a driver died between a trial's end and this
-            shared, storage = ray.put(data), SharedStorage.here(root)
-            for line in _loaded_lines(tried, shared):
-                progress.say(line)
-            progress.begin(config, concurrency, proposals.sweep, budget=proposals.budget)
-            if proposals.missing:
-                try:
-                    run_trials(proposals, shared, storage, progress)
-                finally:
-                    progress.close()
-            sweep = proposals.sweep()
-            untested = [point for point in reported(sweep) if point.test is None]
-            points = [point for point in untested if _can_be_measured(point, root)]
-            if gone := len(untested) - len(points):
-                progress.say(
-                    f"{gone} points cannot be measured on test, because `moda gc` removed their trials' weights"
-                )
-            if points:
-                progress.say(f"measuring {len(points)} points on the test images")
-                _measure_on_test(sweep, points, storage, shared)
-        if config.tracking.name != "none":
-            from orchestrator.modules import module_artifacts
-            from orchestrator.views import show_sweep
-
-            sweep = proposals.sweep()
-            show_sweep(sweep, root, module_artifacts(sweep, root))
-    else:
+    if _is_done(proposals, reported):
         progress.begin(config, 0, proposals.sweep, budget=proposals.budget)
+    else:
+        with only_driver(root, proposals.sweep_id, progress.say) as lease:
+            proposals = Proposals(config, proposals.sweep_id, store, prints)  # as the driver before has left it
+            if proposals.missing:
+                for line in dict.fromkeys(line for corner in tried for line in stages_lines(corner, data.num_classes)):
+                    progress.say(line)
+            claim = functools.partial(claim_sweep, store, config, prefix=prefix, fingerprints=prints)
+            _run_missing(proposals, claim, data, tried, lease, progress, reported)
     sweep = proposals.sweep()
     progress.end(sweep)
     if proposals.exhausted:
         progress.say(proposals.exhausted)
     return sweep
+
+
+def _is_done(proposals: Proposals, reported: Callable[[Sweep], list[Point]]) -> bool:
+    return not proposals.missing and all(point.test is not None for point in reported(proposals.sweep()))
+
+
+def _run_missing(
+    proposals: Proposals,
+    claim: Callable[..., str],
+    data: Data,
+    corners: Sequence[Config],
+    lease: Lease,
+    progress: Progress,
+    reported: Callable[[Sweep], list[Point]],
+) -> None:
+    """Train what is missing on Ray, measure what is reported on test, and show it."""
+    config, root = proposals.config, proposals.config.storage
+    if config.tracking.name != "none":
+        from orchestrator.tracking import share_mode
+
+        share_mode()
+    with connected() as may_grow:
+        concurrency = held_trials(config, nodes_of_cluster()) if may_grow else concurrent_trials(config)
+        claim(now=utc_now())
+        proposals.record_reference()  # where a driver died between a trial's end and this
+        shared, storage = ray.put(data), SharedStorage.here(root)
+        for line in _loaded_lines(corners, shared):
+            progress.say(line)
+        progress.begin(config, concurrency, proposals.sweep, budget=proposals.budget)
+        if proposals.missing:
+            try:
+                run_trials(proposals, shared, storage, lease, progress)
+            finally:
+                progress.close()
+        sweep = proposals.sweep()
+        untested = [point for point in reported(sweep) if point.test is None]
+        points = [point for point in untested if _can_be_measured(point, root)]
+        if gone := len(untested) - len(points):
+            progress.say(f"{gone} points cannot be measured on test, because `moda gc` removed their trials' weights")
+        if points:
+            progress.say(f"measuring {len(points)} points on the test images")
+            _measure_on_test(sweep, points, storage, shared)
+    if config.tracking.name != "none":
+        from orchestrator.modules import module_artifacts
+        from orchestrator.views import show_sweep
+
+        sweep = proposals.sweep()
+        show_sweep(sweep, root, module_artifacts(sweep, root))
 
 
 def _loaded_lines(corners: Sequence[Config], data: "ray.ObjectRef[Data]") -> list[str]:

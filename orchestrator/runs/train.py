@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, claim_sweep, read_sweep, trial_event, utc_now
+from orchestrator.runs.lease import only_driver
 from orchestrator.runs.tracked import run_tracked
 from orchestrator.search import Status
 from orchestrator.storage import DeltaStore, usable_root
@@ -46,22 +47,23 @@ def train_one(config: Config, console: Console) -> Sweep:
     data = load_data(config.data)
     check_trainable(config, data)
     for line in loaded_lines(config, data):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _print(console, line)
     store = DeltaStore(root)
     prefix = "train" if config.training.epochs else "decompose"
     prints = fingerprints(config, data)
     sweep_id = claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
     trial = Trial(sweep_id, 0, config.method.stated, config, root)
     console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
-    sweep = read_sweep(store, sweep_id)
-    if not any(trial.is_over for trial in sweep.trials):
-        for line in stages_lines(config, data.num_classes):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        store.append("trials", [trial_event(sweep_id, trial, Status.PROPOSED, attempt=0, now=utc_now())])
-        run_alone(trial, data, console)
-        sweep = read_sweep(store, sweep_id)
-    else:
+    if _is_over(store, sweep_id):
         console.print("read from the tables; nothing to train")
+    else:
+        with only_driver(root, sweep_id, lambda line: _print(console, line)):
+            if not _is_over(store, sweep_id):  # else another driver has trained it meanwhile
+                for line in stages_lines(config, data.num_classes):
+                    _print(console, line)
+                store.append("trials", [trial_event(sweep_id, trial, Status.PROPOSED, attempt=0, now=utc_now())])
+                run_alone(trial, data, console)
+    sweep = read_sweep(store, sweep_id)
     if not sweep.trials[0].is_finished:
         raise ConfigError(f"the training {sweep.trials[0].status}: {sweep.trials[0].reason}; try a lower learning rate")
     if not config.data.has_validation:
@@ -71,6 +73,14 @@ def train_one(config: Config, console: Console) -> Sweep:
     if untested:
         measure_on_test(trial, data, list(untested))
     return read_sweep(store, sweep_id)
+
+
+def _is_over(store: DeltaStore, sweep_id: str) -> bool:
+    return any(trial.is_over for trial in read_sweep(store, sweep_id).trials)
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def run_alone(trial: Trial, data: Data, console: Console) -> None:

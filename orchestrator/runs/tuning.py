@@ -10,7 +10,8 @@ from typing import Any, cast
 import ray
 from ray import tune
 from ray._private.state import state as cluster_state
-from ray.tune import PlacementGroupFactory, TuneError
+from ray.tune import Callback, PlacementGroupFactory, TuneError
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher as TuneSearcher
 
 from orchestrator.config import TrainingConfig
@@ -18,6 +19,7 @@ from orchestrator.errors import RunError, listed
 from orchestrator.runs.capacity import held_trials, nodes_of_cluster
 from orchestrator.runs.deaths import Deaths
 from orchestrator.runs.interrupts import Interrupt, stopping_tune
+from orchestrator.runs.lease import Lease
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.shared_storage import SharedStorage
 from orchestrator.runs.tracked import run_tracked
@@ -41,6 +43,7 @@ def run_trials(
     proposals: Proposals,
     data: "ray.ObjectRef[Data]",
     storage: SharedStorage,
+    lease: Lease,
     progress: Progress,
 ) -> None:
     """Train the trials of a sweep that are missing.
@@ -49,11 +52,12 @@ def run_trials(
         proposals: of the sweep.
         data: in the object store, so that a node loads it once.
         storage: as all trials must see it.
+        lease: of the sweep.
         progress: what a person sees of it.
 
     Raises:
         KeyboardInterrupt: somebody has interrupted it.
-        RunError: it ended before all trials were over.
+        RunError: it ended before all trials were over, or another driver has taken it over.
     """
     config, sweep_id, training = proposals.config, proposals.sweep_id, proposals.config.training
 
@@ -83,7 +87,7 @@ def run_trials(
                 name=sweep_id,
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[Deaths(proposals, progress), Waiting(config, progress.say), progress],
+                callbacks=[_Leased(lease), Deaths(proposals, progress), Waiting(config, progress.say), progress],
                 failure_config=tune.FailureConfig(max_failures=training.max_failures),
             ),
         )
@@ -164,3 +168,18 @@ class _TuneAdapter(TuneSearcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the tables hold the state."""
+
+
+class _Leased(Callback):
+    """Ends a sweep that another driver has taken over, as a Tune callback."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that is never made."""
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        """Look whether the lease is still held."""
+        self._lease.check()

@@ -42,6 +42,8 @@ class CurveSearcher:
     """Expected hypervolume gain of whole surfaces; at the start the middle of the space, unless trials in it are known,
     then quasi-random ones, as where nothing is expected to gain."""
 
+    learns = True
+
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.quasi_random = SobolSearcher(problem)

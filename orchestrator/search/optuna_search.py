@@ -51,6 +51,8 @@ class OptunaSearcher(ABC):
     choices_told: int
     fills_inactive: bool
 
+    learns = True
+
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.start = SobolSearcher(problem)

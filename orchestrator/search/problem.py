@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 
@@ -283,7 +283,13 @@ class History:
 
 
 class Searcher(Protocol):
-    """A searcher proposes trials. It has no state: the same arguments give the same coefficients."""
+    """A searcher proposes trials. It has no state: the same arguments give the same coefficients.
+
+    Attributes:
+        learns: whether it looks at trials and points. For one that does not they need not be read.
+    """
+
+    learns: ClassVar[bool]
 
     def propose(self, history: History, pending: Sequence[Mapping[str, Any]], number: int) -> Coefficients:
         """Propose the coefficients of trial ``number`` (from 0), given the finished and the pending trials; never those

@@ -15,6 +15,8 @@ from orchestrator.search.untrained import first_untrained, trained_keys
 class SobolSearcher:
     """Scrambled Sobol points: evenly spread for any number of trials, the same whatever order trials finish in."""
 
+    learns = False
+
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
@@ -34,6 +36,8 @@ class SobolSearcher:
 
 class RandomSearcher:
     """Uniform points, each from a generator of its own number."""
+
+    learns = False
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem

@@ -1,6 +1,7 @@
 from .cache import Cache, make_cache
 from .delta import DeltaStore
 from .files import Files, StoredFile, check_path, resolve_root, usable_root
+from .followed import FollowedTable
 from .layout import (
     AFTER_CHECKPOINT,
     CHECKPOINT,
@@ -10,6 +11,7 @@ from .layout import (
     WEIGHTS,
     counts_file,
     folder_of,
+    heartbeat_file,
     is_counts_file,
     is_set_of,
     set_file,
@@ -33,11 +35,13 @@ __all__ = [
     "Cache",
     "DeltaStore",
     "Files",
+    "FollowedTable",
     "ResultStore",
     "StoredFile",
     "check_path",
     "counts_file",
     "folder_of",
+    "heartbeat_file",
     "is_counts_file",
     "is_set_of",
     "make_cache",

@@ -1,12 +1,16 @@
 """Delta tables: what sweeps are kept in."""
 
+import functools
+import json
 import logging
+import operator
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -69,12 +73,15 @@ class DeltaStore:
         with self._faults(table, "written"):
             self._retried(table, merge)
 
-    def read(self, table: str, sweep_id: str | None = None, *, version: int | None = None) -> pa.Table:
+    def read(
+        self, table: str, sweep_id: str | None = None, *, trial_id: str | None = None, version: int | None = None
+    ) -> pa.Table:
         """Return the rows of a sweep, or all rows, in no particular order.
 
         Args:
             table: its name.
             sweep_id: of the sweep; None for all.
+            trial_id: of one trial, where not all of the sweep are asked for.
             version: as :meth:`version` gave it, for the rows of then; None for now.
 
         Raises:
@@ -82,9 +89,9 @@ class DeltaStore:
             StorageFault: a table that cannot be read.
         """
         with self._faults(table, "read"):
-            return self._read(table, sweep_id, version)
+            return self._read(table, {"sweep_id": sweep_id, "trial_id": trial_id}, version)
 
-    def _read(self, table: str, sweep_id: str | None, version: int | None) -> pa.Table:
+    def _read(self, table: str, wanted: Mapping[str, str | None], version: int | None) -> pa.Table:
         try:
             found = self._existing(table)
             if version is not None and not 0 <= version <= found.version():
@@ -96,12 +103,51 @@ class DeltaStore:
             return TABLES[table].schema.empty_table()
         import pyarrow.dataset as pads
 
-        chosen = None if sweep_id is None else pads.field("sweep_id") == sweep_id
+        conditions = [pads.field(name) == value for name, value in wanted.items() if value is not None]
+        chosen = functools.reduce(operator.and_, conditions) if conditions else None
         # Arrow's own file system: delta-rs's is a Python object, which Arrow's threads let go of after the read. Where
         # the interpreter was ending by then, the process was aborted.
         system, base = self._files
         dataset = found.to_pyarrow_dataset(filesystem=pafs.SubTreeFileSystem(f"{base}/{table}", system))
         return TABLES[table].current(dataset.to_table(filter=chosen))
+
+    def added(self, table: str, version: int, sweep_id: str) -> pa.Table | None:
+        """Return the rows of a sweep that one commit added, read from its file in the log and from what that names.
+
+        Args:
+            table: its name.
+            version: that the commit made.
+            sweep_id: of the sweep.
+
+        Returns:
+            The rows, none of a commit that moved rows only; None where there is no such version yet.
+
+        Raises:
+            StorageFault: a table that cannot be read.
+        """
+        import pyarrow.parquet as pq
+
+        system, base = self._files
+        with self._faults(table, "read"):
+            try:
+                with system.open_input_stream(f"{base}/{table}/_delta_log/{version:020d}.json") as stream:
+                    actions = map(json.loads, stream.read().splitlines())
+            except FileNotFoundError:
+                return None
+            files = [
+                action["add"]["path"]
+                for action in actions
+                if "add" in action
+                and action["add"]["dataChange"]
+                and action["add"]["partitionValues"]["sweep_id"] == sweep_id
+            ]
+            schema = TABLES[table].schema
+            parts = []
+            for file in files:
+                with system.open_input_file(f"{base}/{table}/{unquote(file)}") as stream:
+                    rows = pq.ParquetFile(stream).read()
+                parts.append(TABLES[table].current(rows.append_column("sweep_id", pa.repeat(sweep_id, len(rows)))))
+            return pa.concat_tables(parts) if parts else schema.empty_table()
 
     def version(self, table: str) -> int:
         """Return the Delta version."""

@@ -141,6 +141,12 @@ class Files:
         found = self._system.get_file_info(self._path(name))
         return int(found.size) if found.type == pafs.FileType.File else None
 
+    def modified(self, name: str) -> datetime | None:
+        """Return when a file was written, by the storage's clock; None if it does not exist."""
+        with file_fault(self.root, name, "read"):
+            found = self._system.get_file_info(self._path(name))
+        return found.mtime if found.type == pafs.FileType.File else None
+
     def delete(self, name: str) -> None:
         """Delete a file if it exists."""
         with contextlib.suppress(FileNotFoundError):  # also one that somebody else deletes at the same time

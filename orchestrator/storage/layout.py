@@ -2,11 +2,12 @@
 
 trials/<trial id>/weights.safetensors ...    what a trial keeps besides rows
 modules/<set name>/manifest.json ...         published module sets
+drivers/<sweep id>/<driver id>               written again and again by the process that runs a sweep
 """
 
 from collections.abc import Collection, Iterable
 
-TRIALS, MODULES = "trials", "modules"
+TRIALS, MODULES, DRIVERS = "trials", "modules", "drivers"
 
 # Of a trial.
 WEIGHTS = "weights.safetensors"
@@ -52,6 +53,11 @@ def set_folder(name: str) -> str:
 def set_file(name: str, file: str) -> str:
     """One of a module set's files, from the root on."""
     return f"{set_folder(name)}/{file}"
+
+
+def heartbeat_file(sweep_id: str, driver_id: str) -> str:
+    """The file by which a sweep's driver shows that it works."""
+    return f"{DRIVERS}/{sweep_id}/{driver_id}"
 
 
 def folder_of(name: str) -> tuple[str, str]:

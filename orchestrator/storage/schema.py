@@ -1,5 +1,5 @@
 """The schema of the tables: `sweeps`, `trials` (an event log), `epochs`, `points`, `reference_points`, `rungs`,
-`modules` (an event log).
+`modules` and `drivers` (event logs).
 
 They are the truth; the rest is a view. docs/tables.md says the same in prose, and a test compares the two.
 """
@@ -19,7 +19,8 @@ from orchestrator.storage.older_rows import with_calibrated, with_choice, with_c
 # reference_points
 # 7: points of the stages refit and tuned, with metrics of their own; gate_share
 # 8: files_sha256 in trials
-SCHEMA_VERSION = 8
+# 9: drivers
+SCHEMA_VERSION = 9
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 LARGEST_BIAS = 1e6  # as moda_core has it
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite
@@ -299,6 +300,25 @@ TABLES = {
             },
         ),
         has_choices=True,
+    ),
+    "drivers": Table(
+        "The event log of the processes that ran a sweep, one after another: a row when one begins and when it ends.",
+        ("sweep_id", "term", "event"),
+        _since(
+            9,
+            {
+                **_SWEEP,
+                "term": Column(_INT, "from 1; of several processes that begin one term the first has it", low=1),
+                "event": Column(_TEXT, "began or ended; a process that was killed has not ended"),
+                "time": Column(_TIME, "of the event"),
+                "driver_id": Column(_TEXT, "host and a random part; names the file of its heartbeat"),
+                "host": Column(_TEXT, "on which it ran"),
+                "machine": Column(_TEXT, "what distinguishes the machine since it was booted, and its container"),
+                "pid": _count("number of the process there"),
+                "process": Column(_TEXT, "the number, and when it started by the machine's count"),
+                **_VERSION,
+            },
+        ),
     ),
 }
 

@@ -61,8 +61,9 @@ class KeptFiles:
     def _read_hashes(self) -> dict[str, set[str]]:
         """Of every attempt that finished: of two drivers at once each may have written last."""
         found: dict[str, set[str]] = {}
-        for row in DeltaStore(self._files.root).read("trials", self._sweep_id).to_pylist():
-            if row["trial_id"] == self._trial_id and row["event"] == Status.FINISHED:
+        events = DeltaStore(self._files.root).read("trials", self._sweep_id, trial_id=self._trial_id)
+        for row in events.to_pylist():
+            if row["event"] == Status.FINISHED:
                 hashes: Mapping[str, str] = json.loads(row["files_sha256"] or "{}")
                 for name, digest in hashes.items():
                     found.setdefault(name, set()).add(digest)

@@ -165,8 +165,7 @@ def run_trial(
     device = choose_device(config.training)
     precision = choose_precision(config.training.precision, device)
     store, files = DeltaStore(trial.root), Files(trial.root)
-    states = {state.trial_id: state for state in trial_states(store.read("trials", trial.sweep_id))}
-    state = states.get(trial.trial_id)
+    state = next(iter(trial_states(store.read("trials", trial.sweep_id, trial_id=trial.trial_id))), None)
     if state is not None and state.is_over:
         return  # somebody else did it
     record = _Recorder(trial, store, 1 if state is None else state.attempt + 1, active=workers.rank == 0)
@@ -304,8 +303,7 @@ def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
     data = data.to(choose_device(trial.config.training))
     trained = load_trained(trial, data, choices)
     store = DeltaStore(trial.root)
-    points = store.read("points", trial.sweep_id).to_pylist()
-    stored = StoredBiases.of_rows(row for row in points if row["trial_id"] == trial.trial_id)
+    stored = StoredBiases.of_rows(store.read("points", trial.sweep_id, trial_id=trial.trial_id).to_pylist())
     evaluation = trial.config.evaluation
     rows = measure(trained, data.test, evaluation, split="test", choices=choices, calibration=stored)
     store.append("points", [_keyed(trial, row) for row in rows])

@@ -80,13 +80,18 @@ def _started(folder: Path, cpus: int, gpus: int, dashboard: bool) -> RayHead:
                 stderr=output,
                 start_new_session=True,
             )
-        address = session / "ray_current_cluster"  # written when everything runs
-        wait_until(lambda: address.exists() or head.poll() is not None, "Ray to start")  # noqa: B023 - of this round
-        if address.exists():
-            environment["RAY_ADDRESS"] = address.read_text().strip()
+        file = session / "ray_current_cluster"  # written when everything runs
+        wait_until(lambda: _text(file) or head.poll() is not None, "Ray to start")  # noqa: B023 - of this round
+        if address := _text(file):
+            environment["RAY_ADDRESS"] = address
             return RayHead(environment, f"http://127.0.0.1:{port}")
         kill_processes_of(str(session))
     raise AssertionError(f"Ray did not start in {PATIENCE:.0f} s:\n{log.read_text()}")
+
+
+def _text(file: Path) -> str:
+    """What a file holds; nothing while it is not there, or not written yet."""
+    return file.read_text().strip() if file.exists() else ""
 
 
 def free_port() -> int:
