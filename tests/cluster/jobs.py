@@ -11,25 +11,17 @@ from tests.integration.waiting import PATIENCE, wait_until
 ROOT = Path(__file__).parents[2]
 
 
-def submit(
-    cluster: RayHead, *job: str | Path, options: tuple[str, ...] = (), folder: Path = ROOT, binaries: Path = BIN
-) -> subprocess.CompletedProcess[str]:
+def submit(cluster: RayHead, *job: str | Path) -> subprocess.CompletedProcess[str]:
     """Submit a job with ``--working-dir .``, again while the cluster's agent is not there yet, and wait for its end."""
-    return job_command(cluster, "submit", *options, "--working-dir", ".", "--", *job, folder=folder, binaries=binaries)
-
-
-def job_command(
-    cluster: RayHead, command: str, *arguments: str | Path, folder: Path = ROOT, binaries: Path = BIN
-) -> subprocess.CompletedProcess[str]:
-    """``ray job COMMAND`` on a cluster: its result, and what it printed."""
+    command = [BIN / "ray", "job", "submit", "--address", cluster.dashboard, "--working-dir", ".", "--", *job]
     environment = {name: value for name, value in cluster.environment.items() if name != "RAY_ADDRESS"}
     submitted = []
 
     def is_taken() -> bool:
         done = subprocess.run(
-            [binaries / "ray", "job", command, "--address", cluster.dashboard, *arguments],
-            cwd=folder,
-            env={**os.environ, **environment, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"},
+            command,
+            cwd=ROOT,
+            env={**os.environ, **environment, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             timeout=PATIENCE,

@@ -4,13 +4,19 @@ No cluster was at hand: nothing of these files has been applied here.
 """
 
 import copy
+import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
+from orchestrator.results.records import read_sweep
+from orchestrator.storage.delta import DeltaStore
 from tests.cluster.kuberay import errors_of
 
 ROOT = Path(__file__).parents[2]
@@ -94,3 +100,20 @@ def test_who_may_talk_to_the_pods():
     among, operator = POLICY["spec"]["ingress"]
     assert among["from"] == [{"podSelector": POLICY["spec"]["podSelector"]}]
     assert operator["ports"] == [{"protocol": "TCP", "port": 8265}]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="a namespace of processes needs root")
+def test_the_job_is_stopped_in_good_order_and_its_retry_ends_it(tmp_path):
+    """The entrypoint and the head's hook, exactly as the file has them."""
+    namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    done = subprocess.run(
+        [*namespace, sys.executable, "-m", "tests.cluster.pod", tmp_path], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (status, code, logs), (again, code_again, logs_again) = map(json.loads, done.stdout.splitlines()[-2:])
+    assert (status, code) == ("FAILED", 143), logs  # so that KubeRay tries it again
+    assert "terminated; run the same command again to resume" in logs
+    assert (again, code_again) == ("SUCCEEDED", 0), logs_again
+    assert "12 of 12 trials finished" in logs_again
+    assert {trial.status for trial in read_sweep(DeltaStore(str(tmp_path)), "digits").trials} == {"finished"}

@@ -68,10 +68,7 @@ def slurm(tmp_path):
     munged = ["munged", "--force", *(f"--{option}={folder / name}" for option, name in names.items())]
     environment = {**os.environ, "SLURM_CONF": str(configuration)}
     environment.pop("RAY_ADDRESS", None)
-    daemons = (
-        ["slurmctld", "-f", configuration],
-        *(["slurmd", "-f", configuration, "-N", name] for name in ("one", "two")),
-    )
+    nodes = [["slurmd", "-f", configuration, "-N", name] for name in ("one", "two")]
     try:
         for command in ([*munged, f"--seed-file={folder / 'seed'}"], ["slurmctld", "-f", configuration], *nodes):
             subprocess.run(command, env=environment, check=True)

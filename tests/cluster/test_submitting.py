@@ -1,20 +1,17 @@
 """``ray job submit`` on a cluster of its own, with real processes: what is sent, and what becomes of it."""
 
 import re
-import subprocess
 import urllib.error
 import urllib.request
-import venv
 import zipfile
 
 import pytest
 import yaml
 from ray._private.runtime_env.packaging import create_package
 
-from orchestrator.errors import ConfigError
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
-from tests.cluster.jobs import ROOT, checkout, job_command, submit
+from tests.cluster.jobs import ROOT, checkout, submit
 from tests.integration.ray_head import ray_head
 from tests.integration.waiting import PATIENCE, wait_until
 
@@ -22,7 +19,7 @@ SWEEP = ("python", "-m", "orchestrator", "sweep", "experiment=digits", "sweep.na
 LEFT_HERE = (
     "data/train/3/image.png", "photos/3/image.jpg", "table.parquet", "moda-results/tables/trials/0.parquet",
     "demo-results/mine.html", "weights.safetensors", ".venv/pyvenv.cfg", "my-venv/bin/python", "wandb/run/files",
-    "conda/lib/python3.12/site-packages/torch/__init__.py", ".env", "key.pem", ".git/HEAD",
+    "conda/lib/python3.12/site-packages/torch/__init__.py", ".env", "credentials.env", "key.pem", ".git/HEAD",
 )  # fmt: skip
 SENT = ("my_package/nets.py", "my_sweeps/wide.yaml")
 
@@ -70,24 +67,6 @@ def pins_of(file):
     return {line.partition(" ;")[0] for line in lines if not line.startswith("#")}
 
 
-@pytest.fixture(scope="module")
-def only_ray(tmp_path_factory):
-    """The programs of an environment in which nothing is installed but Ray, of the version that is pinned."""
-    folder = tmp_path_factory.mktemp("only-ray")
-    venv.create(folder, with_pip=True)
-    install = [folder / "bin" / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", "ray[default]"]
-    subprocess.run(install, check=True)
-    return folder / "bin"
-
-
-@pytest.fixture
-def empty_cluster(only_ray):
-    """A head node of that environment."""
-    with ray_head(cpus=2, dashboard=True, binaries=only_ray) as head:
-        wait_until(lambda: asks_for_a_token(f"{head.dashboard}/api/jobs/"), "a job API that asks for a token")
-        yield head
-
-
 def asks_for_a_token(url):
     try:
         urllib.request.urlopen(url, timeout=PATIENCE)
@@ -96,46 +75,6 @@ def asks_for_a_token(url):
     except OSError:  # not up yet
         return False
     return False
-
-
-@pytest.mark.slow
-def test_nothing_but_ray_is_installed_and_what_is_stopped_goes_on(empty_cluster, only_ray, full_checkout, tmp_path):
-    """The runtime environment is installed by pip, from the package index, in some minutes."""
-    assert subprocess.run([only_ray / "python", "-c", "import torch"], capture_output=True).returncode != 0
-    storage = tmp_path / "storage"
-    sweep = (*SWEEP, "sweep.trials=4", "training.epochs=2", "sweep.concurrency=1", f"storage={storage}")
-    options = ("--runtime-env", "cluster/runtime-env.yaml")
-    given = {"folder": full_checkout, "binaries": only_ray}
-    assert submit(empty_cluster, *sweep, options=(*options, "--submission-id", "first", "--no-wait"), **given)
-
-    wait_until(lambda: "finished" in statuses(storage) or has_ended(empty_cluster, "first"), "the first trial")
-    stopped = job_command(empty_cluster, "stop", "first", **given)
-    logs = job_command(empty_cluster, "logs", "first", **given).stdout
-    assert stopped.returncode == 0, stopped.stderr + logs
-    assert "STOPPED" in stopped.stdout + stopped.stderr, logs
-    assert "terminated; run the same command again to resume" in logs
-    before = statuses(storage)
-    assert len(before) < 4 or before[-1] != "finished"
-
-    done = submit(empty_cluster, *sweep, options=options, **given)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 of 4 trials finished" in done.stdout
-    found = read_sweep(DeltaStore(str(storage)), "submitted")
-    assert [trial.status for trial in found.trials] == ["finished"] * 4
-    assert found.trials[0].attempt == 1
-    assert found.find("best").test is not None
-
-
-def statuses(storage):
-    try:
-        return [trial.status for trial in read_sweep(DeltaStore(str(storage)), "submitted").trials]
-    except ConfigError:  # no such sweep yet
-        return []
-
-
-def has_ended(cluster, submission):
-    status = job_command(cluster, "status", submission)
-    return any(word in status.stdout + status.stderr for word in ("FAILED", "SUCCEEDED"))
 
 
 @pytest.mark.slow
