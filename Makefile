@@ -1,7 +1,8 @@
 # make demo    the main job on scikit-learn's digits, in its own environment
 # make test    the tests but the slow ones, in 8 minutes on 2 cores; test-all runs every test; lint; bench; coverage
 # make test-faults  the tests of what dies, hangs, is full or is not there
-# make wheels  both distributions, into dist; api: pages of the public names, into build/api; lock: constraints.txt anew
+# make wheels  both distributions, into dist; api: pages of the public names, into build/api; lock: constraints.txt and
+#              cluster/requirements.txt anew
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 DEMO := demo-results
@@ -53,6 +54,9 @@ lock: $(VENV)/.installed
 	$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --strip-extras --no-annotate --quiet \
 		--no-emit-package moda-core --no-emit-package moda-orchestrator \
 		--custom-compile-command 'make lock' --output-file constraints.txt
+	$(VENV)/bin/uv pip compile pyproject.toml --extra orchestrator --universal --strip-extras --no-annotate --quiet \
+		--no-emit-package moda-core --no-emit-package moda-orchestrator --constraint constraints.txt \
+		--custom-compile-command 'make lock' --output-file cluster/requirements.txt
 
 # --no-build-isolation: setuptools is there already, and the network is not asked.
 wheels: $(VENV)/.installed

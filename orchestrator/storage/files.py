@@ -215,14 +215,26 @@ def usable_root(storage: str) -> str:
     return files.root
 
 
+def _refuse_secret(storage: str) -> None:
+    """A URI is recorded and shown everywhere; the keys of an object store belong into the environment."""
+    scheme, _, rest = storage.partition("://")
+    before, at, after = rest.rpartition("@")
+    if at and ":" in before.partition("/")[0]:
+        raise ConfigError(
+            f"storage={scheme}://...@{after} holds a key, which would be recorded; write {scheme}://{after} and set the"
+            " key in the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+
+
 def resolve_root(storage: str) -> str:
     """Return the absolute folder or the URI of ``storage``.
 
     Raises:
         ConfigError: a relative folder inside a submitted job, whose working folder is a copy that is thrown away; a
-            URI without a bucket or with one slash; or a name with characters that the tables' own URIs give a meaning
-            to.
+            URI without a bucket, with one slash or with a secret; or a name with characters that the tables' own URIs
+            give a meaning to.
     """
+    _refuse_secret(storage)
     if wrong := sorted(set("%?#") & set(storage)):
         raise ConfigError(f"storage={storage!r} holds {' '.join(wrong)}; choose a name without")
     if not storage.isprintable():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.storage.files import Files
+from orchestrator.storage.files import Files, resolve_root
 
 
 def test_files_are_written_read_and_deleted(tmp_path):
@@ -199,3 +199,12 @@ def test_a_uri_with_one_slash_is_no_folder_in_the_working_folder(tmp_path, monke
         Files(storage).check_writable()
     assert str(refused.value) == f"storage={storage!r} has one slash where a URI has two; write {whole}"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["AKIA:planted", "AKIA:plan/ted", "AKIA:plan%2Fted"])
+def test_a_key_in_a_uri_is_refused_and_not_repeated(key):
+    with pytest.raises(ConfigError) as refused:
+        resolve_root(f"s3://{key}@bucket/moda")
+    assert "write s3://bucket/moda and set the key in the environment" in str(refused.value)
+    assert not [part for part in ("AKIA", "plan") if part in str(refused.value)]
+    assert resolve_root("abfs://container@account/moda") == "abfs://container@account/moda"

@@ -1,4 +1,4 @@
-"""The files of cluster/: what each starts asks for a token and ends nobody else's Ray."""
+"""cluster/on-premise.yaml: what it starts asks for a token and ends nobody else's Ray."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-CLUSTER = Path(__file__).parents[1] / "cluster"
+CLUSTER = Path(__file__).parents[2] / "cluster"
 ON_PREMISE = yaml.safe_load((CLUSTER / "on-premise.yaml").read_text())
 STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
 COMMANDS = [*ON_PREMISE["setup_commands"], *(command for key in STARTS for command in ON_PREMISE[key])]

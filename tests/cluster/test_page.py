@@ -1,0 +1,117 @@
+"""docs/cluster.md, "Your own machines": its commands as they stand there, on one machine, with an empty home.
+
+Packages are installed from the package index, by pip and by the job. The head is started by its path, and nothing but
+Ray is installed beside it.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import ConfigError
+from orchestrator.results.records import read_sweep
+from orchestrator.search import Status
+from orchestrator.storage.delta import DeltaStore
+from tests.cluster.jobs import ROOT, checkout
+from tests.integration.waiting import PATIENCE
+
+PAGE = (ROOT / "docs" / "cluster.md").read_text()
+SECTION = re.search(r"## Your own machines\n(.*?)\n## ", PAGE, re.S)[1]
+START, COPY_TOKEN, JOIN, SUBMIT, FRONT = re.findall(r"```sh\n(.*?)```", SECTION, re.S)
+LONG = 4 * PATIENCE  # for the packages, on a busy machine
+STOP = "export RAY_AUTH_MODE=token\n.venv/bin/ray job stop "
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A checkout, and the environment of a shell in it: of a person whose home is empty."""
+    folder = checkout(tmp_path / "checkout")
+    project = folder / "pyproject.toml"  # a version that nothing that is installed has
+    project.write_text(project.read_text().replace('version = "0.1.0"', 'version = "9.8.7"'))
+    sessions = tempfile.mkdtemp(prefix="moda-ray-")  # a short path: Ray puts sockets below it
+    foreign = ("RAY_ADDRESS", "RAY_AUTH", "PYTHONPATH", "VIRTUAL_ENV", "MODA_STORAGE", "WANDB_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    environment |= {"HOME": str(tmp_path / "home"), "RAY_TMPDIR": sessions}
+    environment["PATH"] = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if "venv" not in part)
+    (tmp_path / "home").mkdir()
+    yield folder, environment
+    end_processes_of(environment["HOME"])
+    shutil.rmtree(sessions, ignore_errors=True)
+
+
+def end_processes_of(home):
+    """Every process of a shell with this home, whatever it became."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def shell(machine, commands):
+    """A shell in which a block of the page is typed; it ends at the first command that fails."""
+    folder, environment = machine
+    return subprocess.Popen(
+        ["bash", "-e", "-c", commands],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def succeed(machine, commands):
+    process = shell(machine, commands)
+    printed, _ = process.communicate(timeout=LONG)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def trials(storage):
+    with contextlib.suppress(ConfigError):  # no such sweep yet
+        return read_sweep(DeltaStore(str(storage)), "digits").trials
+    return []
+
+
+@pytest.mark.slow
+def test_from_nothing_to_a_front(machine):
+    folder, environment = machine
+    storage = Path(environment["HOME"]) / "moda-results"
+    # Ray starts processes that keep the shell's output open
+    succeed(machine, START.replace("--dashboard-host=127.0.0.1", "--dashboard-host=127.0.0.1 > start.log 2>&1"))
+    token = Path(environment["HOME"]) / ".ray" / "auth_token"
+    assert token.stat().st_mode & 0o077 == 0
+    assert subprocess.run([folder / ".venv/bin/python", "-c", "import torch"], capture_output=True).returncode != 0
+
+    job = shell(machine, "export RAY_AUTH_MODE=token\n" + SUBMIT)
+    printed = ""
+    for line in job.stdout:
+        printed += line
+        if "[1/12] trial" in line:
+            break
+    (submission,) = re.findall(r"'(raysubmit_\w+)' submitted", printed)
+    succeed(machine, STOP + submission)
+    assert "terminated; run the same command again to resume" in job.communicate(timeout=LONG)[0]
+    before = finished(storage)
+    assert 0 < len(before) < 12
+
+    printed = succeed(machine, "export RAY_AUTH_MODE=token\n" + SUBMIT)
+    assert "12 of 12 trials finished" in printed
+    assert [trial.status for trial in trials(storage)] == [Status.FINISHED] * 12
+    assert {trial.attempt for trial in trials(storage) if trial.number in before} == {1}
+    assert re.search(r"best .*/size/", succeed(machine, "export RAY_AUTH_MODE=token\n" + FRONT))
+    (row,) = DeltaStore(str(storage)).read("sweeps").to_pylist()
+    assert json.loads(row["versions"])["moda-orchestrator"] == "9.8.7"  # of the folder that was sent
+
+
+def finished(storage):
+    return [trial.number for trial in trials(storage) if trial.status == Status.FINISHED]
+
+
+def test_the_other_nodes_join_with_the_same_token():
+    assert COPY_TOKEN.startswith("ssh WORKER 'umask 077;")
+    assert JOIN.splitlines() == ["export RAY_AUTH_MODE=token", ".venv/bin/ray start --address=HEAD:6379"]
