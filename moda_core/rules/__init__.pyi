@@ -1,9 +1,12 @@
 from .built_in import (
     ACTIVITY,
+    BY_CONTRIBUTION,
     CONTRIBUTION,
     MAGNITUDE,
+    RANKINGS,
     SCORE,
     SIZE,
+    WORTH,
     ActivityRule,
     ContributionRule,
     SizeRule,
@@ -17,12 +20,15 @@ from .score_rule import ScoreRule
 
 __all__ = [
     "ACTIVITY",
+    "BY_CONTRIBUTION",
     "CONTRIBUTION",
     "GATE",
     "MAGNITUDE",
+    "RANKINGS",
     "RULES",
     "SCORE",
     "SIZE",
+    "WORTH",
     "ActivityRule",
     "ContributionRule",
     "GateRule",

@@ -32,14 +32,18 @@ def target_parameter(name: str) -> Parameter:
 class AtTargets(AtActivations):
     """A rule with one parameter, the target size. What it counts holds the targets of its grid and their levels."""
 
-    def level(self, counts: Mapping[str, Tensor], parameters: Mapping[str, float]) -> float:
-        """Return the level at which modules have the target size, for parameters that fit the rule.
+    def place(self, counts: Mapping[str, Tensor], parameters: Mapping[str, float]) -> int:
+        """Return the place of the target among those that were counted, for parameters that fit the rule.
 
         Raises:
             ValueError: a target that was not counted.
         """
         ((name, target),) = parameters.items()
-        targets = counts["targets"].tolist()
+        targets: list[float] = counts["targets"].tolist()
         if target not in targets:
             raise ValueError(f"{name}={target} was not counted; counted: {', '.join(f'{size:g}' for size in targets)}")
-        return float(counts["levels"][targets.index(target)])
+        return targets.index(target)
+
+    def level(self, counts: Mapping[str, Tensor], parameters: Mapping[str, float]) -> float:
+        """Return the level at which modules have the target size; raises as :meth:`place`."""
+        return float(counts["levels"][self.place(counts, parameters)])

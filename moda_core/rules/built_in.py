@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Batches = Iterable[tuple[Tensor, Tensor]]
 
+WORTH, BY_CONTRIBUTION = RANKINGS = ("worth", "contribution")  # by what units are kept for modules of a target size
 TOLERANCE = 0.1  # of a target size, within which it is reached
 
 
@@ -148,10 +149,12 @@ class ContributionRule(AtActivations):
 
 
 class SizeRule(AtTargets):
-    """The rule by which modules have a target size: as the contribution rule, at the level that gives it.
+    """The rule by which modules have a target size: the units of the largest worth, or of the largest contribution.
 
     The mean over classes of the parameters that a class's module keeps, of all, comes as near to the target as a level
-    can bring it (:func:`moda_core.rules.target_sizes.levels_of_targets`).
+    can bring it (:func:`moda_core.rules.target_sizes.levels_of_targets`). What a unit is worth follows from its
+    contributions and its cost (:mod:`moda_core.rules.worth`). Counts with ``costs`` rank by worth, others by
+    contribution.
     """
 
     name: ClassVar[str] = "size"
@@ -179,23 +182,47 @@ class SizeRule(AtTargets):
         return self.extend(contributions, graph, grid)
 
     def extend(
-        self, contributions: Mapping[str, Tensor], graph: ChannelGraph, grid: Mapping[str, Sequence[float]]
+        self,
+        contributions: Mapping[str, Tensor],
+        graph: ChannelGraph,
+        grid: Mapping[str, Sequence[float]],
+        *,
+        ranking: str = WORTH,
     ) -> dict[str, Tensor]:
-        """Return what :meth:`count` does, from what the contribution rule counted on the network of a graph."""
+        """Return what :meth:`count` does, from what the contribution rule counted on the network of a graph.
+
+        Args:
+            contributions: of the contribution rule.
+            graph: the channel graph.
+            grid: the targets.
+            ranking: one of :data:`RANKINGS`, by which units are kept.
+        """
         import torch
 
         from moda_core.rules.target_sizes import levels_of_targets
+        from moda_core.rules.worth import levels_and_costs
 
-        targets = torch.tensor(sorted(set(grid["target"])), dtype=torch.float64)
-        levels = levels_of_targets(graph, CONTRIBUTION.unpack(contributions), targets)
-        return {**contributions, "targets": targets, "levels": levels}
+        targets, counted = (
+            torch.tensor(sorted(set(grid["target"])), dtype=torch.float64),
+            CONTRIBUTION.unpack(contributions),
+        )
+        if ranking == BY_CONTRIBUTION:
+            return {**contributions, "targets": targets, "levels": levels_of_targets(graph, counted, targets)}
+        levels, costs = levels_and_costs(graph, counted, targets)
+        return {**contributions, "targets": targets, "levels": levels, "costs": costs}
 
     def choose(
         self, counts: Mapping[str, Tensor], parameters: Mapping[str, float], *, floor: float = DEFAULT_FLOOR
     ) -> Decomposition:
         """Choose by :func:`moda_core.contribution_masks`, at the target's level."""
+        from moda_core.choosing import Decomposition, contribution_masks
+        from moda_core.rules.worth import by_worth
+
         check_parameters(self, parameters)
-        return CONTRIBUTION.choose(counts, {"level": self.level(counts, parameters)})
+        ranked, place = CONTRIBUTION.unpack(counts), self.place(counts, parameters)
+        if "costs" in counts:
+            ranked = by_worth(ranked, counts["costs"][place])
+        return Decomposition(contribution_masks(ranked, float(counts["levels"][place])))
 
 
 def reaches(target: float, size: float) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from moda_core.rules import BY_CONTRIBUTION, RANKINGS
 from orchestrator.config.checks import MOST, check, check_grid, check_seed, one_of
 from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, GATE, MAGNITUDE, SCORE, SIZE
 from orchestrator.declarations import STAGES, Metric
@@ -21,6 +22,7 @@ class EvaluationConfig:
     accuracy is estimated.
 
     Attributes:
+        ranking: by what the units of modules of a target size are chosen: ``worth`` or ``contribution``.
         magnitude_targets: sizes of modules whose units are chosen by the magnitude of filters, for all classes alike.
         scores: above which a class keeps a unit, of methods that train scores of units; such a method's file sets it.
         rules: a user's own rules by import path, each with the values of its parameters; none until
@@ -40,6 +42,7 @@ class EvaluationConfig:
     thresholds: tuple[float, ...]
     levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
     targets: tuple[float, ...] = ()  # nor of target sizes
+    ranking: str = BY_CONTRIBUTION  # of sweeps from before units were ranked by worth
     magnitude_targets: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     gate_shares: tuple[float, ...] = ()  # nor of methods with gates
@@ -76,6 +79,7 @@ class EvaluationConfig:
             for name, values in grid.items():
                 check_grid(f"evaluation.rules: {path}: {name}", values)
         check_seed("evaluation.seed", self.seed)
+        one_of("evaluation.ranking", self.ranking, RANKINGS)
         for stage in self.stages:
             one_of("evaluation.stages", stage, STAGES)
         for key in ("stages", "staged"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moda_core.models import MODEL_OPTIONS, OPTION_DEFAULTS
+from moda_core.rules import BY_CONTRIBUTION
 from moda_core.sets import SHA256
 from orchestrator.config.config import Config, to_plain
 from orchestrator.config.sections import BEFORE_OPTIONS
@@ -28,6 +29,7 @@ LEFT_OUT: dict[tuple[str, str], Any] = {
     ("evaluation", "magnitude_targets"): [],
     ("evaluation", "metrics"): [],
     ("evaluation", "pairs"): None,
+    ("evaluation", "ranking"): BY_CONTRIBUTION,
     ("evaluation", "refit_images"): 1000,
     ("evaluation", "rules"): {},
     ("evaluation", "scores"): [],
@@ -96,6 +98,8 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
     plain["method"].update(prints.get("method") or {})
     plain["training"].update(prints.get("training") or weights_fingerprint(config))
     plain["evaluation"]["metrics"] = sorted(plain["evaluation"]["metrics"])  # how they are shown may change
+    if not config.evaluation.targets:  # which alone it is about
+        del plain["evaluation"]["ranking"]
     methods = plain["search"].get("methods") or {}
     for (section, key), value in LEFT_OUT.items():
         for sections in (plain, *methods.values()):

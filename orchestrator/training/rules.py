@@ -119,7 +119,7 @@ def count_rules(
         placed = _place(name, network, example, units)
         if placed.rule is SIZE:  # one pass for both
             contributions = count(PlacedRule(CONTRIBUTION, *units), grid, CONTRIBUTION.name)
-            counts = SIZE.extend(contributions, placed.graph, grid)
+            counts = SIZE.extend(contributions, placed.graph, grid, ranking=config.ranking)
         else:
             counts = dict(count(placed, grid, name))
         counts = {**counts, **{key: of_gates[key] for key in GATE_COUNTS if key in of_gates}}
@@ -220,7 +220,7 @@ def _try(
     else:
         counts = dict(counting.count(model, sites, batches, num_classes=num_classes, grid=grid))
     if placed.rule is SIZE:
-        counts = SIZE.extend(counts, placed.graph, grid)
+        counts = SIZE.extend(counts, placed.graph, grid, ranking=config.ranking)
     if gated is not None:
         of_gates = GATE.count(*gated.counted(gated.sites), batches, num_classes=num_classes, grid={})
         counts |= {key: of_gates[key] for key in GATE_COUNTS}

@@ -2,10 +2,8 @@
 
 Each command trains one network on 6,000 Fashion-MNIST images (6 epochs, batch 64, float32) and measures its modules at
 target sizes, by 49 subsets and 1,000 images for each subset size, the same for all, drawn from 4,000 test images. What
-is there is not done again. Units are ranked by contribution, as the rule `size` does. Where layers weigh alike they are
-ranked by contribution x specificity^.5 / cost^.5 too: specificity is the contribution over its mean over classes, and
-the cost is what a unit of the layer adds to the class's module, counted again three times. `table` prints the smallest
-size from which on the reuse accuracy is at least what is wanted (interpolated on a logarithmic scale).
+is there is not done again. Units are ranked by contribution and by worth (moda_core/rules/worth.py). `table` prints the
+smallest size from which on the reuse accuracy is at least what is wanted (interpolated on a logarithmic scale).
 
 Needs MODA_DATA_DIR. Some minutes of processor time for a VGG, more for a ResNet; most of it is measuring.
 
@@ -26,12 +24,11 @@ import torch
 from torch import Tensor
 
 from moda_core import Contributions, contribution_masks, draw_pairs, draw_subsets, estimate_reuse
-from moda_core.cutting.held import held_channels
 from moda_core.graph.graph import ChannelGraph
 from moda_core.measuring.metrics import sizes_and_overlaps
-from moda_core.measuring.sizes import count_parameters
 from moda_core.rules.built_in import CONTRIBUTION
 from moda_core.rules.target_sizes import levels_of_targets
+from moda_core.rules.worth import by_worth, levels_and_costs
 from orchestrator.config.composing import load_config
 from orchestrator.training.batch_losses import computing
 from orchestrator.training.data.image_set import Data
@@ -50,7 +47,6 @@ RECIPES = {
 }
 TARGETS = (0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
 ACCURACIES = {"vgg": (0.83, 0.86, 0.89), "resnet18": (0.84, 0.86, 0.88)}
-ROUNDS = 3
 
 
 def main(words: list[str]) -> None:
@@ -82,10 +78,7 @@ def measure(network: str, recipe: str, compactness: str, seed: int) -> Iterator[
     with computing(data.test.labels.device, trained.precision):
         right = accuracy(trained.network, data.test)
         whole = estimate_reuse(trained.network, trained.layers, None, data.test, draw).mean
-        rankings = {"contribution": masks_of_size}
-        if compactness == "uniform":
-            rankings["specific"] = specific_masks_of_size
-        for ranking, masks_of in rankings.items():
+        for ranking, masks_of in (("contribution", masks_of_size), ("worth", worth_masks_of_size)):
             for target in TARGETS:
                 masks = masks_of(trained.graph, contributions, target)
                 size = sizes_and_overlaps(trained.graph, masks).cut_size
@@ -138,31 +131,10 @@ def masks_of_size(graph: ChannelGraph, contributions: Contributions, target: flo
     return contribution_masks(contributions, float(level))
 
 
-def specific_masks_of_size(graph: ChannelGraph, contributions: Contributions, target: float) -> list[Tensor]:
-    """Keep by contribution x specificity^.5, and then over cost^.5 at the masks that there are, three times."""
-    means_CN = contributions.means_CN
-    specificity_CN = means_CN / means_CN.mean(0).clamp(min=1e-30)
-    score_CN = means_CN * specificity_CN.sqrt()
-    masks = masks_of_size(graph, Contributions(score_CN, contributions.widths), target)
-    for _ in range(ROUNDS):
-        cost_CN = unit_costs(graph, masks)
-        masks = masks_of_size(graph, Contributions(score_CN / cost_CN.sqrt(), contributions.widths), target)
-    return masks
-
-
-def unit_costs(graph: ChannelGraph, masks: list[Tensor]) -> Tensor:
-    """Parameters that one more unit of its layer adds to a class's module, or that the first one has: (C, N)."""
-    classes, layers = len(masks[0]), len(masks)
-    keep = [mask_CN.repeat_interleave(layers, 0) for mask_CN in masks]  # row: class x layers + layer
-    for layer, mask_CN in enumerate(masks):
-        changed_C = (~mask_CN).long().argmax(1)  # the first unit that is missing; of a whole layer the first one
-        rows = torch.arange(classes) * layers + layer
-        keep[layer][rows, changed_C] = ~mask_CN[torch.arange(classes), changed_C]
-    each_class = torch.eye(classes, dtype=torch.bool)
-    before_C = count_parameters(graph, held_channels(graph, masks, each_class))
-    after_CL = count_parameters(graph, held_channels(graph, keep, each_class.repeat_interleave(layers, 0)))
-    cost_CL = (after_CL.view(classes, layers) - before_C[:, None]).abs().clamp(min=1)
-    return torch.cat([cost_CL[:, [layer]].expand(-1, width) for layer, width in enumerate(graph.widths)], 1)
+def worth_masks_of_size(graph: ChannelGraph, contributions: Contributions, target: float) -> list[Tensor]:
+    """Keep the units of the largest worth, likewise."""
+    levels, costs = levels_and_costs(graph, contributions, torch.tensor([target], dtype=torch.float64))
+    return contribution_masks(by_worth(contributions, costs[0]), float(levels))
 
 
 def print_table() -> None:

@@ -121,7 +121,12 @@ WAYS = {  # to choose units and to judge them: the rule and the metric
 }
 ALWAYS = [
     *("training.batch_size=64", "training.learning_rate=0.05", "training.precision=float32"),
-    *("evaluation.levels=[]", "tracking=none", f"training.gpus_per_worker={int(torch.cuda.is_available())}"),
+    *(
+        "evaluation.levels=[]",
+        "evaluation.ranking=contribution",
+        "tracking=none",
+        f"training.gpus_per_worker={int(torch.cuda.is_available())}",
+    ),
 ]
 
 

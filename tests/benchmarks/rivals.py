@@ -63,6 +63,7 @@ STAGED = ("best", EQUAL_SIZE)  # what is refitted and tuned of every network
 ALWAYS = (
     *("training.batch_size=64", "training.learning_rate=0.05", "training.precision=float32", "tracking=none"),
     *("evaluation.thresholds=[0.0,0.2]", "evaluation.levels=[]", f"evaluation.targets={TARGETS}"),
+    "evaluation.ranking=contribution",
     *("evaluation.pairs=1000", "evaluation.test_pairs=3000"),
     *("evaluation.stages=[refit,tuned]", "evaluation.tuned_epochs=3", "evaluation.refit_images=500"),
 )

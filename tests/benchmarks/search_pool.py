@@ -35,6 +35,7 @@ TRAININGS, AGAIN = 64, 8
 COMMON = [
     *("data=fashion_mnist", "training=fashion_mnist", "data.limit=8000", "data.validation_fraction=0.5"),
     "method.gamma_warmup=0",
+    "evaluation.ranking=contribution",
     "search.baselines=["  # of the default space when the pools were trained
     "{alpha: 1.0, beta: 1.0, gamma: 0.3, weight_decay: 0.0},"
     "{alpha: 0.0, beta: 0.0, gamma: 0.0, weight_decay: 0.0},"

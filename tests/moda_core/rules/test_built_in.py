@@ -24,7 +24,7 @@ from moda_core import (
 )
 from moda_core.choosing import check_rule
 from moda_core.graph import channel_graph
-from moda_core.rules import reaches
+from moda_core.rules import BY_CONTRIBUTION, reaches
 from tests.moda_core.conftest import randomise
 
 IMAGES = torch.randn(24, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -76,10 +76,12 @@ def test_contribution_chooses_the_masks_of_the_contributions(network):
 
 @pytest.mark.parametrize(("target", "is_reached"), [(0.1, True), (0.3, True), (0.9, False)])  # a third never acts
 def test_size_chooses_the_masks_of_a_level_that_gives_it(network, target, is_reached):
-    counts = counted(SIZE, network)
+    graph, _ = channel_graph(network, SIZE.sites(network, IMAGES), IMAGES)
+    contributions = counted(CONTRIBUTION, network)
+    counts = SIZE.extend(contributions, graph, GRID, ranking=BY_CONTRIBUTION)
     chosen = SIZE.choose(counts, {"target": target})
     level = float(counts["levels"][counts["targets"].tolist().index(target)])
-    expected = CONTRIBUTION.choose(counted(CONTRIBUTION, network), {"level": level})
+    expected = CONTRIBUTION.choose(contributions, {"level": level})
     assert all(torch.equal(mask, other) for mask, other in zip(chosen.keep, expected.keep, strict=True))
     assert chosen.is_plain
     metrics = module_metrics(network, SIZE.sites(network, IMAGES), chosen, IMAGES)

@@ -26,7 +26,7 @@ def test_sizes_at_levels_are_those_of_cut_networks(counted):
     network, images, layers, contributions = counted
     levels = torch.quantile(contributions.means_CN, torch.tensor([0.0, 0.5, 0.8, 1.0]).double())
     graph, _ = channel_graph(network, layers, images)
-    sizes = mean_sizes(graph, contributions, levels)
+    sizes = mean_sizes(graph, [contributions] * 4, levels)
     whole = sum(parameter.numel() for parameter in network.parameters())
     for level, size in zip(levels.tolist(), sizes.tolist(), strict=True):
         masks = contribution_masks(contributions, level)
@@ -40,9 +40,9 @@ def test_the_level_is_the_one_that_comes_nearest(counted):
     network, images, layers, contributions = counted
     graph, _ = channel_graph(network, layers, images)
     values = contributions.means_CN[contributions.means_CN > 0].unique()
-    every = torch.cat([mean_sizes(graph, contributions, part) for part in values.split(20)])
+    every = torch.cat([mean_sizes(graph, [contributions] * len(part), part) for part in values.split(20)])
     assert bool((every.diff() <= 0).all())  # a higher level, a smaller module
-    found = mean_sizes(graph, contributions, levels_of_targets(graph, contributions, TARGETS))
+    found = mean_sizes(graph, [contributions] * len(TARGETS), levels_of_targets(graph, contributions, TARGETS))
     for target, size in zip(TARGETS.tolist(), found.tolist(), strict=True):
         assert abs(math.log(size / target)) <= float((every / target).log().abs().min()) + 1e-12
     assert found[0] == every[-1]  # out of reach: the largest unit of each layer is kept
@@ -57,7 +57,7 @@ def test_units_without_contribution_are_not_kept_for_a_larger_size(counted):
     level = levels_of_targets(graph, halved, torch.ones(1, dtype=torch.float64))
     smallest = means_CN[means_CN > 0].min()[None]
     assert level >= smallest
-    assert mean_sizes(graph, halved, level) == mean_sizes(graph, halved, smallest)
+    assert mean_sizes(graph, [halved], level) == mean_sizes(graph, [halved], smallest)
     nothing = Contributions(torch.zeros_like(means_CN), contributions.widths)
     (level,) = levels_of_targets(graph, nothing, torch.ones(1, dtype=torch.float64))
     assert [int(mask.sum()) for mask in contribution_masks(nothing, float(level))] == [5] * len(layers)
