@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,18 +47,18 @@ class RayHead:
 
 
 @contextlib.contextmanager
-def ray_head(*, cpus: int, gpus: int = 0, dashboard: bool = False, options: Sequence[str] = ()) -> Iterator[RayHead]:
+def ray_head(*, cpus: int, gpus: int = 0, dashboard: bool = False) -> Iterator[RayHead]:
     """A head node, started again until it runs; all its processes are ended with the context. It believes in as many
-    GPUs as it is told. ``options`` are further ones of ``ray start``."""
+    GPUs as it is told."""
     folder = Path(tempfile.mkdtemp(prefix="moda-ray-"))  # a short path: Ray puts sockets below it
     try:
-        yield _started(folder, cpus, gpus, dashboard, options)
+        yield _started(folder, cpus, gpus, dashboard)
     finally:
         kill_processes_of(str(folder))
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _started(folder: Path, cpus: int, gpus: int, dashboard: bool, options: Sequence[str]) -> RayHead:
+def _started(folder: Path, cpus: int, gpus: int, dashboard: bool) -> RayHead:
     end = time.monotonic() + PATIENCE
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
@@ -70,7 +70,7 @@ def _started(folder: Path, cpus: int, gpus: int, dashboard: bool, options: Seque
             BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--port=0",
             "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0",
             f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}",
-            f"--temp-dir={session}", f"--num-cpus={cpus}", f"--num-gpus={gpus}", *options,
+            f"--temp-dir={session}", f"--num-cpus={cpus}", f"--num-gpus={gpus}",
         ]  # fmt: skip
         with log.open("wb") as output:
             head = subprocess.Popen(
