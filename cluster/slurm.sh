@@ -33,7 +33,7 @@ srun --overlap --open-mode=append --output="moda-$SLURM_JOB_ID-ray.log" bash -c 
         for _ in 1 2 3 4 5; do # again where a busy node was too slow
             env -u RAY_ADDRESS ray start --head --port="${RAY_ADDRESS##*:}" --include-dashboard=false \
                 --ray-client-server-port="$RAY_CLIENT_PORT" "${options[@]}" && exit
-            pkill -KILL -f "$RAY_FOLDER" || true
+            pkill -KILL -f "$RAY_FOLDER/" || true
         done
         exit 1
     fi
