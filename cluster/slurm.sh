@@ -30,12 +30,16 @@ srun --overlap --open-mode=append --output="moda-$SLURM_JOB_ID-ray.log" bash -c 
     options=(--block --num-cpus="$SLURM_CPUS_PER_TASK" --temp-dir="$RAY_FOLDER" --dashboard-agent-listen-port=0
              --min-worker-port=0 --max-worker-port=0)
     if [ "$SLURM_NODEID" = 0 ]; then
-        exec env -u RAY_ADDRESS ray start --head --port="${RAY_ADDRESS##*:}" --include-dashboard=false \
-            --ray-client-server-port="$RAY_CLIENT_PORT" "${options[@]}"
+        for _ in 1 2 3 4 5; do # again where a busy node was too slow
+            env -u RAY_ADDRESS ray start --head --port="${RAY_ADDRESS##*:}" --include-dashboard=false \
+                --ray-client-server-port="$RAY_CLIENT_PORT" "${options[@]}" && exit
+            pkill -KILL -f "$RAY_FOLDER/" || true
+        done
+        exit 1
     fi
     until ray health-check --address "$RAY_ADDRESS" >/dev/null 2>&1; do sleep 1; done
-    while ray health-check --address "$RAY_ADDRESS" >/dev/null 2>&1; do # again where a busy node was too slow
-        ray start --address="$RAY_ADDRESS" "${options[@]}" && break
+    while ray health-check --address "$RAY_ADDRESS" >/dev/null 2>&1; do
+        ray start --address="$RAY_ADDRESS" "${options[@]}" && exit
     done
 ' &
 nodes=$!

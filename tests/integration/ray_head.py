@@ -47,18 +47,18 @@ class RayHead:
 
 
 @contextlib.contextmanager
-def ray_head(*, cpus: int, gpus: int = 0, dashboard: bool = False, binaries: Path = BIN) -> Iterator[RayHead]:
+def ray_head(*, cpus: int, gpus: int = 0, dashboard: bool = False) -> Iterator[RayHead]:
     """A head node, started again until it runs; all its processes are ended with the context. It believes in as many
-    GPUs as it is told, and its jobs find the programs of a folder first."""
+    GPUs as it is told."""
     folder = Path(tempfile.mkdtemp(prefix="moda-ray-"))  # a short path: Ray puts sockets below it
     try:
-        yield _started(folder, cpus, gpus, dashboard, binaries)
+        yield _started(folder, cpus, gpus, dashboard)
     finally:
         kill_processes_of(str(folder))
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _started(folder: Path, cpus: int, gpus: int, dashboard: bool, binaries: Path) -> RayHead:
+def _started(folder: Path, cpus: int, gpus: int, dashboard: bool) -> RayHead:
     end = time.monotonic() + PATIENCE
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
@@ -67,7 +67,7 @@ def _started(folder: Path, cpus: int, gpus: int, dashboard: bool, binaries: Path
         port = free_port()
         session, log = folder / str(port), folder / f"{port}.log"
         command = [
-            binaries / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--port=0",
+            BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--port=0",
             "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0",
             f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}",
             f"--temp-dir={session}", f"--num-cpus={cpus}", f"--num-gpus={gpus}",
@@ -75,7 +75,7 @@ def _started(folder: Path, cpus: int, gpus: int, dashboard: bool, binaries: Path
         with log.open("wb") as output:
             head = subprocess.Popen(
                 command,
-                env={**os.environ, **environment, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"},
+                env={**os.environ, **environment, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
