@@ -1,4 +1,4 @@
-from .cache import Cache, make_cache
+from .cache import Cache, cache_folder, make_cache
 from .delta import DeltaStore
 from .files import Files, StoredFile, check_path, resolve_root, usable_root
 from .layout import (
@@ -35,6 +35,7 @@ __all__ = [
     "Files",
     "ResultStore",
     "StoredFile",
+    "cache_folder",
     "check_path",
     "counts_file",
     "folder_of",
