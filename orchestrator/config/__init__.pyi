@@ -2,7 +2,7 @@ from .checks import SEEDS
 from .choice import COLUMNS, TARGETS, Choice, free_name, short_name
 from .composing import compose_config, override_config, path_here, render_config, storage_of
 from .config import Config, parse_config, to_plain
-from .data_section import RANDOM, RANDOM_RESIZED, STATISTICS, STRETCH, DataConfig
+from .data_section import AUTO, FILE, MEMORY, RANDOM, RANDOM_RESIZED, STATISTICS, STRETCH, DataConfig
 from .evaluation_section import EvaluationConfig
 from .identities import (
     FINGERPRINTS,
@@ -28,10 +28,13 @@ from .training_section import TrainingConfig
 from .words import override_words, text_word
 
 __all__ = [
+    "AUTO",
     "COLUMNS",
+    "FILE",
     "FINGERPRINTS",
     "GIVEN",
     "HOURS",
+    "MEMORY",
     "METHOD",
     "PLACES",
     "RANDOM",

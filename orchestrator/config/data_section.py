@@ -14,6 +14,7 @@ BACKGROUNDS = ("black", "white")
 STATISTICS = "statistics"  # of the training images
 LARGEST_SIDE = 4096  # that data.resize may ask for, in pixels
 STRETCH, CENTRE, RANDOM, RANDOM_RESIZED = FITS = ("stretch", "centre", "random", "random_resized")
+AUTO, FILE, MEMORY = PLACES_OF_IMAGES = ("auto", "file", "memory")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class DataConfig:
         image_size: the side of what the network sees of it; null: all of it.
         normalisation: by which constants images are normalised where ``mean`` and ``std`` are not given.
         class_list: a file that names ``classes``, a line for each.
+        kept_in: where decoded images are kept: in memory, or in a file that is mapped; auto: in a file if they are
+            large for this machine's memory.
     """
 
     name: str
@@ -54,6 +57,7 @@ class DataConfig:
     validation_fraction: float = 0.2
     crop: int = 0
     flip: bool = False
+    kept_in: str = AUTO
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -74,6 +78,12 @@ class DataConfig:
         one_of("data.background", self.background, BACKGROUNDS)
         self._check_fit()
         self._check_normalisation()
+        one_of("data.kept_in", self.kept_in, PLACES_OF_IMAGES)
+        if self.kept_in == FILE and self.name not in OWN_FILES:
+            raise ConfigError(
+                f"data.kept_in=file is for data=folder and data=table; images of {self.name} are kept in memory, so"
+                " leave it out"
+            )
         check_seed("data.seed", self.seed, largest=2**32 - 1)  # scikit-learn's splits take no more
         if self.name in OWN_FILES and self.path is None:
             what = "Parquet or Arrow file, folder or pattern" if self.name == "table" else "folder of images"

@@ -67,7 +67,8 @@ FINGERPRINTS = {
     "training": ("init_from",),
 }
 PLACES = ("path", "test_path")  # where a table lies: no part of what it is where its content is known
-NOT_OF_DATA = ("root", "download", "test_files")  # nor where and how it is found: the contents tell
+# Nor where and how it is found, since the contents tell, nor where the decoded images are kept.
+NOT_OF_DATA = ("root", "download", "test_files", "kept_in")
 CHANGED = {
     "data.content": "the images or labels at {path} have changed since the sweep began",
     "data.test_content": "the test images or labels at {test_path} have changed since the sweep began",

@@ -14,7 +14,7 @@ from orchestrator.config import SEEDS, Config, DataConfig, difference, parse_con
 from orchestrator.errors import ConfigError, listed, shown
 from orchestrator.modules.pulling import free_folder
 from orchestrator.training import choose_device
-from orchestrator.training.data import EVALUATION_BATCH, Data, ImageSet, data_here, load_data
+from orchestrator.training.data import Data, ImageSet, data_here, load_data
 
 OTHER_DATA = ("data=", "data.path=", "data.test_path=", "data.image_column=", "data.label_column=")
 
@@ -107,9 +107,7 @@ def replace_from_sets(request: Request, config: Config, overrides: Sequence[str]
 
 def _raw_batches(images: ImageSet, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """uint8 batches: each network normalises them as it was trained."""
-    for pixels, labels in zip(
-        images.images.split(EVALUATION_BATCH), images.labels.split(EVALUATION_BATCH), strict=True
-    ):
+    for pixels, labels in images.pixel_batches():
         yield images.middle(pixels).to(device), labels.to(device)
 
 

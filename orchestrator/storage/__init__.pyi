@@ -1,4 +1,4 @@
-from .cache import Cache, make_cache
+from .cache import Cache, cache_folder, make_cache
 from .delta import DeltaStore
 from .files import Files, StoredFile, check_path, resolve_root, usable_root
 from .followed import FollowedTable
@@ -38,6 +38,7 @@ __all__ = [
     "FollowedTable",
     "ResultStore",
     "StoredFile",
+    "cache_folder",
     "check_path",
     "counts_file",
     "folder_of",

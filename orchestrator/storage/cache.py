@@ -113,9 +113,18 @@ def make_cache() -> Cache:
         limit = -1
     if limit < 0:
         raise ConfigError(f"MODA_CACHE_GIB={text}: must be a number of GiB, 0 to keep nothing")
+    return Cache(cache_folder(), limit)
+
+
+def cache_folder() -> Path:
+    """Return the folder for everything that can be made or fetched again.
+
+    Raises:
+        ConfigError: the home of somebody unknown.
+    """
     folder = os.environ.get("MODA_CACHE_DIR") or platformdirs.user_cache_dir("moda", appauthor=False)
     try:
-        return Cache(Path(folder).expanduser(), limit)
+        return Path(folder).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"MODA_CACHE_DIR={folder}: that home folder does not exist; give another folder") from error
 

@@ -57,10 +57,8 @@ class BatchLosses:
         """Return this worker's images, (B, ch, H, W) uint8, and their labels, (B,): a random part where they have
         parts, not augmented otherwise."""
         index_B = batch.mine.to(self.images.labels.device)
-        return (
-            random_parts(self.images, index_B, batch.offsets_B2, batch.shapes_BT2),
-            self.images.labels[index_B],
-        )
+        stored = self.images.images[index_B] if batch.stored is None else batch.stored
+        return random_parts(self.images, stored, batch.offsets_B2, batch.shapes_BT2), self.images.labels[index_B]
 
     def of_images(self, pixels: Tensor, labels: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the same of what :meth:`read` gives. This is what is compiled."""

@@ -3,10 +3,13 @@
 Every draw follows from (seed, epoch): a resumed training is the uninterrupted one, however many workers share it.
 """
 
+import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -15,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from orchestrator.config import TrainingConfig
 from orchestrator.errors import ConfigError
-from orchestrator.training.data import ImageSet
+from orchestrator.training.data import ImageSet, StoredImages
 from orchestrator.training.parts import TRIES, random_parts, windows
 
 AT_ONCE = 512  # images that are cropped and flipped together
@@ -46,7 +49,10 @@ def samples_each(network: nn.Module, config: TrainingConfig) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """A global batch: this worker's image indices, and the random draws of its augmentation."""
+    """A global batch: this worker's image indices, and the random draws of its augmentation.
+
+    ``stored`` are the images themselves where they were read ahead, uint8.
+    """
 
     step: int
     size: int
@@ -54,6 +60,7 @@ class Batch:
     offsets_B2: Tensor
     flips_B: Tensor
     shapes_BT2: Tensor
+    stored: Tensor | None = None
 
 
 class Steps:
@@ -122,12 +129,22 @@ class Steps:
             yield Batch(epoch * self.per_epoch + number, len(batch[0]), *mine)
 
 
+def read_ahead(images: ImageSet, steps: Steps, epoch: int) -> Iterator[Batch]:
+    """The batches of an epoch; images that are not in memory are read in threads while a batch is computed."""
+    if not isinstance(images.images, StoredImages):
+        yield from steps.epoch(epoch, images.labels.device)
+        return
+    ahead, batches = itertools.tee(steps.epoch(epoch))
+    for batch, stored in zip(batches, images.images.ahead(batch.mine for batch in ahead), strict=True):
+        yield replace(batch, stored=stored)
+
+
 def augmented_part(images: ImageSet, batch: Batch, crop: int, flip: bool) -> Tensor:
     """This worker's images of a batch as training sees them, (B, ch, H, W) uint8: a random part where they have parts,
     then as :func:`augmented` changes them.
     """
-    index_B = batch.mine.to(images.labels.device)
-    return augmented(random_parts(images, index_B, batch.offsets_B2, batch.shapes_BT2), batch, crop, flip)
+    stored = images.images[batch.mine.to(images.labels.device)]
+    return augmented(random_parts(images, stored, batch.offsets_B2, batch.shapes_BT2), batch, crop, flip)
 
 
 def augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
@@ -143,21 +160,39 @@ def augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
 
 
 def augmented_once(images: ImageSet, *, crop: int, flip: bool, seed: int) -> ImageSet:
-    """The same images, each cropped and flipped once as in training. What is drawn follows from the seed alone."""
+    """The same images, each cropped and flipped once as in training. What is drawn follows from the seed alone.
+
+    Of images that are not in memory this is done whenever they are read.
+    """
     generator = torch.Generator().manual_seed(seed)
     offsets_I2 = torch.rand(len(images), 2, generator=generator)
     flips_I = torch.rand(len(images), generator=generator) < 0.5
     shapes_IT2 = torch.rand(len(images), TRIES, 2, generator=generator)
-    parts = [
-        augmented_part(
-            images,
-            Batch(0, len(index_B), index_B, offsets_I2[index_B], flips_I[index_B], shapes_IT2[index_B]),
-            crop,
-            flip,
-        )
-        for index_B in torch.arange(len(images)).split(AT_ONCE)
-    ]
-    return replace(images, images=torch.cat(parts))
+
+    def augment(index_B: Tensor) -> Tensor:
+        batch = Batch(0, len(index_B), index_B, offsets_I2[index_B], flips_I[index_B], shapes_IT2[index_B])
+        return augmented_part(images, batch, crop, flip)
+
+    if isinstance(images.images, StoredImages):
+        device, images = images.labels.device, images.to(torch.device("cpu"))
+        stored = AugmentedImages(np.arange(len(images)), images.shape, augment=augment)
+        return replace(images, images=stored).to(device)
+    return replace(images, images=torch.cat([augment(index_B) for index_B in torch.arange(len(images)).split(AT_ONCE)]))
+
+
+@dataclass(frozen=True, eq=False)
+class AugmentedImages(StoredImages):
+    """Stored images that are cropped and flipped when they are read.
+
+    Attributes:
+        augment: gives the images of an index as they are seen, (B, ch, H, W) uint8 on the CPU.
+    """
+
+    augment: Callable[[Tensor], Tensor] = field(kw_only=True)
+
+    def gather(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        """Images by their rows."""
+        return self.augment(torch.from_numpy(rows))
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

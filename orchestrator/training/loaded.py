@@ -1,6 +1,6 @@
 """The accuracy of pretrained weights on this data, before any training."""
 
-import dataclasses
+import torch
 
 from orchestrator.config import STATISTICS, Config
 from orchestrator.training.data import Data, ImageSet
@@ -36,7 +36,7 @@ def loaded_lines(config: Config, data: Data) -> list[str]:
 
 
 def _first(images: ImageSet) -> ImageSet:
-    return dataclasses.replace(images, images=images.images[:MOST_IMAGES], labels=images.labels[:MOST_IMAGES])
+    return images.part(torch.arange(min(MOST_IMAGES, len(images))))
 
 
 def _numbers(values: tuple[float, ...]) -> str:

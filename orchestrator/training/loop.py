@@ -22,7 +22,7 @@ from moda_core.methods import Method, Prepared
 from orchestrator.config import TrainingConfig
 from orchestrator.errors import ConfigError
 from orchestrator.training.batch_losses import BatchLosses
-from orchestrator.training.batches import Steps, Workers, epoch_seed, samples_each
+from orchestrator.training.batches import Steps, Workers, epoch_seed, read_ahead, samples_each
 from orchestrator.training.compiling import compiled
 from orchestrator.training.data import ImageSet
 from orchestrator.training.optimizers import make_optimizer
@@ -145,7 +145,7 @@ def train(
         torch.manual_seed(epoch_seed(config.seed, epoch) + workers.rank)  # dropout
         model.train()
         totals = torch.zeros(len(names), dtype=torch.float64, device=device)
-        for batch in steps.epoch(epoch, device):
+        for batch in read_ahead(images, steps, epoch):
             optimizer.param_groups[0]["lr"] = steps.learning_rate(batch.step)
             method.before_step(prepared.model, steps.progress(batch.step))
             optimizer.zero_grad(set_to_none=True)

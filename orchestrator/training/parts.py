@@ -15,7 +15,7 @@ AREAS = (0.08, 1.0)  # of an image, that a part of any scale has
 RATIOS = (3 / 4, 4 / 3)  # of its width to its height
 
 
-def random_parts(images: ImageSet, index_B: Tensor, places_B2: Tensor, shapes_BT2: Tensor) -> Tensor:
+def random_parts(images: ImageSet, pixels_BcSS: Tensor, places_B2: Tensor, shapes_BT2: Tensor) -> Tensor:
     """Parts of some images, (B, ch, s, s) uint8; the images themselves if the whole of them is seen.
 
     A part of any scale has 8 to 100 % of the area, and proportions from 3:4 to 4:3; it is resized as Pillow would. The
@@ -24,18 +24,18 @@ def random_parts(images: ImageSet, index_B: Tensor, places_B2: Tensor, shapes_BT
 
     Args:
         images: the training images.
-        index_B: which of them.
+        pixels_BcSS: some of them as they are stored, uint8.
         places_B2: numbers from 0 to 1: how far down, and how far to the right a part is.
         shapes_BT2: numbers from 0 to 1: how large the area is, and how wide the part.
     """
-    pixels_BcSS, side = images.images[index_B], images.seen
+    side, device = images.seen, pixels_BcSS.device
     if side is None:
         return pixels_BcSS
-    places_B2, largest = places_B2.to(index_B.device), pixels_BcSS.shape[-1]
+    places_B2, largest = places_B2.to(device), pixels_BcSS.shape[-1]
     if images.is_scaled:
-        heights_B, widths_B = _shapes(shapes_BT2.to(index_B.device), largest)
+        heights_B, widths_B = _shapes(shapes_BT2.to(device), largest)
     else:
-        heights_B = widths_B = torch.full((len(index_B),), side, device=index_B.device)
+        heights_B = widths_B = torch.full((len(pixels_BcSS),), side, device=device)
     tops_B = _starts(places_B2[:, 0], heights_B, largest)
     lefts_B = _starts(places_B2[:, 1], widths_B, largest)
     if not images.is_scaled:

@@ -192,4 +192,4 @@ def _part(images: ImageSet) -> ImageSet:
         own = (images.labels == label).nonzero().flatten()
         chosen.append(own[: math.ceil(len(own) / PART)])
     index = torch.cat(chosen)
-    return replace(images, images=images.images[index], labels=images.labels[index])
+    return images.part(index)

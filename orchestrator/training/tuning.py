@@ -60,4 +60,4 @@ def images_of(images: ImageSet, class_ids: Sequence[int]) -> ImageSet:
     place_C[list(class_ids)] = torch.arange(len(class_ids), device=place_C.device)
     labels = place_C[images.labels]
     index = (labels >= 0).nonzero().flatten()
-    return replace(images, images=images.images[index], labels=labels[index])
+    return replace(images.part(index), labels=labels[index])

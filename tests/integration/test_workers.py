@@ -4,8 +4,11 @@ Each world of 1, 2 or 4 workers is started once and runs every case; one worker 
 float64, and equal to 1e-10.
 """
 
+import dataclasses
+import os
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -16,10 +19,12 @@ from torch.nn.parallel import DistributedDataParallel
 from moda_core import build_model, count_contributions, count_frequencies, unit_layers
 from moda_core.methods import Moda, Mwt, Nemo
 from moda_core.rules import GATE
+from orchestrator.config.data_section import DataConfig
 from orchestrator.config.training_section import TrainingConfig
 from orchestrator.training.batch_losses import model_output, shown_losses
 from orchestrator.training.batches import Workers
 from orchestrator.training.data.image_set import ImageSet
+from orchestrator.training.data.mapped import Decoded, MappedImages
 from orchestrator.training.loop import train
 
 CLASSES = 5
@@ -100,13 +105,22 @@ def step(name, labels, workers):
     return shown, gradients, (sums.call_count, gatherings.call_count)
 
 
-def training(name, images, workers):
+def in_file(images):
+    """The same images in a mapped file, which the workers of a world make and read together."""
+    pixels = images.images.numpy()
+    config = DataConfig(name="table", path="not read")
+    decoded = Decoded(config, f"{len(pixels)}", None, np.arange(len(pixels)), pixels.shape[1:])
+    decoded.open(lambda: pixels)
+    return dataclasses.replace(images, images=MappedImages(decoded.rows, decoded.shape, decoded=decoded))
+
+
+def training(name, images, workers, keep=lambda images: images):
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, CLASSES, (images,), generator=generator)
     network = make(name)
     config = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.02, num_workers=workers.world)
     options = {"num_classes": CLASSES, "crop": 1, "flip": True, "workers": workers}
-    rows = [epoch.row for epoch in train(network, image_set(labels), config, METHOD, **options)]
+    rows = [epoch.row for epoch in train(network, keep(image_set(labels)), config, METHOD, **options)]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows], network.state_dict()
 
 
@@ -146,6 +160,7 @@ def everything(workers):
     return {
         "steps": {(name, batch): step(name, BATCHES[batch], workers) for name in NETWORKS for batch in BATCHES},
         "trainings": {case: training("no batch norm", images, workers) for case, images in TRAININGS.items()},
+        "from a file": training("no batch norm", 53, workers, in_file),
         "batch norm": training("batch norm in eval mode", 53, workers)[1],  # which training puts into training mode
         "counts": {(name, case): counts(name, SHARES[case], workers) for name in NETWORKS for case in SHARES},
         "gates": {case: gate_counts(SHARES[case], workers) for case in SHARES},
@@ -154,14 +169,17 @@ def everything(workers):
 
 def worker(rank, world, folder):
     torch.set_num_threads(1)
+    os.environ["MODA_CACHE_DIR"] = folder
     dist.init_process_group("gloo", init_method=f"file://{folder}/store-{world}", rank=rank, world_size=world)
     torch.save(everything(Workers(rank, world)), f"{folder}/{world}-{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def alone():
-    return everything(Workers())
+def alone(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODA_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        return everything(Workers())
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +238,14 @@ def test_a_training_is_that_of_one_worker(alone, worlds, case, world):
         their_rows, theirs = one["trainings"][case]
         same(theirs, state)
         assert their_rows == [pytest.approx(row, rel=1e-10, abs=1e-10) for row in rows]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_training_from_a_mapped_file_is_that_from_memory_to_the_bit(alone, worlds, world):
+    for one in (alone, *worlds[world]):
+        assert one["from a file"][0] == one["trainings"]["the last batch has five"][0]
+        for key, tensor in one["trainings"]["the last batch has five"][1].items():
+            assert torch.equal(one["from a file"][1][key], tensor)
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -1,4 +1,4 @@
-"""Data sets and users' tables as images in memory. May import `config` and `errors`."""
+"""Data sets and users' images, in memory or in a mapped file. May import `config`, `errors` and the cache of `storage`."""
 
 import lazy_loader
 

@@ -13,7 +13,8 @@ from orchestrator.errors import ConfigError, reason_of, shown
 from orchestrator.training.data.table_files import MAKE_ONE
 
 PARQUET, ARROW_FILE, ARROW_STREAM = b"PAR1", b"ARRO", b"\xff\xff\xff\xff"
-BATCH_ROWS = 1024  # of Parquet at once: Arrow cannot make structs of more than 2 GiB
+BATCH_ROWS = 256  # of Parquet at once: Arrow cannot make structs of more than 2 GiB
+BUFFER = 2**20  # bytes; without one Arrow reads a row group whole, and of many files that is everything
 
 
 def read_schema(file: Path, key: str) -> pa.Schema:
@@ -38,20 +39,33 @@ def read_schema(file: Path, key: str) -> pa.Schema:
 
 def read_columns(file: Path, names: list[str], key: str) -> pa.Table:
     """Some columns of a file, checked for broken contents; otherwise as :func:`read_schema`."""
+    tables = list(read_batches(file, names, key))
+    return pa.concat_tables(tables) if tables else read_schema(file, key).empty_table().select(names)
+
+
+def read_batches(file: Path, names: list[str], key: str) -> Iterator[pa.Table]:
+    """The same, some rows at a time: as many as a batch of an Arrow file has, or ``BATCH_ROWS`` of Parquet."""
     with _is_table(file, key):
-        if _beginning(file) == PARQUET:
-            with pq.ParquetFile(file) as parquet:
-                batches = list(parquet.iter_batches(BATCH_ROWS, columns=names))
-                table = pa.Table.from_batches(batches) if batches else parquet.schema_arrow.empty_table()
+        for batch in _batches(file, names):
+            table = pa.Table.from_batches([batch]).select(names)
+            table.validate(full=True)
+            yield table
+
+
+def _batches(file: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+    if _beginning(file) == PARQUET:
+        with pq.ParquetFile(file, buffer_size=BUFFER) as parquet:
+            yield from parquet.iter_batches(BATCH_ROWS, columns=names)
+        return
+    with pa.OSFile(str(file)) as source:
+        schema = _arrow_reader(file, source).schema
+        source.seek(0)
+        options = ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in names])
+        reader = _arrow_reader(file, source, options=options)
+        if isinstance(reader, ipc.RecordBatchStreamReader):
+            yield from reader
         else:
-            with pa.OSFile(str(file)) as source:
-                schema = _arrow_reader(file, source).schema
-                source.seek(0)
-                options = ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in names])
-                table = _arrow_reader(file, source, options=options).read_all()
-        table = table.select(names)
-        table.validate(full=True)
-        return table
+            yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
 
 
 @contextmanager

@@ -1,15 +1,13 @@
 """Encoded images, in a table or in files, before they are decoded."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ImageFile
 
 from orchestrator.config import STRETCH, DataConfig
-from orchestrator.errors import ConfigError
 
 
 class Rows(Protocol):
@@ -19,11 +17,20 @@ class Rows(Protocol):
     def key(self) -> str:
         """The key of the configuration that names it: ``data.path`` or ``data.test_path``."""
 
-    def decode(self, row: int, config: DataConfig, side: int | None) -> npt.NDArray[np.uint8]:
-        """An image as pixels (ch, H, W), cut to the square of this side in its middle.
+    def __len__(self) -> int: ...
+
+    def encoded(self, rows: npt.NDArray[np.int64]) -> Iterator[Callable[[], bytes | None]]:
+        """What gives the bytes of some images, by ascending rows, when it is called, in any thread.
 
         Raises:
-            ConfigError: it cannot be read; the row is named.
+            ConfigError: images that cannot be read.
+        """
+
+    def decode(self, row: int, data: bytes | None, config: DataConfig, side: int | None) -> npt.NDArray[np.uint8]:
+        """The bytes of an image as pixels (ch, H, W), cut to the square of this side in its middle.
+
+        Raises:
+            ConfigError: they are not an image; the row is named.
         """
 
     def name(self, row: int) -> str:
@@ -32,47 +39,37 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """Images before decoding; indexing with an integer or boolean array picks some of them."""
+    """Images before decoding; indexing with an integer or boolean array picks some of them.
+
+    Attributes:
+        source: of the images.
+        rows: of them in it.
+        config: how they are decoded.
+        content: the hash of everything in the source (:mod:`orchestrator.training.data.content`).
+    """
 
     source: Rows
     rows: npt.NDArray[np.int64]
     config: DataConfig
+    content: str
+
+    @classmethod
+    def of(cls, source: Rows, config: DataConfig, content: str) -> "EncodedImages":
+        """All images of a source."""
+        return cls(source, np.arange(len(source)), config, content)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def __getitem__(self, index: npt.NDArray[Any]) -> "EncodedImages":
         return replace(self, rows=self.rows[index])
 
-    def decode(self, *, is_cut: bool = True) -> npt.NDArray[np.uint8]:
-        """(I, ch, H, W) uint8.
+    def side(self, *, is_cut: bool) -> int | None:
+        """The side of the square that is cut out of each image; None if it is stretched, or kept as it is.
 
         Args:
-            is_cut: whether images are cut to ``data.image_size``; training cuts parts of its own.
-
-        Raises:
-            ConfigError: bytes that are not an image, or images of different sizes.
+            is_cut: whether it is cut to ``data.image_size``; training cuts parts of its own.
         """
-        ImageFile.LOAD_TRUNCATED_IMAGES = False  # another package of this process may have allowed halves
-        config, rows = self.config, self.rows.tolist()
-        side = None
-        if config.fit != STRETCH:
-            side = config.image_size if is_cut and config.image_size is not None else config.resize
-        first = self.source.decode(rows[0], config, side)
-        images = np.empty((len(rows), *first.shape), dtype=np.uint8)
-
-        def fill(place: int) -> None:
-            image = self.source.decode(rows[place], config, side)
-            if image.shape != first.shape:
-                raise ConfigError(
-                    f"{self.source.key}: {self.source.name(rows[place])} is {_size(image)},"
-                    f" {self.source.name(rows[0])} is {_size(first)}; images must be of one size, set"
-                    f" data.resize={first.shape[1]}"
-                )
-            images[place] = image
-
-        with ThreadPoolExecutor() as pool:
-            for _ in pool.map(fill, range(len(rows))):
-                pass  # the first error is raised here
-        return images
-
-
-def _size(image: npt.NDArray[np.uint8]) -> str:
-    return f"{image.shape[1]} x {image.shape[2]}"
+        if self.config.fit == STRETCH:
+            return None
+        return self.config.image_size if is_cut and self.config.image_size is not None else self.config.resize

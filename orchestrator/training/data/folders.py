@@ -1,7 +1,8 @@
 """A folder of images as a data set: a folder for each class, in parts for training and test or in one."""
 
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,17 @@ class ImageFiles:
     files: Sequence[Path]
     key: str
 
-    def decode(self, row: int, config: DataConfig, side: int | None) -> npt.NDArray[np.uint8]:
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def encoded(self, rows: npt.NDArray[np.int64]) -> Iterator[Callable[[], bytes | None]]:
+        """Some images: see :class:`orchestrator.training.data.encoded.Rows`."""
+        return (functools.partial(self.read, row) for row in rows.tolist())
+
+    def decode(self, row: int, data: bytes | None, config: DataConfig, side: int | None) -> npt.NDArray[np.uint8]:
         """An image: see :class:`orchestrator.training.data.encoded.Rows`."""
         where = f"{self.key}: {self.name(row)}"
-        return decode_image(self.read(row), where, config, side=side, formats=_formats(self.files[row]))
+        return decode_image(data, where, config, side=side, formats=_formats(self.files[row]))
 
     def name(self, row: int) -> str:
         """Its path in the folder."""
@@ -78,7 +86,7 @@ def load_folder(config: DataConfig) -> Loaded:
     train_folder = folder / TRAIN if (folder / TRAIN).is_dir() else folder
     train_files, train_labels, names = _images(train_folder, config, "data.path")
     contents = {"content": encoded_hash(train_files.chunks(), train_labels)}
-    train: Split = (EncodedImages(train_files, np.arange(len(train_labels)), config), train_labels)
+    train: Split = (EncodedImages.of(train_files, config, contents["content"]), train_labels)
     if (test_folder := _test_folder(folder, train_folder, config)) is None:
         remedy = "bring a folder of test images, data.test_path=..., or more images"
         train, test = hold_out(train, 0.2, config.seed, f"{train_files.key}: a fifth, for test,", remedy)
@@ -86,7 +94,7 @@ def load_folder(config: DataConfig) -> Loaded:
         key = "data.path" if config.test_path is None else "data.test_path"
         files, labels, test_names = _images(test_folder, config, key)
         contents["test_content"] = encoded_hash(files.chunks(), labels)
-        test = (EncodedImages(files, np.arange(len(labels)), config), labels)
+        test = (EncodedImages.of(files, config, contents["test_content"]), labels)
         names = sorted({*names, *test_names})
         check_class_names(names, key)
     splits = [(images, np.searchsorted(names, labels)) for images, labels in (train, test)]

@@ -1,6 +1,6 @@
-"""Images in memory with their labels, and the three parts of a data set."""
+"""Images with their labels, and the three parts of a data set."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -8,7 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from orchestrator.training.data.stored_images import StoredImages
+
 EVALUATION_BATCH = 512
+Pixels = Tensor | StoredImages  # (I, ch, H, W) uint8
+
+
+def part_of(images: Pixels, index: Tensor) -> Pixels:
+    """Some images, in the order of their index; those that are stored stay there."""
+    return images.part(index) if isinstance(images, StoredImages) else images[index]
+
+
+def read_in_order(images: Pixels, indices: Iterable[Tensor]) -> Iterator[Tensor]:
+    """A uint8 tensor of images for each index; stored ones are read ahead."""
+    return images.ahead(indices) if isinstance(images, StoredImages) else (images[index] for index in indices)
 
 
 @dataclass(frozen=True)
@@ -16,7 +29,7 @@ class ImageSet:
     """Images of one size with their labels; indexing returns a normalised float32 batch.
 
     Attributes:
-        images: (I, ch, H, W) uint8.
+        images: (I, ch, H, W) uint8: a tensor, or images that are stored elsewhere and read when they are needed.
         labels: (I,) int64 class ids.
         mean: of each channel, of images scaled to [0, 1].
         std: likewise.
@@ -25,7 +38,7 @@ class ImageSet:
         is_scaled: whether those parts are of any scale and brought to that side.
     """
 
-    images: Tensor
+    images: Pixels
     labels: Tensor
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -60,13 +73,25 @@ class ImageSet:
     def _scaling(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation on the device, each (1, ch, 1, 1), made once: a GPU waits for what is brought to it."""
         mean, std = (
-            self.images.new_tensor(one, dtype=torch.float32).view(1, -1, 1, 1) for one in (self.mean, self.std)
+            torch.tensor(values, dtype=torch.float32, device=self.labels.device).view(1, -1, 1, 1)
+            for values in (self.mean, self.std)
         )
         return mean, std
 
     def to(self, device: torch.device) -> "ImageSet":
         """The same set with its tensors on a device."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def part(self, index: Tensor) -> "ImageSet":
+        """Return some of the images, in the order of their index."""
+        return replace(self, images=part_of(self.images, index), labels=self.labels[index])
+
+    def pixel_batches(self, *, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """(uint8 images as they are stored, labels) in order; of ``world`` workers each gets every ``world``-th
+        batch."""
+        indices = torch.arange(len(self), device=self.labels.device).split(EVALUATION_BATCH)[rank::world]
+        for index, pixels in zip(indices, read_in_order(self.images, indices), strict=True):
+            yield pixels, self.labels[index]
 
     def batches(self, *, rank: int = 0, world: int = 1) -> "Batches":
         """(images, labels) in order, as often as wanted; of ``world`` workers each gets every ``world``-th batch."""
@@ -82,9 +107,8 @@ class Batches:
     world: int = 1
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = torch.arange(len(self.images), device=self.images.labels.device).split(EVALUATION_BATCH)
-        for index in batches[self.rank :: self.world]:
-            yield self.images[index], self.images.labels[index]
+        for pixels, labels in self.images.pixel_batches(rank=self.rank, world=self.world):
+            yield self.images.normalise(pixels), labels
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
-"""Data sets: uint8 images and class ids in memory, split into training, validation and test.
+"""Data sets: uint8 images and class ids, split into training, validation and test.
 
 Validation is held out of the training images, stratified by class: coefficients, tau and "best" are chosen on it, and
 test is only reported.
 """
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +18,19 @@ from orchestrator.config import RANDOM, RANDOM_RESIZED, DataConfig
 from orchestrator.declarations import NORMALISATIONS
 from orchestrator.errors import ConfigError, shown
 from orchestrator.training.data.encoded import EncodedImages
-from orchestrator.training.data.folders import load_folder
-from orchestrator.training.data.image_set import Data, ImageSet
-from orchestrator.training.data.shipped import VISION_SETS, load_digits, load_vision
-from orchestrator.training.data.splits import Array, Loaded, Split, check_classes, hold_out, limit_images, only_classes
-from orchestrator.training.data.table_set import load_table
+from orchestrator.training.data.image_set import (
+    EVALUATION_BATCH,
+    Data,
+    ImageSet,
+    Pixels,
+    part_of,
+    read_in_order,
+)
+from orchestrator.training.data.keeping import keep_images
+from orchestrator.training.data.loaders import LOADERS
+from orchestrator.training.data.splits import Split, check_classes, hold_out, limit_images, only_classes
 
-LARGE = 2**30  # bytes of images whose statistics are counted; as numbers with a point they are four times as many
-LOADERS: dict[str, Callable[[DataConfig], Loaded]] = {
-    "digits": load_digits,
-    "folder": load_folder,
-    "table": load_table,
-    **dict.fromkeys(VISION_SETS, load_vision),
-}
+LARGE = 2**30  # bytes of images: above, statistics are of exact shares of 255, and otherwise of these as float32
 Constants = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -57,12 +59,11 @@ def load_data(config: DataConfig) -> Data:
     check_classes(train[1], names, "training")
     check_classes(test[1], names, "test")
     train, validation = _held_out(train, config, names)
-    trained, tested = _decoded(train, is_cut=config.fit not in (RANDOM, RANDOM_RESIZED)), _decoded(test)
-    held = _decoded(validation) if len(validation[1]) else (tested[0][:0], validation[1])
-    mean, std = _normalisation(config, trained[0])
+    pixels = _kept([train[0], validation[0], test[0]], config)
+    mean, std = _normalisation(config, pixels[0])
     sets = [
-        ImageSet(torch.from_numpy(images), torch.from_numpy(labels), mean, std)
-        for images, labels in (trained, held, tested)
+        ImageSet(images, torch.from_numpy(labels), mean, std)
+        for images, (_, labels) in zip(pixels, (train, validation, test), strict=True)
     ]
     if config.fit in (RANDOM, RANDOM_RESIZED):
         seen = config.resize if config.image_size is None else config.image_size
@@ -84,9 +85,15 @@ def _held_out(split: Split, config: DataConfig, names: list[str]) -> tuple[Split
     return train, validation
 
 
-def _decoded(split: Split, *, is_cut: bool = True) -> Split:
-    images, labels = split
-    return (images.decode(is_cut=is_cut) if isinstance(images, EncodedImages) else images), labels
+def _kept(parts: Sequence[Any], config: DataConfig) -> list[Pixels]:
+    """The images of the training, validation and test part, of which the second may be empty."""
+    train, validation, test = parts
+    if not isinstance(train, EncodedImages):
+        return [torch.from_numpy(images) for images in parts]
+    is_cut = config.fit not in (RANDOM, RANDOM_RESIZED)
+    held = [(validation, True)] if len(validation) else []
+    kept = keep_images([(train, is_cut), *held, (test, True)], config)
+    return [kept[0], kept[1] if held else part_of(kept[-1], torch.zeros(0, dtype=torch.long)), kept[-1]]
 
 
 def _check_shapes(name: str, shapes: list[tuple[int, ...]]) -> None:
@@ -102,7 +109,7 @@ def _check_shapes(name: str, shapes: list[tuple[int, ...]]) -> None:
         )
 
 
-def _normalisation(config: DataConfig, images: Array) -> Constants:
+def _normalisation(config: DataConfig, images: Pixels) -> Constants:
     """Mean and standard deviation of each channel: as configured, or the training images' own."""
     channels = images.shape[1]
     if config.normalisation in NORMALISATIONS:
@@ -120,21 +127,18 @@ def _normalisation(config: DataConfig, images: Array) -> Constants:
                     f"data.{key}={list(values)}: give {channels} numbers, one per channel, or one for all"
                 )
         return config.mean * (channels // len(config.mean)), config.std * (channels // len(config.std))
-    if images.nbytes > LARGE:
-        return _statistics(images)
-    scaled = images.astype(np.float32) / 255
-    mean = tuple(float(value) for value in scaled.mean((0, 2, 3), dtype=np.float64))
-    std = tuple(max(float(value), 1e-3) for value in scaled.std((0, 2, 3), dtype=np.float64))
-    return mean, std
+    return _statistics(images)
 
 
-def _statistics(images: Array) -> Constants:
+def _statistics(images: Pixels) -> Constants:
     """Mean and standard deviation of each channel from counts of its 256 values, which need no copy of the images."""
-    values = np.arange(256) / 255
-    counts = [
-        sum(np.bincount(image[channel].ravel(), minlength=256) for image in images)
-        for channel in range(images.shape[1])
-    ]
+    channels = images.shape[1]
+    counts = np.zeros((channels, 256), np.int64)
+    for pixels in read_in_order(images, torch.arange(len(images)).split(EVALUATION_BATCH)):
+        for channel in range(channels):
+            counts[channel] += np.bincount(pixels[:, channel].numpy().ravel(), minlength=256)
+    is_large = math.prod(images.shape) > LARGE
+    values = np.arange(256) / 255 if is_large else (np.arange(256, dtype=np.float32) / 255).astype(np.float64)
     mean = [float(np.average(values, weights=count)) for count in counts]
     variances = [np.average((values - centre) ** 2, weights=count) for centre, count in zip(mean, counts, strict=True)]
     return tuple(mean), tuple(max(float(variance) ** 0.5, 1e-3) for variance in variances)

@@ -2,41 +2,19 @@
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from orchestrator.config import DataConfig
 from orchestrator.errors import ConfigError, shown
 from orchestrator.training.data.arrow_files import read_schema
 from orchestrator.training.data.content import encoded_hash
 from orchestrator.training.data.encoded import EncodedImages
-from orchestrator.training.data.images import decode_image
 from orchestrator.training.data.labels import classes_of, recorded_names
 from orchestrator.training.data.splits import Loaded, hold_out
 from orchestrator.training.data.table_files import find_table_files
 from orchestrator.training.data.tables import read_table
-
-
-@dataclass(frozen=True)
-class TableRows:
-    """The encoded images of a table."""
-
-    column: pa.ChunkedArray
-    key: str
-    image_column: str
-
-    def decode(self, row: int, config: DataConfig, side: int | None) -> npt.NDArray[np.uint8]:
-        """An image of the table: see :class:`orchestrator.training.data.encoded.Rows`."""
-        where = f"data.image_column={shown(self.image_column)} of {self.key}: row {row}"
-        return decode_image(self.column[row].as_py(), where, config, side=side)
-
-    def name(self, row: int) -> str:
-        """Its number."""
-        return f"image {row}"
 
 
 def load_table(config: DataConfig) -> Loaded:
@@ -49,17 +27,17 @@ def load_table(config: DataConfig) -> Loaded:
     assert config.path is not None
     files, test_files = _files(config)
     recorded = _recorded_class_names(files, test_files, config)
-    column, labels = read_table(files, config, "data.path")
-    contents = {"content": encoded_hash(column.chunks, labels, recorded or ())}
-    train = _encoded(column, config, "data.path"), labels
+    images, labels = read_table(files, config, "data.path")
+    contents = {"content": encoded_hash(images.chunks(), labels, recorded or ())}
+    train = EncodedImages.of(images, config, contents["content"]), labels
     if not test_files:
         remedy = "name a table of test images, data.test_path=..., or bring more images"
         train, test = hold_out(train, 0.2, config.seed, "data.test_path=null: a fifth of the table", remedy)
     else:
         key = "data.path" if config.test_path is None else "data.test_path"
-        column, labels = read_table(test_files, config, key)
-        contents["test_content"] = encoded_hash(column.chunks, labels)
-        test = _encoded(column, config, key), labels
+        images, labels = read_table(test_files, config, key)
+        contents["test_content"] = encoded_hash(images.chunks(), labels)
+        test = EncodedImages.of(images, config, contents["test_content"]), labels
         if config.test_path is None and labels.dtype.kind == "i" and labels.min() < 0:
             raise ConfigError(
                 f"data.test_files={shown(config.test_files)}: these files have labels below 0, so their classes are not"
@@ -73,10 +51,6 @@ def load_table(config: DataConfig) -> Loaded:
     names, ids = classes_of(np.union1d(train[1], test[1]), config, recorded)
     splits = [(images, np.searchsorted(ids, part)) for images, part in (train, test)]
     return splits[0], splits[1], names, contents
-
-
-def _encoded(column: pa.ChunkedArray, config: DataConfig, key: str) -> EncodedImages:
-    return EncodedImages(TableRows(column, key, config.image_column), np.arange(len(column)), config)
 
 
 def _files(config: DataConfig) -> tuple[list[Path], list[Path]]:

@@ -5,14 +5,15 @@ import struct
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageFile
 
 from orchestrator.config.data_section import DataConfig
 from orchestrator.errors import ConfigError
-from orchestrator.training.data.encoded import EncodedImages
+from orchestrator.training.data.decoding import Decoding
 from orchestrator.training.data.images import decode_image
-from orchestrator.training.data.table_set import TableRows
+from orchestrator.training.data.tables import TableImages
 from orchestrator.training.data.vision import torchvision_datasets
 from tests.orchestrator.training.data.encoding import chunk, exif, flat_jpeg, png, saved
 
@@ -198,12 +199,13 @@ def test_half_an_image_is_refused(kind):
     refusal(data[: len(data) // 2])
 
 
-def test_another_package_that_allows_halves_changes_nothing(monkeypatch):
+def test_another_package_that_allows_halves_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     half = saved(np.random.default_rng(3).integers(0, 256, (32, 32, 3), dtype=np.uint8), "PNG")[:1500]
-    rows = TableRows(pa.chunked_array([[half]]), "data.path", "image")
+    pq.write_table(pa.table({"image": [half]}), tmp_path / "half.parquet")
+    images = TableImages((tmp_path / "half.parquet",), 1, "data.path", "image")
     with pytest.raises(ConfigError, match=r"^data\.image_column='image' of data\.path: row 0 is not a readable image"):
-        EncodedImages(rows, np.array([0]), config()).decode()
+        list(Decoding(images, config(), None, np.array([0])))
 
 
 def test_what_else_is_no_image():

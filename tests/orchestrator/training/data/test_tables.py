@@ -12,10 +12,9 @@ import pytest
 
 from orchestrator.config.data_section import DataConfig
 from orchestrator.errors import ConfigError
-from orchestrator.training.data.encoded import EncodedImages
+from orchestrator.training.data.decoding import Decoding
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.data.table_files import find_table_files
-from orchestrator.training.data.table_set import TableRows
 from orchestrator.training.data.tables import read_table
 from tests.orchestrator.training.data.encoding import png
 
@@ -56,9 +55,8 @@ def described(data, names, column="label"):
 def read(path, **more):
     """The grey images of a table, decoded, and its labels."""
     asked = config(path, **more)
-    column, labels = read_table(find_table_files(str(path), asked.root, "data.path"), asked, "data.path")
-    images = EncodedImages(TableRows(column, "data.path", asked.image_column), np.arange(len(column)), asked)
-    return images.decode()[:, 0], labels
+    images, labels = read_table(find_table_files(str(path), asked.root, "data.path"), asked, "data.path")
+    return np.stack(list(Decoding(images, asked, None, np.arange(len(images)))))[:, 0], labels
 
 
 def check_read(path, labels=IDS, **more):
@@ -228,7 +226,9 @@ def test_broken_tables_are_refused(tmp_path, kind):
     for data in broken:
         path.write_bytes(data)
         try:
-            read_table([path], config(path), "data.path")
+            images, _ = read_table([path], config(path), "data.path")
+            for _ in images.chunks():
+                pass
         except ConfigError as error:
             messages.append(str(error))
     assert len(messages) > 2
