@@ -1,3 +1,4 @@
+from .deleting import Deletion, delete_sweep, plan_deletions
 from .garbage import remove, survey
 from .pulling import Pulled, pull, pull_point
 from .references import FORMS, SweepPoint, parse_reference
@@ -8,12 +9,15 @@ from .uploads import module_artifacts
 
 __all__ = [
     "FORMS",
+    "Deletion",
     "Pulled",
     "Request",
     "SweepPoint",
+    "delete_sweep",
     "delete_versions",
     "module_artifacts",
     "parse_reference",
+    "plan_deletions",
     "pull",
     "pull_point",
     "remove",
