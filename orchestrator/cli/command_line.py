@@ -74,8 +74,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     options.overrides += others  # overrides that followed an option
     for argument in COMMANDS[options.command].arguments:
         words = getattr(options, argument.key) or []
-        is_ours = "=".__contains__ if argument.key == "keys" else is_override  # classes and points may be called a=b
-        if argument.takes_several and (overrides := [word for word in words if is_ours(word)]):
+        names_keys = argument.key == "keys"  # which hold no =, as classes and points may
+        if argument.takes_several and (
+            overrides := [word for word in words if is_override(word) or (names_keys and "=" in word)]
+        ):
             options.overrides += overrides
             setattr(options, argument.key, [word for word in words if word not in overrides])
     return options

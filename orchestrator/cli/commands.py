@@ -201,7 +201,7 @@ def report(asked: Asked, options: argparse.Namespace, output: Output) -> None:
         raise ConfigError(f"--watch {options.watch:g}: give 1 second or more")
     while True:
         sweep = _opened(asked, options, options.sweep).with_stages(*options.stages)
-        is_watched = options.watch is not None and not sweep.recorded.is_over
+        is_watched = options.watch is not None and not sweep.recorded.is_settled
         path = sweep.report(options.to or None, refresh=options.watch if is_watched else None)
         output.give({"report": str(path), "is_over": sweep.recorded.is_over})
         output.say(f"report written to {path}" + (f"; {sweep.recorded.finished_text}" if is_watched else ""))

@@ -16,6 +16,6 @@ def complete_words(parser: argparse.ArgumentParser) -> None:
 
 def completion_script(shell: str) -> str:
     """Return what a shell has to read so that it completes ``moda``."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    return argcomplete.shellcode(["moda"], shell=shell)
+    return shellcode(["moda"], shell=shell)

@@ -40,9 +40,9 @@ class Output:
         return cls(is_quiet=getattr(options, "quiet", False), is_json=getattr(options, "json", False))
 
     @property
-    def width(self) -> int:
-        """Columns of the terminal."""
-        return self._console.width
+    def width(self) -> int | None:
+        """Columns of the terminal; None where the output is none, so that nothing need be left out."""
+        return self._console.width if self._console.is_terminal else None
 
     def show(self, *parts: RenderableType) -> None:
         """Print tables and other parts of the result."""

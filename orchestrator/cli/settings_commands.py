@@ -5,7 +5,7 @@ import sys
 
 from orchestrator.cli.asked import Asked
 from orchestrator.cli.completion import completion_script
-from orchestrator.cli.output import Output
+from orchestrator.cli.output import LOG_WIDTH, Output
 from orchestrator.config import chosen_files, compose_config, list_keys, meant
 from orchestrator.errors import ConfigError
 
@@ -36,7 +36,7 @@ def print_config(asked: Asked, output: Output, names: list[str] | None = None) -
         keys = [key for key in keys if key.name in names or key.section in names]
     output.give(config_rows(keys))
     if not output.is_json:
-        sys.stdout.write(config_yaml(keys, {} if names else files, width=output.width))
+        sys.stdout.write(config_yaml(keys, {} if names else files, width=output.width or LOG_WIDTH))
 
 
 def completion(asked: Asked, options: argparse.Namespace, output: Output) -> None:

@@ -120,8 +120,9 @@ def type_of_option(option: str) -> str:
 
 def _method_fields(method: str) -> Iterator[tuple[str, str, Any]]:
     if method in METHODS:
-        hints = typing.get_type_hints(METHODS[method])
-        for field in dataclasses.fields(METHODS[method]):
+        kind: Any = METHODS[method]  # a dataclass, which the base class need not be
+        hints = typing.get_type_hints(kind)
+        for field in dataclasses.fields(kind):
             yield field.name, type_text(hints[field.name]), field.default
 
 

@@ -143,7 +143,15 @@ class Sweep:
     @property
     def is_over(self) -> bool:
         """Whether all trials that were asked for are over, and the front is measured on test."""
-        is_trained = len(self.trials) >= self.config.sweep.trials and all(trial.is_over for trial in self.trials)
+        return self.is_settled and not self.count(Status.FAILED)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the command that runs the sweep has come to its end: likewise, but trials may have failed, which the
+        next one trains again.
+        """
+        ended = [trial for trial in self.trials if trial.is_over or trial.status == Status.FAILED]
+        is_trained = len(ended) == len(self.trials) >= self.config.sweep.trials
         return is_trained and all(point.test is not None for point in self.front)
 
     @property

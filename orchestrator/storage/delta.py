@@ -117,7 +117,7 @@ class DeltaStore:
         if self.version(table) < 0:
             return 0
         name = sweep_id.replace("'", "''")
-        count = self.read(table, sweep_id).num_rows
+        count = int(self.read(table, sweep_id).num_rows)
         if count:
             with self._faults(table, "written"):
                 self._retried(table, lambda: self._delete(table, f"sweep_id = '{name}'"))

@@ -145,6 +145,8 @@ def front_table(
     table = _front_table(sweep, coefficient_keys(sweep) if coefficients else [], rows, title, whole)
     if coefficients and width is not None and Console(width=WIDEST).measure(table).maximum > width:
         table = _front_table(sweep, [], rows, title, whole)
+        for column in table.columns:
+            column.header = str(column.header).replace(" ", "\n")
         table.caption = f"{table.caption}\ncoefficients: moda show {sweep.sweep_id}/TRIAL, or in a wider terminal"
     return table
 

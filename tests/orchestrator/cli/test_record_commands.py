@@ -121,13 +121,13 @@ def recorded(store, configured, name, *overrides, events=("finished",), trial=No
 def test_what_another_sweep_begins_from_is_kept_and_so_is_a_set_of_a_longer_name(tmp_path, configured):
     root = str(tmp_path / "storage")
     store, files = DeltaStore(root), Files(root)
-    recorded(store, configured, "a")
-    recorded(store, configured, "a-0000-b")
-    recorded(store, configured, "c", f"training.init_from={root}/trials/a-0000/weights.safetensors")
     own = ["trials/a-0000/weights.safetensors", "trials/a-0000/x", "modules/a-0000-tau0.9/manifest.json"]
     other = ["trials/a-0000-b-0000/x", "modules/a-0000-b-0000-tau0.9/manifest.json"]
     for name in [*own, *other]:
         files.write(name, b"x")
+    recorded(store, configured, "a")
+    recorded(store, configured, "a-0000-b")
+    recorded(store, configured, "c", f"training.init_from={root}/{own[0]}")
     (deletion,) = plan_deletions(store, files, ["a"])
     assert deletion.shared == {own[0]: "c"}
     delete_sweep(deletion, store, files)
@@ -139,6 +139,6 @@ def test_a_sweep_that_seems_to_run_is_not_deleted(tmp_path, configured):
     store, files = DeltaStore(str(tmp_path / "storage")), Files(str(tmp_path / "storage"))
     recorded(store, configured, "a", events=("started",))
     (deletion,) = plan_deletions(store, files, ["a"])
-    with pytest.raises(ConfigError, match="seems to run: 1 trials are not over, .* 60 s ago; stop it"):
+    with pytest.raises(ConfigError, match=r"seems to run: 1 trials are not over, .* 60 s ago; stop it"):
         deletion.check_still(NOW + timedelta(minutes=1))
     deletion.check_still(datetime.now(UTC))
