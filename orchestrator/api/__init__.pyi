@@ -1,4 +1,5 @@
 from .asking import Sections
+from .columns import confirmed_table, sweep_summary
 from .opened import OpenSweep
 from .opened_confirmation import OpenConfirmation
 from .opened_point import OpenPoint
@@ -14,6 +15,7 @@ __all__ = [
     "Sections",
     "check_looking",
     "confirm",
+    "confirmed_table",
     "is_judging",
     "open_recorded",
     "open_store",
@@ -21,6 +23,7 @@ __all__ = [
     "pull",
     "query",
     "sweep",
+    "sweep_summary",
     "sweeps",
     "train",
     "write_output",

@@ -2,15 +2,26 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.config import COLUMNS
 from orchestrator.declarations import METRICS
-from orchestrator.results import Confirmation, Point, Sweep, as_column, coefficient_column, trial_states
+from orchestrator.results import ROLES, Confirmation, Point, Sweep, as_column, coefficient_column, trial_states
+from orchestrator.search import Status
 from orchestrator.storage import ResultStore
+
+
+class Summarised(Protocol):
+    """A sweep with its storage."""
+
+    @property
+    def recorded(self) -> Sweep: ...
+    @property
+    def storage(self) -> str: ...
+
 
 POINT = {
     "point": pa.string(),
@@ -39,6 +50,24 @@ SWEEP = {
     "finished": pa.int64(),
     "confirms": pa.string(),
 }
+
+
+def sweep_summary(opened: Summarised) -> dict[str, Any]:
+    """Return what is to be said of a sweep in numbers: its size, trials by status, hypervolume, best and knee."""
+    sweep = opened.recorded
+    roles = {role: label for label, named in sweep.roles.items() for role in named}
+    return {
+        "sweep": sweep.sweep_id,
+        "storage": opened.storage,
+        "trials": sweep.config.sweep.trials,
+        "is_over": sweep.is_over,
+        "statuses": {str(status): sweep.count(status) for status in Status if sweep.count(status)},
+        "objectives": {name: each.direction for name, each in sweep.config.search.objectives.items()},
+        "constraints": list(sweep.config.search.constraints),
+        "hypervolume": sweep.hypervolume,
+        "reference": sweep.reference,
+        **{role: roles.get(role) for role in ROLES},
+    }
 
 
 def points_table(sweep: Sweep, points: Sequence[Point]) -> pa.Table:

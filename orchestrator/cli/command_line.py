@@ -6,26 +6,19 @@ import re
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from orchestrator.cli import commands
 from orchestrator.cli.asked import Asked
-from orchestrator.cli.command_table import COMMANDS, DESCRIPTION, DETAILS
+from orchestrator.cli.command_table import COMMANDS, DESCRIPTION, DETAILS, GROUPS
+from orchestrator.cli.completion import complete_words
 from orchestrator.cli.endings import UNREAD, end, end_interrupted, is_unread, terminable
+from orchestrator.cli.output import Output
 from orchestrator.cli.parser import make_parser
+from orchestrator.cli.settings_commands import print_config
 from orchestrator.cli.without_pandas import keep_pandas_out
-from orchestrator.config import is_override, render_config
+from orchestrator.config import config_dir_word, is_cut_short, is_override
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # which text editors type for -
 PASTED_OPTION = re.compile(rf"-?[{DASHES}]+[a-z][a-z-]*(=|$)")
-LOG_WIDTH = 150  # columns of a table where the output is not a terminal
-
-
-class _Output(Console):
-    """Where a command prints. Rich itself ends the process with exit code 1 when its output is closed."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("orchestrator.search").setLevel(logging.INFO)  # it logs a reference point that it derives
+    if arguments is None:
+        complete_words(_parser())
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     if arguments is None and COMMANDS[options.command].only_looks:
         keep_pandas_out()
@@ -64,17 +59,25 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         SystemExit: a word that is neither; ``argparse`` has printed why.
     """
-    parser = make_parser(list(COMMANDS.values()), DESCRIPTION, DETAILS)
+    parser = _parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
     if pasted := [word for word in arguments if PASTED_OPTION.match(word)]:
         typed = pasted[0].lstrip(f"-{DASHES}")
         parser.error(f"{pasted[0]!r} begins with a typographic dash; type --{typed}")
+    if split := _split_override(arguments):
+        parser.error(f"{split[0]} is cut short: put quotes around the whole override: '{' '.join(split)}'")
     options, others = parser.parse_known_args(_overrides_last(arguments))
     if wrong := [word for word in others if word.startswith("-") or "=" not in word]:
         parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
     options.overrides += others  # overrides that followed an option
     for argument in COMMANDS[options.command].arguments:
         words = getattr(options, argument.key) or []
-        if argument.takes_several and (overrides := [word for word in words if is_override(word)]):
+        names_keys = argument.key == "keys"  # which hold no =, as classes and points may
+        if argument.takes_several and (
+            overrides := [word for word in words if is_override(word) or (names_keys and "=" in word)]
+        ):
             options.overrides += overrides
             setattr(options, argument.key, [word for word in words if word not in overrides])
     return options
@@ -86,15 +89,30 @@ def _run(options: argparse.Namespace) -> int:
         overrides = [word for word in overrides if word.startswith(("storage=", "tracking"))]
     if options.command == "reproduce":
         overrides = [f"experiment={options.recipe}", *overrides]
-    asked = Asked(tuple(overrides))
-    asked.check()
+    if getattr(options, "config_dir", None) is not None:
+        overrides = [config_dir_word(options.config_dir), *overrides]
+    asked, command, output = Asked(tuple(overrides)), COMMANDS[options.command], Output.of(options)
+    if command.checks_first:
+        asked.check()
     if getattr(options, "cfg", False):
-        print(render_config(asked.plain), end="")
+        print_config(asked, output)
         return 0
-    command = COMMANDS[options.command]
     command.check_overrides(options.overrides)
-    console = _Output() if sys.stdout.isatty() else _Output(width=LOG_WIDTH)
-    return command.run(asked, options, console) or 0
+    return command.run(asked, options, output) or 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    return make_parser(GROUPS, DESCRIPTION, DETAILS)
+
+
+def _split_override(arguments: Sequence[str]) -> list[str]:
+    """The words that a shell has made of one override with spaces: ``x={a:`` and ``1}``; none if there are none."""
+    for place, word in enumerate(arguments):
+        if is_override(word) and is_cut_short(word):
+            for end in range(place + 2, len(arguments) + 1):
+                if not is_cut_short(" ".join(arguments[place:end])):
+                    return list(arguments[place:end])
+    return []
 
 
 def _overrides_last(arguments: Sequence[str]) -> list[str]:

@@ -1,16 +1,29 @@
 """The commands: what each is called, takes and says of itself."""
 
+import textwrap
+
 from orchestrator.api import PLACES
-from orchestrator.cli import commands
+from orchestrator.cli import commands, record_commands, settings_commands
+from orchestrator.cli.completers import complete_key, complete_point, complete_reference, complete_sweep, complete_trial
+from orchestrator.cli.completion import SHELLS
 from orchestrator.cli.parser import Argument, Command
+from orchestrator.config import GROUPS as FILE_GROUPS
+from orchestrator.config import choices_of
 from orchestrator.modules import FORMS
 from orchestrator.results import POINT_NAME
 
 DESCRIPTION = "Search the coefficients of modular training, look at the Pareto front, and pull the best modules."
-CONFIGURATION = """\
-Overrides set the configuration, in Hydra's syntax: group=choice selects a file of a group (model, data, method, search,
-training, tracking, experiment), and key=value sets a key. Names, paths and classes are taken literally; null,
-${oc.env:NAME} and quotes, key="'...'", mean what they mean in Hydra.
+CHOICES = "\n".join(
+    textwrap.fill(" ".join(choices_of(group)), 79, initial_indent=f"  {group + '=':<12}", subsequent_indent=" " * 14)
+    for group in FILE_GROUPS
+)
+CONFIGURATION = f"""\
+Overrides set the configuration. group=choice chooses a file:
+
+{CHOICES}
+
+and key=value sets a key; moda config lists all keys with their ranges. What has spaces, brackets or braces stands in
+quotes. --config-dir DIR adds files of your own, such as DIR/experiment/mine.yaml.
 
 Results are written to storage=... (default: MODA_STORAGE, else ~/moda-results). Data sets are looked for in
 MODA_DATA_DIR.
@@ -20,7 +33,7 @@ Examples:
 STORAGE = "storage=... if it is not the default"
 JUDGING = f"{STORAGE}; search.objectives.METRIC=max|min and search.constraints=[...], by which points are judged"
 DATA_HERE = "data.root=... and data.path=... where the data is on this machine"
-SWEEP = Argument("sweep", help="the sweep's id")
+SWEEP = Argument("sweep", completer=complete_sweep, help="the sweep's id; moda list shows all")
 STAGES_ASKED = Argument(
     "--stages",
     nargs="+",
@@ -28,7 +41,16 @@ STAGES_ASKED = Argument(
     metavar="STAGE",
     help="refit, tuned: let points of these stages onto the front too (default: none)",
 )
-CFG = Argument("--cfg", action="store_true", help="print the resolved configuration and stop")
+CFG = Argument("--cfg", action="store_true", help="print the whole configuration and stop, as moda config does")
+CONFIG_DIR = Argument(
+    "--config-dir", metavar="DIR", help="a folder with configuration files of your own, as Hydra has it"
+)
+
+DRY_RUN = Argument(
+    "--dry-run",
+    action="store_true",
+    help="train nothing: say how many trainings there would be, how long they take, and what they write and upload",
+)
 
 TRAIN = Command(
     name="train",
@@ -40,7 +62,7 @@ TRAIN = Command(
   moda train method=standard training.epochs=60
   moda train data=fashion_mnist data.root=/data --cfg
 """,
-    arguments=(CFG,),
+    arguments=(CFG, CONFIG_DIR),
 )
 SWEEP_COMMAND = Command(
     name="sweep",
@@ -50,9 +72,10 @@ SWEEP_COMMAND = Command(
 {CONFIGURATION}\
   moda sweep experiment=digits sweep.trials=32 storage=s3://bucket/moda
   moda sweep 'search.space.learning_rate={{low: 0.01, high: 0.2, log: true}}'
+  moda sweep experiment=digits --dry-run
   moda sweep --cfg
 """,
-    arguments=(CFG,),
+    arguments=(CFG, CONFIG_DIR, DRY_RUN),
 )
 DECOMPOSE = Command(
     name="decompose",
@@ -65,6 +88,7 @@ DECOMPOSE = Command(
     arguments=(
         Argument("checkpoint", help="safetensors or a PyTorch state dict; set its model= and data= as well"),
         CFG,
+        CONFIG_DIR,
     ),
 )
 CONFIRM = Command(
@@ -88,7 +112,12 @@ Examples:
     arguments=(
         SWEEP,
         Argument(
-            "--points", nargs="+", default=["front"], metavar="POINT", help=f"front (default), best, knee, {POINT_NAME}"
+            "--points",
+            nargs="+",
+            default=["front"],
+            metavar="POINT",
+            completer=complete_point,
+            help=f"front (default), best, knee, {POINT_NAME}",
         ),
         Argument("--seeds", type=int, default=3, help="fresh trainings for each set of coefficients (default 3)"),
     ),
@@ -104,7 +133,11 @@ Examples:
   moda front mine search.objectives.flops=min 'search.constraints=["accuracy >= 0.98"]'
   moda front mine --stages tuned
 """,
-    arguments=(SWEEP, STAGES_ASKED),
+    arguments=(
+        SWEEP,
+        STAGES_ASKED,
+        Argument("--all", action="store_true", help="show points below the reference point too"),
+    ),
     overrides=JUDGING,
     only_looks=True,
 )
@@ -149,7 +182,7 @@ Examples:
   moda pull team/project/mine:best --classes cat --to cat
 """,
     arguments=(
-        Argument("reference", metavar="REF", help="what to pull, see below"),
+        Argument("reference", metavar="REF", completer=complete_reference, help="what to pull, see below"),
         Argument("--classes", nargs="+", metavar="NAME", help="the classes to pull (default: all)"),
         Argument("--to", metavar="DIR", required=True, help="a new folder"),
     ),
@@ -211,7 +244,7 @@ Examples:
   moda rerun mine-0003
   moda rerun mine/3 storage=s3://bucket/moda data.root=/data
 """,
-    arguments=(Argument("trial", help="the trial's id, such as mine-0003, or mine/3"),),
+    arguments=(Argument("trial", completer=complete_trial, help="the trial's id, such as mine-0003, or mine/3"),),
     overrides=f"{STORAGE}; {DATA_HERE}; training.init_from=... where the initial weights are",
     accepts=("storage=", "data.root=", *PLACES, "training.init_from="),
     otherwise="everything else is as recorded",
@@ -234,6 +267,7 @@ Examples:
     arguments=(
         Argument("recipe", help="the recipe, such as paper/resnet18_cifar100"),
         Argument("--seeds", type=int, default=1, help="trainings of each set of coefficients (default 1)"),
+        CONFIG_DIR,
     ),
     overrides="configuration overrides; those that change the recipe are named below the table",
 )
@@ -260,6 +294,7 @@ Examples:
     accepts=("storage=",),
     otherwise="the SQL is one argument, in quotes",
     only_looks=True,
+    prints_result=False,
 )
 GC = Command(
     name="gc",
@@ -285,7 +320,13 @@ Examples:
   moda gc mine another --delete
 """,
     arguments=(
-        Argument("sweeps", nargs="*", metavar="SWEEP", help="ids of sweeps (default: all sweeps of the storage)"),
+        Argument(
+            "sweeps",
+            nargs="*",
+            metavar="SWEEP",
+            completer=complete_sweep,
+            help="ids of sweeps (default: all sweeps of the storage)",
+        ),
         Argument("--delete", action="store_true", help="remove the files; without this option they are only listed"),
     ),
     overrides=STORAGE,
@@ -321,25 +362,138 @@ Examples:
     overrides="data=... or data.key=..., see below; training.gpus_per_worker=...",
     accepts=("data=", "data.", "training.gpus_per_worker="),
 )
-COMMANDS = {
-    command.name: command
-    for command in (
-        TRAIN,
-        SWEEP_COMMAND,
-        DECOMPOSE,
-        CONFIRM,
-        FRONT,
-        REPORT,
-        PULL,
-        CLASSIFY,
-        EXPORT,
-        RERUN,
-        REPRODUCE,
-        QUERY,
-        GC,
-        REPLACE,
-    )
+LIST = Command(
+    name="list",
+    run=record_commands.list_sweeps,
+    summary="list the sweeps of a storage",
+    details="""\
+Examples:
+  moda list
+  moda list storage=s3://bucket/moda --json
+""",
+    overrides=STORAGE,
+    accepts=("storage=",),
+    only_looks=True,
+)
+STATUS = Command(
+    name="status",
+    run=record_commands.status,
+    summary="say how a sweep stands: trials, front, hypervolume, and why trials failed",
+    details="""\
+Examples:
+  moda status mine
+""",
+    arguments=(SWEEP,),
+    overrides=STORAGE,
+    accepts=("storage=",),
+    only_looks=True,
+)
+SHOW = Command(
+    name="show",
+    run=record_commands.show,
+    summary="show a trial: its coefficients, events, losses and points",
+    details="""\
+Examples:
+  moda show mine/3
+  moda show mine-0003 storage=s3://bucket/moda
+""",
+    arguments=(Argument("trial", completer=complete_trial, help="the trial, such as mine/3 or mine-0003"),),
+    overrides=STORAGE,
+    accepts=("storage=",),
+    only_looks=True,
+)
+COMPARE = Command(
+    name="compare",
+    run=record_commands.compare,
+    summary="compare two sweeps: hypervolume by one reference point, what the fronts attain, and what differs",
+    details="""\
+Both are judged by the objectives, constraints, scales and reference point of the first one.
+
+Examples:
+  moda compare mine other
+  moda compare mine other 'search.constraints=["accuracy >= 0.95"]'
+""",
+    arguments=(SWEEP, Argument("other", completer=complete_sweep, help="the other sweep's id")),
+    overrides=JUDGING,
+    only_looks=True,
+)
+DELETE = Command(
+    name="delete",
+    run=record_commands.delete,
+    summary="list exactly what a sweep has left in a storage; --yes deletes it",
+    details="""\
+Files of its trials and module sets go, and then its rows in all tables. A sweep that another one confirms or
+warm-starts from is refused, and files from which another one begins (training.init_from) are kept. After an
+interruption the same command continues. W&B is not touched, nor are older versions of the tables.
+
+Examples:
+  moda delete mine
+  moda delete mine another --yes
+""",
+    arguments=(
+        Argument("sweeps", nargs="+", metavar="SWEEP", completer=complete_sweep, help="ids of sweeps"),
+        Argument("--yes", action="store_true", help="delete; without this option everything is only listed"),
+    ),
+    overrides=STORAGE,
+    accepts=("storage=",),
+    only_looks=True,
+)
+CONFIG = Command(
+    name="config",
+    run=settings_commands.config,
+    summary="print the whole configuration: every key with its value, meaning, unit and range",
+    details=f"""\
+The output is YAML. Saved as DIR/experiment/mine.yaml, it is what --config-dir DIR experiment=mine starts from.
+
+{CONFIGURATION}\
+  moda config
+  moda config training data.resize
+  moda config experiment=fashion_mnist method=mwt
+""",
+    arguments=(
+        Argument("keys", nargs="*", metavar="KEY", completer=complete_key, help="sections or keys (default: all)"),
+        CONFIG_DIR,
+    ),
+    checks_first=False,
+)
+DOCTOR = Command(
+    name="doctor",
+    run=settings_commands.doctor,
+    summary="check this machine: versions, processor, GPU, Ray, W&B, storage and data, each with its remedy",
+    details=f"""\
+The exit code is 1 if something has to be mended before a sweep with these overrides can run.
+
+{CONFIGURATION}\
+  moda doctor
+  moda doctor data=cifar10 training.gpus_per_worker=1 storage=s3://bucket/moda
+""",
+    arguments=(CONFIG_DIR,),
+)
+COMPLETION = Command(
+    name="completion",
+    run=settings_commands.completion,
+    summary="print what bash, zsh or fish reads to complete commands, keys, sweeps and points",
+    details="""\
+In bash: eval "$(moda completion bash)" in ~/.bashrc. In zsh: eval "$(moda completion zsh)" in ~/.zshrc, after compinit.
+In fish: moda completion fish > ~/.config/fish/completions/moda.fish
+
+Examples:
+  moda completion bash
+""",
+    arguments=(Argument("shell", choices=SHELLS, help="the shell"),),
+    overrides="this command takes none",
+    accepts=(),
+    checks_first=False,
+    prints_result=False,
+)
+GROUPS = {
+    "train and search": (TRAIN, SWEEP_COMMAND, DECOMPOSE, CONFIRM, RERUN, REPRODUCE),
+    "look at results": (LIST, STATUS, FRONT, SHOW, COMPARE, REPORT, QUERY),
+    "use modules": (PULL, CLASSIFY, EXPORT, REPLACE),
+    "take less space": (GC, DELETE),
+    "set up": (CONFIG, DOCTOR, COMPLETION),
 }
+COMMANDS = {command.name: command for commands_of in GROUPS.values() for command in commands_of}
 DETAILS = f"""\
 {CONFIGURATION}\
   moda train method=standard training.epochs=60

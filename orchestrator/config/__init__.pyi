@@ -1,9 +1,10 @@
 from .checks import SEEDS
 from .choice import COLUMNS, TARGETS, Choice, free_name, short_name
-from .composing import compose_config, override_config, path_here, render_config, storage_of
+from .composing import chosen_files, compose_config, override_config, path_here, storage_of
 from .config import Config, parse_config, to_plain
 from .data_section import AUTO, FILE, MEMORY, RANDOM, RANDOM_RESIZED, STATISTICS, STRETCH, DataConfig
 from .evaluation_section import EvaluationConfig
+from .groups import GROUPS, choices_of, config_dir_word
 from .identities import (
     FINGERPRINTS,
     PLACES,
@@ -15,9 +16,10 @@ from .identities import (
     recorded_fingerprints,
     weights_fingerprint,
 )
+from .keys import ListedKey, entry_keys, list_keys, network_keys
 from .mixed import METHOD, MethodSettings, method_and_key, without_method_names
 from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
-from .overrides import absolute, is_override, named_storage
+from .overrides import absolute, is_cut_short, is_override, known_keys, meant, named_storage
 from .parsing import as_plain, build
 from .published import HOURS, Published, PublishedRow, read_published
 from .recorded import read_recorded
@@ -33,6 +35,7 @@ __all__ = [
     "FILE",
     "FINGERPRINTS",
     "GIVEN",
+    "GROUPS",
     "HOURS",
     "MEMORY",
     "METHOD",
@@ -50,6 +53,7 @@ __all__ = [
     "Dimension",
     "EvaluationConfig",
     "Fingerprints",
+    "ListedKey",
     "MethodConfig",
     "MethodSettings",
     "Objective",
@@ -63,17 +67,26 @@ __all__ = [
     "build",
     "check_model_name",
     "check_space",
+    "choices_of",
+    "chosen_files",
     "comparable",
     "compose_config",
+    "config_dir_word",
     "corners",
     "difference",
+    "entry_keys",
     "free_name",
     "identity",
     "identity_hash",
+    "is_cut_short",
     "is_override",
     "is_own_model",
+    "known_keys",
+    "list_keys",
+    "meant",
     "method_and_key",
     "named_storage",
+    "network_keys",
     "override_config",
     "override_words",
     "parse_config",
@@ -81,7 +94,6 @@ __all__ = [
     "read_published",
     "read_recorded",
     "recorded_fingerprints",
-    "render_config",
     "short_name",
     "storage_of",
     "text_word",

@@ -5,11 +5,11 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
-from importlib import resources
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.config import Config, parse_config, to_plain
+from orchestrator.config.groups import GROUPS, SEARCH_PATH, check_choice, choices_of, is_group
 from orchestrator.config.mixing import chosen_methods, is_mixed, mix_methods, removals, shared_words
 from orchestrator.config.overrides import (
     DECLARED,
@@ -19,6 +19,7 @@ from orchestrator.config.overrides import (
     meant,
     named_storage,
     read_overrides,
+    replaces,
 )
 from orchestrator.errors import ConfigError
 
@@ -59,9 +60,9 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     from orchestrator.config.yaml_text import check_chosen_file
 
     for override in read_overrides(overrides):
-        _check_group(override)
+        _check_group(override, overrides)
     for word in overrides:
-        check_chosen_file(word)
+        check_chosen_file(word, overrides)
     removed = removals(overrides)
     plain = _compose([word for word in overrides if word not in removed])
     if is_mixed(plain):
@@ -84,15 +85,24 @@ def _compose(overrides: Sequence[str]) -> dict[str, Any]:
     addable = [_addable(as_hydra(override)) for override in overrides]
     try:
         parsed = OverridesParser.create().parse_overrides(addable)
-        choices = tuple(str(one.input_line) for one in parsed if _is_for_files(one.key_or_group))
-        composed = copy.deepcopy(_compose_files(choices))
-        values = [one for one in parsed if not _is_for_files(one.key_or_group)]
-        ConfigLoaderImpl._apply_overrides_to_config(values, composed)
+        choices = tuple(str(each.input_line) for each in parsed if _is_for_files(each.key_or_group, overrides))
+        composed = _composed_files(choices)
+        for override in parsed:
+            if not _is_for_files(override.key_or_group, overrides):
+                if replaces(override):
+                    OmegaConf.update(composed, override.key_or_group, {}, merge=False, force_add=True)
+                ConfigLoaderImpl._apply_overrides_to_config([override], composed)
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         raise ConfigError(_one_line(error)) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _composed_files(choices: tuple[str, ...]) -> "DictConfig":
+    """A copy of the files that the choices name; those of one's own, which may have been edited, are read again."""
+    is_shipped = not any(choice.lstrip("+").startswith(SEARCH_PATH) for choice in choices)
+    return copy.deepcopy(_compose_files(choices) if is_shipped else _compose_files.__wrapped__(choices))
 
 
 @functools.lru_cache(maxsize=32)
@@ -107,13 +117,14 @@ def _compose_files(choices: tuple[str, ...]) -> "DictConfig":
         return compose("config", overrides=list(choices))
 
 
-def _is_for_files(key: str) -> bool:
-    """Whether a key chooses files of ``sweeps/``, or is Hydra's own: what is decided before any other key is set."""
-    return key.partition(".")[0].partition("/")[0] == "hydra" or (resources.files("sweeps") / key).is_dir()
+def _is_for_files(key: str, words: Sequence[str]) -> bool:
+    """Whether a key chooses files, or is Hydra's own: what is decided before any other key is set."""
+    return key.partition(".")[0].partition("/")[0] == "hydra" or is_group(key, words)
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
-    """Apply ``key=value``, ``+key=value`` or ``~key`` to a recorded configuration; a mapping is merged.
+    """Apply ``key=value``, ``+key=value`` or ``~key`` to a recorded configuration; a mapping is merged, but for those
+    that :func:`replaces` is about.
 
     Paths are those of this machine: a relative one is looked for as in a new configuration.
 
@@ -137,7 +148,8 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
                 del section[name]
             else:
                 value = path_here(override.key_or_group, override.value())
-                OmegaConf.update(changed, override.key_or_group, value, merge=True, force_add=True)
+                merge = not replaces(override)
+                OmegaConf.update(changed, override.key_or_group, value, merge=merge, force_add=True)
                 _set_for_all(changed, override.key_or_group)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
@@ -153,11 +165,21 @@ def _set_for_all(changed: Any, key: str) -> None:
             settings.training.pop(name, None)
 
 
-def render_config(plain: Mapping[str, Any]) -> str:
-    """Render plain data as YAML."""
-    from omegaconf import OmegaConf
+def chosen_files(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the files that a configuration is made of, by group, without experiments.
 
-    return OmegaConf.to_yaml(OmegaConf.create(dict(plain)))
+    Raises:
+        ConfigError: as :func:`compose_config`.
+    """
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    words = [word for word in overrides if _is_for_files(word.lstrip("+~").partition("=")[0], overrides)]
+    compose_config(words)  # which refuses what is not there
+    GlobalHydra.instance().clear()
+    with initialize_config_module("sweeps", version_base="1.3"):
+        chosen = compose("config", overrides=words, return_hydra_config=True).hydra.runtime.choices
+    return {str(group): str(name) for group, name in chosen.items() if group in GROUPS and group != "experiment"}
 
 
 def path_here(key: str, value: Any) -> Any:
@@ -169,20 +191,25 @@ def path_here(key: str, value: Any) -> Any:
     return _path(key, value) if key in ("data.root", "training.init_from") else value
 
 
-def _check_group(override: "Override") -> None:
+def _check_group(override: "Override", words: Sequence[str]) -> None:
     """Refuse a group that is set to anything but the name of one of its files."""
-    folder = resources.files("sweeps") / override.key_or_group
-    if override.is_delete() or "." in override.key_or_group or not folder.is_dir():
+    group = override.key_or_group
+    if override.is_delete() or not is_group(group, words):
         return
-    if not isinstance(override.value(), str):
-        names = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-        raise ConfigError(f"{override.input_line}: give the name of one file of the group: {', '.join(names)}")
+    name = override.value()
+    if name is None and group == "experiment":
+        return
+    if not isinstance(name, str):
+        names = ", ".join(choices_of(group, words))
+        raise ConfigError(f"{override.input_line}: give the name of one file of the group: {names}")
+    check_choice(group, name, words)
 
 
 def _addable(override: str) -> str:
     """``training.epoch=3`` as ``++training.epoch=3``: any key may be given plainly, and a wrong one is our error."""
     key = override.partition("=")[0]
-    return f"++{override}" if "." in key and key[0] not in "+~" else override
+    is_ours = "." in key and not key.startswith(("+", "~", "hydra."))
+    return f"++{override}" if is_ours else override
 
 
 def _resolve_paths(plain: Any) -> None:

@@ -1,11 +1,11 @@
 """The section `data` of the configuration: the images and how they are split."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from orchestrator.config.checks import check, check_seed, one_of
 from orchestrator.config.class_list import read_class_list
-from orchestrator.declarations import NORMALISATIONS
+from orchestrator.declarations import NORMALISATIONS, Key
 from orchestrator.errors import ConfigError
 
 DATA_SETS = ("cifar10", "cifar100", "digits", "fashion_mnist", "folder", "mnist", "svhn", "table")
@@ -33,32 +33,50 @@ class DataConfig:
             large for this machine's memory.
     """
 
-    name: str
-    root: str | None = None
-    path: str | None = None
-    test_path: str | None = None
-    test_files: str | None = None
-    image_column: str = "image"
-    label_column: str = "label"
-    class_names: tuple[str, ...] | None = None
-    channels: int = 3
-    resize: int | None = None
-    fit: str = STRETCH
-    image_size: int | None = None
-    background: str = "white"
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    normalisation: str = STATISTICS
-    download: bool = False
-    classes: tuple[str, ...] | None = None
-    class_list: str | None = None
-    limit: int | None = None
-    test_limit: int | None = None
-    validation_fraction: float = 0.2
-    crop: int = 0
-    flip: bool = False
-    kept_in: str = AUTO
-    seed: int = 0
+    name: Annotated[str, Key("data set", choices=DATA_SETS)]
+    root: Annotated[str | None, Key("folder of data sets; null: MODA_DATA_DIR, else the working folder")] = None
+    path: Annotated[str | None, Key("own images: a folder, or a file or pattern of tables; under root")] = None
+    test_path: Annotated[str | None, Key("own test images; null: of path, else a fifth of all images")] = None
+    test_files: Annotated[str | None, Key("pattern of the files of a table that are test images; null: none")] = None
+    image_column: Annotated[str, Key("column of a table with the encoded images")] = "image"
+    label_column: Annotated[str, Key("column of a table with the labels")] = "label"
+    class_names: Annotated[tuple[str, ...] | None, Key("names of numbered labels, in order; null: as stored")] = None
+    channels: Annotated[int, Key("channels of own images: 1 (grey) or 3 (colour)", "at least 1, at most 3")] = 3
+    resize: Annotated[
+        int | None,
+        Key(
+            "side of an image after resizing, or its shorter side (see fit); null: as stored",
+            f"at least 1, at most {LARGEST_SIDE}",
+            "pixels",
+        ),
+    ] = None
+    fit: Annotated[str, Key("how an image becomes a square", choices=FITS)] = STRETCH
+    image_size: Annotated[
+        int | None, Key("side of what the network sees of resize; null: all of it", "at least 1", "pixels")
+    ] = None
+    background: Annotated[str, Key("what is behind transparent pixels", choices=BACKGROUNDS)] = "white"
+    mean: Annotated[
+        tuple[float, ...] | None, Key("mean of each channel, to normalise by; null: by normalisation", "0 to 1 each")
+    ] = None
+    std: Annotated[
+        tuple[float, ...] | None, Key("standard deviation of each channel; null: likewise", "above 0, at most 1 each")
+    ] = None
+    normalisation: Annotated[str, Key("constants to normalise by", choices=(STATISTICS, *NORMALISATIONS))] = STATISTICS
+    download: Annotated[bool, Key("whether a data set that is missing is downloaded")] = False
+    classes: Annotated[tuple[str, ...] | None, Key("two or more classes to use, in order; null: all")] = None
+    class_list: Annotated[str | None, Key("file that names the classes, one on each line; null: none")] = None
+    limit: Annotated[int | None, Key("training images to use; null: all", "at least 1", "images")] = None
+    test_limit: Annotated[int | None, Key("test images to use; null: all", "at least 1", "images")] = None
+    validation_fraction: Annotated[
+        float, Key("training images that are held out for validation", "at least 0, below 1", "share")
+    ] = 0.2
+    crop: Annotated[int, Key("padding of the random crop of training images; 0: none", "at least 0", "pixels")] = 0
+    flip: Annotated[bool, Key("whether training images are mirrored at random")] = False
+    kept_in: Annotated[
+        str,
+        Key("where decoded images are kept; auto: in a file if they are large", choices=PLACES_OF_IMAGES),
+    ] = AUTO
+    seed: Annotated[int, Key("seed of the draws of limits and splits", "at least 0")] = 0
 
     def __post_init__(self) -> None:
         one_of("data.name", self.name, DATA_SETS)

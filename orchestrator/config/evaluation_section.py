@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from moda_core.rules import BY_CONTRIBUTION, RANKINGS
 from orchestrator.config.checks import MOST, check, check_grid, check_seed, one_of
 from orchestrator.config.choice import ACTIVITY, CONTRIBUTION, GATE, MAGNITUDE, SCORE, SIZE
-from orchestrator.declarations import STAGES, Metric
+from orchestrator.declarations import STAGES, Key, Metric
 from orchestrator.errors import ConfigError
 
 DRAWS = {  # how many pairs reuse accuracy is estimated from, and what said so in earlier versions
     "pairs": ("subsets_per_size", "images_per_size"),
     "test_pairs": ("test_subsets_per_size", "test_images_per_size"),
 }
+BEFORE_PAIRS = Key("how sweeps from before there was pairs drew them", is_shown=False)
 
 
 @dataclass(frozen=True)
@@ -38,29 +39,53 @@ class EvaluationConfig:
         subsets_per_size: of sweeps from before there was ``pairs``, as the three after it: the draw of their time.
     """
 
-    taus: tuple[float, ...]
-    thresholds: tuple[float, ...]
-    levels: tuple[float, ...] = ()  # sweeps from before there were levels record none
-    targets: tuple[float, ...] = ()  # nor of target sizes
-    ranking: str = BY_CONTRIBUTION  # of sweeps from before units were ranked by worth
-    magnitude_targets: tuple[float, ...] = ()
-    scores: tuple[float, ...] = ()
-    gate_shares: tuple[float, ...] = ()  # nor of methods with gates
-    rules: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
-    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    floor: float = 0.005
-    augmented: bool = False
-    stages: tuple[str, ...] = ()
-    staged: tuple[str, ...] = ("best", "knee")
-    refit_images: int = 1000
-    tuned_epochs: int = 10
-    pairs: int | None = None
-    test_pairs: int | None = None
-    subsets_per_size: int | None = None
-    images_per_size: int | None = None
-    test_subsets_per_size: int | None = None
-    test_images_per_size: int | None = None
-    seed: int = 0
+    taus: Annotated[
+        tuple[float, ...],
+        Key("rule activity: a unit is kept if active on this share of images", "0 to 1 each", "share"),
+    ]
+    thresholds: Annotated[
+        tuple[float, ...], Key("rule activity: active means above this", "0 or more each", "unit's mean")
+    ]
+    # Sweeps from before there were levels record none, nor target sizes, nor shares of gates.
+    levels: Annotated[tuple[float, ...], Key("rule contribution: least contribution of a unit", "0 or more each")] = ()
+    targets: Annotated[
+        tuple[float, ...], Key("rule size: mean size that modules should have", "0 to 1 each", "share of parameters")
+    ] = ()
+    ranking: Annotated[str, Key("rule size: by what units are kept", choices=RANKINGS)] = BY_CONTRIBUTION
+    magnitude_targets: Annotated[
+        tuple[float, ...], Key("rule magnitude: the same by filters alone", "0 to 1 each", "share of parameters")
+    ] = ()
+    scores: Annotated[tuple[float, ...], Key("rule score: trained score of a unit above which it is kept")] = ()
+    gate_shares: Annotated[
+        tuple[float, ...], Key("rule gate: a unit is kept if open on this share of images", "0 to 1 each", "share")
+    ] = ()
+    rules: Annotated[
+        Mapping[str, Mapping[str, tuple[float, ...]]],
+        Key("own rules: [package.module:Rule], or [{name: package.module:Rule, parameter: [0.1]}]"),
+    ] = field(default_factory=dict)
+    metrics: Annotated[Mapping[str, Mapping[str, Any]], Key("own metrics: [package.module:Metric]")] = field(
+        default_factory=dict
+    )
+    floor: Annotated[
+        float, Key("rule activity: units that a class keeps of each layer at least", "at least 0, below 1", "share")
+    ] = 0.005
+    augmented: Annotated[bool, Key("whether units are counted on cropped and mirrored images")] = False
+    stages: Annotated[tuple[str, ...], Key("what is done to modules after cutting", choices=STAGES)] = ()
+    staged: Annotated[tuple[str, ...], Key("for which choices of each trial: best, knee, size/0.05, 0.9/0")] = (
+        "best",
+        "knee",
+    )
+    refit_images: Annotated[int, Key("training images of a refit at most", "at least 1", "images")] = 1000
+    tuned_epochs: Annotated[int, Key("length of the tuning", "at least 1", "epochs")] = 10
+    pairs: Annotated[
+        int | None, Key("pairs of image and class subset that reuse accuracy is estimated from", "at least 1", "pairs")
+    ] = None
+    test_pairs: Annotated[int | None, Key("the same on the test images", "at least 1", "pairs")] = None
+    subsets_per_size: Annotated[int | None, BEFORE_PAIRS] = None
+    images_per_size: Annotated[int | None, BEFORE_PAIRS] = None
+    test_subsets_per_size: Annotated[int | None, BEFORE_PAIRS] = None
+    test_images_per_size: Annotated[int | None, BEFORE_PAIRS] = None
+    seed: Annotated[int, Key("seed of the drawn subsets and images", "at least 0")] = 0
 
     def __post_init__(self) -> None:
         check_grid("evaluation.taus", self.taus)

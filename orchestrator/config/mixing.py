@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 from orchestrator.config.checks import one_of
 from orchestrator.config.evaluation_section import EvaluationConfig
+from orchestrator.config.groups import choices_of
 from orchestrator.config.mixed import METHOD, dimension_name
 from orchestrator.config.training_section import TrainingConfig
 from orchestrator.errors import ConfigError
@@ -33,8 +33,7 @@ def chosen_methods(plain: Plain, words: Sequence[str]) -> list[str]:
     """
     stated = _space(plain)[METHOD]
     choices = stated.get("choices") if isinstance(stated, Mapping) else None
-    folder = resources.files("sweeps") / METHOD
-    files = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    files = choices_of(METHOD, words)
     if not isinstance(choices, list) or not choices:
         raise ConfigError(f"{SPACE}={stated}: give the methods, {SPACE}={{choices: [moda, standard]}}; {_known(files)}")
     for name in choices:

@@ -42,6 +42,8 @@ QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 ELEMENT = re.compile(rf"[ \t]*(?:(?P<quoted>{QUOTED})[ \t]*|(?P<plain>(?:\$\{{[^}}]*\}}|[^,])*))(?:,|$)", re.DOTALL)
 SPACED_NUMBER = re.compile(r"(?<![\w.\-/])[+-]?\d+(?:_\d+)+(?![\w\-/])")  # 1_000, which Hydra reads as 1000
 
+CLOSED = {"{": "}", "[": "]"}
+
 DEFAULT_STORAGE = "~/moda-results"  # as in sweeps/config.yaml
 PLAIN_STORAGE = re.compile(r"storage=([\w./:~@+-]+)")
 
@@ -70,6 +72,17 @@ def read_overrides(overrides: Sequence[str]) -> list[Override]:
         ConfigError: one that cannot be read, or that has several values.
     """
     return [_read(override) for override in overrides]
+
+
+def replaces(override: Override) -> bool:
+    """Whether a mapping that is given takes the place of the one that is there, rather than being merged with it.
+
+    So it is with the space, one of its dimensions, the objectives and the reference point: ``search.objectives={...}``
+    states all of them, and ``search.objectives.flops=min`` adds one.
+    """
+    is_replaced = re.fullmatch(r"search\.(space(\.[^.]+)?|objectives(\.[^.]+)?|reference)", override.key_or_group)
+    is_of_method = override.key_or_group == "search.space.method"  # which also holds what its methods bring
+    return bool(is_replaced) and not is_of_method and not override.is_delete() and isinstance(override.value(), dict)
 
 
 def as_hydra(override: str) -> str:
@@ -149,13 +162,31 @@ def _read(override: str) -> Override:
     try:
         parsed = OverridesParser.create().parse_override(typed)
     except (HydraException, ValueError) as error:  # a number of thousands of digits, say
-        raise ConfigError(
-            f"{override!r:.300} cannot be read as key=value; put text with special characters in quotes inside"
-            f" the shell's quotes: {key:.80}=\"'...'\""
-        ) from error
+        raise ConfigError(f"{override!r:.300} cannot be read as key=value{_why_not_read(override)}") from error
     if parsed.is_sweep_override():
         raise ConfigError(f"{override:.300}: give one value; write a list as [1,2], and text with commas in quotes")
     return parsed
+
+
+def _why_not_read(override: str) -> str:
+    """What is wrong with an override that Hydra cannot read, and how to write it."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        close = meant(key, [*DECLARED, *known_keys()])
+        return f"{close}: there is no = in it; an override with spaces is put in quotes"
+    if is_cut_short(override):
+        example = f"'{key:.80}={value[:1]}...{CLOSED[value[:1]]}'"
+        return f": a bracket is not closed; the whole override is put in quotes: {example}"
+    return (
+        f"; put text with special characters in quotes inside the shell's quotes: {key:.80}=\"'...'\", and write a list"
+        f" as '{key:.80}=[1, 2]' and a mapping as '{key:.80}={{a: 1}}'"
+    )
+
+
+def is_cut_short(override: str) -> bool:
+    """Return whether a value begins with a bracket that is not closed, as where a shell has split it at a space."""
+    value = re.sub(QUOTED, "", override.partition("=")[2].strip())
+    return value[:1] in CLOSED and any(value.count(opened) > value.count(closed) for opened, closed in CLOSED.items())
 
 
 def _quoted(text: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 from orchestrator.errors import ConfigError, shown
 
+HOW_MAPPED = ", as {key: value}, with a space after each colon and quotes around the override"
+
 
 def build(kind: Any, value: Any, path: str) -> Any:
     """Build a dataclass from a mapping. Errors name unknown keys, missing keys and wrong types."""
@@ -50,7 +52,7 @@ def typed(path: str, value: Any, kind: Any) -> Any:
         return tuple(typed(f"{path}[{index}]", one, arguments[0]) for index, one in enumerate(value))
     if origin is not None:  # a mapping
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path}={shown(value)} must be a mapping")
+            raise ConfigError(f"{path}={shown(value)} must be a mapping{HOW_MAPPED}")
         return {key: typed(f"{path}.{key}", one, arguments[1]) for key, one in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -60,6 +62,8 @@ def typed(path: str, value: Any, kind: Any) -> Any:
         return value
     if kind is str and isinstance(value, bool | float):
         raise ConfigError(f"{path}={shown(value)} must be text: put it in quotes")  # a YAML file means a number by 1e3
+    if kind is dict and not isinstance(value, dict):
+        raise ConfigError(f"{path}={shown(value)} must be a mapping{HOW_MAPPED}")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{path}={shown(value)} must be of type {kind.__name__}")
     if isinstance(value, float) and not math.isfinite(value):

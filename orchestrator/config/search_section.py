@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 from orchestrator.config.checks import EXACT, MOST, check, check_seed, one_of
 from orchestrator.config.mixed import METHOD, MethodSettings, method_and_key
-from orchestrator.declarations import METRICS, NUMBER, OBJECTIVES, Metric
+from orchestrator.declarations import METRICS, NUMBER, OBJECTIVES, Key, Metric
 from orchestrator.errors import ConfigError
 from orchestrator.search import FLOOR, LINEAR, LOGARITHMIC, SCALES, SEARCHERS, Constraint, rungs
 
@@ -23,12 +23,14 @@ class Dimension:
     A logarithmic one of real numbers may have a zero of its own.
     """
 
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
-    integer: bool = False
-    zero: bool = False
-    choices: tuple[int | float | str, ...] | None = None
+    low: Annotated[float | None, Key("lowest value; above 0 with log: true")] = None
+    high: Annotated[float | None, Key("highest value")] = None
+    log: Annotated[bool, Key("whether values are compared by their ratio")] = False
+    integer: Annotated[bool, Key("whether values are whole numbers")] = False
+    zero: Annotated[bool, Key("whether 0 belongs to a logarithmic dimension")] = False
+    choices: Annotated[
+        tuple[int | float | str, ...] | None, Key("instead of all these: two or more numbers, or texts")
+    ] = None
 
     @property
     def stated(self) -> dict[str, Any]:
@@ -81,7 +83,7 @@ class Dimension:
             rest = {name: getattr(self, name) for name in ("low", "high", "log", "integer", "zero")}
             given = {name: value for name, value in rest.items() if value is not None and value is not False}
             drop = " ".join(f"~{key}.{name}" for name in given)
-            check(key, given, not given, f"choices alone; remove the other keys ({drop} if a shipped file sets them)")
+            check(key, given, not given, f"choices alone; remove the other keys ({drop})")
             return
         if self.low is None or self.high is None:
             raise ConfigError(f"{key}: low={self.low} high={self.high}; give both, or choices")
@@ -106,8 +108,8 @@ class Objective:
     The scale is None only until it is known what a user's own metric declares.
     """
 
-    direction: str
-    scale: str | None = None
+    direction: Annotated[str, Key("what is better", choices=DIRECTIONS)]
+    scale: Annotated[str | None, Key("how values are compared; null: as the metric declares", choices=SCALES)] = None
 
     @property
     def is_logarithmic(self) -> bool:
@@ -129,19 +131,30 @@ class SearchConfig:
         methods: those that a sweep of several searches over, by name; empty for a sweep of one.
     """
 
-    name: str
-    space: Mapping[str, Dimension]
-    objectives: Mapping[str, Objective]
-    reference: Mapping[str, float | None] = field(default_factory=dict)
-    constraints: tuple[str, ...] = ()
-    methods: Mapping[str, MethodSettings] = field(default_factory=dict)
-    baselines: tuple[Mapping[str, float | str], ...] = ()
-    warm_start: tuple[str, ...] = ()
-    seed: int = 0
-    repeats: int = 1
-    early_stopping: str = "none"
-    reduction: int = 3
-    first_rung: float = 1 / 9
+    name: Annotated[str, Key("searcher", choices=tuple(sorted(SEARCHERS)))]
+    space: Annotated[
+        Mapping[str, Dimension],
+        Key("what is searched: any key of method, training or model, as {low: 0.1, high: 1.0} or {choices: [1, 2]}"),
+    ]
+    objectives: Annotated[
+        Mapping[str, Objective], Key("two to four metrics, each max or min, or {direction: min, scale: linear}")
+    ]
+    reference: Annotated[
+        Mapping[str, float | None], Key("worst value of an objective that still counts; else from standard training")
+    ] = field(default_factory=dict)
+    constraints: Annotated[tuple[str, ...], Key('what points must meet to be on the front: ["accuracy >= 0.9"]')] = ()
+    methods: Annotated[
+        Mapping[str, MethodSettings], Key("settings of each method of a sweep of several (search.space.method)")
+    ] = field(default_factory=dict)
+    baselines: Annotated[tuple[Mapping[str, float | str], ...], Key("coefficients that are trained first")] = ()
+    warm_start: Annotated[tuple[str, ...], Key("earlier sweeps of the storage that the searcher knows")] = ()
+    seed: Annotated[int, Key("seed of the searcher", "at least 0")] = 0
+    repeats: Annotated[int, Key("trainings of each set of coefficients", "at least 1", "trainings")] = 1
+    early_stopping: Annotated[str, Key("how trials are stopped early", choices=EARLY_STOPPING)] = "none"
+    reduction: Annotated[int, Key("one of so many trials goes on at a rung", "at least 2")] = 3
+    first_rung: Annotated[float, Key("where trials are judged first", "above 0, below 1", "share of a training")] = (
+        1 / 9
+    )
 
     def __post_init__(self) -> None:
         one_of("search.name", self.name, sorted(SEARCHERS))
@@ -149,7 +162,9 @@ class SearchConfig:
             dimension.check(f"search.space.{key}")
         self._check_methods()
         few = len(self.objectives) < 2
-        remedy = "two objectives or more" if few else "four objectives at most; make the others search.constraints"
+        added = next(iter(self.objectives), "flops")
+        remedy = f"two objectives or more; to add one to those that are there: search.objectives.{added}=..."
+        remedy = remedy if few else "four objectives at most; make the others search.constraints"
         ways = {name: objective.direction for name, objective in self.objectives.items()}
         check("search.objectives", ways, 2 <= len(self.objectives) <= MOST_OBJECTIVES, remedy)
         check_seed("search.seed", self.seed)

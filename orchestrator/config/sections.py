@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from moda_core.methods import METHODS
 from orchestrator.config.checks import MOST, check, one_of
+from orchestrator.declarations import Key
 from orchestrator.errors import ConfigError
 
 TRACKERS = ("none", "wandb")
@@ -19,7 +20,7 @@ BEFORE_OPTIONS = {"compactness": "uniform", "gamma_warmup": 0.0}
 class ModelConfig:
     """Which network; ``options`` are the builder's own keywords."""
 
-    name: str
+    name: Annotated[str, Key("network: a shipped one, torchvision:<name>, or your own as package.module:Name")]
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -35,7 +36,7 @@ class MethodConfig:
         choice: in a sweep of several methods which one it is, by the name of its file in ``sweeps/method``.
     """
 
-    name: str
+    name: Annotated[str, Key("training method: a shipped one, or your own as package.module:Name")]
     coefficients: Mapping[str, Any] = field(default_factory=dict)
     choice: str | None = None
 
@@ -79,11 +80,15 @@ class SweepConfig:
     ``confirms`` and ``chosen``, the sweep and the points of it that this one trains again, are set by ``moda confirm``.
     """
 
-    name: str | None = None
-    trials: int = 16
-    concurrency: int | None = None
-    confirms: str | None = None
-    chosen: tuple[str, ...] = ()
+    name: Annotated[
+        str | None, Key("the sweep's id: up to 64 of a-z 0-9 _ -; null: made from a hash of what identifies it")
+    ] = None
+    trials: Annotated[int, Key("trainings of the whole sweep; more of them extend it", "at least 1", "trials")] = 16
+    concurrency: Annotated[
+        int | None, Key("trials at once; null: as many as the cluster holds", "at least 1", "trials")
+    ] = None
+    confirms: Annotated[str | None, Key("set by moda confirm: the sweep", is_shown=False)] = None
+    chosen: Annotated[tuple[str, ...], Key("set by moda confirm: the points", is_shown=False)] = ()
 
     def __post_init__(self) -> None:
         check("sweep.trials", self.trials, 1 <= self.trials <= MOST, f"at least 1, at most {MOST}")
@@ -100,9 +105,9 @@ class SweepConfig:
 class TrackingConfig:
     """The tracker that shows results besides the tables."""
 
-    name: str = "wandb"
-    project: str = "moda"
-    entity: str | None = None
+    name: Annotated[str, Key("tracker that shows results besides the tables", choices=TRACKERS)] = "wandb"
+    project: Annotated[str, Key("project in W&B")] = "moda"
+    entity: Annotated[str | None, Key("team or user in W&B; null: your default one")] = None
 
     def __post_init__(self) -> None:
         one_of("tracking.name", self.name, TRACKERS)

@@ -1,8 +1,10 @@
 """The section `training` of the configuration: how a network is trained."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from orchestrator.config.checks import MOST, check, check_seed, one_of
+from orchestrator.declarations import Key
 from orchestrator.errors import ConfigError
 
 COMPILING = ("cuda_graphs", "kernels", "none")
@@ -20,26 +22,32 @@ class TrainingConfig:
     ``sweeps/training``, and docs/training.md for what makes it fast.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    optimizer: str = "sgd"
-    schedule: str = "step"
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    decay_steps: int | None = None
-    warmup_epochs: float = 0.0
-    precision: str = "auto"
-    compile: str = "none"
-    memory_format: str = "auto"
-    optimizer_step: str = "auto"
-    num_workers: int = 1
-    cpus_per_worker: int = 1
-    gpus_per_worker: float = 0.0
-    sync_batch_norm: bool = False
-    max_failures: int = 1
-    seed: int = 0
-    init_from: str | None = None
+    epochs: Annotated[int, Key("length of the training", "at least 1; 0 with init_from", "epochs")]
+    batch_size: Annotated[int, Key("images of a step, over all workers", "at least 1", "images")]
+    learning_rate: Annotated[float, Key("highest learning rate of the schedule", "above 0")]
+    optimizer: Annotated[str, Key("optimizer", choices=OPTIMIZERS)] = "sgd"
+    schedule: Annotated[str, Key("whether the cosine schedule moves by step or by epoch", choices=SCHEDULES)] = "step"
+    momentum: Annotated[float, Key("Nesterov momentum of SGD", "at least 0, below 1")] = 0.9
+    weight_decay: Annotated[float, Key("weight decay: coupled in SGD, decoupled in AdamW", "at least 0")] = 0.0
+    decay_steps: Annotated[
+        int | None, Key("training length that weight_decay is stated for; null: any", "at least 1", "steps")
+    ] = None
+    warmup_epochs: Annotated[
+        float, Key("linear warm-up of the learning rate, at most training.epochs", "at least 0", "epochs")
+    ] = 0.0
+    precision: Annotated[str, Key("type of the forward pass; auto: by the processor", choices=PRECISIONS)] = "auto"
+    compile: Annotated[str, Key("what torch.compile does", choices=COMPILING)] = "none"
+    memory_format: Annotated[str, Key("layout of images in memory", choices=MEMORY_FORMATS)] = "auto"
+    optimizer_step: Annotated[str, Key("implementation of the optimizer's step", choices=OPTIMIZER_STEPS)] = "auto"
+    num_workers: Annotated[int, Key("processes that train one network together", "at least 1", "processes")] = 1
+    cpus_per_worker: Annotated[int, Key("CPU cores of a process", "at least 1", "cores")] = 1
+    gpus_per_worker: Annotated[
+        float, Key("GPUs of a process: a share up to 1, or a whole number", "at least 0", "GPUs")
+    ] = 0.0
+    sync_batch_norm: Annotated[bool, Key("batch norm over the samples of all workers, on GPUs")] = False
+    max_failures: Annotated[int, Key("how often a failed trial is tried again at once", "at least 0", "attempts")] = 1
+    seed: Annotated[int, Key("seed of weights, order and augmentation", "at least 0")] = 0
+    init_from: Annotated[str | None, Key("file of initial weights, safetensors or a state dict; null: none")] = None
 
     def __post_init__(self) -> None:
         one_of("training.compile", self.compile, COMPILING)

@@ -1,28 +1,38 @@
 """Text in the YAML files of ``sweeps/``: YAML reads ``2024_01_15``, ``007`` or ``1:30`` as another number."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
+from pathlib import Path
 
 import yaml
 
+from orchestrator.config.groups import chosen_file
 from orchestrator.config.overrides import holds_text
 from orchestrator.errors import ConfigError
 
+SHIPPED = resources.files("sweeps")
 LONGEST_NAME = 100  # of a file that may be there
 OTHER_NUMBER = re.compile(r"[-+]?(0[0-7_]+|0x[0-9a-f_]+|0b[01_]+|\d[\d_]*(:[0-5]?\d)+|\d+_[\d_]*)|\+\d+", re.IGNORECASE)
 
 
-def check_chosen_file(override: str) -> None:
+def check_chosen_file(override: str, words: Sequence[str]) -> None:
     """Refuse a file that a ``group=choice`` names and that holds such text; what matches no file is left to Hydra.
+
+    Args:
+        override: ``group=choice``, or any other.
+        words: all overrides, which may name a folder of one's own.
 
     Raises:
         ConfigError: what is to be quoted, and where.
     """
     group, _, choice = override.lstrip("+").partition("=")
-    file = resources.files("sweeps") / group / f"{choice}.yaml"
-    if "." not in group and len(choice) <= LONGEST_NAME and file.is_file():
-        check_yaml_text(file.read_text(encoding="utf-8"), group, f"sweeps/{group}/{choice}.yaml")
+    if "." in group or len(choice) > LONGEST_NAME:
+        return
+    file = chosen_file(group, choice, words)
+    if file is not None:
+        where = str(file) if isinstance(file, Path) and SHIPPED not in file.parents else f"sweeps/{group}/{choice}.yaml"
+        check_yaml_text(file.read_text(encoding="utf-8"), group, where)
 
 
 def check_yaml_text(text: str, group: str, where: str) -> None:

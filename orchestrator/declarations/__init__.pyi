@@ -1,5 +1,7 @@
+from .keys import Key
 from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, SHARE, STAGE_METRICS, Metric
 from .normalisations import NORMALISATIONS
+from .options import METHOD_KEYS, MODEL_KEYS, OWN_OPTION
 from .stages import CUT, REFIT, SEPARATE, STAGE_SIZES, STAGE_SUBSETS, STAGES, TUNED
 
 __all__ = [
@@ -7,10 +9,13 @@ __all__ = [
     "CUT",
     "CUT_NAMES",
     "MARGIN",
+    "METHOD_KEYS",
     "METRICS",
+    "MODEL_KEYS",
     "NORMALISATIONS",
     "NUMBER",
     "OBJECTIVES",
+    "OWN_OPTION",
     "REFIT",
     "SEPARATE",
     "SHARE",
@@ -19,5 +24,6 @@ __all__ = [
     "STAGE_SIZES",
     "STAGE_SUBSETS",
     "TUNED",
+    "Key",
     "Metric",
 ]

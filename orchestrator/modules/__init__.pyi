@@ -1,4 +1,5 @@
 from .classifying import classify_files
+from .deleting import Deletion, delete_sweep, plan_deletions
 from .garbage import remove, survey
 from .pulling import Pulled, pull, pull_point
 from .references import FORMS, SweepPoint, parse_reference
@@ -9,13 +10,16 @@ from .uploads import module_artifacts
 
 __all__ = [
     "FORMS",
+    "Deletion",
     "Pulled",
     "Request",
     "SweepPoint",
     "classify_files",
+    "delete_sweep",
     "delete_versions",
     "module_artifacts",
     "parse_reference",
+    "plan_deletions",
     "pull",
     "pull_point",
     "remove",

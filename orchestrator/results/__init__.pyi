@@ -13,6 +13,7 @@ from .records import (
     coefficient_columns,
     history,
     name_sweep,
+    own_version,
     package_versions,
     read_sweep,
     trial_event,
@@ -22,6 +23,7 @@ from .records import (
 from .reference_point import BaselineReference, record_reference, recorded_reference
 from .sql import query
 from .sweep import NO_HYPERVOLUME, ROLES, Sweep, by_label
+from .sweep_comparison import SweepComparison
 from .tracker import Artifact, Link, NoTracker, Rows, Tracker
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Point",
     "Rows",
     "Sweep",
+    "SweepComparison",
     "Tracker",
     "TrialState",
     "as_column",
@@ -53,6 +56,7 @@ __all__ = [
     "confirmations",
     "history",
     "name_sweep",
+    "own_version",
     "package_versions",
     "query",
     "read_courses",

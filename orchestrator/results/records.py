@@ -21,13 +21,14 @@ from orchestrator.config import (
     difference,
     identity,
     identity_hash,
+    meant,
     read_recorded,
     recorded_fingerprints,
     to_plain,
     weights_fingerprint,
 )
 from orchestrator.declarations import CUT, METRICS
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, listed
 from orchestrator.results.points import Point, TrialState
 from orchestrator.results.reference_point import BaselineReference, recorded_reference
 from orchestrator.results.sweep import Sweep
@@ -247,12 +248,13 @@ def package_versions() -> dict[str, str]:
 
     codecs = {f"pillow-{name}": features.version(name) for name in CODECS if features.check(name)}
     installed = {name: metadata.version(name) for name in PACKAGES}
-    return {OWN: _own_version(), **installed, **{key: text for key, text in codecs.items() if text}}
+    return {OWN: own_version(), **installed, **{key: text for key, text in codecs.items() if text}}
 
 
-def _own_version() -> str:
-    """The version of the code that runs: of the checkout that it is in, as on a cluster that was sent one, or else of
-    what is installed."""
+def own_version() -> str:
+    """Return the version of the code that runs: of the checkout that it is in, as on a cluster that was sent one, or
+    else of what is installed.
+    """
     project = Path(__file__).parents[2] / "pyproject.toml"
     if project.is_file():
         return str(tomllib.loads(project.read_text())["project"]["version"])
@@ -278,7 +280,10 @@ def sweep_row(store: ResultStore, sweep_id: str) -> dict[str, Any]:
     rows: list[dict[str, Any]] = store.read("sweeps", sweep_id).to_pylist()
     if not rows:
         known = sorted(store.read("sweeps")["sweep_id"].to_pylist())
-        raise ConfigError(f"sweep {sweep_id!r} is not in the storage; it holds {known or 'no sweeps'}")
+        holds = f"{listed(known) if known else 'no sweeps'}{meant(sweep_id, known)}"
+        raise ConfigError(
+            f"sweep {sweep_id!r} is not in the storage; it holds {holds}; looked in storage={store.storage}"
+        )
     return rows[0]
 
 

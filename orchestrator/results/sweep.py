@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.config import METHOD, Config, Fingerprints
+from orchestrator.config import METHOD, Config, Fingerprints, meant
 from orchestrator.declarations import MARGIN, STAGES
 from orchestrator.errors import ConfigError
 from orchestrator.results.points import POINT_NAME, Point, TrialState
@@ -143,7 +143,15 @@ class Sweep:
     @property
     def is_over(self) -> bool:
         """Whether all trials that were asked for are over, and the front is measured on test."""
-        is_trained = len(self.trials) >= self.config.sweep.trials and all(trial.is_over for trial in self.trials)
+        return self.is_settled and not self.count(Status.FAILED)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the command that runs the sweep has come to its end: likewise, but trials may have failed, which the
+        next one trains again.
+        """
+        ended = [trial for trial in self.trials if trial.is_over or trial.status == Status.FAILED]
+        is_trained = len(ended) == len(self.trials) >= self.config.sweep.trials
         return is_trained and all(point.test is not None for point in self.front)
 
     @property
@@ -199,6 +207,16 @@ class Sweep:
         """
         search, baseline = self.config.search, self.baseline_reference
         return dict(zip(search.objectives, search.reference_values(baseline.values if baseline else {}), strict=True))
+
+    def is_below(self, point: Point) -> bool:
+        """Whether a point is worse than the reference in an objective, so that it adds nothing to the hypervolume."""
+        for (name, objective), reference in zip(
+            self.config.search.objectives.items(), self.reference.values(), strict=True
+        ):
+            value = point.metrics[name]
+            if reference is not None and (value < reference if objective.direction == "max" else value > reference):
+                return True
+        return False
 
     @property
     def hypervolume(self) -> float | None:
@@ -265,7 +283,10 @@ class Sweep:
                 raise ConfigError(point.why_no_set)
         if not found:
             known = (front or self.points)[0].label
-            raise ConfigError(f"{name}: no such point; use best, knee, or {POINT_NAME} such as {known}")
+            labels = [*ROLES, *(point.label for point in (*front, *self.candidates))]
+            raise ConfigError(
+                f"{name}: no such point{meant(name, labels)}; use best, knee, or {POINT_NAME} such as {known}"
+            )
         return found[0]
 
     def knee_of(self, points: Sequence[Point]) -> Point:

@@ -60,7 +60,9 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     check_cluster()
     root = usable_root(config.storage)
     config = dataclasses.replace(config, storage=root)
+    progress.prepare(f"loading {config.data.name}")
     data = load_data(config.data)
+    progress.prepare(f"trying {config.model.name} on a few images")
     tried = distinct(map(config.with_coefficients, corners(config.search)))
     for corner in tried:
         check_trainable(corner, data)
@@ -105,6 +107,7 @@ def _run_missing(
         from orchestrator.tracking import share_mode
 
         share_mode()
+    progress.prepare("starting Ray")
     with connected() as may_grow:
         concurrency = held_trials(config, nodes_of_cluster()) if may_grow else concurrent_trials(config)
         claim(now=utc_now())
@@ -125,7 +128,7 @@ def _run_missing(
             progress.say(f"{gone} points cannot be measured on test, because `moda gc` removed their trials' weights")
         if points:
             progress.say(f"measuring {len(points)} points on the test images")
-            _measure_on_test(sweep, points, storage, shared)
+            _measure_on_test(sweep, points, storage, shared, progress)
     if config.tracking.name != "none":
         from orchestrator.modules import module_artifacts
         from orchestrator.views import show_sweep
@@ -162,7 +165,7 @@ def _can_be_measured(point: Point, root: str) -> bool:
 
 
 def _measure_on_test(
-    sweep: Sweep, points: Sequence[Point], storage: SharedStorage, data: "ray.ObjectRef[Data]"
+    sweep: Sweep, points: Sequence[Point], storage: SharedStorage, data: "ray.ObjectRef[Data]", progress: Progress
 ) -> None:
     """Test metrics: what is reported, and never seen by the search."""
     training = sweep.config.training
@@ -180,8 +183,12 @@ def _measure_on_test(
             config = sweep.config.for_trial(state.number, state.coefficients)
             trial = Trial(sweep.sweep_id, state.number, state.coefficients, config, storage.root)
             waiting.append(task.remote(trial, data, choices))
+    total = len(waiting)
     try:
-        ray.get(waiting)
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            ray.get(done)
+            progress.show_measured(total - len(waiting), total)
     except RayTaskError as error:
         if isinstance(error.cause, (*MISTAKES, RunError)):
             raise error.cause from error

@@ -22,6 +22,7 @@ from orchestrator.storage.faults import busy_fault, table_fault
 from orchestrator.storage.object_store import file_system, table_options
 from orchestrator.storage.schema import TABLES, Table, to_arrow
 
+APPEND_ONLY = "delta.appendOnly"
 IDENTITY = "storage"  # a table without rows, which no other is called
 PATIENCE = 120.0  # seconds; a conflict means that somebody else got on, so only time says that something is wrong
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class DeltaStore:
     def __init__(
         self, root: str, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self.storage = root
         self._root = f"{root.rstrip('/')}/tables"
         self._options = table_options(root)
         self._sleep, self._clock = sleep, clock
@@ -148,6 +150,32 @@ class DeltaStore:
                     rows = pq.ParquetFile(stream).read()
                 parts.append(TABLES[table].current(rows.append_column("sweep_id", pa.repeat(sweep_id, len(rows)))))
             return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def delete(self, table: str, sweep_id: str) -> int:
+        """Remove the rows of a sweep. Older versions of the table still hold them.
+
+        Returns:
+            How many rows were removed.
+
+        Raises:
+            StorageFault: a table that cannot be written.
+        """
+        if self.version(table) < 0:
+            return 0
+        name = sweep_id.replace("'", "''")
+        count = int(self.read(table, sweep_id).num_rows)
+        if count:
+            with self._faults(table, "written"):
+                self._retried(table, lambda: self._delete(table, f"sweep_id = '{name}'"))
+        return count
+
+    def _delete(self, name: str, predicate: str) -> None:
+        """Tables refuse to lose rows by accident; for this one commit they do not."""
+        self._table(name).alter.set_table_properties({APPEND_ONLY: "false"})
+        try:
+            self._existing(name).delete(predicate)
+        finally:
+            self._existing(name).alter.set_table_properties({APPEND_ONLY: "true"})
 
     def version(self, table: str) -> int:
         """Return the Delta version."""
@@ -268,7 +296,7 @@ class DeltaStore:
                 TABLES[name].schema,
                 mode="ignore",
                 partition_by=["sweep_id"],
-                configuration={"delta.appendOnly": "true"},
+                configuration={APPEND_ONLY: "true"},
                 storage_options=self._options,
             )
         except DeltaError as error:  # another writer made it in the meantime

@@ -14,6 +14,11 @@ import pyarrow as pa
 class ResultStore(Protocol):
     """Versioned tables, by the names in :data:`orchestrator.storage.schema.TABLES`."""
 
+    @property
+    def storage(self) -> str:
+        """The storage that they belong to, as it was named."""
+        ...
+
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add the rows whose key is new; of several rows with one key, add the first.
 

@@ -10,6 +10,7 @@ from .methods import make_method
 from .own_metrics import Measured, OwnMetric
 from .own_parts import with_own_parts
 from .stage_costs import stages_lines
+from .timing import Timing, time_training
 from .trial import (
     Report,
     Trial,
@@ -25,6 +26,7 @@ __all__ = [
     "Measured",
     "OwnMetric",
     "Report",
+    "Timing",
     "Trial",
     "Workers",
     "check_trainable",
@@ -40,6 +42,7 @@ __all__ = [
     "measure_on_test",
     "run_trial",
     "stages_lines",
+    "time_training",
     "with_own_parts",
     "with_stored_bias",
 ]

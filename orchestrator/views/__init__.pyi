@@ -1,31 +1,58 @@
 from .compared import compared_table
+from .configuration import config_rows, config_yaml, configuration_page
 from .confirmed import confirmation_lines, confirmation_table
+from .findings import NOTED, RIGHT, WRONG, Finding, findings_table
 from .garbage import Removable, garbage_table, mebibytes, unknown_lines
 from .page import render_report
 from .pairs import objectives_figure
 from .progress import Progress
 from .rows import render_rows
 from .stages import tables_beside
-from .terminal import front_table, losses_text, replacement_table, replacement_verdict, surface_table
+from .sweep_tables import comparison_tables, status_lines, sweeps_table, trial_lines
+from .terminal import (
+    bytes_text,
+    duration_text,
+    front_table,
+    losses_text,
+    reference_text,
+    replacement_table,
+    replacement_verdict,
+    surface_table,
+)
 from .wandb_front import show_sweep
 
 __all__ = [
+    "NOTED",
+    "RIGHT",
+    "WRONG",
+    "Finding",
     "Progress",
     "Removable",
+    "bytes_text",
     "compared_table",
+    "comparison_tables",
+    "config_rows",
+    "config_yaml",
+    "configuration_page",
     "confirmation_lines",
     "confirmation_table",
+    "duration_text",
+    "findings_table",
     "front_table",
     "garbage_table",
     "losses_text",
     "mebibytes",
     "objectives_figure",
+    "reference_text",
     "render_report",
     "render_rows",
     "replacement_table",
     "replacement_verdict",
     "show_sweep",
+    "status_lines",
     "surface_table",
+    "sweeps_table",
     "tables_beside",
+    "trial_lines",
     "unknown_lines",
 ]

@@ -4,13 +4,14 @@ In a terminal a display that refreshes in place; in a log (a submitted job) a li
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console, Group
 from rich.live import Live
+from rich.status import Status as RichStatus
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +19,7 @@ from orchestrator.config import Config
 from orchestrator.results import NO_HYPERVOLUME, Sweep
 from orchestrator.search import Status
 from orchestrator.tracking import describe_tracking
-from orchestrator.views.terminal import coefficients_text, front_table, losses_text, reference_text
+from orchestrator.views.terminal import coefficients_text, duration_text, front_table, losses_text, reference_text
 
 LOG_SECONDS = 15.0  # between lines of mere progress in a log
 FRONT_ROWS = 8
@@ -36,12 +37,23 @@ class Progress(Callback):
         self._console = console
         self._clock = clock
         self._live: Live | None = None
+        self._preparing: RichStatus | None = None
         self._running: dict[str, dict[str, Any]] = {}
         self._last_line = float("-inf")
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that is never made."""
         return {}
+
+    def prepare(self, what: str) -> None:
+        """Show what is being done before the first trial starts. In a log that is a line."""
+        if not self._console.is_terminal:
+            self._line(what)
+        elif self._preparing is None:
+            self._preparing = self._console.status(what)
+            self._preparing.start()
+        else:
+            self._preparing.update(what)
 
     def begin(self, config: Config, concurrency: int, read: Callable[[], Sweep], *, budget: int | None = None) -> None:
         """Print what the sweep is about to do.
@@ -52,10 +64,11 @@ class Progress(Callback):
             read: gives the sweep as it stands.
             budget: trials of the sweep, where the space has fewer than ``sweep.trials``.
         """
+        self._end_preparing()
         self._read, sweep = read, read()
         over = sum(trial.is_over for trial in sweep.trials)
         self._sweep, self._budget, self._done_before = sweep, budget or config.sweep.trials, over
-        self._started = self._clock()
+        self._started, self._at_once = self._clock(), concurrency
         say = self._console.print
         search = config.search
         say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={search.name}")
@@ -85,16 +98,27 @@ class Progress(Callback):
         where = f"after epoch {state['epoch']}" if state["epoch"] else "from the start"
         self.say(f"trial {trial.config['number']}: {reason}; it goes on {where}")
 
+    def show_measured(self, done: int, total: int) -> None:
+        """Say how much of the measurement on the test images is done, in trials."""
+        self.prepare(f"measured {done} of {total} trials on the test images")
+
     def close(self) -> None:
         """End the live display, so that later output follows it."""
+        self._end_preparing()
         if self._live is not None:
             self._live.stop()
             self._live = None
 
+    def _end_preparing(self) -> None:
+        if self._preparing is not None:
+            self._preparing.stop()
+            self._preparing = None
+
     def end(self, sweep: Sweep) -> None:
         """Print the summary."""
+        self._end_preparing()
         over = sum(trial.is_over for trial in sweep.trials)
-        took = f" in {_duration(self._clock() - self._started)}" if over > self._done_before else ""
+        took = f" in {duration_text(self._clock() - self._started)}" if over > self._done_before else ""
         self._console.print(
             f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front,"
             f" hypervolume {sweep.hypervolume_text}",
@@ -134,7 +158,7 @@ class Progress(Callback):
             number = known["config"]["number"]
             state = next((state for state in self._sweep.trials if state.number == number), None)
             if state is not None:
-                took = _duration(self._clock() - known["started"])
+                took = duration_text(self._clock() - known["started"])
                 front, volume = self._sweep.front, self._sweep.hypervolume
                 volume_text = NO_HYPERVOLUME if volume is None else f"{volume:.4f}"
                 self._line(
@@ -154,15 +178,26 @@ class Progress(Callback):
             return "time left: not known before the first trial ends"
         partial = sum(state["epoch"] / state["epochs"] for state in self._running.values() if state["epochs"])
         rate = (done + partial) / (self._clock() - self._started)
-        return f"about {_duration(max(0.0, (self._budget - self._over - partial) / rate))} left"
+        training = max(0.0, (self._budget - self._over - partial) / rate)
+        return f"about {duration_text(training + self._test_seconds())} left"
+
+    def _test_seconds(self) -> float:
+        """How long the front will be measured on the test images: by what measuring has taken on validation."""
+        taken = [trial.evaluation_seconds for trial in self._sweep.trials if trial.evaluation_seconds is not None]
+        measured = len(self._sweep.points) / max(1, len(taken))  # choices of a trial
+        untested = sum(point.test is None for point in self._sweep.front)
+        evaluation = self._sweep.config.evaluation
+        if not (taken and measured and evaluation.pairs and evaluation.test_pairs):
+            return 0.0
+        each = sum(taken) / len(taken) / measured * evaluation.test_pairs / evaluation.pairs
+        return untested * each / max(1, self._at_once)
 
     def _show(self) -> None:
         if self._live is not None:
             self._live.update(self._view())
         elif self._clock() - self._last_line > LOG_SECONDS and self._running:
             running = ", ".join(
-                f"trial {state['config']['number']} epoch {state['epoch']}/{state['epochs'] or '?'}"
-                for state in self._running.values()
+                f"trial {state['config']['number']} {_where(state)}" for state in self._running.values()
             )
             self._line(f"running {running}; {self._left()}")
 
@@ -171,23 +206,25 @@ class Progress(Callback):
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _view(self) -> Group:
-        running = Table("trial", "epoch", "loss", "coefficients", title="running", title_justify="left", box=None)
+        running = Table("trial", "", "loss", "coefficients", title="running", title_justify="left", box=None)
         for state in self._running.values():
             loss = losses_text(state["loss"], state["terms"]).removeprefix("loss ") if "loss" in state else ""
-            epoch = f"{state['epoch']}/{state['epochs']}" if state["epochs"] else "starting"
             running.add_row(
-                str(state["config"]["number"]), epoch, loss, coefficients_text(state["config"]["coefficients"])
+                str(state["config"]["number"]), _where(state), loss, coefficients_text(state["config"]["coefficients"])
             )
-        head = Text(f"{self._over} of {self._budget} trials, {self._left()}", style="bold")
-        parts: list[Any] = [head, running]
+        if not self._running:
+            running.add_row("", "starting", "", "")
+        volume = NO_HYPERVOLUME if self._sweep.hypervolume is None else f"{self._sweep.hypervolume:.4f}"
+        head = f"{self._over} of {self._budget} trials, hypervolume {volume}, {self._left()}"
+        parts: list[Any] = [Text(head, style="bold"), running]
         if self._sweep.front:
-            parts.append(front_table(self._sweep, rows=FRONT_ROWS, title="front so far (validation)"))
+            width = self._console.width
+            parts.append(front_table(self._sweep, rows=FRONT_ROWS, title="front so far (validation)", width=width))
         return Group(*parts)
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+def _where(state: Mapping[str, Any]) -> str:
+    """How far a running trial is: ``starting``, ``epoch 3/30``, or ``measuring`` after the last one."""
+    if not state["epochs"]:
+        return "starting"
+    return "measuring" if state["epoch"] == state["epochs"] else f"epoch {state['epoch']}/{state['epochs']}"

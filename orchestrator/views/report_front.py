@@ -35,7 +35,7 @@ def front_section(sweep: Sweep) -> dict[str, Any]:
         cells += [_cell(sweep, point, name) for name in names]
         cells += [_cell(sweep, point, name, on_test=True) for name in on_test]
         cells.append(coefficients_text(point.trial.coefficients))
-        classes = " ".join(filter(None, ["marked" if mark else "", "below" if _is_below(sweep, point) else ""]))
+        classes = " ".join(filter(None, ["marked" if mark else "", "below" if sweep.is_below(point) else ""]))
         rows.append(Row(cells, classes, point.label))
     heads = [declared[name].head for name in names] + [f"test {declared[name].head}" for name in on_test]
     is_repeated = sweep.config.search.repeats > 1
@@ -64,17 +64,6 @@ def _cell(sweep: Sweep, point: Point, name: str, *, on_test: bool = False) -> st
     percent = 100 * metrics[name]
     digits = 1 if percent >= 1 or percent == 0 else 2 - math.ceil(math.log10(percent))  # two that count
     return f"{percent:.{digits}f}" + (f" ± {100 * spread:.{digits}f}" if spread is not None else "")
-
-
-def _is_below(sweep: Sweep, point: Point) -> bool:
-    """Whether a point is worse than the reference in an objective, so that it adds nothing to the hypervolume."""
-    for (name, objective), reference in zip(
-        sweep.config.search.objectives.items(), sweep.reference.values(), strict=True
-    ):
-        value = point.metrics[name]
-        if reference is not None and (value < reference if objective.direction == "max" else value > reference):
-            return True
-    return False
 
 
 def _legend(sweep: Sweep) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,6 +16,26 @@ from orchestrator.search import Constraint
 
 if TYPE_CHECKING:  # looking at a sweep loads no PyTorch
     from moda_core import ReplacementAccuracy
+
+WIDEST = 1000  # columns in which any table fits
+
+
+def duration_text(seconds: float) -> str:
+    """Format a duration: ``2 h 5 min``, ``3 min 10 s`` or ``7 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def bytes_text(count: float) -> str:
+    """Format bytes: ``512 B``, ``1.5 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
 CERTAIN = 2.0  # standard errors of a difference that is called one
@@ -104,25 +125,51 @@ def spread_of(point: Point, name: str, *, on_test: bool = False) -> float | None
     return ((point.test if on_test else point.metrics) or {}).get(f"{name}_error")
 
 
-def front_table(sweep: Sweep, *, rows: int | None = None, title: str | None = None) -> Table:
+def front_table(
+    sweep: Sweep,
+    *,
+    rows: int | None = None,
+    title: str | None = None,
+    width: int | None = None,
+    whole: bool = False,
+    coefficients: bool = True,
+) -> Table:
     """Build the table of the front, smallest modules first, in per cent: validation metrics, and test metrics where
     they were measured.
 
-    ``rows`` shows an evenly spaced part of a longer front.
+    Args:
+        sweep: the sweep.
+        rows: how many rows to show of a longer front: best and knee, and others at even distances.
+        title: above the table.
+        width: columns of the terminal; in a narrower one the coefficients are left out. None: as wide as it gets.
+        whole: whether points below the reference point are shown too.
+        coefficients: whether those of the trials are shown.
     """
-    front = sweep.front
-    names = coefficient_keys(sweep)
+    table = _front_table(sweep, coefficient_keys(sweep) if coefficients else [], rows, title, whole)
+    if coefficients and width is not None and Console(width=WIDEST).measure(table).maximum > width:
+        table = _front_table(sweep, [], rows, title, whole)
+        for column in table.columns:
+            column.header = str(column.header).replace(" ", "\n")
+        table.caption = f"{table.caption}\ncoefficients: moda show {sweep.sweep_id}/TRIAL, or in a wider terminal"
+    return table
+
+
+def _front_table(sweep: Sweep, names: list[str], rows: int | None, title: str | None, whole: bool) -> Table:
+    above = [point for point in sweep.front if whole or not sweep.is_below(point) or sweep.mark(point)]
+    front = above or sweep.front
     metrics, declared = shown_metrics(sweep, always=on_front(sweep)), sweep.config.metrics
     tested = any(point.test for point in front)
     table = _table(title, ["", "point", *names, *(declared[name].head for name in metrics)])
-    table.caption = "; ".join(filter(None, [f"point: {POINT_NAME}", sweep.broken]))
+    hidden = len(sweep.front) - len(front)
+    below = f"{hidden} {'point' if hidden == 1 else 'points'} below the reference point not shown" if hidden else ""
+    table.caption = "; ".join(filter(None, [f"point: {POINT_NAME}", sweep.broken, below]))
     if sweep.config.search.repeats > 1:
         table.caption += f"\n{repeats_text(sweep)}"
     table.caption_justify = "left"
     on_test = (sweep.reuse_metric, "accuracy")
     for name in on_test if tested else ():
         table.add_column(f"test {declared[name].head}", justify="right", no_wrap=True)
-    for point in _some(front, rows):
+    for point in _some(sweep, front, rows):
         cells = [sweep.mark(point), point.label]
         coefficients = without_method_names(point.trial.coefficients)
         cells += [value_text(coefficients.get(name)) for name in names]
@@ -195,8 +242,12 @@ def _cell(point: Point, metric: Metric, *, on_test: bool = False) -> str:
     return metric.cell(metrics[metric.name], spread_of(point, metric.name, on_test=on_test))
 
 
-def _some(front: list[Point], rows: int | None) -> list[Point]:
+def _some(sweep: Sweep, front: list[Point], rows: int | None) -> list[Point]:
+    """So many points: those that have names, and of the others some at even distances."""
     if rows is None or len(front) <= rows:
         return front
-    step = (len(front) - 1) / (rows - 1)
-    return [front[round(index * step)] for index in range(rows)]
+    marked = [place for place, point in enumerate(front) if sweep.mark(point)]
+    others = [place for place in range(len(front)) if place not in marked]
+    room = max(0, rows - len(marked))
+    step = (len(others) - 1) / max(1, room - 1)
+    return [front[place] for place in sorted({*marked, *(others[round(index * step)] for index in range(room))})]

@@ -33,6 +33,7 @@ class ParquetStore:
     def __init__(self, root: str) -> None:
         if "://" in root:
             raise ValueError(f"storage={root!r}: Parquet files without a table format need a folder; use DeltaStore")
+        self.storage = root
         self._root = Path(root) / "tables"
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:

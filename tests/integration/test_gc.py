@@ -153,7 +153,7 @@ def test_after_it_the_front_is_shown_and_pulled_and_the_rest_says_why_not(storag
     where = f"storage={storage}"
     assert moda(capsys, "gc", "--delete", where)[0] == 0
     sweep = read_sweep(DeltaStore(str(storage)), "tiny")
-    assert all(one.label in moda(capsys, "front", "tiny", where)[1] for one in sweep.front)
+    assert all(one.label in moda(capsys, "front", "tiny", "--all", where)[1] for one in sweep.front)
     assert moda(capsys, "report", "tiny", "--to", str(tmp_path / "report.html"), where)[0] == 0
     page = (tmp_path / "report.html").read_text()
     assert all(f"{one.label}<" in page for one in sweep.front)

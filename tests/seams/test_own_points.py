@@ -19,7 +19,7 @@ OVERRIDES = (
     *("experiment=digits", "sweep.name=own", "sweep.trials=2", "training.epochs=1", "tracking=none"),
     *("model.widths=[8,M,8]", "model.hidden=[8]", "evaluation.taus=[0.5]", "evaluation.thresholds=[0.0]"),
     *("evaluation.levels=[]", "evaluation.targets=[]", f"evaluation.rules=[{{name: {RULE}, share: [0.25, 0.75]}}]"),
-    *(f"evaluation.metrics=[{METRIC}]", "search.objectives={reuse_accuracy: max, first_units: min}"),
+    *(f"evaluation.metrics=[{METRIC}]", "search.objectives.reuse_accuracy=max", "search.objectives.first_units=min"),
 )
 
 

@@ -1,4 +1,7 @@
-"""Data sets and users' images, in memory or in a mapped file. May import `config`, `errors` and the cache of `storage`."""
+"""Data sets and users' images, in memory or in a mapped file.
+
+May import `config`, `errors` and the cache of `storage`.
+"""
 
 import lazy_loader
 

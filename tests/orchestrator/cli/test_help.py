@@ -17,8 +17,8 @@ def test_every_command_is_listed(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     listed = help_of(capsys)
     for command in COMMANDS.values():
-        assert f"\n    {command.name}" in listed
-        assert command.summary in listed
+        assert f"\n  {command.name:<11}" in listed
+        assert " ".join(command.summary.split()) in " ".join(listed.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

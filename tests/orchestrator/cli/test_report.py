@@ -38,6 +38,15 @@ def test_a_watched_page_follows_until_the_sweep_is_over(store, tmp_path, capsys)
     assert f"report written to {page}; 0 of 1 trials finished" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_failed_trial_is_not_waited_for(store, tmp_path, capsys):
+    """Its command has ended, and only the next one trains it again."""
+    store.append("trials", [event(0, "failed", 1, reason="OSError: gone")])
+    assert (
+        main(["report", "s", "--to", str(tmp_path / "page.html"), "--watch", "1", f"storage={tmp_path}/storage"]) == 0
+    )
+    assert "http-equiv" not in (tmp_path / "page.html").read_text()
+
+
 def test_less_than_a_second_is_refused(store, tmp_path, capsys):
     assert main(["report", "s", "--watch", "0", f"storage={tmp_path}/storage"]) == 2
     assert "--watch 0: give 1 second or more" in capsys.readouterr().err

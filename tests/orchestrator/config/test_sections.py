@@ -213,7 +213,8 @@ REFUSED = [
     (
         SearchConfig,
         {"objectives": linear(accuracy="max")},
-        "search.objectives={'accuracy': 'max'}: must be two objectives or more",
+        "search.objectives={'accuracy': 'max'}: must be two objectives or more; to add one to those that are there:"
+        " search.objectives.accuracy=...",
     ),
     (
         SearchConfig,
@@ -291,7 +292,7 @@ SPACE = [
     (
         {"choices": (1, 2), "low": 1.0, "log": True},
         "{'low': 1.0, 'log': True}: must be choices alone; remove the other keys (~search.space.k.low"
-        " ~search.space.k.log if a shipped file sets them)",
+        " ~search.space.k.log)",
         "=",
     ),
 ]

@@ -159,7 +159,14 @@ def test_a_metric_of_ones_own_stands_in_the_column_of_own_ones():
     """Of three trials one goes on: c has the fewest units at the same accuracy."""
     metric = "evaluation.metrics=[tests.seams.toy_metric:FirstUnits]"
     config = with_own_parts(
-        load_config([HALVING, "training.epochs=27", metric, "search.objectives={accuracy: max, first_units: min}"])
+        load_config(
+            [
+                HALVING,
+                "training.epochs=27",
+                metric,
+                *(f"search.objectives.{way}" for way in ("accuracy=max", "first_units=min")),
+            ]
+        )
     )
     rows = [
         {"trial_id": name, "fraction": 0.111111, "calibrated_reuse_accuracy": 0.9, "cut_size": 0.1, "accuracy": 0.9}

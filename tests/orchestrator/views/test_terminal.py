@@ -67,11 +67,28 @@ def test_objectives_and_constrained_metrics_have_columns():
 
 
 @pytest.mark.parametrize(
-    ("rows", "shown"), [(None, [0, 1, 2, 3, 4]), (5, [0, 1, 2, 3, 4]), (3, [0, 2, 4]), (2, [0, 4])]
+    ("rows", "shown"), [(None, [0, 1, 2, 3, 4]), (5, [0, 1, 2, 3, 4]), (3, [0, 1, 4]), (2, [1, 4])]
 )
-def test_of_a_long_front_rows_are_shown_at_even_distances(rows, shown):
+def test_of_a_long_front_best_and_knee_are_shown_and_others_at_even_distances(rows, shown):
     points = [made_point(0, by_tau((9 - n) / 10), 0.6 + n / 20, 0.1 + n / 10, **OTHERS) for n in range(5)]
+    assert made_sweep(points).roles == {points[4].label: ["best"], points[1].label: ["knee"]}
     assert [row[1] for row in cells(front_table(made_sweep(points), rows=rows))[1]] == [points[n].label for n in shown]
+
+
+def test_points_below_the_reference_are_left_out_unless_they_are_asked_for():
+    sweep = made_sweep(FRONT, reference={"calibrated_reuse_accuracy": 0.85})
+    table = front_table(sweep)
+    assert [row[1] for row in cells(table)[1]] == ["0/0.9/0", "0/0.5/0"]
+    assert table.caption.endswith("; 1 point below the reference point not shown")
+    assert [row[1] for row in cells(front_table(sweep, whole=True))[1]] == ["1/0.1", "0/0.9/0", "0/0.5/0"]
+
+
+def test_a_narrow_terminal_is_not_given_the_coefficients():
+    assert cells(front_table(made_sweep(FRONT), width=200))[0][2] == "alpha"
+    table = front_table(made_sweep(FRONT), width=60)
+    heads = [*HEADS[:2], *HEADS[3:], "test calibrated %", "test acc %"]
+    assert cells(table)[0] == [head.replace(" ", "\n") for head in heads]
+    assert table.caption.splitlines()[-1] == "coefficients: moda show s/TRIAL, or in a wider terminal"
 
 
 def test_means_are_shown_with_their_deviation_over_the_seeds():
