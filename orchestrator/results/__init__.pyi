@@ -19,7 +19,7 @@ from .records import (
     trial_states,
     utc_now,
 )
-from .reference_point import BaselineReference, record_reference, recorded_reference
+from .reference_point import BaselineReference, is_standard, record_reference, recorded_reference
 from .sql import query
 from .sweep import NO_HYPERVOLUME, ROLES, Sweep, by_label
 from .tracker import Artifact, Link, NoTracker, Rows, Tracker
@@ -52,6 +52,7 @@ __all__ = [
     "coefficient_columns",
     "confirmations",
     "history",
+    "is_standard",
     "name_sweep",
     "package_versions",
     "query",
