@@ -1,5 +1,6 @@
 """What is chosen after training, at no cost: which units a class keeps of a trained network."""
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,9 +73,7 @@ class Choice:
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Choice":
         """The choice that a row of the tables states; :attr:`columns` the other way round."""
-        values = json.loads(row["rule_parameters"])
-        names = PARAMETERS.get(row["rule"], tuple(values))
-        return cls(row["rule"], tuple((name, values[name]) for name in names))
+        return _choice(row["rule"], row["rule_parameters"])
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -134,3 +133,11 @@ def free_name(rule: str, parameter: str) -> str:
     name.
     """
     return parameter if rule in PARAMETERS else f"{short_name(rule)}.{parameter}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _choice(rule: str, rule_parameters: str) -> Choice:
+    """The choice that a row states; points of the same choice share one, of which a sweep has thousands."""
+    values = json.loads(rule_parameters)
+    names = PARAMETERS.get(rule, tuple(values))
+    return Choice(rule, tuple((name, values[name]) for name in names))

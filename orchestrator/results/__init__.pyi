@@ -20,7 +20,7 @@ from .records import (
     trial_states,
     utc_now,
 )
-from .reference_point import BaselineReference, record_reference, recorded_reference
+from .reference_point import BaselineReference, is_standard, record_reference, recorded_reference
 from .sql import query
 from .sweep import NO_HYPERVOLUME, ROLES, Sweep, by_label
 from .sweep_comparison import SweepComparison
@@ -55,6 +55,7 @@ __all__ = [
     "coefficient_columns",
     "confirmations",
     "history",
+    "is_standard",
     "name_sweep",
     "own_version",
     "package_versions",

@@ -13,7 +13,8 @@ from typing import Any
 
 from orchestrator.config import Config
 from orchestrator.declarations import CUT, MARGIN
-from orchestrator.results.points import Point, TrialState
+from orchestrator.results.points import Point
+from orchestrator.search import Coefficients
 from orchestrator.storage import ResultStore
 
 
@@ -43,7 +44,7 @@ def derive_reference(config: Config, points: Sequence[Point], trial_id: str | No
     """
     if trial_id is None:
         trials = {point.trial.trial_id: point.trial for point in points}
-        trial_id = next((name for name, trial in trials.items() if _is_standard(config, trial)), None)
+        trial_id = next((name for name, trial in trials.items() if is_standard(config, trial.coefficients)), None)
     measured = [point.metrics for point in points if point.trial.trial_id == trial_id and point.stage == CUT]
     if trial_id is None or not measured:
         return None
@@ -78,9 +79,9 @@ def record_reference(store: ResultStore, sweep_id: str, reference: BaselineRefer
     store.append("reference_points", [row])
 
 
-def _is_standard(config: Config, trial: TrialState) -> bool:
+def is_standard(config: Config, coefficients: Coefficients) -> bool:
     """Whether the whole loss of a trial is the cross-entropy, by what it recorded of its method's coefficients."""
     if config.search.methods:
-        return config.with_coefficients(trial.coefficients).method.is_standard
-    own = {name: value for name, value in trial.coefficients.items() if name in config.method.coefficients}
+        return config.with_coefficients(coefficients).method.is_standard
+    own = {name: value for name, value in coefficients.items() if name in config.method.coefficients}
     return replace(config.method, coefficients={**config.method.coefficients, **own}).is_standard

@@ -18,6 +18,7 @@ from orchestrator.results import (
     coefficient_column,
     coefficient_columns,
     history,
+    is_standard,
     record_reference,
     trial_event,
     utc_now,
@@ -86,6 +87,10 @@ class Proposals:
         """Read the sweep as it is in the tables now, under today's budget, objectives, tracking and resources."""
         return dataclasses.replace(self._followed.read(), config=self.config)
 
+    def front(self) -> Sweep:
+        """Read the sweep likewise, with the points that its front and its hypervolume need."""
+        return self._followed.read_front(self.config)
+
     def next(self) -> tuple[int, Coefficients]:
         """Number and coefficients of the next trial. A new one is recorded first, and is what the record says: of two
         drivers at once the first one proposes it.
@@ -114,7 +119,8 @@ class Proposals:
     def over(self, number: int, coefficients: Coefficients) -> None:
         """Note that a trial ended, and record the reference values that follow from the first standard training."""
         self.pending.pop(self._trial(number, coefficients).trial_id, None)
-        self.record_reference()
+        if is_standard(self.config, coefficients):
+            self.record_reference()
         self._ended += 1
         if self._ended % COMPACT_EVERY == 0:
             self._compact()

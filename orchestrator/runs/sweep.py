@@ -72,7 +72,7 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
     proposals = Proposals(config, name_sweep(store, config, prefix=prefix, fingerprints=prints), store, prints)
     _check_earlier(config, data, store)
     if _is_done(proposals, reported):
-        progress.begin(config, 0, proposals.sweep, budget=proposals.budget)
+        progress.begin(config, 0, proposals.front, budget=proposals.budget)
     else:
         with only_driver(root, proposals.sweep_id, progress.say) as lease:
             proposals = Proposals(config, proposals.sweep_id, store, prints)  # as the driver before has left it
@@ -115,7 +115,7 @@ def _run_missing(
         shared, storage = ray.put(data), SharedStorage.here(root)
         for line in _loaded_lines(corners, shared):
             progress.say(line)
-        progress.begin(config, concurrency, proposals.sweep, budget=proposals.budget)
+        progress.begin(config, concurrency, proposals.front, budget=proposals.budget)
         if proposals.missing:
             try:
                 run_trials(proposals, shared, storage, lease, progress)

@@ -1,5 +1,6 @@
 """A sweep that is followed is at each look what a whole read gives."""
 
+import random
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from orchestrator.results import FollowedSweep, canonical, claim_sweep, read_swe
 from orchestrator.results.reference_point import BaselineReference, record_reference
 from orchestrator.storage import DeltaStore
 
+REFERENCE = ("search.reference.calibrated_reuse_accuracy=0.5",)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -66,3 +68,34 @@ def test_reference_values_are_read_until_there_are_some(store, configured):
     reference = BaselineReference("s-0", {"calibrated_reuse_accuracy": 0.85})
     record_reference(store, "s", reference, NOW)
     assert followed.reference() == followed.read().frozen == reference
+
+
+def test_the_front_and_the_hypervolume_are_those_of_all_points(store, configured):
+    """Trials that end in any order, with equal points, points that dominate earlier ones, and test metrics later."""
+    draw = random.Random(0)
+    config = configured("sweep.name=s", *REFERENCE)
+    claim_sweep(store, config, prefix="x", now=NOW)
+    followed = FollowedSweep(store, "s")
+    sizes, tested = [], 0
+    for number in draw.sample(range(8), 8):
+        store.append("points", [drawn(number, tau, draw) for tau in (0.5, 0.7, 0.9)])
+        store.append("trials", [event(number, "finished")])
+        if number % 3 == 0:
+            best = read_sweep(store, "s").front[0]
+            store.append("points", [point(best.trial.number, best.choice.values["tau"], "test")])
+        whole, sweep = read_sweep(store, "s"), followed.read_front(config)
+        assert sweep.front == whole.front
+        assert sweep.hypervolume == whole.hypervolume
+        assert sweep.trials == whole.trials
+        sizes.append(len(sweep.points))
+        tested += sum(point.test is not None for point in sweep.front)
+    assert max(sizes) < len(whole.points) == 24
+    assert len(whole.front) > 1
+    assert tested > 0
+
+
+def drawn(number, tau, draw):
+    """A point of coarse values, so that some are equal."""
+    reuse = draw.choice([0.6, 0.7, 0.8, 0.9])
+    values = {"reuse_accuracy": reuse, "calibrated_reuse_accuracy": reuse, "cut_size": draw.choice([0.1, 0.2, 0.4])}
+    return {**point(number, tau), **values}

@@ -179,7 +179,7 @@ def test_a_metric_that_is_newer_than_the_record_follows_from_the_same_training(s
 
 
 def test_it_is_recorded_when_the_trial_ends_and_the_searcher_is_told(store, configured):
-    config = configured("sweep.name=s", "search=sobol", "sweep.trials=6")
+    config = configured("sweep.name=s", "search=optuna_tpe", "sweep.trials=6")
     claim_sweep(store, config, prefix="x", now=NOW)
     proposals = Proposals(config, "s", store)
     known = []
