@@ -1,4 +1,5 @@
-"""Data sets and users' images, in memory or in a mapped file. May import `config`, `errors` and the cache of `storage`."""
+"""Data sets and users' images, in memory or in a mapped file. May import `config`, `errors` and, for the cache folder,
+`storage`."""
 
 import lazy_loader
 
