@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+import glob
 import os
 import re
 from collections.abc import Sequence
@@ -218,8 +219,19 @@ def _resolve_paths(plain: Any) -> None:
     data, training = plain.get("data"), plain.get("training")
     if isinstance(data, dict) and (isinstance(data.get("root"), str) or data.get("name") != "digits"):
         data["root"] = _path("data.root", data.get("root") or "")  # digits come with scikit-learn
+        for key in ("path", "test_path"):
+            if isinstance(data.get(key), str):
+                data[key] = _found_path(data[key], data["root"])
     if isinstance(training, dict) and isinstance(training.get("init_from"), str):
         training["init_from"] = _path("training.init_from", training["init_from"])
+
+
+def _found_path(path: str, root: str) -> str:
+    """A path or pattern as it is if something is there under the root; otherwise that of the working folder, if
+    something is there."""
+    places = absolute(path, root), absolute(path)
+    under_root, here = (os.path.exists(place) or bool(glob.glob(place)) for place in places)
+    return places[1] if here and not under_root else path
 
 
 def _path(key: str, value: str, base: str | None = None) -> str:

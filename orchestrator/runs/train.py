@@ -16,6 +16,7 @@ from orchestrator.storage import DeltaStore, usable_root
 from orchestrator.training import (
     Report,
     Trial,
+    check_device,
     check_trainable,
     fingerprints,
     loaded_lines,
@@ -38,6 +39,8 @@ def train_one(config: Config, console: Console) -> Sweep:
         from orchestrator.runs.cluster import check_cluster
 
         check_cluster()
+    else:
+        check_device(config.training)
     root = usable_root(config.storage)
     config = with_own_parts(config)
     config = config.of_method({})

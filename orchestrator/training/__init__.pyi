@@ -5,7 +5,7 @@ from .dry_run import distinct
 from .fingerprinting import check_unchanged, fingerprints
 from .kept_files import KeptFiles
 from .loaded import loaded_lines
-from .loop import choose_device
+from .loop import check_device, choose_device
 from .methods import make_method
 from .own_metrics import Measured, OwnMetric
 from .own_parts import with_own_parts
@@ -29,6 +29,7 @@ __all__ = [
     "Timing",
     "Trial",
     "Workers",
+    "check_device",
     "check_trainable",
     "check_unchanged",
     "check_weights",

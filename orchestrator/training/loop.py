@@ -58,6 +58,19 @@ def choose_device(config: TrainingConfig) -> torch.device:
     return torch.device("cuda" if config.gpus_per_worker > 0 and torch.cuda.is_available() else "cpu")
 
 
+def check_device(config: TrainingConfig) -> None:
+    """Refuse a training in this process that asks for a GPU where there is none.
+
+    Raises:
+        ConfigError: such a training.
+    """
+    if config.gpus_per_worker > 0 and not torch.cuda.is_available():
+        raise ConfigError(
+            f"training.gpus_per_worker={config.gpus_per_worker:g}: PyTorch finds no GPU on this machine; set"
+            " training.gpus_per_worker=0 to train on the CPU, or see that torch.cuda.is_available() is True"
+        )
+
+
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """``auto`` is bfloat16 where the processor computes in it, else float32; the weights are float32 in any case."""
     if wanted == "auto":

@@ -39,7 +39,8 @@ def random_parts(images: ImageSet, pixels_BcSS: Tensor, places_B2: Tensor, shape
     tops_B = _starts(places_B2[:, 0], heights_B, largest)
     lefts_B = _starts(places_B2[:, 1], widths_B, largest)
     if not images.is_scaled:
-        return windows(pixels_BcSS, tops_B, lefts_B, side, side)
+        # A GPU would wait for the places; on a CPU whole rows are copied, which is many times as fast.
+        return (_slices if device.type == "cpu" else windows)(pixels_BcSS, tops_B, lefts_B, side, side)
     rows_B1sS = _weights(tops_B, heights_B, side, largest)[:, None]
     columns_B1sS = _weights(lefts_B, widths_B, side, largest)[:, None]
     parts_Bcss = rows_B1sS @ pixels_BcSS.float() @ columns_B1sS.mT
@@ -54,6 +55,14 @@ def windows(images: Tensor, tops_B: Tensor, lefts_B: Tensor, height: int, width:
     numbers = torch.arange(len(images), device=device)[:, None, None, None]
     channels = torch.arange(images.shape[1], device=device)[None, :, None, None]
     return images[numbers, channels, rows, columns]
+
+
+def _slices(images: Tensor, tops_B: Tensor, lefts_B: Tensor, height: int, width: int) -> Tensor:
+    """The same as :func:`windows`."""
+    cut = images.new_empty((*images.shape[:2], height, width))
+    for target, image, top, left in zip(cut, images, tops_B.tolist(), lefts_B.tolist(), strict=True):
+        target.copy_(image[:, top : top + height, left : left + width])
+    return cut
 
 
 def _starts(places_B: Tensor, lengths_B: Tensor, largest: int) -> Tensor:

@@ -47,4 +47,5 @@ def reported(
             elif number % steps < looks:
                 console.print(f"{what}: {number} of {total}", markup=False, highlight=False, soft_wrap=True)
     finally:
-        bar.stop()
+        if bar.live.is_started:  # else it would leave an empty line
+            bar.stop()

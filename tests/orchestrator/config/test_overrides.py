@@ -80,6 +80,26 @@ def test_the_storage_is_the_same_whether_or_not_hydra_reads_it(monkeypatch, plac
     assert storage_of([]) == load_config([]).storage == "~/moda-results"
 
 
+@pytest.mark.parametrize("path", ["photos", "photos/*.parquet", "ph[0]tos"])
+def test_data_are_found_under_the_root_and_then_in_the_working_folder(path, tmp_path, monkeypatch):
+    root, here = tmp_path / "root", tmp_path / "here"
+    root.mkdir()
+    for name in ("photos", "ph[0]tos"):
+        (here / name).mkdir(parents=True)
+        (here / name / "a.parquet").touch()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("MODA_DATA_DIR", str(root))
+    asked = ["data=table", f"data.path='{path}'", f"data.test_path='{path}'"]
+    data = load_config(asked).data
+    assert (data.path, data.test_path, data.root) == (str(here / path), str(here / path), str(root))
+    (root / "photos").mkdir()
+    (root / "photos" / "b.parquet").touch()
+    (root / "ph[0]tos").touch()
+    assert load_config(asked).data.path == path  # the root comes first
+    assert load_config(["data=table", "data.path=nowhere"]).data.path == "nowhere"
+    assert load_config(["data=table", "data.path=s3://bucket/photos"]).data.path == "s3://bucket/photos"
+
+
 def test_null_quotes_and_interpolation_stay_what_hydra_means(monkeypatch):
     monkeypatch.setenv("HERE", "/there")
     config = load_config(["sweep.name=null", "storage=${oc.env:HERE}/größe", "tracking.project='a, b'"])

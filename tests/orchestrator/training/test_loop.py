@@ -13,7 +13,7 @@ from moda_core.methods.standard import Standard
 from orchestrator.errors import ConfigError
 from orchestrator.training.batches import Steps, Workers, augmented, augmented_once, samples_each
 from orchestrator.training.data.loading import load_data
-from orchestrator.training.loop import Diverged, read_checkpoint, train
+from orchestrator.training.loop import Diverged, check_device, read_checkpoint, train
 from orchestrator.training.preparing import _trained, prepare_training
 
 
@@ -31,6 +31,16 @@ def make(data, seed=0):
 def run(config, data, network, method=None, **options):
     options = {"num_classes": 10, "crop": 1, "flip": True} | options
     return train(network, data.train, config.training, method or Moda(), **options)
+
+
+def test_a_gpu_that_is_not_there_is_refused(configured):
+    check_device(configured().training)
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(
+        ConfigError, match=r"^training\.gpus_per_worker=0\.5: PyTorch finds no GPU on this machine; set"
+    ):
+        check_device(configured("training.gpus_per_worker=0.5").training)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -11,7 +11,7 @@ from orchestrator.training.batches import Steps, Workers, augmented_once, augmen
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.data.vision import torchvision_datasets
 from orchestrator.training.loop import read_checkpoint, train
-from orchestrator.training.parts import AREAS, RATIOS, TRIES, _shapes, random_parts
+from orchestrator.training.parts import AREAS, RATIOS, TRIES, _shapes, _slices, random_parts, windows
 
 
 @pytest.fixture
@@ -27,6 +27,13 @@ def test_a_random_part_is_a_window_at_the_place_that_was_drawn(images):
     parts = random_parts(images, images.images[:4], places, torch.rand(4, TRIES, 2))
     for part, image, (top, left) in zip(parts, images.images, [(0, 0), (8, 0), (4, 2), (8, 8)], strict=False):
         assert torch.equal(part, image[:, top : top + 16, left : left + 16])
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_a_cpu_cuts_what_a_gpu_cuts(images, count):
+    tops, lefts = torch.randint(0, 9, (2, count))
+    pixels = images.images[:count]
+    assert torch.equal(_slices(pixels, tops, lefts, 16, 16), windows(pixels, tops, lefts, 16, 16))
 
 
 def test_every_place_is_as_likely_as_any_other(images):
