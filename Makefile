@@ -50,6 +50,7 @@ api: $(VENV)/.installed
 	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going --quiet docs/api build/api
 
 # Pins are kept where the ranges allow them: delete lines of constraints.txt, or all, to get newer releases.
+# cluster/requirements.txt leaves out what torch's wheels with CUDA name by themselves: a torch without it needs none.
 lock: $(VENV)/.installed
 	$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --strip-extras --no-annotate --quiet \
 		--no-emit-package moda-core --no-emit-package moda-orchestrator \
@@ -57,6 +58,7 @@ lock: $(VENV)/.installed
 	$(VENV)/bin/uv pip compile pyproject.toml --extra orchestrator --universal --strip-extras --no-annotate --quiet \
 		--no-emit-package moda-core --no-emit-package moda-orchestrator --constraint constraints.txt \
 		--custom-compile-command 'make lock' --output-file cluster/requirements.txt
+	sed -i -E '/^(cuda|nvidia|triton)/d' cluster/requirements.txt
 
 # --no-build-isolation: setuptools is there already, and the network is not asked.
 wheels: $(VENV)/.installed

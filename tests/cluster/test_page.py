@@ -107,6 +107,7 @@ def test_from_nothing_to_a_front(machine):
         printed += line
         if "[1/12] trial" in line:
             break
+    assert "[1/12] trial" in printed, printed
     (submission,) = re.findall(r"'(raysubmit_\w+)' submitted", printed)
     succeed(machine, STOP + submission)
     assert "terminated; run the same command again to resume" in job.communicate(timeout=LONG)[0]

@@ -59,6 +59,7 @@ def test_the_environment_of_a_job_names_files_of_the_project():
     pins = pins_of(ROOT / environment["pip"])
     assert pins <= pins_of(ROOT / "constraints.txt")
     assert {pin.partition("==")[0] for pin in pins} >= {"ray", "torch", "wandb", "deltalake", "lazy-loader"}
+    assert not [pin for pin in pins if pin.startswith(("cuda-", "nvidia-"))]  # torch's wheels bring what they need
     assert int(environment["env_vars"]["RAY_JOB_STOP_WAIT_TIME_S"]) >= 60
 
 
