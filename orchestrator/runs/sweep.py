@@ -55,6 +55,13 @@ def run_sweep(config: Config, progress: Progress, *, reported: Callable[[Sweep],
         ServiceError: a cluster that does not answer.
         RunError: trials that are not over at the end, or a storage that not all nodes share.
     """
+    try:
+        return _run_sweep(config, progress, reported)
+    finally:
+        progress.close()
+
+
+def _run_sweep(config: Config, progress: Progress, reported: Callable[[Sweep], list[Point]]) -> Sweep:
     config = with_own_parts(config)
     check_space(config)
     check_cluster()
