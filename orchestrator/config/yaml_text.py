@@ -16,7 +16,7 @@ LONGEST_NAME = 100  # of a file that may be there
 OTHER_NUMBER = re.compile(r"[-+]?(0[0-7_]+|0x[0-9a-f_]+|0b[01_]+|\d[\d_]*(:[0-5]?\d)+|\d+_[\d_]*)|\+\d+", re.IGNORECASE)
 
 
-def check_chosen_file(override: str, words: Sequence[str]) -> None:
+def check_chosen_file(override: str, words: Sequence[str] = ()) -> None:
     """Refuse a file that a ``group=choice`` names and that holds such text; what matches no file is left to Hydra.
 
     Args:

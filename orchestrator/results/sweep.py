@@ -285,7 +285,7 @@ class Sweep:
             known = (front or self.points)[0].label
             labels = [*ROLES, *(point.label for point in (*front, *self.candidates))]
             raise ConfigError(
-                f"{name}: no such point{meant(name, labels)}; use best, knee, or {POINT_NAME} such as {known}"
+                f"{name}: no such point; use best, knee, or {POINT_NAME} such as {known}{meant(name, labels)}"
             )
         return found[0]
 

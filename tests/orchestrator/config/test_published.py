@@ -78,7 +78,7 @@ def test_an_ablation_has_the_published_value_among_others(name):
         (PAPER, ["evaluation.taus=[0.5]"], r"^evaluation\.taus=\[0\.5\]: .* are of tau 0\.9 and threshold 0"),
         (PAPER, ["published.moda=[{speed: 2}]"], r"^published\.moda\[0\]: neither a metric nor a coeff.*speed"),
         (PAPER, ["published.moda=[{accuracy: high}]"], r"^published\.moda\[0\]\.accuracy='high' must be"),
-        ("paper/nowhere", [], "Could not (find|load) 'experiment/paper/nowhere'"),
+        ("paper/nowhere", [], "experiment=paper/nowhere is not known"),
     ],
 )
 def test_what_is_not_published_is_refused(recipe, overrides, message):

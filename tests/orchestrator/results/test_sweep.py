@@ -152,7 +152,7 @@ def test_points_are_found_by_their_labels_on_the_front_or_not():
     with pytest.raises(ConfigError, match=r"^sweep 's': no point meets search.constraints"):
         sweep.find("best")
     remedy = (
-        "^2/0.5/0: no such point; use best, knee, or trial/tau/threshold, trial/size/target or trial/level such as {}$"
+        "^2/0.5/0: no such point; use best, knee, or trial/tau/threshold, trial/size/target or trial/level such as {}"
     )
     with pytest.raises(ConfigError, match=remedy.format("0/0.5/0")):
         sweep.find("2/0.5/0")
