@@ -35,6 +35,8 @@ def make_server(folder: str, classes: list[str] | None, port: int) -> ThreadingH
                 return
             try:
                 images = torch.tensor(json.loads(self.rfile.read(length))["images"], dtype=torch.uint8)
+                if images.ndim != 4:
+                    raise ValueError(f"images are of shape {tuple(images.shape)}, not (B, ch, H, W)")
                 self.answer(200, {"classes": module.classify(images)})
             except (ValueError, KeyError, TypeError, RuntimeError) as error:
                 self.answer(400, {"error": f"{type(error).__name__}: {error}"})
