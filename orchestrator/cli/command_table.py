@@ -276,7 +276,7 @@ QUERY = Command(
     run=commands.query,
     summary="query a sweep's tables in SQL",
     details="""\
-The views are sweeps, trials (the event log), epochs, points, rungs, modules and front; docs/tables.md lists their
+The views are sweeps, trials (the event log), epochs, points, rungs, modules, drivers and front; docs/tables.md lists their
 columns. The SQL dialect is DuckDB's. A query sees the rows of this sweep and nothing else.
 
 Examples:

