@@ -276,8 +276,8 @@ QUERY = Command(
     run=commands.query,
     summary="query a sweep's tables in SQL",
     details="""\
-The views are sweeps, trials (the event log), epochs, points, rungs, modules, drivers and front; docs/tables.md lists their
-columns. The SQL dialect is DuckDB's. A query sees the rows of this sweep and nothing else.
+The views are sweeps, trials (the event log), epochs, points, rungs, modules, drivers and front; docs/tables.md lists
+their columns. The SQL dialect is DuckDB's. A query sees the rows of this sweep and nothing else.
 
 Examples:
   moda query mine "select number, event, reason from trials order by number, time"
