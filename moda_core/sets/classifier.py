@@ -18,13 +18,16 @@ class Classifier(nn.Module):
 
     Attributes:
         class_names: the classes, in the order of the logits.
-        recipe: how images become what the network takes.
     """
 
-    def __init__(self, class_names: list[str], recipe: Preprocessing) -> None:
+    def __init__(self, class_names: list[str]) -> None:
         super().__init__()
         self.class_names = class_names
-        self.recipe = recipe
+
+    @property
+    def recipe(self) -> Preprocessing:
+        """How images become what the network takes."""
+        raise NotImplementedError
 
     def logits_of(self, pixels: Tensor) -> Tensor:
         """Return the logits (B, classes) of uint8 images (B, ch, H, W) of the network's size, on its device."""

@@ -37,9 +37,14 @@ class Modules(Classifier):
     """
 
     def __init__(self, network: fx.GraphModule, class_names: list[str], manifest: dict[str, Any]) -> None:
-        super().__init__(class_names, Preprocessing.of(manifest["preprocessing"]))
+        super().__init__(class_names)
         self.network = network
         self.manifest = manifest
+
+    @property
+    def recipe(self) -> Preprocessing:
+        """How images become what the network takes, as the manifest says."""
+        return Preprocessing.of(self.manifest["preprocessing"])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes) of preprocessed images (B, ch, H, W)."""

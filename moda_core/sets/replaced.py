@@ -19,6 +19,7 @@ from moda_core.placing import new_folder, write_whole
 from moda_core.sets.classifier import Classifier
 from moda_core.sets.manifest import strict_json
 from moda_core.sets.module_file import load_modules
+from moda_core.sets.preprocessing import Preprocessing
 from moda_core.sets.replacement import RawImages, ReplacedClass
 from moda_core.sets.saving import slice_modules
 from moda_core.sets.tensor_file import read_tensors
@@ -39,9 +40,15 @@ class ReplacedModules(Classifier):
     """
 
     def __init__(self, network: ReplacedClass, weak: Classifier, replaced: str) -> None:
-        super().__init__(weak.class_names, weak.recipe)
+        super().__init__(weak.class_names)
         self.network = network
         self.replaced = replaced
+        self._recipe = weak.recipe
+
+    @property
+    def recipe(self) -> Preprocessing:
+        """How images become what the network takes: the weak network's."""
+        return self._recipe
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, N) of uint8 images (B, ch, H, W)."""
