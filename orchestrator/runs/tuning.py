@@ -11,6 +11,7 @@ import ray
 from ray import tune
 from ray._private.state import state as cluster_state
 from ray.tune import Callback, PlacementGroupFactory, TuneError
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher as TuneSearcher
 
@@ -76,6 +77,7 @@ def run_trials(
     os.environ.update(SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is said by Deaths and below
     with tempfile.TemporaryDirectory(prefix="moda-tune-") as scratch, stopping_tune() as interrupt:
+        _keep_keys_of_stores()
         tuner = tune.Tuner(
             tune.with_resources(trainable, _resources(training)),
             tune_config=tune.TuneConfig(
@@ -99,6 +101,13 @@ def run_trials(
         except TuneError as error:  # what was raised in this process while Tune ran
             raise error.__cause__ or error from error
     _check_over(proposals, interrupt)
+
+
+def _keep_keys_of_stores() -> None:
+    """Tune copies keys of object stores from the driver's environment to that of each trial, and Ray's agents log it.
+    Nodes have the keys in their own environment, or the job has, which trials inherit."""
+    kept = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
+    class_cache.ENV_VARS_TO_PROPAGATE = kept
 
 
 def _resources(training: TrainingConfig) -> PlacementGroupFactory:
