@@ -3,7 +3,7 @@ from .export import check_export_path, export_modules
 from .layout import FILE_NAME, LARGEST_MANIFEST, LARGEST_WEIGHTS, MANIFEST, SHA256, WEIGHTS
 from .manifest import check_file, check_manifest_size, check_size, parse_manifest
 from .module_file import Modules, ModuleSet, load_modules, open_modules, read_manifest
-from .preprocessing import Pictures, Preprocessing
+from .preprocessing import BATCH, Pictures, Preprocessing
 from .replaced import ReplacedModules, is_replaced, load_replaced, save_replaced
 from .replacement import (
     ClassAccuracy,
@@ -17,6 +17,7 @@ from .replacement import (
 from .saving import save_modules, slice_modules
 
 __all__ = [
+    "BATCH",
     "FILE_NAME",
     "LARGEST_MANIFEST",
     "LARGEST_WEIGHTS",

@@ -52,16 +52,24 @@ class Classifier(nn.Module):
             ValueError: something that is not an image, named, and where may_reject is true a network for which no such
                 logits are known.
         """
+        names = [name for name, _ in self.judge(images, may_reject=may_reject)]
+        return names[0] if is_single(images) else names
+
+    def judge(self, images: Pictures, *, may_reject: bool = False) -> list[tuple[str | None, float]]:
+        """Return the class name of each image and the probability of that class; arguments and errors are those of
+        :meth:`classify`."""
         least_C = self.least_logits() if may_reject else torch.full((len(self.class_names),), -torch.inf)
-        names: list[str | None] = []
+        judged: list[tuple[str | None, float]] = []
         for logits_BC in self._logits(images):
             largest_B, class_B = logits_BC.max(1)
-            is_known_B = largest_B >= least_C[class_B]
-            names += [
-                self.class_names[index] if is_known else None
-                for index, is_known in zip(class_B.tolist(), is_known_B.tolist(), strict=True)
+            chance_B, is_known_B = logits_BC.softmax(1).max(1).values, largest_B >= least_C[class_B]
+            judged += [
+                (self.class_names[index] if is_known else None, chance)
+                for index, is_known, chance in zip(
+                    class_B.tolist(), is_known_B.tolist(), chance_B.tolist(), strict=True
+                )
             ]
-        return names[0] if is_single(images) else names
+        return judged
 
     def probabilities(self, images: Pictures) -> Tensor:
         """Return the probability of each class for each image: (B, classes), or (classes,) for one image; on the CPU.

@@ -9,11 +9,10 @@ import pyarrow as pa
 import torch
 
 from moda_core import load_modules, load_replaced
-from moda_core.sets import Classifier, is_replaced
+from moda_core.sets import BATCH, Classifier, is_replaced
 from orchestrator.errors import ConfigError
 
 SCHEMA = pa.schema([("image", pa.string()), ("class", pa.string()), ("probability", pa.float64())])
-BATCH = 256  # images in memory at once
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,9 @@ def _opened(folder: str, classes: Sequence[str] | None) -> Classifier:
 def _rows(
     module: Classifier, names: Sequence[str], pixels: torch.Tensor, *, may_reject: bool
 ) -> list[dict[str, object]]:
-    largest = module.probabilities(pixels).max(1).values.tolist()
-    classified = module.classify(pixels, may_reject=may_reject)
     return [
         {"image": name, "class": class_name, "probability": chance if class_name is not None else None}
-        for name, class_name, chance in zip(names, classified, largest, strict=True)
+        for name, (class_name, chance) in zip(names, module.judge(pixels, may_reject=may_reject), strict=True)
     ]
 
 

@@ -1,5 +1,5 @@
 from .compared import Compared
-from .confirmation import Confirmation, Held, confirmations, without_seed
+from .confirmation import CERTAIN, Confirmation, Held, confirmations, without_seed
 from .courses import Course, read_courses
 from .followed import FollowedSweep
 from .kept_units import KeptUnits, read_kept_units
@@ -27,6 +27,7 @@ from .sweep_comparison import SweepComparison
 from .tracker import Artifact, Link, NoTracker, Rows, Tracker
 
 __all__ = [
+    "CERTAIN",
     "NO_HYPERVOLUME",
     "POINT_NAME",
     "ROLES",

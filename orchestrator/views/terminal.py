@@ -11,7 +11,7 @@ from rich.table import Table
 
 from orchestrator.config import without_method_names
 from orchestrator.declarations import MARGIN, Metric
-from orchestrator.results import POINT_NAME, Point, Sweep
+from orchestrator.results import CERTAIN, POINT_NAME, Point, Sweep
 from orchestrator.search import Constraint
 
 if TYPE_CHECKING:  # looking at a sweep loads no PyTorch
@@ -36,9 +36,6 @@ def bytes_text(count: float) -> str:
             break
         count /= 1024
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-
-
-CERTAIN = 2.0  # standard errors of a difference that is called one
 
 
 def coefficients_text(coefficients: Mapping[str, Any]) -> str:
