@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moda_core.methods import has_step_after
-from orchestrator.config import Config, check_space, corners
+from orchestrator.config import Config, check_space
 from orchestrator.results import name_sweep
 from orchestrator.runs.address import cluster_address
 from orchestrator.runs.capacity import Node, held_trials, nodes_of_cluster
 from orchestrator.runs.cluster import connected
+from orchestrator.runs.corners import tried_corners
 from orchestrator.runs.proposals import Proposals
 from orchestrator.storage import DeltaStore, Files
 from orchestrator.training import (
     Timing,
-    check_trainable,
-    distinct,
     fingerprints,
     make_method,
     time_training,
@@ -95,9 +94,7 @@ def plan_sweep(config: Config) -> Plan:
     check_space(config)
     root = Files(config.storage).root
     data = load_data(config.data)
-    tried = distinct(map(config.with_coefficients, corners(config.search)))
-    for corner in tried:
-        check_trainable(corner, data)
+    tried = tried_corners(config, data)
     prints, store = fingerprints(config, data), DeltaStore(root)
     sweep_id = name_sweep(store, config, prefix=config.data.name.replace("_", "-"), fingerprints=prints)
     proposals = Proposals(config, sweep_id, store, prints)

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 import ray
 from ray.exceptions import RayTaskError
 
-from orchestrator.config import Choice, Config, check_space, corners
+from orchestrator.config import Choice, Config, check_space
 from orchestrator.errors import MISTAKES, RunError
 from orchestrator.results import Point, Sweep, claim_sweep, name_sweep, read_sweep, utc_now
 from orchestrator.runs.capacity import held_trials, nodes_of_cluster
 from orchestrator.runs.cluster import check_cluster, concurrent_trials, connected
+from orchestrator.runs.corners import tried_corners
 from orchestrator.runs.lease import Lease, only_driver
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.shared_storage import SharedStorage
@@ -24,9 +25,7 @@ from orchestrator.runs.tuning import run_trials
 from orchestrator.storage import WEIGHTS, DeltaStore, Files, trial_file, usable_root
 from orchestrator.training import (
     Trial,
-    check_trainable,
     check_unchanged,
-    distinct,
     fingerprints,
     loaded_lines,
     measure_on_test,
@@ -70,9 +69,7 @@ def _run_sweep(config: Config, progress: Progress, reported: Callable[[Sweep], l
     progress.prepare(f"loading {config.data.name}")
     data = load_data(config.data)
     progress.prepare(f"trying {config.model.name} on a few images")
-    tried = distinct(map(config.with_coefficients, corners(config.search)))
-    for corner in tried:
-        check_trainable(corner, data)
+    tried = tried_corners(config, data)
     store = DeltaStore(root)
     prefix = config.data.name.replace("_", "-")
     prints = fingerprints(config, data)
