@@ -1,4 +1,4 @@
-# make demo    the main job on scikit-learn's digits, in its own environment
+# make demo    the main job on scikit-learn's digits, in its own environment; pictures: README's, of what it found
 # make test    the tests but the slow ones, in 8 minutes on 2 cores; test-all runs every test; lint; bench; coverage
 # make test-faults  the tests of what dies, hangs, is full or is not there
 # make wheels  both distributions, into dist; api: pages of the public names, into build/api; lock: constraints.txt and
@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 DEMO := demo-results
 
-.PHONY: help demo test test-all test-faults coverage lint format api lock wheels bench clean
+.PHONY: help demo pictures test test-all test-faults coverage lint format api lock wheels bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,10 @@ $(VENV)/.installed: pyproject.toml packages/moda-core/pyproject.toml constraints
 
 demo: $(VENV)/.installed
 	@BIN=$(VENV)/bin RESULTS=$(DEMO) sh docs/examples/demo.sh
+
+# Of the demo's front, report and terminal, into docs; needs Chromium.
+pictures: demo
+	PYTHONPATH=. $(PYTHON) docs/pictures.py $(DEMO)/storage demo
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4

@@ -15,6 +15,7 @@ from .replacement import (
     replacement_accuracy,
 )
 from .saving import save_modules, slice_modules
+from .whole import whole_network
 
 __all__ = [
     "BATCH",
@@ -51,4 +52,5 @@ __all__ = [
     "save_modules",
     "save_replaced",
     "slice_modules",
+    "whole_network",
 ]

@@ -72,12 +72,11 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     if wrong := [word for word in others if word.startswith("-") or "=" not in word]:
         parser.error(f"unknown argument {wrong[0]!r}; overrides are key=value, see moda {options.command} --help")
     options.overrides += others  # overrides that followed an option
-    for argument in COMMANDS[options.command].arguments:
+    for argument in filter(lambda each: each.takes_several, COMMANDS[options.command].arguments):
         words = getattr(options, argument.key) or []
         names_keys = argument.key == "keys"  # which hold no =, as classes and points may
-        if argument.takes_several and (
-            overrides := [word for word in words if is_override(word) or (names_keys and "=" in word)]
-        ):
+        texts = [word for word in words if isinstance(word, str)]
+        if overrides := [word for word in texts if is_override(word) or (names_keys and "=" in word)]:
             options.overrides += overrides
             setattr(options, argument.key, [word for word in words if word not in overrides])
     return options

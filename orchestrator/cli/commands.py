@@ -278,6 +278,24 @@ def export(asked: Asked, options: argparse.Namespace, output: Output) -> None:
     )
 
 
+def measure(asked: Asked, options: argparse.Namespace, output: Output) -> None:
+    import torch
+
+    from orchestrator.modules import measure_modules
+    from orchestrator.views import costs_table
+
+    costs = measure_modules(options.folder, classes=options.classes, batches=options.batch, device=options.device)
+    output.show(costs_table(costs))
+    rounds = ", ".join(f"{count} of {size}" for size, count in costs[0].rounds.items())
+    output.hint(
+        f"on {options.device} with {torch.get_num_threads()} threads, float32; medians of rounds in which every network"
+        f" computed a batch: {rounds}"
+    )
+    output.give(
+        {"device": options.device, "threads": torch.get_num_threads(), "networks": list(map(dataclasses.asdict, costs))}
+    )
+
+
 def rerun(asked: Asked, options: argparse.Namespace, output: Output) -> int:
     from orchestrator.runs import rerun
 

@@ -54,8 +54,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.evaluation.augmented and not self.data.is_augmented:
             raise ConfigError(
-                "evaluation.augmented=true: training images are not augmented; set data.crop or data.flip, or"
-                " evaluation.augmented=false"
+                "evaluation.augmented=true: training images are not augmented; set data.crop, data.flip or"
+                " data.augmentations, or evaluation.augmented=false"
             )
         if all(self.evaluation.metrics.values()):  # else not all that may be an objective is known yet
             self.search.check_metrics(self.evaluation.own_metrics)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
+from orchestrator.config.augmentations import read_augmentations
 from orchestrator.config.checks import check, check_seed, one_of
 from orchestrator.config.class_list import read_class_list
 from orchestrator.declarations import NORMALISATIONS, Key
@@ -30,6 +31,7 @@ class DataConfig:
         image_size: the side of what the network sees of it; null: all of it.
         normalisation: by which constants images are normalised where ``mean`` and ``std`` are not given.
         class_list: a file that names ``classes``, a line for each.
+        augmentations: what else training does to its images, each as a ``name`` and parameters.
         unreadable: whether images of own files that cannot be read are refused, or counted and left out.
         kept_in: where decoded images are kept: in memory, or in a file that is mapped; auto: in a file if they are
             large for this machine's memory.
@@ -74,6 +76,10 @@ class DataConfig:
     ] = 0.2
     crop: Annotated[int, Key("padding of the random crop of training images; 0: none", "at least 0", "pixels")] = 0
     flip: Annotated[bool, Key("whether training images are mirrored at random")] = False
+    augmentations: Annotated[
+        tuple[Any, ...],
+        Key("transforms of torchvision for training images: names, or mappings of a name and parameters; docs/data.md"),
+    ] = ()
     unreadable: Annotated[
         str, Key("own images that cannot be read: refuse the data, or count and leave them out", choices=UNREADABLE)
     ] = REFUSE
@@ -101,6 +107,7 @@ class DataConfig:
         one_of("data.background", self.background, BACKGROUNDS)
         self._check_fit()
         self._check_normalisation()
+        object.__setattr__(self, "augmentations", read_augmentations(self.augmentations))
         one_of("data.unreadable", self.unreadable, UNREADABLE)
         if self.unreadable == SKIP and self.name not in OWN_FILES:
             raise ConfigError(
@@ -125,7 +132,7 @@ class DataConfig:
     @property
     def is_augmented(self) -> bool:
         """Whether training sees other pixels of an image each time."""
-        return self.crop > 0 or self.flip or self.fit in (RANDOM, RANDOM_RESIZED)
+        return self.crop > 0 or self.flip or bool(self.augmentations) or self.fit in (RANDOM, RANDOM_RESIZED)
 
     @property
     def decoding(self) -> dict[str, Any]:

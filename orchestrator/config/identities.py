@@ -15,6 +15,7 @@ from orchestrator.errors import ConfigError
 
 # Of an identity, at these values: sweeps from before there were such keys record none.
 LEFT_OUT: dict[tuple[str, str], Any] = {
+    ("data", "augmentations"): [],
     ("data", "background"): "white",
     ("data", "class_list"): None,
     ("data", "fit"): "stretch",

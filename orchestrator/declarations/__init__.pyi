@@ -1,3 +1,4 @@
+from .augmentations import AUGMENTATIONS, MIXING, Parameter
 from .keys import Key
 from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, SHARE, STAGE_METRICS, Metric
 from .normalisations import NORMALISATIONS
@@ -5,12 +6,14 @@ from .options import METHOD_KEYS, MODEL_KEYS, OWN_OPTION
 from .stages import CUT, REFIT, SEPARATE, STAGE_SIZES, STAGE_SUBSETS, STAGES, TUNED
 
 __all__ = [
+    "AUGMENTATIONS",
     "COUNT",
     "CUT",
     "CUT_NAMES",
     "MARGIN",
     "METHOD_KEYS",
     "METRICS",
+    "MIXING",
     "MODEL_KEYS",
     "NORMALISATIONS",
     "NUMBER",
@@ -26,4 +29,5 @@ __all__ = [
     "TUNED",
     "Key",
     "Metric",
+    "Parameter",
 ]

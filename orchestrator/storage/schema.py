@@ -20,7 +20,8 @@ from orchestrator.storage.older_rows import with_calibrated, with_choice, with_c
 # 7: points of the stages refit and tuned, with metrics of their own; gate_share
 # 8: files_sha256 in trials
 # 9: drivers
-SCHEMA_VERSION = 9
+# 10: accuracies that count classes alike, and of the worst class, in points
+SCHEMA_VERSION = 10
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 LARGEST_BIAS = 1e6  # as moda_core has it
 FINITE = 1e300  # larger than whatever is measured: numbers within it are neither NaN nor infinite

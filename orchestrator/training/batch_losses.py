@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from moda_core.methods import Method
 from orchestrator.errors import ConfigError
-from orchestrator.training.batches import Batch, Workers, augmented
+from orchestrator.training.batches import Batch, Workers, augmented, seen_part
 from orchestrator.training.data import ImageSet
-from orchestrator.training.parts import random_parts
 
 
 def computing(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
@@ -54,11 +53,11 @@ class BatchLosses:
         return self.of_images(*self.read(batch), batch)
 
     def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return this worker's images, (B, ch, H, W) uint8, and their labels, (B,): a random part where they have
-        parts, not augmented otherwise."""
+        """Return this worker's images, (B, ch, H, W) uint8, and their labels, (B,): as :func:`seen_part` gives them,
+        neither cropped nor flipped."""
         index_B = batch.mine.to(self.images.labels.device)
         stored = self.images.images[index_B] if batch.stored is None else batch.stored
-        return random_parts(self.images, stored, batch.offsets_B2, batch.shapes_BT2), self.images.labels[index_B]
+        return seen_part(self.images, stored, batch), self.images.labels[index_B]
 
     def of_images(self, pixels: Tensor, labels: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the same of what :meth:`read` gives. This is what is compiled."""

@@ -21,6 +21,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.training.data import ImageSet, StoredImages
 from orchestrator.training.parts import TRIES, random_parts, windows
 
+MOST_SEEDS = 2**62
 AT_ONCE = 512  # images that are cropped and flipped together
 
 
@@ -51,7 +52,8 @@ def samples_each(network: nn.Module, config: TrainingConfig) -> int:
 class Batch:
     """A global batch: this worker's image indices, and the random draws of its augmentation.
 
-    ``stored`` are the images themselves where they were read ahead, uint8.
+    ``seeds_B`` are those of each image's transforms, on the CPU. ``stored`` are the images themselves where they were
+    read ahead, uint8.
     """
 
     step: int
@@ -60,6 +62,7 @@ class Batch:
     offsets_B2: Tensor
     flips_B: Tensor
     shapes_BT2: Tensor
+    seeds_B: Tensor
     stored: Tensor | None = None
 
 
@@ -116,7 +119,9 @@ class Steps:
         """The batches of an epoch. All draws are brought to the device at once, so that no step waits for its own."""
         generator = torch.Generator().manual_seed(epoch_seed(self.config.seed, epoch))
         shapes = torch.Generator().manual_seed(shapes_seed(self.config.seed, epoch))
+        transforms = torch.Generator().manual_seed(transforms_seed(self.config.seed, epoch))
         order = torch.randperm(self.images, generator=generator)[: self.samples]
+        seeds = torch.randint(MOST_SEEDS, (len(order),), generator=transforms).split(self.config.batch_size)
         draws: list[tuple[Tensor, ...]] = []
         for index_B in order.split(self.config.batch_size):
             offsets_B2 = torch.rand(len(index_B), 2, generator=generator)
@@ -124,7 +129,7 @@ class Steps:
             shapes_BT2 = torch.rand(len(index_B), TRIES, 2, generator=shapes)
             draws.append((index_B, offsets_B2, flips_B, shapes_BT2))
         kinds = (torch.cat(kind).to(device).split(self.config.batch_size) for kind in zip(*draws, strict=True))
-        for number, batch in enumerate(zip(*kinds, strict=True)):
+        for number, batch in enumerate(zip(*kinds, seeds, strict=True)):
             mine = (one.tensor_split(self.workers.world)[self.workers.rank] for one in batch)
             yield Batch(epoch * self.per_epoch + number, len(batch[0]), *mine)
 
@@ -140,11 +145,19 @@ def read_ahead(images: ImageSet, steps: Steps, epoch: int) -> Iterator[Batch]:
 
 
 def augmented_part(images: ImageSet, batch: Batch, crop: int, flip: bool) -> Tensor:
-    """This worker's images of a batch as training sees them, (B, ch, H, W) uint8: a random part where they have parts,
-    then as :func:`augmented` changes them.
+    """This worker's images of a batch as training sees them, (B, ch, H, W) uint8: what :func:`seen_part` gives, as
+    :func:`augmented` changes it.
     """
     stored = images.images[batch.mine.to(images.labels.device)]
-    return augmented(random_parts(images, stored, batch.offsets_B2, batch.shapes_BT2), batch, crop, flip)
+    return augmented(seen_part(images, stored, batch), batch, crop, flip)
+
+
+def seen_part(images: ImageSet, stored: Tensor, batch: Batch) -> Tensor:
+    """What training sees of stored images before it crops and flips them, (B, ch, H, W) uint8: a random part where they
+    have parts, transformed where the images have an augmentation.
+    """
+    parts = random_parts(images, stored, batch.offsets_B2, batch.shapes_BT2)
+    return parts if images.augmentation is None else images.augmentation(parts, batch.seeds_B)
 
 
 def augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
@@ -160,7 +173,7 @@ def augmented(pixels: Tensor, batch: Batch, crop: int, flip: bool) -> Tensor:
 
 
 def augmented_once(images: ImageSet, *, crop: int, flip: bool, seed: int) -> ImageSet:
-    """The same images, each cropped and flipped once as in training. What is drawn follows from the seed alone.
+    """The same images, each augmented once as in training. What is drawn follows from the seed alone.
 
     Of images that are not in memory this is done whenever they are read.
     """
@@ -168,9 +181,11 @@ def augmented_once(images: ImageSet, *, crop: int, flip: bool, seed: int) -> Ima
     offsets_I2 = torch.rand(len(images), 2, generator=generator)
     flips_I = torch.rand(len(images), generator=generator) < 0.5
     shapes_IT2 = torch.rand(len(images), TRIES, 2, generator=generator)
+    seeds_I = torch.randint(MOST_SEEDS, (len(images),), generator=generator)
 
     def augment(index_B: Tensor) -> Tensor:
-        batch = Batch(0, len(index_B), index_B, offsets_I2[index_B], flips_I[index_B], shapes_IT2[index_B])
+        drawn = (draws[index_B] for draws in (offsets_I2, flips_I, shapes_IT2, seeds_I))
+        batch = Batch(0, len(index_B), index_B, *drawn)
         return augmented_part(images, batch, crop, flip)
 
     if isinstance(images.images, StoredImages):
@@ -203,3 +218,8 @@ def epoch_seed(seed: int, epoch: int) -> int:
 def shapes_seed(seed: int, epoch: int) -> int:
     """The seed of an epoch's draws of the shapes of parts, which leave the others as they are."""
     return 2**62 + epoch_seed(seed, epoch)
+
+
+def transforms_seed(seed: int, epoch: int) -> int:
+    """The seed of an epoch's seeds of transforms, which leave the other draws as they are."""
+    return 2**63 + epoch_seed(seed, epoch)

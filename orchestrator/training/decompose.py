@@ -13,13 +13,13 @@ from moda_core import Decomposition, UnitLayers, estimate_reuse, unit_layers
 from moda_core.choosing import Gated
 from moda_core.graph import ChannelGraph, channel_graph
 from moda_core.measuring import sizes_and_overlaps
-from moda_core.modes import evaluating
 from orchestrator.config import Choice, Config, EvaluationConfig
 from orchestrator.declarations import CUT
 from orchestrator.errors import ConfigError
 from orchestrator.training.batch_losses import computing
 from orchestrator.training.batches import Workers, augmented_once
 from orchestrator.training.calibration import Calibration
+from orchestrator.training.class_means import accuracy_by_class
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.evaluating import draw_pairs_of, evaluate_reuse
 from orchestrator.training.methods import make_method
@@ -125,11 +125,8 @@ def prepare(
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:
     """Share of images whose largest logit is their class's."""
-    correct = 0
-    with evaluating(network):
-        for batch, labels in images.batches():
-            correct += int((network(batch).argmax(1) == labels).sum())
-    return correct / len(images)
+    _, right_C = accuracy_by_class(network, images)
+    return int(right_C.sum()) / len(images)
 
 
 def grid(config: EvaluationConfig) -> list[Choice]:
@@ -174,9 +171,13 @@ def measure(
     with computing(images.labels.device, trained.precision):
         network, draws = trained.network, draw_pairs_of(images.labels, trained.graph.output.channels, config, split)
         as_trained = trained.whole()
+        images_C, right_C = accuracy_by_class(as_trained, images)
+        accuracy_C = (right_C.double() / images_C)[images_C > 0]
         whole = {
             "split": split,
-            "accuracy": accuracy(as_trained, images),
+            "accuracy": int(right_C.sum()) / len(images),
+            "balanced_accuracy": float(accuracy_C.mean()),
+            "worst_class_accuracy": float(accuracy_C.min()),
             "reuse_baseline": estimate_reuse(as_trained, trained.layers, None, images, draws[-1]).mean,
         }
         metrics = make_metrics(list(config.metrics))

@@ -25,6 +25,7 @@ from moda_core import (
 )
 from orchestrator.config import Choice, EvaluationConfig
 from orchestrator.training.calibration import Calibrated, Calibration
+from orchestrator.training.class_means import reuse_by_class
 from orchestrator.training.data import ImageSet
 
 if TYPE_CHECKING:  # which imports this file
@@ -115,11 +116,16 @@ def near_front(correct: Sequence[Tensor], sizes: Sequence[float], draw: ReuseDra
 def _columns(logits_PC: Tensor, calibrated: Calibrated, draw: ReuseDraw) -> dict[str, Any]:
     """Columns of the table ``points``."""
     plain, reuse = (summarize_reuse(one, draw) for one in (correct_pairs(logits_PC, draw), calibrated.correct_P))
+    of_classes = reuse_by_class(calibrated.correct_P, draw)
     return {
         "reuse_accuracy": plain.mean,
         "reuse_accuracy_error": plain.standard_error,
         "calibrated_reuse_accuracy": reuse.mean,
         "calibrated_reuse_accuracy_error": reuse.standard_error,
+        "balanced_reuse_accuracy": of_classes.balanced,
+        "balanced_reuse_accuracy_error": of_classes.balanced_error,
+        "worst_class_reuse_accuracy": of_classes.worst,
+        "worst_class_reuse_accuracy_error": of_classes.worst_error,
         "bias": None if calibrated.bias_C is None else calibrated.bias_C.tolist(),
         "reuse_subsets": len(draw.pair_subset_P.unique()),
         "reuse_images": draw.images,

@@ -1,8 +1,9 @@
 """Which network a configuration names: one of moda_core's, a classifier of torchvision, or a user's own by import path.
 
 An import path may come from a table that somebody else wrote (``moda pull`` builds the recorded network), so what it
-names is called only where it declares itself a builder: a class of networks, or a function, that takes
-``in_channels``, ``image_size`` and ``num_classes`` by name. Module sets need none of this: they carry their graph.
+names is called only where it declares itself a builder: a class of networks, or a function that takes ``in_channels``,
+``image_size`` and ``num_classes`` by name. A class is given those of them that it takes, and must fit the data as it is
+where it takes none. Module sets need none of this: they carry their graph.
 """
 
 import difflib
@@ -107,7 +108,11 @@ def _set_in_channels(network: nn.Module, in_channels: int) -> None:
 def _imported_model(name: str, given: Mapping[str, int], options: Mapping[str, Any]) -> nn.Module:
     if taken := sorted(set(GIVEN) & set(options)):
         raise ConfigError(f"model.{taken[0]} comes from the data: leave it out")
-    return _called(name, _import_builder(name), {**given, **options}, given)
+    builder = _import_builder(name)
+    known = inspect.signature(builder).parameters
+    takes_any = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    taken_by_name = {key: value for key, value in given.items() if takes_any or key in known}
+    return _called(name, builder, {**taken_by_name, **options}, given)
 
 
 def _import_builder(name: str) -> Callable[..., Any]:
@@ -118,18 +123,31 @@ def _import_builder(name: str) -> Callable[..., Any]:
     builder: Callable[..., Any] = import_named("model.name", name)
     if not (inspect.isfunction(builder) or (inspect.isclass(builder) and issubclass(builder, nn.Module))):
         raise ConfigError(
-            f"model.name={name!r} is neither a subclass of torch.nn.Module nor a function that returns one"
+            f"model.name={name!r} is neither a subclass of torch.nn.Module nor a function that returns one;"
+            f" {_function_text(name)}"
         )
-    if missing := [key for key in GIVEN if key not in inspect.signature(builder).parameters]:
+    missing = [key for key in GIVEN if key not in inspect.signature(builder).parameters]
+    if missing and not inspect.isclass(builder):
         raise ConfigError(f"model.name={name!r} must take {', '.join(GIVEN)} by name; it does not name {missing}")
     return builder
+
+
+def _function_text(name: str) -> str:
+    """What to write beside a network that cannot be built as it stands."""
+    module_name, _, attribute = name.partition(":")
+    return (
+        f"write a function beside it, def make({', '.join(GIVEN)}): return {attribute}(...), and name that:"
+        f" model.name={module_name}:make"
+    )
 
 
 def _called(name: str, builder: Callable[..., Any], keywords: Mapping[str, Any], given: Mapping[str, int]) -> nn.Module:
     try:
         inspect.signature(builder).bind(**keywords)
     except TypeError as error:
-        raise ConfigError(f"model {name!r} does not take these options: {error}") from error
+        needed = str(error).startswith("missing")
+        remedy = f"; state it, model.<key>=..., or {_function_text(name)}" if needed else ""
+        raise ConfigError(f"model {name!r} does not take these options: {error}{remedy}") from error
     try:
         network = builder(**keywords)
     except (Exception, SystemExit) as error:  # of somebody else's code
@@ -151,11 +169,21 @@ def _check_logits(name: str, network: nn.Module, *, in_channels: int, image_size
     except (Exception, SystemExit) as error:  # of somebody else's code
         raise ConfigError(
             f"model {name!r} cannot take {size}: {error_text(error)}; use larger images (data.resize with data=table)"
-            " or another model"
+            f" or another model{_own_text(name)}"
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, num_classes):
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise ConfigError(f"model {name!r} gives {found} for 2 of {size}; it must give logits of (2, {num_classes})")
+        raise ConfigError(
+            f"model {name!r} gives {found} for 2 of {size}; it must give logits of (2, {num_classes}){_own_text(name)}"
+        )
+
+
+def _own_text(name: str) -> str:
+    """What helps a class of a user's own that does not take all that follows from the data."""
+    if ":" not in name or name.startswith(TORCHVISION):
+        return ""
+    missing = [key for key in GIVEN if key not in inspect.signature(_import_builder(name)).parameters]
+    return f"; its constructor does not take {', '.join(missing)}: {_function_text(name)}" if missing else ""
 
 
 def _size(in_channels: int, image_size: int, num_classes: int) -> str:

@@ -1,6 +1,7 @@
 from .compared import compared_table
 from .configuration import config_rows, config_yaml, configuration_page
 from .confirmed import confirmation_lines, confirmation_table
+from .costs import costs_table
 from .findings import NOTED, RIGHT, WRONG, Finding, findings_table
 from .garbage import Removable, garbage_table, mebibytes, unknown_lines
 from .page import render_report
@@ -36,6 +37,7 @@ __all__ = [
     "configuration_page",
     "confirmation_lines",
     "confirmation_table",
+    "costs_table",
     "duration_text",
     "findings_table",
     "front_table",

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from orchestrator.training.data.augmenting import Augmentation
 from orchestrator.training.data.stored_images import StoredImages
 
 EVALUATION_BATCH = 512
@@ -36,6 +37,7 @@ class ImageSet:
         seen: the side of the square in the middle of an image that the network sees; None: the whole image. Training
             sees another part of that size each time.
         is_scaled: whether those parts are of any scale and brought to that side.
+        augmentation: what training does to what it sees of an image, before it crops and flips it.
     """
 
     images: Pixels
@@ -44,6 +46,7 @@ class ImageSet:
     std: tuple[float, ...]
     seen: int | None = None
     is_scaled: bool = False
+    augmentation: Augmentation | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -16,6 +16,7 @@ import torch
 from orchestrator.config import RANDOM, RANDOM_RESIZED, DataConfig
 from orchestrator.declarations import NORMALISATIONS
 from orchestrator.errors import ConfigError, shown
+from orchestrator.training.data.augmenting import Augmentation
 from orchestrator.training.data.encoded import EncodedImages
 from orchestrator.training.data.facts import ImageFacts
 from orchestrator.training.data.image_set import (
@@ -71,6 +72,8 @@ def load_data(config: DataConfig) -> Data:
     if config.fit in (RANDOM, RANDOM_RESIZED):
         seen = config.resize if config.image_size is None else config.image_size
         sets[0] = replace(sets[0], seen=seen, is_scaled=config.fit == RANDOM_RESIZED)
+    if config.augmentations:
+        sets[0] = replace(sets[0], augmentation=Augmentation.checked(config.augmentations))
     _check_shapes(config.name, [part.shape for part in sets])
     read = train[0].config if isinstance(train[0], EncodedImages) else config  # with the columns that were found
     summary = summary_lines(read, names, labels, sets[0].shape, facts)

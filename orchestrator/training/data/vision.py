@@ -22,6 +22,11 @@ def torchvision_datasets() -> ModuleType:
     return _imported("torchvision.datasets")
 
 
+def torchvision_transforms() -> ModuleType:
+    """Import and return ``torchvision.transforms.v2``."""
+    return _imported("torchvision.transforms.v2")
+
+
 def torchvision_models() -> ModuleType:
     """Import and return ``torchvision.models``."""
     return _imported("torchvision.models")

@@ -61,7 +61,7 @@ WRONG = {
     "data.limit=5": "data.limit=5 cannot be drawn",
     "data.validation_fraction=1": "data.validation_fraction=1.0",
     "data.validation_fraction=0": "a sweep chooses on validation images; set data.validation_fraction=0.2",
-    "evaluation.augmented=true": "training images are not augmented; set data.crop or data.flip, or evaluation.augm",
+    "evaluation.augmented=true": "training images are not augmented; set data.crop, data.flip or data.augmentations",
     "model.init=he": "model.init='he' is not known; known: pytorch, published",
     "model=vgg17": r"model=vgg17 is not known \(did you mean model=vgg16\?\); known: .*resnet18",
     "model.name=vgg17": "model.name='vgg17' is not known; known: deit_small, .*vgg16, vit_small; or torchvision:<name>",

@@ -48,8 +48,12 @@ def test_what_can_be_an_objective_is_a_column_with_a_direction():
     assert {name for name, column in METRIC_COLUMNS.items() if column.better} == set(OBJECTIVES)
     assert {name for name, column in METRIC_COLUMNS.items() if column.better == "up"} == {
         "accuracy",
+        "balanced_accuracy",
+        "worst_class_accuracy",
         "reuse_accuracy",
         "calibrated_reuse_accuracy",
+        "balanced_reuse_accuracy",
+        "worst_class_reuse_accuracy",
     }
 
 

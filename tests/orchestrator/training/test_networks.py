@@ -52,9 +52,37 @@ class Broken(TinyNet):
         raise KeyError("of its own\nin two lines")
 
 
-class NamesNothing(nn.Module):
+class AsItStands(nn.Sequential):
+    """A network as tutorials have it, for digits."""
+
+    def __init__(self, classes=10):
+        super().__init__(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, classes))
+
+
+class TakesSome(AsItStands):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+
+
+class TakesAny(AsItStands):
     def __init__(self, **keywords):
+        super().__init__(keywords["num_classes"])
+
+
+class NeedsMore(AsItStands):
+    def __init__(self, width):
         super().__init__()
+
+
+@pytest.mark.parametrize(("name", "classes"), [("AsItStands", 10), ("TakesSome", 3), ("TakesAny", 3)])
+def test_a_class_is_given_what_it_takes(name, classes):
+    network = make_model(f"{HERE}:{name}", {}, in_channels=1, image_size=8, num_classes=classes)
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, classes)
+    if name == "AsItStands":
+        network = make_model(f"{HERE}:{name}", {"classes": 3}, in_channels=1, image_size=8, num_classes=3)
+        assert network[3].out_features == 3
+        with pytest.raises(ConfigError, match=r"cannot take images of 3 x 8 x 8 .*; its constructor does not take"):
+            make_model(f"{HERE}:{name}", {}, in_channels=3, image_size=8, num_classes=10)
 
 
 def tiny_net(*, in_channels, image_size, num_classes, width=2):
@@ -157,7 +185,15 @@ WRONG = {
     ("__main__:TinyNet", ()): "workers cannot import __main__",
     (f"{HERE}:TinyNets", ()): "has no TinyNets; it has .*TinyNet",
     (f"{HERE}:HERE", ()): "is neither a subclass of torch.nn.Module nor a function",
-    (f"{HERE}:NamesNothing", ()): r"must take in_channels, image_size, num_classes by name.*\['in_channels'",
+    (f"{HERE}:AsItStands", ()): (
+        r"gives shape \(2, 10\) .* logits of \(2, 3\); its constructor does not take in_channels, image_size,"
+        r" num_classes: write a function beside it, def make\(in_channels, image_size, num_classes\): return"
+        rf" AsItStands\(\.\.\.\), and name that: model\.name={HERE}:make$"
+    ),
+    (
+        f"{HERE}:NeedsMore",
+        (),
+    ): r"missing a required argument: 'width'; state it, model\.<key>=\.\.\., or write a function",
     (f"{HERE}:no_network", ()): "gives a dict; it must give a torch.nn.Module",
     (f"{HERE}:TinyNet", ("depth",)): "does not take these options: .*'depth'",
     (f"{HERE}:TinyNet", ("num_classes",)): "model.num_classes comes from the data",

@@ -119,9 +119,9 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
 
-    def picture(self, file: Path) -> None:
-        """Write what is seen as a PNG."""
-        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+    def picture(self, file: Path, **parameters: Any) -> None:
+        """Write what is seen as a PNG; ``parameters`` as the protocol has them, such as a ``clip``."""
+        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", **parameters)["data"]))
 
     def _mouse(self, kind: str, place: tuple[float, float], **parameters: Any) -> None:
         self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], **parameters)
