@@ -56,7 +56,7 @@ VGG = ["model=vgg_small", "model.widths=[16,M,32,32,M,64,64,M]", "model.hidden=[
 RESNET = ["model=resnet18", "model.width=8"]
 FROM_START, WARMED_UP = "method.gamma_warmup=0", "method.gamma_warmup=0.5"
 NETWORKS = {"vgg": [*FASHION, *VGG, FROM_START], "resnet": [*FASHION, *RESNET, FROM_START]}
-# A few trainings each of other data and of the default of deep networks: what is learnt from the pools is tried on them.
+# A few trainings each of other data, and as deep networks are trained by default: what pools teach is tried on them.
 OTHERS = {
     "digits": ["training.epochs=20", FROM_START],
     "cifar": [*CIFAR, *VGG, FROM_START],
