@@ -238,9 +238,17 @@ def search_problem(config: Config) -> Problem:
         reference=search.reference,
         scales=dict(zip(search.objectives, search.scales, strict=True)),
         targets=TARGETS,
+        fixed=_fixed(config),
+        experience=search.experience,
         shares=[name for name, metric in METRICS.items() if metric.kind == SHARE and metric.direction == "max"],
         seed=search.seed,
     )
+
+
+def _fixed(config: Config) -> dict[str, Any]:
+    """What is not searched of a sweep's method and of how SGD trains; nothing where several methods are searched."""
+    names = () if config.search.methods else (*config.method.coefficients, "learning_rate", "optimizer", "weight_decay")
+    return {coefficient_column(key): config.coefficient(key) for key in names if key not in config.search.space}
 
 
 def _stated(config: Config, key: str) -> dict[str, Any]:
