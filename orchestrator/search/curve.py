@@ -96,7 +96,11 @@ class CurveSearcher:
     def _untrained(self, trained: Collection[Hashable]) -> Floats:
         """All that is left of a small space."""
         every = map(self.problem.nth, range(int(self.problem.size)))
-        left = [self.problem.to_unit(one) for one in every if self.problem.key(one) not in trained]
+        left = [
+            self.problem.to_unit(coefficients)
+            for coefficients in every
+            if self.problem.key(coefficients) not in trained
+        ]
         return np.array(left, dtype=np.float64)
 
     def _climb(
@@ -281,8 +285,8 @@ class CurveSearcher:
     def _feasible(self, values: Floats) -> npt.NDArray[np.bool_]:
         """Which (..., V) values meet every constraint."""
         met = np.ones(values.shape[:-1], dtype=bool)
-        for one in self.constraints:
-            met &= one.met(values[..., self.metrics.index(one.metric)])
+        for constraint in self.constraints:
+            met &= constraint.met(values[..., self.metrics.index(constraint.metric)])
         return met
 
     def _rounded(self, coefficients: Coefficients) -> Coefficients:
