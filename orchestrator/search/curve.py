@@ -71,6 +71,8 @@ class CurveSearcher:
         trained = trained_keys(self.problem, history, pending)
         known = read_surfaces(self.problem, history)
         waiting = [unit for unit in map(self.problem.to_nearest_unit, pending) if unit is not None]
+        if len(known.x_ND) < LEAST <= len(known.x_ND) + len(waiting) and self._knows_all:
+            known, waiting = self._imagined(known, waiting), []
         if number == 0 and not waiting and not len(known.x_ND):
             middle = self._rounded(self.problem.from_unit([0.5] * len(self.problem.space)))
             if self.problem.key(middle) not in trained:
@@ -92,6 +94,26 @@ class CurveSearcher:
             log.warning("no training is expected to improve the front: trial %d is quasi-random", number)
             return self.quasi_random.propose(history, pending, number)
         return chosen
+
+    @property
+    def _knows_all(self) -> bool:
+        """Whether experience says something of everything that a model would be of."""
+        drawn = [
+            name for name, targets_G in zip(self.metrics, self.targets_GV.T, strict=True) if np.isnan(targets_G).any()
+        ]
+        return self._experience is not None and set(drawn) <= set(self._experience.metrics)
+
+    def _imagined(self, known: Surfaces, waiting: list[list[float]]) -> Surfaces:
+        """With what is under way as experience expects it: many trials may begin before the first one has ended."""
+        assert self._experience is not None
+        x_HD = np.array(waiting)
+        expected_HGV = not_modelled(self._experience.surfaces(x_HD)[..., None], self.is_share_V)
+        values_HGV = np.where(np.isnan(self.targets_GV), expected_HGV, self.targets_GV)
+        return replace(
+            known,
+            x_ND=np.concatenate([known.x_ND, x_HD]),
+            values_NGV=np.concatenate([known.values_NGV, values_HGV]),
+        )
 
     def _untrained(self, trained: Collection[Hashable]) -> Floats:
         """All that is left of a small space."""

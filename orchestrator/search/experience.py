@@ -49,10 +49,15 @@ class Pool:
     targets: list[float]
     model: SurfaceModel
 
+    @functools.cached_property
+    def level(self) -> Floats:
+        """(targets,) the mean surface of its trainings."""
+        level_G: Floats = self.model.mean(self.model.x_ND).mean(0).numpy()
+        return level_G
+
     def effects(self, x_TK: Floats) -> Floats:
         """(T, targets) how surfaces are expected to deviate from the mean of the pool's trainings."""
-        own_TG, at_TG = (self.model.mean(x) for x in (self.model.x_ND, torch.from_numpy(x_TK)))
-        deviations_TG: Floats = (at_TG - own_TG.mean(0)).numpy()
+        deviations_TG: Floats = self.model.mean(torch.from_numpy(x_TK)).numpy() - self.level
         return deviations_TG
 
 
@@ -81,9 +86,12 @@ class Experience:
         expected is that of the ends.
         """
         x_TK = np.array([self._place(x_D) for x_D in x_TD.tolist()]).reshape(-1, len(self.space))
-        of_pools = [pool.effects(x_TK) for pool in self.pools]
-        rows = [np.interp(self.choices_G, self.targets, row) for row in np.mean(of_pools, axis=0)]
-        return np.array(rows).reshape(-1, len(self.choices_G))
+        return self._at_choices(np.mean([pool.effects(x_TK) for pool in self.pools], axis=0))
+
+    def surfaces(self, x_TD: Floats) -> Floats:
+        """(T, G) the surfaces that the pools' networks are expected to have, likewise."""
+        level_G = np.mean([pool.level for pool in self.pools], axis=0)
+        return self.effects(x_TD) + self._at_choices(level_G[None])
 
     def hyper_prior(self) -> HyperPrior:
         """The prior of a model of deviations from what is expected.
@@ -107,6 +115,11 @@ class Experience:
             mean_P[place] = start_P[place] = value.clamp(wide.low_P[place], wide.high_P[place])
             deviation_P[place] = HYPER_DEVIATION
         return replace(wide, mean_P=mean_P, deviation_P=deviation_P, start_P=start_P)
+
+    def _at_choices(self, rows_TG: Floats) -> Floats:
+        """Rows over the pools' targets at the problem's."""
+        rows = [np.interp(self.choices_G, self.targets, row_G) for row_G in rows_TG]
+        return np.array(rows).reshape(-1, len(self.choices_G))
 
     def _place(self, x_D: list[float]) -> list[float]:
         """The point of the pools' unit cube that stands for one of the problem's."""

@@ -160,6 +160,26 @@ class TestSearch:
         assert proposed != by_chance
         assert effects(of, proposed).mean() > effects(of, by_chance).mean()
 
+    def test_trials_that_begin_before_any_has_ended_are_not_left_to_chance(self):
+        """As many as a cluster runs at once, after two that are under way."""
+        waiting = [{**COEFFICIENTS, "gamma": gamma} for gamma in (0.3, 1.5)]
+        by_chance, proposed = [], []
+        for number in range(4):
+            by_chance.append(CurveSearcher(problem(experience=())).propose(History(), [*waiting, *by_chance], number))
+            proposed.append(CurveSearcher(problem()).propose(History(), [*waiting, *proposed], number))
+        gains = [np.mean([effects(problem(), each).mean() for each in found]) for found in (by_chance, proposed)]
+        assert gains[1] > gains[0] + 0.1
+        assert len({tuple(coefficients.values()) for coefficients in proposed}) == 4
+
+    def test_what_is_not_known_of_every_metric_begins_by_chance(self):
+        waiting = [{**COEFFICIENTS, "gamma": gamma} for gamma in (0.3, 1.5)]
+        objectives = {"calibrated_reuse_accuracy": "max", "cut_size": "min", "accuracy": "max"}
+        three, none = (
+            problem(objectives=objectives, reference=None, experience=experience) for experience in (POOLS, ())
+        )
+        proposed = [CurveSearcher(of).propose(History(), waiting, 0) for of in (three, none)]
+        assert proposed[0] == proposed[1]
+
     def test_what_is_seen_overrules_it(self):
         """Trainings for which the opposite is true of what is expected of them."""
         of = problem(targets=read_pool("vgg").targets)
