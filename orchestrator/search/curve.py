@@ -58,6 +58,7 @@ class CurveSearcher:
         self.scales = problem.scales_of(self.metrics)
         self.constraints = [self._on_scale(Constraint.parse(text)) for text in problem.constraints]
         self.targets_GV = targets_GV(problem)
+        self.is_drawn_V: npt.NDArray[np.bool_] = np.isnan(self.targets_GV).any(0)  # others are what choices aim at
         shares = [
             name in problem.shares and scale == LINEAR for name, scale in zip(self.metrics, self.scales, strict=True)
         ]
@@ -98,10 +99,8 @@ class CurveSearcher:
     @property
     def _knows_all(self) -> bool:
         """Whether experience says something of everything that a model would be of."""
-        drawn = [
-            name for name, targets_G in zip(self.metrics, self.targets_GV.T, strict=True) if np.isnan(targets_G).any()
-        ]
-        return self._experience is not None and set(drawn) <= set(self._experience.metrics)
+        drawn = {name for name, is_drawn in zip(self.metrics, self.is_drawn_V, strict=True) if is_drawn}
+        return self._experience is not None and drawn <= set(self._experience.metrics)
 
     def _imagined(self, known: Surfaces, waiting: list[list[float]]) -> Surfaces:
         """With what is under way as experience expects it: many trials may begin before the first one has ended."""
@@ -212,10 +211,9 @@ class CurveSearcher:
         import torch
 
         count, pending = DRAWS[len(reference_M)], torch.from_numpy(pending_HD)
-        is_drawn_V = np.isnan(self.targets_GV).any(0)  # the others are what the choices aim at
         expected = self._experience.metrics if self._experience else ()
-        is_expected_V = np.isin(self.metrics, expected)[is_drawn_V]
-        modelled_NGV = modelled(known.values_NGV, self.is_share_V)[..., is_drawn_V]
+        is_expected_V = np.isin(self.metrics, expected)[self.is_drawn_V]
+        modelled_NGV = modelled(known.values_NGV, self.is_share_V)[..., self.is_drawn_V]
         deviations_NGV = modelled_NGV - self._expected(known.x_ND, is_expected_V)
         models = self._models(known.x_ND, deviations_NGV, self.problem.surface_choices, is_expected_V)
         draws = [model.draw(pending, count, CAUTION, rng) for model in models]
@@ -224,7 +222,7 @@ class CurveSearcher:
             values_STGV = np.tile(self.targets_GV, (count, len(x_TD), 1, 1))
             drawn_STGV = np.stack([draw.at(torch.from_numpy(x_TD)).numpy() for draw in draws], -1)
             drawn_STGV += self._expected(x_TD, is_expected_V)
-            values_STGV[..., is_drawn_V] = not_modelled(drawn_STGV, self.is_share_V[is_drawn_V])
+            values_STGV[..., self.is_drawn_V] = not_modelled(drawn_STGV, self.is_share_V[self.is_drawn_V])
             return self._within(values_STGV, reference_M)
 
         others_PM = self._within(known.others_PV, reference_M)
