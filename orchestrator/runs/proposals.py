@@ -38,7 +38,7 @@ from orchestrator.storage import DeltaStore
 from orchestrator.training import Trial
 
 LOG = logging.getLogger("moda")
-TRIAL_TABLES = ("trials", "epochs", "rungs", "points")  # to which every trial appends
+TRIAL_TABLES = ("trials", "epochs", "rungs", "points", "classes")  # to which every trial appends
 COMPACT_EVERY = 100  # trials
 
 
