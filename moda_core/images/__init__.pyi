@@ -1,3 +1,3 @@
-from .decoding import FORMATS, LARGEST_SIDE, ImageError, Recipe, decode, image_pixels
+from .decoding import FORMATS, LARGEST_SIDE, ImageError, Recipe, Stored, decode, image_pixels
 
-__all__ = ["FORMATS", "LARGEST_SIDE", "ImageError", "Recipe", "decode", "image_pixels"]
+__all__ = ["FORMATS", "LARGEST_SIDE", "ImageError", "Recipe", "Stored", "decode", "image_pixels"]

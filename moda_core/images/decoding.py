@@ -4,7 +4,8 @@ Training and the modules that come of it decode images by this one file, so that
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +36,25 @@ class ImageError(ValueError):
     """Bytes that are not an image, or an image on which viewers do not agree. The message is a part of one line."""
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How an image was stored, before it became pixels.
+
+    Attributes:
+        format: as Pillow names it; empty if it was never encoded.
+        mode: likewise: ``"L"``, ``"RGB"``, ``"CMYK"``, ``"P"`` ...
+        size: width and height in pixels.
+        is_turned: whether its EXIF orientation turned or mirrored it.
+        is_transparent: whether a background shows through it.
+    """
+
+    format: str
+    mode: str
+    size: tuple[int, int]
+    is_turned: bool
+    is_transparent: bool
+
+
 class Recipe(Protocol):
     """How an image becomes pixels.
 
@@ -57,7 +77,12 @@ class Recipe(Protocol):
 
 
 def decode(
-    data: bytes, recipe: Recipe, *, middle: tuple[int, int] | None = None, formats: Sequence[str] = FORMATS
+    data: bytes,
+    recipe: Recipe,
+    *,
+    middle: tuple[int, int] | None = None,
+    formats: Sequence[str] = FORMATS,
+    note: Callable[[Stored], None] | None = None,
 ) -> Pixels:
     """One encoded image as uint8 pixels (ch, H, W): turned upright, opaque, with the channels and size of a recipe.
 
@@ -66,6 +91,7 @@ def decode(
         recipe: what is made of it.
         middle: height and width of what is cut out of its middle; not where it is stretched.
         formats: that it may have, by Pillow's names.
+        note: is told how it was stored.
 
     Raises:
         ImageError: bytes that are not an image, or one that viewers do not agree on.
@@ -73,21 +99,32 @@ def decode(
     try:
         with Image.open(io.BytesIO(data), formats=tuple(formats)) as opened:
             _scale_transparent_value(opened)
-            return image_pixels(opened, recipe, middle=middle)
+            return image_pixels(opened, recipe, middle=middle, note=note)
     except ImageError:
         raise
     except Exception as error:  # on bytes that are broken Pillow raises almost anything
         raise ImageError(_reason(error, data)) from error
 
 
-def image_pixels(image: Image.Image, recipe: Recipe, *, middle: tuple[int, int] | None = None) -> Pixels:
+def image_pixels(
+    image: Image.Image,
+    recipe: Recipe,
+    *,
+    middle: tuple[int, int] | None = None,
+    note: Callable[[Stored], None] | None = None,
+) -> Pixels:
     """One of Pillow's images as uint8 pixels (ch, H, W), as :func:`decode` makes them.
 
     Raises:
         ImageError: an image on which viewers do not agree, or that is too large.
     """
     _check_readable(image, is_resized=recipe.resize is not None)
-    image = _opaque(_upright(image), recipe.background).convert("L" if recipe.channels == 1 else "RGB")
+    kind, mode, stored_size = image.format or "", image.mode, image.size
+    upright = _upright(image)
+    if note is not None:
+        is_transparent = upright.has_transparency_data
+        note(Stored(kind, mode, stored_size, upright is not image, is_transparent))
+    image = _opaque(upright, recipe.background).convert("L" if recipe.channels == 1 else "RGB")
     size = _size(image.size, recipe)
     if size[0] * size[1] > LARGEST_AREA:
         raise ImageError(f"it is {image.size}, too long for fit={recipe.fit}; leave it out, or cut it")

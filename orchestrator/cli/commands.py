@@ -100,6 +100,7 @@ def _plan(asked: Asked, output: Output) -> int:
     first = f", of which {plan.baselines} are baselines" if plan.baselines else ""
     output.say(
         f"sweep {plan.sweep_id}: nothing is trained",
+        *plan.data,
         f"trainings  {plan.missing} of {plan.trials}{begun}{first}; {plan.at_once} at once",
         f"each       {timing.steps} steps of {1000 * timing.step_seconds:.1f} ms, then {plan.choices} choices"
         f" measured in {duration_text(timing.after_seconds)}: about {duration_text(timing.seconds)}",

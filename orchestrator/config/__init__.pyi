@@ -2,7 +2,7 @@ from .checks import SEEDS
 from .choice import COLUMNS, TARGETS, Choice, free_name, short_name
 from .composing import chosen_files, compose_config, override_config, path_here, storage_of
 from .config import Config, parse_config, to_plain
-from .data_section import AUTO, FILE, MEMORY, RANDOM, RANDOM_RESIZED, STATISTICS, STRETCH, DataConfig
+from .data_section import AUTO, FILE, MEMORY, RANDOM, RANDOM_RESIZED, SKIP, STATISTICS, STRETCH, DataConfig
 from .evaluation_section import EvaluationConfig
 from .groups import GROUPS, choices_of, config_dir_word
 from .identities import (
@@ -43,6 +43,7 @@ __all__ = [
     "RANDOM",
     "RANDOM_RESIZED",
     "SEEDS",
+    "SKIP",
     "STATISTICS",
     "STRETCH",
     "TARGETS",

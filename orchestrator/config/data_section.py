@@ -14,6 +14,7 @@ BACKGROUNDS = ("black", "white")
 STATISTICS = "statistics"  # of the training images
 LARGEST_SIDE = 4096  # that data.resize may ask for, in pixels
 STRETCH, CENTRE, RANDOM, RANDOM_RESIZED = FITS = ("stretch", "centre", "random", "random_resized")
+REFUSE, SKIP = UNREADABLE = ("refuse", "skip")
 AUTO, FILE, MEMORY = PLACES_OF_IMAGES = ("auto", "file", "memory")
 
 
@@ -29,6 +30,7 @@ class DataConfig:
         image_size: the side of what the network sees of it; null: all of it.
         normalisation: by which constants images are normalised where ``mean`` and ``std`` are not given.
         class_list: a file that names ``classes``, a line for each.
+        unreadable: whether images of own files that cannot be read are refused, or counted and left out.
         kept_in: where decoded images are kept: in memory, or in a file that is mapped; auto: in a file if they are
             large for this machine's memory.
     """
@@ -72,6 +74,9 @@ class DataConfig:
     ] = 0.2
     crop: Annotated[int, Key("padding of the random crop of training images; 0: none", "at least 0", "pixels")] = 0
     flip: Annotated[bool, Key("whether training images are mirrored at random")] = False
+    unreadable: Annotated[
+        str, Key("own images that cannot be read: refuse the data, or count and leave them out", choices=UNREADABLE)
+    ] = REFUSE
     kept_in: Annotated[
         str,
         Key("where decoded images are kept; auto: in a file if they are large", choices=PLACES_OF_IMAGES),
@@ -96,6 +101,11 @@ class DataConfig:
         one_of("data.background", self.background, BACKGROUNDS)
         self._check_fit()
         self._check_normalisation()
+        one_of("data.unreadable", self.unreadable, UNREADABLE)
+        if self.unreadable == SKIP and self.name not in OWN_FILES:
+            raise ConfigError(
+                f"data.unreadable=skip is for data=folder and data=table, not for {self.name}; leave it out"
+            )
         one_of("data.kept_in", self.kept_in, PLACES_OF_IMAGES)
         if self.kept_in == FILE and self.name not in OWN_FILES:
             raise ConfigError(

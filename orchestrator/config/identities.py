@@ -59,7 +59,7 @@ HOW_IT_RUNS = (  # keys of section `training` that are no part of an identity
 # What a sweep is made of that counts by content, by section of the identity: {"data": {"content": sha256}, ...}.
 Fingerprints = Mapping[str, Mapping[str, str]]
 FINGERPRINTS = {
-    "data": ("content", "test_content"),
+    "data": ("content", "test_content", "skipped"),
     "method": ("source",),
     "metrics": ("source",),
     "network": ("graph",),
@@ -67,11 +67,13 @@ FINGERPRINTS = {
     "training": ("init_from",),
 }
 PLACES = ("path", "test_path")  # where a table lies: no part of what it is where its content is known
-# Nor where and how it is found, since the contents tell, nor where the decoded images are kept.
-NOT_OF_DATA = ("root", "download", "test_files", "kept_in")
+# Nor where and how it is found, since the contents tell, nor where the decoded images are kept. How many of them could
+# not be read is recorded beside the contents.
+NOT_OF_DATA = ("root", "download", "test_files", "kept_in", "unreadable")
 CHANGED = {
     "data.content": "the images or labels at {path} have changed since the sweep began",
     "data.test_content": "the test images or labels at {test_path} have changed since the sweep began",
+    "data.skipped": "another number of images at {path} cannot be read than when the sweep began",
     "method.source": "the file of {method} has changed since the sweep began",
     "metrics.source": "a file of evaluation.metrics has changed since the sweep began",
     "rules.source": "a file of evaluation.rules has changed since the sweep began",

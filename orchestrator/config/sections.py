@@ -87,12 +87,16 @@ class SweepConfig:
     concurrency: Annotated[
         int | None, Key("trials at once; null: as many as the cluster holds", "at least 1", "trials")
     ] = None
+    hours: Annotated[
+        float | None, Key("time after which this command begins no further trial; null: no limit", "above 0", "hours")
+    ] = None
     confirms: Annotated[str | None, Key("set by moda confirm: the sweep", is_shown=False)] = None
     chosen: Annotated[tuple[str, ...], Key("set by moda confirm: the points", is_shown=False)] = ()
 
     def __post_init__(self) -> None:
         check("sweep.trials", self.trials, 1 <= self.trials <= MOST, f"at least 1, at most {MOST}")
         check("sweep.concurrency", self.concurrency, self.concurrency is None or self.concurrency >= 1, "at least 1")
+        check("sweep.hours", self.hours, self.hours is None or self.hours > 0, "above 0, or null for no limit")
         if self.name is not None and not SWEEP_NAME.fullmatch(self.name):
             like = re.sub(r"[^a-z0-9_-]+", "-", self.name.lower()).strip("_-")[:64]
             raise ConfigError(

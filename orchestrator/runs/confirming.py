@@ -143,8 +143,9 @@ def confirming(parent: Sweep, points: Sequence[Point], request: Request) -> Conf
         early_stopping="none",
     )
     labels = tuple(point.label for point in points)
+    hours = config.sweep.hours if config.sweep.hours != parent.config.sweep.hours else None  # the parent's are its own
     sweep = dataclasses.replace(
-        config.sweep, name=None, trials=len(sets) * request.seeds, confirms=parent.sweep_id, chosen=labels
+        config.sweep, name=None, trials=len(sets) * request.seeds, hours=hours, confirms=parent.sweep_id, chosen=labels
     )
     training = dataclasses.replace(config.training, seed=seed)
     config = dataclasses.replace(config, training=training, search=search, sweep=sweep)

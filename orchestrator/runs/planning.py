@@ -40,6 +40,7 @@ class Plan:
         choices: points of each trial.
         uploads: whether results go to W&B while it runs.
         storage: where results go.
+        data: what it is trained on, in lines.
     """
 
     sweep_id: str
@@ -52,6 +53,7 @@ class Plan:
     choices: int
     uploads: bool
     storage: str
+    data: tuple[str, ...]
 
     @property
     def missing(self) -> int:
@@ -112,6 +114,7 @@ def plan_sweep(config: Config) -> Plan:
         choices=sum(math.prod(map(len, grid.values())) for grid in config.evaluation.grids.values()),
         uploads=is_tracked and tracking_mode() == "online" and has_key(),
         storage=root,
+        data=data.summary,
     )
 
 

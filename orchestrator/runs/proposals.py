@@ -71,17 +71,22 @@ class Proposals:
         self.missing = len(self.again) + max(0, self.budget - self.next_number)
         self.pending: dict[str, Coefficients] = {state.trial_id: state.coefficients for state in self.again}
         self.earlier = earlier_points(self.config, self.sweep_id, self.store, self.fingerprints)
+        self._stopped = ""
         self._attempts: dict[str, int] = {}  # of each trial that was given to be trained, those before
 
     @property
     def exhausted(self) -> str:
         """A message that says why the sweep has fewer trials than ``sweep.trials``; empty if it has as many."""
-        if self.budget >= self.config.sweep.trials:
-            return ""
+        if self._stopped or self.budget >= self.config.sweep.trials:
+            return self._stopped
         return (
             f"{exhausted_text(self.problem)}; the sweep is done after {self.budget} of"
             f" sweep.trials={self.config.sweep.trials} trainings (a larger search.space is another sweep)"
         )
+
+    def stop(self, reason: str) -> None:
+        """Propose nothing more; :attr:`exhausted` says why. Trials that have begun go on."""
+        self.budget, self._stopped = self.next_number, reason
 
     def sweep(self) -> Sweep:
         """Read the sweep as it is in the tables now, under today's budget, objectives, tracking and resources."""

@@ -68,6 +68,8 @@ def _run_sweep(config: Config, progress: Progress, reported: Callable[[Sweep], l
     config = dataclasses.replace(config, storage=root)
     progress.prepare(f"loading {config.data.name}")
     data = load_data(config.data)
+    for line in data.summary:
+        progress.say(line)
     progress.prepare(f"trying {config.model.name} on a few images")
     tried = tried_corners(config, data)
     store = DeltaStore(root)

@@ -49,7 +49,7 @@ def train_one(config: Config, console: Console) -> Sweep:
     config = dataclasses.replace(config, storage=root, search=search, sweep=sweep_config)
     data = load_data(config.data)
     check_trainable(config, data)
-    for line in loaded_lines(config, data):
+    for line in (*data.summary, *loaded_lines(config, data)):
         _print(console, line)
     store = DeltaStore(root)
     prefix = "train" if config.training.epochs else "decompose"

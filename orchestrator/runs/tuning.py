@@ -23,6 +23,7 @@ from orchestrator.runs.interrupts import Interrupt, stopping_tune
 from orchestrator.runs.lease import Lease
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.shared_storage import SharedStorage
+from orchestrator.runs.time_limit import TimeLimit
 from orchestrator.runs.tracked import run_tracked
 from orchestrator.runs.waiting import Waiting
 from orchestrator.search import SpaceExhausted, Status
@@ -81,7 +82,7 @@ def run_trials(
         tuner = tune.Tuner(
             tune.with_resources(trainable, _resources(training)),
             tune_config=tune.TuneConfig(
-                search_alg=_TuneAdapter(proposals),
+                search_alg=_TuneAdapter(proposals, TimeLimit(config.sweep.hours)),
                 num_samples=proposals.missing,
                 reuse_actors=True,
             ),
@@ -120,12 +121,14 @@ def _resources(training: TrainingConfig) -> PlacementGroupFactory:
 
 def _check_over(proposals: Proposals, interrupt: Interrupt) -> None:
     """Tune ends in good order when it is interrupted, and does not say so; nor that it has ended for another reason."""
-    asked_for = [trial for trial in proposals.sweep().trials if trial.number < proposals.budget]
+    not_begun = {trial.number for trial in proposals.again}  # here, where the time was over before
+    trials = [trial for trial in proposals.sweep().trials if trial.number not in not_begun]
+    asked_for = [trial for trial in trials if trial.number < proposals.budget]
     in_flight = [trial for trial in asked_for if trial.status in (Status.PROPOSED, Status.STARTED)]
-    if len(asked_for) == proposals.budget and not in_flight:
+    not_proposed = proposals.budget - len(asked_for) - len(not_begun)
+    if not not_proposed and not in_flight:
         return
     interrupt.check()
-    not_proposed = proposals.budget - len(asked_for)
     states = [f"trial {trial.number} is {trial.status}" for trial in in_flight]
     states += [f"{not_proposed} trials were not proposed"] if not_proposed else []
     raise RunError(
@@ -141,9 +144,9 @@ class _TuneAdapter(TuneSearcher):
     shrink. One trial is always asked for: an autoscaler starts nodes for what waits, also where there is none yet.
     """
 
-    def __init__(self, proposals: Proposals, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, proposals: Proposals, limit: TimeLimit, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._proposals, self._clock = proposals, clock
+        self._proposals, self._limit_of_time, self._clock = proposals, limit, clock
         self._given: dict[str, dict[str, Any]] = {}
         self._limit, self._looked = 1, float("-inf")
 
@@ -151,6 +154,13 @@ class _TuneAdapter(TuneSearcher):
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        if self._limit_of_time.is_over:
+            begun, asked = self._proposals.next_number, self._proposals.config.sweep
+            self._proposals.stop(
+                f"sweep.hours={asked.hours:g}: the time is over, and {begun} of {asked.trials} trials were begun; the"
+                " same command goes on, with as many hours again"
+            )
+            return cast(dict[str, Any], self.FINISHED)
         if len(self._given) >= self._room():
             return None  # Tune asks again
         try:

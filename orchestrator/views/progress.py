@@ -83,7 +83,9 @@ class Progress(Callback):
         asked = config.sweep.trials
         fewer = "" if self._budget == asked else f" (sweep.trials={asked}; the space has no more)"
         at_once = f"{concurrency} at once" if concurrency else "as many at once as the cluster will hold"
-        say(f"{self._budget} trials{fewer}, {at_once}{earlier}")
+        hours = config.sweep.hours
+        until = "" if hours is None else f"; none is begun later than {hours:g} h from now (sweep.hours)"
+        say(f"{self._budget} trials{fewer}, {at_once}{earlier}{until}", soft_wrap=True)
         if self._console.is_terminal:
             self._live = Live(self._view(), console=self._console, refresh_per_second=2, transient=True)
             self._live.start()

@@ -6,8 +6,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from moda_core.images import Stored
 from orchestrator.config import STRETCH, DataConfig
+
+Note = Callable[[Stored], None] | None
 
 
 class Rows(Protocol):
@@ -19,6 +23,13 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
+    def chunks(self) -> Iterator[pa.Array]:
+        """The bytes of all images in order, some at a time, as they are hashed.
+
+        Raises:
+            ConfigError: images that cannot be read.
+        """
+
     def encoded(self, rows: npt.NDArray[np.int64]) -> Iterator[Callable[[], bytes | None]]:
         """What gives the bytes of some images, by ascending rows, when it is called, in any thread.
 
@@ -26,11 +37,15 @@ class Rows(Protocol):
             ConfigError: images that cannot be read.
         """
 
-    def decode(self, row: int, data: bytes | None, config: DataConfig, side: int | None) -> npt.NDArray[np.uint8]:
+    def decode(
+        self, row: int, data: bytes | None, config: DataConfig, side: int | None, note: Note = None
+    ) -> npt.NDArray[np.uint8]:
         """The bytes of an image as pixels (ch, H, W), cut to the square of this side in its middle.
 
+        ``note`` is told how it was stored.
+
         Raises:
-            ConfigError: they are not an image; the row is named.
+            UnreadableImage: they are not an image; the row is named.
         """
 
     def name(self, row: int) -> str:

@@ -1,75 +1,21 @@
 """A folder of images as a data set: a folder for each class, in parts for training and test or in one."""
 
-import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from PIL import Image
 
-from moda_core.images import FORMATS
-from orchestrator.config import DataConfig
+from orchestrator.config import SKIP, DataConfig
 from orchestrator.errors import ConfigError, reason_of, shown
 from orchestrator.training.data.content import encoded_hash
 from orchestrator.training.data.encoded import EncodedImages
-from orchestrator.training.data.images import decode_image
+from orchestrator.training.data.image_files import ImageFiles
 from orchestrator.training.data.labels import check_class_names
 from orchestrator.training.data.splits import Loaded, Split, hold_out
 
 TRAIN, TESTS = "train", ("test", "val")  # folders of parts; the first of TESTS that is there
 NOT_IMAGES = ("Thumbs.db", "desktop.ini", "__MACOSX")  # that operating systems leave; as names that begin with a dot
-UNSAFE = ("EPS", "IPTC", "WMF")  # their decoders run other programs, or open whatever is inside
-READ_TOGETHER = 256  # files
-
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """Image files, by row."""
-
-    folder: Path
-    files: Sequence[Path]
-    key: str
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def encoded(self, rows: npt.NDArray[np.int64]) -> Iterator[Callable[[], bytes | None]]:
-        """Some images: see :class:`orchestrator.training.data.encoded.Rows`."""
-        return (functools.partial(self.read, row) for row in rows.tolist())
-
-    def decode(self, row: int, data: bytes | None, config: DataConfig, side: int | None) -> npt.NDArray[np.uint8]:
-        """An image: see :class:`orchestrator.training.data.encoded.Rows`."""
-        where = f"{self.key}: {self.name(row)}"
-        return decode_image(data, where, config, side=side, formats=_formats(self.files[row]))
-
-    def name(self, row: int) -> str:
-        """Its path in the folder."""
-        return shown(self.files[row].relative_to(self.folder).as_posix())
-
-    def read(self, row: int) -> bytes:
-        """The file's bytes.
-
-        Raises:
-            ConfigError: it cannot be read.
-        """
-        try:
-            return self.files[row].read_bytes()
-        except OSError as error:
-            raise ConfigError(
-                f"{self.key}: {self.name(row)} cannot be read: {reason_of(error)}; mend or remove it"
-            ) from error
-
-    def chunks(self) -> Iterator[pa.Array]:
-        """The bytes of all files in order, some files at a time."""
-        with ThreadPoolExecutor() as pool:
-            for start in range(0, len(self.files), READ_TOGETHER):
-                rows = range(start, min(start + READ_TOGETHER, len(self.files)))
-                yield pa.array(list(pool.map(self.read, rows)), pa.large_binary())
 
 
 def load_folder(config: DataConfig) -> Loaded:
@@ -138,7 +84,7 @@ def _images(folder: Path, config: DataConfig, key: str) -> tuple[ImageFiles, npt
     if not found:
         raise ConfigError(f"{where}: the folders of its classes are empty; put images into them")
     files, labels = zip(*found, strict=True)
-    return ImageFiles(folder, files, key), np.asarray(labels), names
+    return ImageFiles(folder, files, key, config.unreadable == SKIP), np.asarray(labels), names
 
 
 def _files(folder: Path) -> list[Path]:
@@ -152,9 +98,3 @@ def _files(folder: Path) -> list[Path]:
 
 def _counts(name: str) -> bool:
     return not name.startswith(".") and name not in NOT_IMAGES
-
-
-def _formats(file: Path) -> tuple[str, ...]:
-    """What a file may be: what its first bytes say, or the rare format that its name says."""
-    rare = Image.registered_extensions().get(file.suffix.lower())
-    return (*FORMATS, rare) if rare in Image.OPEN and rare not in (*FORMATS, *UNSAFE) else FORMATS

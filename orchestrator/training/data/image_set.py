@@ -115,7 +115,8 @@ class Batches:
 class Data:
     """The three splits, the class names and the size of an image. ``contents`` are hashes of everything that was read
     (:mod:`orchestrator.training.data.content`): ``content``, and ``test_content`` if there is a separate test set.
-    ``validation`` has no images where ``data.validation_fraction`` is 0.
+    If images were left out because they cannot be read, ``skipped`` is their number. ``validation`` has no images where
+    ``data.validation_fraction`` is 0. ``summary`` describes all of it, in lines for a person.
     """
 
     train: ImageSet
@@ -123,6 +124,7 @@ class Data:
     test: ImageSet
     class_names: tuple[str, ...]
     contents: Mapping[str, str] = field(default_factory=dict)
+    summary: tuple[str, ...] = ()
 
     @property
     def judged(self) -> tuple[str, ImageSet]:

@@ -1,13 +1,24 @@
 """Encoded images as pixels: what a viewer shows, or refused by row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from moda_core.images import FORMATS, ImageError, decode
+from moda_core.images import FORMATS, ImageError, Stored, decode
 from orchestrator.config import DataConfig
 from orchestrator.errors import ConfigError
+
+UNREADABLE_REMEDY = "; mend it, or leave such images out with data.unreadable=skip"
+
+
+class UnreadableImage(ConfigError):
+    """An image that is left out if ``data.unreadable`` is ``skip``. The message names it."""
+
+    @property
+    def reason(self) -> str:
+        """The message without what can be done about it."""
+        return str(self).partition(UNREADABLE_REMEDY)[0]
 
 
 def decode_image(
@@ -17,6 +28,7 @@ def decode_image(
     *,
     side: int | None = None,
     formats: Sequence[str] = FORMATS,
+    note: Callable[[Stored], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """One image as uint8 pixels (ch, H, W): turned upright, opaque, with the configured channels and size.
 
@@ -26,11 +38,13 @@ def decode_image(
         config: ``channels``, ``resize``, ``fit`` and ``background``.
         side: of the square that is cut out of its middle; not with ``fit=stretch``.
         formats: that it may have, by Pillow's names.
+        note: is told how it was stored.
 
     Raises:
-        ConfigError: bytes that are not an image, or one that viewers do not agree on.
+        UnreadableImage: bytes that are not an image, or one that viewers do not agree on.
     """
+    middle = None if side is None else (side, side)
     try:
-        return decode(data or b"", config, middle=None if side is None else (side, side), formats=formats)
+        return decode(data or b"", config, middle=middle, formats=formats, note=note)
     except ImageError as error:
-        raise ConfigError(f"{where} is not a readable image: {error}") from error
+        raise UnreadableImage(f"{where} is not a readable image: {error}{UNREADABLE_REMEDY}") from error

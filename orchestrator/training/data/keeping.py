@@ -2,9 +2,11 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from orchestrator.config import AUTO, FILE, DataConfig
 from orchestrator.training.data.decoding import Decoding
 from orchestrator.training.data.encoded import EncodedImages
+from orchestrator.training.data.facts import ImageFacts
 from orchestrator.training.data.mapped import Decoded, MappedImages
 from orchestrator.training.data.reporting import reported
 
@@ -20,7 +23,20 @@ LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of a container, in ve
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def keep_images(parts: Sequence[tuple[EncodedImages, bool]], config: DataConfig) -> list[Tensor | MappedImages]:
+@dataclass(frozen=True)
+class Kept:
+    """The decoded images of a part of a data set.
+
+    Attributes:
+        pixels: of those that could be read.
+        is_read: (I,) bool, of the images of the part, whether they could be read.
+    """
+
+    pixels: Tensor | MappedImages
+    is_read: npt.NDArray[np.bool_]
+
+
+def keep_images(parts: Sequence[tuple[EncodedImages, bool]], config: DataConfig) -> tuple[list[Kept], ImageFacts]:
     """Decode the images of some parts of a data set, none of which is empty, and keep them where ``data.kept_in`` says.
 
     Images of one source that are cut alike are decoded together, so that their source is read once.
@@ -28,6 +44,9 @@ def keep_images(parts: Sequence[tuple[EncodedImages, bool]], config: DataConfig)
     Args:
         parts: images, and whether they are cut to ``data.image_size``.
         config: of the data set.
+
+    Returns:
+        The images of each part, and what was found of all of them.
 
     Raises:
         ConfigError: images that cannot be read, or of different sizes.
@@ -43,11 +62,14 @@ def keep_images(parts: Sequence[tuple[EncodedImages, bool]], config: DataConfig)
         groups.append((Decoding(first.source, first.config, side, rows), numbers))
     size = sum(len(decoding) * int(np.prod(decoding.shape)) for decoding, _ in groups)
     is_mapped = config.kept_in == FILE or (config.kept_in == AUTO and size > memory_here() // SHARE)
-    kept: dict[int, Tensor | MappedImages] = {}
+    kept: dict[int, Kept] = {}
+    facts = ImageFacts()
     for decoding, numbers in groups:
         images_of = [parts[number][0] for number in numbers]
-        kept |= zip(numbers, (_mapped if is_mapped else _in_memory)(decoding, images_of), strict=True)
-    return [kept[number] for number in range(len(parts))]
+        kept_here, facts_here = (_mapped if is_mapped else _in_memory)(decoding, images_of)
+        kept |= zip(numbers, kept_here, strict=True)
+        facts.add(facts_here)
+    return [kept[number] for number in range(len(parts))], facts
 
 
 def memory_here() -> int:
@@ -60,22 +82,35 @@ def memory_here() -> int:
     return int(min(limits))
 
 
-def _in_memory(decoding: Decoding, parts: Sequence[EncodedImages]) -> list[Tensor]:
+def _in_memory(decoding: Decoding, parts: Sequence[EncodedImages]) -> tuple[list[Kept], ImageFacts]:
     arrays = [np.empty((len(part), *decoding.shape), np.uint8) for part in parts]
     part_of, place_of = (np.empty(len(decoding), np.int64) for _ in range(2))
-    for number, part in enumerate(parts):
-        found = np.searchsorted(decoding.rows, part.rows)
-        part_of[found], place_of[found] = number, np.arange(len(part))
+    places = [np.searchsorted(decoding.rows, part.rows) for part in parts]
+    for number, found in enumerate(places):
+        part_of[found], place_of[found] = number, np.arange(len(found))
     images = reported(decoding, len(decoding), "decoding images")
     for image, number, place in zip(images, part_of.tolist(), place_of.tolist(), strict=True):
         arrays[number][place] = image
-    return [torch.from_numpy(array) for array in arrays]
+    kept = []
+    for found in places:  # no array is held longer than it is needed
+        array, is_read = arrays.pop(0), _is_read(found, decoding.facts)
+        kept.append(Kept(torch.from_numpy(array if is_read.all() else array[is_read]), is_read))
+    return kept, decoding.facts
 
 
-def _mapped(decoding: Decoding, parts: Sequence[EncodedImages]) -> list[MappedImages]:
+def _mapped(decoding: Decoding, parts: Sequence[EncodedImages]) -> tuple[list[Kept], ImageFacts]:
     decoded = Decoded(decoding.config, parts[0].content, decoding.side, decoding.rows, decoding.shape)
     decoded.open(functools.partial(_itself, decoding), is_checked=True)
-    return [MappedImages(np.searchsorted(decoding.rows, part.rows), decoding.shape, decoded=decoded) for part in parts]
+    facts, kept = decoded.facts, []
+    for part in parts:
+        found = np.searchsorted(decoding.rows, part.rows)
+        is_read = _is_read(found, facts)
+        kept.append(Kept(MappedImages(found[is_read], decoding.shape, decoded=decoded), is_read))
+    return kept, facts
+
+
+def _is_read(places: npt.NDArray[np.int64], facts: ImageFacts) -> npt.NDArray[np.bool_]:
+    return ~np.isin(places, list(facts.skipped))
 
 
 def _itself(decoding: Decoding) -> Decoding:

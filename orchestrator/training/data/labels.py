@@ -91,7 +91,7 @@ def check_class_names(names: Sequence[object], key: str) -> None:
 def classes_of(
     labels: npt.NDArray[Any], config: DataConfig, recorded: tuple[str, ...] | None
 ) -> tuple[list[str], npt.NDArray[Any]]:
-    """The names of the classes and, in the same order, how the table labels them.
+    """The names of the classes and, in the same order, how the table labels them. Numbers without names are names.
 
     Args:
         labels: all different labels of a table, ids or names, sorted.
@@ -99,7 +99,7 @@ def classes_of(
         recorded: the names that the table itself has for its ids.
 
     Raises:
-        ConfigError: names that cannot stand for classes, or ids that do not run from 0 to the number of names.
+        ConfigError: names that cannot stand for classes, ids below 0, or ids that are not below the number of names.
     """
     where = f"data.label_column={shown(config.label_column)}"
     if labels.dtype.kind != "i":
@@ -111,10 +111,10 @@ def classes_of(
     first, last = int(labels[0]), int(labels[-1])
     given = recorded if config.class_names is None else config.class_names
     if given is None:
-        if config.classes is None and (first, last) != (0, len(labels) - 1):
+        if config.classes is None and first < 0:
             raise ConfigError(
-                f"{where}: labels run from {first} to {last}, {len(labels)} different ones; expected 0 to"
-                f" {len(labels) - 1}: renumber them, or choose those to use with data.classes=[{first},{last}]"
+                f"{where}: labels run from {first} to {last}, {len(labels)} different ones; those below 0 usually stand"
+                " for images without a class: drop these rows, or name the classes to use, data.classes=[...]"
             )
         return [str(label) for label in labels], labels
     check_class_names(given, "data.class_names")

@@ -9,7 +9,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from orchestrator.config import RANDOM, RANDOM_RESIZED, DataConfig
 from orchestrator.declarations import NORMALISATIONS
 from orchestrator.errors import ConfigError, shown
 from orchestrator.training.data.encoded import EncodedImages
+from orchestrator.training.data.facts import ImageFacts
 from orchestrator.training.data.image_set import (
     EVALUATION_BATCH,
     Data,
@@ -28,7 +28,8 @@ from orchestrator.training.data.image_set import (
 )
 from orchestrator.training.data.keeping import keep_images
 from orchestrator.training.data.loaders import LOADERS
-from orchestrator.training.data.splits import Split, check_classes, hold_out, limit_images, only_classes
+from orchestrator.training.data.splits import Array, Split, check_classes, hold_out, limit_images, only_classes
+from orchestrator.training.data.summary import summary_lines
 
 LARGE = 2**30  # bytes of images: above, statistics are of exact shares of 255, and otherwise of these as float32
 Constants = tuple[tuple[float, ...], tuple[float, ...]]
@@ -59,17 +60,21 @@ def load_data(config: DataConfig) -> Data:
     check_classes(train[1], names, "training")
     check_classes(test[1], names, "test")
     train, validation = _held_out(train, config, names)
-    pixels = _kept([train[0], validation[0], test[0]], config)
+    pixels, labels, facts = _kept([train, validation, test], config)
+    if facts is not None and facts.skipped:
+        contents = {**contents, "skipped": str(len(facts.skipped))}
+        for part, left in zip(("training", "validation", "test"), labels, strict=True):
+            if part != "validation" or config.has_validation:
+                check_classes(left, names, part)
     mean, std = _normalisation(config, pixels[0])
-    sets = [
-        ImageSet(images, torch.from_numpy(labels), mean, std)
-        for images, (_, labels) in zip(pixels, (train, validation, test), strict=True)
-    ]
+    sets = [ImageSet(images, torch.from_numpy(left), mean, std) for images, left in zip(pixels, labels, strict=True)]
     if config.fit in (RANDOM, RANDOM_RESIZED):
         seen = config.resize if config.image_size is None else config.image_size
         sets[0] = replace(sets[0], seen=seen, is_scaled=config.fit == RANDOM_RESIZED)
     _check_shapes(config.name, [part.shape for part in sets])
-    return Data(sets[0], sets[1], sets[2], tuple(names), contents)
+    read = train[0].config if isinstance(train[0], EncodedImages) else config  # with the columns that were found
+    summary = summary_lines(read, names, labels, sets[0].shape, facts)
+    return Data(sets[0], sets[1], sets[2], tuple(names), contents, summary)
 
 
 def _held_out(split: Split, config: DataConfig, names: list[str]) -> tuple[Split, Split]:
@@ -85,15 +90,21 @@ def _held_out(split: Split, config: DataConfig, names: list[str]) -> tuple[Split
     return train, validation
 
 
-def _kept(parts: Sequence[Any], config: DataConfig) -> list[Pixels]:
-    """The images of the training, validation and test part, of which the second may be empty."""
-    train, validation, test = parts
-    if not isinstance(train, EncodedImages):
-        return [torch.from_numpy(images) for images in parts]
+def _kept(splits: Sequence[Split], config: DataConfig) -> tuple[list[Pixels], list[Array], ImageFacts | None]:
+    """The images of the training, validation and test part, of which the second may be empty, and their labels.
+
+    Images that cannot be read and may be left out are not among them.
+    """
+    parts, labels = [images for images, _ in splits], [labels for _, labels in splits]
+    if not isinstance(parts[0], EncodedImages):
+        return [torch.from_numpy(images) for images in parts], labels, None
     is_cut = config.fit not in (RANDOM, RANDOM_RESIZED)
-    held = [(validation, True)] if len(validation) else []
-    kept = keep_images([(train, is_cut), *held, (test, True)], config)
-    return [kept[0], kept[1] if held else part_of(kept[-1], torch.zeros(0, dtype=torch.long)), kept[-1]]
+    asked = [number for number, part in enumerate(parts) if len(part)]
+    kept, facts = keep_images([(parts[number], is_cut or number > 0) for number in asked], config)
+    pixels: list[Pixels] = [part_of(kept[-1].pixels, torch.zeros(0, dtype=torch.long))] * len(parts)
+    for number, of_part in zip(asked, kept, strict=True):
+        pixels[number], labels[number] = of_part.pixels, labels[number][of_part.is_read]
+    return pixels, labels, facts
 
 
 def _check_shapes(name: str, shapes: list[tuple[int, ...]]) -> None:

@@ -28,6 +28,7 @@ from orchestrator.config import STRETCH, DataConfig
 from orchestrator.errors import ConfigError, StorageFault, reason_of
 from orchestrator.storage import cache_folder
 from orchestrator.training.data.decoding import Decoding
+from orchestrator.training.data.facts import ImageFacts
 from orchestrator.training.data.loaders import LOADERS
 from orchestrator.training.data.pixel_file import FORMAT, Damaged, PixelFile, write_pixels
 from orchestrator.training.data.reporting import reported
@@ -68,7 +69,14 @@ class Decoded:
             "format": FORMAT,
             "content": self.content,
             "rows": hashlib.sha256(self.rows.astype("<i8").tobytes()).hexdigest(),
-            "decoded": [config.channels, config.resize, config.fit == STRETCH, self.side, config.background],
+            "decoded": [
+                config.channels,
+                config.resize,
+                config.fit == STRETCH,
+                self.side,
+                config.background,
+                config.unreadable,
+            ],
             "decoders": decoders,
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -135,8 +143,18 @@ class Decoded:
             return None
         return found
 
+    @property
+    def facts(self) -> ImageFacts:
+        """Of the images, as they were found when they were decoded."""
+        return ImageFacts.load(self.file.about)
+
     def _opened(self) -> PixelFile:
-        return PixelFile(self.path, self.name, len(self.rows), self.shape)
+        opened = PixelFile(self.path, self.name, len(self.rows), self.shape)
+        try:
+            ImageFacts.load(opened.about)
+        except ValueError as error:
+            raise Damaged(str(error)) from error
+        return opened
 
     def _make(self, decoding: Decoding) -> None:
         folder = self.path.parent
@@ -148,7 +166,8 @@ class Decoded:
                 f" {_size(self.bytes)}; {REMEDY}"
             )
         what = f"decoding {_size(self.bytes)} of images into {folder}"
-        write_pixels(self.path, self.name, reported(decoding, len(self.rows), what), len(self.rows), self.shape)
+        images, count = reported(decoding, len(self.rows), what), len(self.rows)
+        write_pixels(self.path, self.name, images, count, self.shape, decoding.facts.dump)
 
     def _decoding_here(self) -> Decoding:
         """Where the file is made again, as on another node of a cluster."""

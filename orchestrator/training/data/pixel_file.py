@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,10 +19,11 @@ import pyarrow.ipc as ipc
 import torch
 from torch import Tensor
 
-FORMAT = 1
-COLUMN, DESCRIPTION, HASH = "image", b"moda", b"sha256"
+FORMAT = 2
+COLUMN, DESCRIPTION, HASH, ABOUT = "image", b"moda", b"sha256", b"about"
 BATCH_BYTES = 2**24  # of images that are written, and checked, together
 OVERHEAD = 4096  # bytes that Arrow may add to a batch, and to the file
+ABOUT_EACH = 16  # bytes of what is said about the images, for each
 
 
 class Damaged(Exception):
@@ -48,7 +49,7 @@ class PixelFile:
         self._together = _images_together(self.shape)
         batches = -(-images // self._together)
         pixels, size = images * int(np.prod(self.shape)), path.stat().st_size
-        if not pixels <= size <= pixels + (batches + 2) * OVERHEAD:
+        if not pixels <= size <= pixels + (batches + 2) * OVERHEAD + ABOUT_EACH * images:
             raise Damaged(f"it has {size} bytes, and its images alone have {pixels}")
         try:
             self._reader = ipc.open_file(pa.memory_map(str(path)))
@@ -68,6 +69,12 @@ class PixelFile:
         for image, (batch, place) in enumerate(zip(batches, places, strict=True)):
             target[image] = self._batches[batch][place]  # other threads run meanwhile
         return gathered
+
+    @property
+    def about(self) -> bytes:
+        """What was written about the images."""
+        written = self._reader.get_batch_with_custom_metadata(len(self._batches) - 1)[1] or {}
+        return bytes(written.get(ABOUT, b""))
 
     def check(self) -> None:
         """Compare all images with the hashes that were written with them.
@@ -90,15 +97,25 @@ class PixelFile:
 
     def _is_whole(self, number: int) -> bool:
         written = self._reader.get_batch_with_custom_metadata(number)[1]
-        return written is not None and written.get(HASH, b"").decode("ascii", "replace") == _hash(self._batches[number])
+        if written is None:
+            return False
+        return bool(
+            written.get(HASH, b"").decode("ascii", "replace") == _hash(self._batches[number], written.get(ABOUT, b""))
+        )
 
 
 def write_pixels(
-    path: Path, name: str, images: Iterable[npt.NDArray[np.uint8]], count: int, shape: Sequence[int]
+    path: Path,
+    name: str,
+    images: Iterable[npt.NDArray[np.uint8]],
+    count: int,
+    shape: Sequence[int],
+    about: Callable[[], bytes] = bytes,
 ) -> None:
     """Write a file of ``count`` images, which are taken one after the other; ``BATCH_BYTES`` of them are in memory.
 
-    Arguments are those of :class:`PixelFile`. Of several writers at once each writes a whole file, and one stays.
+    Arguments are those of :class:`PixelFile`; ``about`` gives what is said about the images when all are taken.
+    Of several writers at once each writes a whole file, and one stays.
 
     Raises:
         OSError: it cannot be written; nothing is left then.
@@ -109,14 +126,12 @@ def write_pixels(
     try:
         with part.open("xb") as stream:
             with ipc.new_file(stream, schema) as writer:
-                for image in images:
+                for number, image in enumerate(images, start=1):
                     together[filled] = image
                     filled += 1
-                    if filled == len(together):
-                        _write_batch(writer, schema, together)
+                    if filled == len(together) or number == count:
+                        _write_batch(writer, schema, together[:filled], about() if number == count else b"")
                         filled = 0
-                if filled:
-                    _write_batch(writer, schema, together[:filled])
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
@@ -126,9 +141,13 @@ def write_pixels(
         raise
 
 
-def _write_batch(writer: ipc.RecordBatchFileWriter, schema: pa.Schema, pixels: npt.NDArray[np.uint8]) -> None:
+def _write_batch(
+    writer: ipc.RecordBatchFileWriter, schema: pa.Schema, pixels: npt.NDArray[np.uint8], about: bytes
+) -> None:
     column = pa.FixedSizeBinaryArray.from_buffers(schema.field(0).type, len(pixels), [None, pa.py_buffer(pixels)])
-    writer.write_batch(pa.record_batch([column], schema=schema), custom_metadata={HASH: _hash(pixels)})
+    writer.write_batch(
+        pa.record_batch([column], schema=schema), custom_metadata={HASH: _hash(pixels, about), ABOUT: about}
+    )
 
 
 def _schema(name: str, images: int, shape: Sequence[int]) -> pa.Schema:
@@ -141,5 +160,7 @@ def _images_together(shape: Sequence[int]) -> int:
     return max(1, BATCH_BYTES // int(np.prod(shape)))
 
 
-def _hash(pixels: npt.NDArray[np.uint8]) -> str:
-    return hashlib.sha256(pixels.data).hexdigest()
+def _hash(pixels: npt.NDArray[np.uint8], about: bytes) -> str:
+    found = hashlib.sha256(pixels.data)
+    found.update(about)
+    return found.hexdigest()

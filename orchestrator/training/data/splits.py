@@ -23,12 +23,14 @@ def only_classes(
         train: images and class ids.
         test: likewise.
         names: of the classes, by id.
-        wanted: names; the id of a class will do where no class is called so.
+        wanted: names; the id of a class will do where classes are not called by numbers.
 
     Raises:
         ConfigError: a class that is not there, or one given twice.
     """
-    ids = {str(index): index for index in range(len(names))} | {name: index for index, name in enumerate(names)}
+    ids = {name: index for index, name in enumerate(names)}
+    if not all(name.isdecimal() for name in names):
+        ids = {str(index): index for index in range(len(names))} | ids
     if missing := [name for name in wanted if name not in ids]:
         raise ConfigError(f"data.classes names {listed(missing)}, which the data does not have; it has {listed(names)}")
     chosen = [ids[name] for name in wanted]

@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.errors import ConfigError, shown
 
 SUFFIXES = (".arrow", ".feather", ".ipc", ".parquet", ".pq")
+SAVED, SAVED_TRAIN, SAVED_TESTS = "dataset_dict.json", "train", ("test", "validation")  # of datasets' save_to_disk
 MAKE_ONE = 'docs/data.md ("A folder of images") shows how to make a table'
 
 
@@ -34,6 +35,19 @@ def find_table_files(path: str, root: str | None, key: str) -> list[Path]:
     return list(dict.fromkeys(file for match in matches for file in _files_of(match, key)))
 
 
+def saved_parts(path: str, root: str | None, key: str) -> tuple[list[Path], list[Path]] | None:
+    """The files of the training and of the test images in a data set of several splits that Hugging Face's ``datasets``
+    saved; None of anything else, and of one without both. Its test images may be in ``validation``.
+
+    Arguments are those of :func:`find_table_files`.
+    """
+    folder = Path(os.path.expanduser(root or "."), os.path.expanduser(path))
+    test = next((folder / name for name in SAVED_TESTS if (folder / name).is_dir()), None)
+    if not (folder / SAVED).is_file() or not (folder / SAVED_TRAIN).is_dir() or test is None:
+        return None
+    return _files_of(folder / SAVED_TRAIN, key), _files_of(test, key)
+
+
 def _matches(pattern: Path) -> list[Path]:
     """What a pattern matches; where that is nothing, its brackets are taken for part of a name."""
     literal = str(pattern).replace("[", "[[]")
@@ -43,7 +57,7 @@ def _matches(pattern: Path) -> list[Path]:
 def _files_of(path: Path, key: str) -> list[Path]:
     if not path.is_dir():
         return [path]
-    if (path / "dataset_dict.json").is_file():
+    if (path / SAVED).is_file():
         raise ConfigError(
             f"{key}={shown(str(path))} holds a data set with several splits; give the folder of one, such as"
             f" {shown(str(path / 'train'))}"
@@ -57,7 +71,7 @@ def _files_of(path: Path, key: str) -> list[Path]:
     files = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     if not files:
         raise ConfigError(
-            f"{key}={shown(str(path))} is a folder without tables ({', '.join(SUFFIXES)}); images"
-            f" in a folder for each class are read by data=folder, and {MAKE_ONE}"
+            f"{key}={shown(str(path))} is a folder without tables ({', '.join(SUFFIXES)}); images in a folder for each"
+            f" class are read by data=folder, CSV files if they are named themselves, and {MAKE_ONE}"
         )
     return files

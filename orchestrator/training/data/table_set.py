@@ -12,8 +12,9 @@ from orchestrator.training.data.arrow_files import read_schema
 from orchestrator.training.data.content import encoded_hash
 from orchestrator.training.data.encoded import EncodedImages
 from orchestrator.training.data.labels import classes_of, recorded_names
+from orchestrator.training.data.path_lists import is_path_list
 from orchestrator.training.data.splits import Loaded, hold_out
-from orchestrator.training.data.table_files import find_table_files
+from orchestrator.training.data.table_files import find_table_files, saved_parts
 from orchestrator.training.data.tables import read_table
 
 
@@ -26,8 +27,8 @@ def load_table(config: DataConfig) -> Loaded:
     """
     assert config.path is not None
     files, test_files = _files(config)
+    images, labels, config = read_table(files, config, "data.path")
     recorded = _recorded_class_names(files, test_files, config)
-    images, labels = read_table(files, config, "data.path")
     contents = {"content": encoded_hash(images.chunks(), labels, recorded or ())}
     train = EncodedImages.of(images, config, contents["content"]), labels
     if not test_files:
@@ -35,9 +36,9 @@ def load_table(config: DataConfig) -> Loaded:
         train, test = hold_out(train, 0.2, config.seed, "data.test_path=null: a fifth of the table", remedy)
     else:
         key = "data.path" if config.test_path is None else "data.test_path"
-        images, labels = read_table(test_files, config, key)
+        images, labels, config_of_test = read_table(test_files, config, key)
         contents["test_content"] = encoded_hash(images.chunks(), labels)
-        test = EncodedImages.of(images, config, contents["test_content"]), labels
+        test = EncodedImages.of(images, config_of_test, contents["test_content"]), labels
         if config.test_path is None and labels.dtype.kind == "i" and labels.min() < 0:
             raise ConfigError(
                 f"data.test_files={shown(config.test_files)}: these files have labels below 0, so their classes are not"
@@ -56,6 +57,8 @@ def load_table(config: DataConfig) -> Loaded:
 def _files(config: DataConfig) -> tuple[list[Path], list[Path]]:
     """The files of the training and of the test images; none of the latter if a part of the former is held out."""
     assert config.path is not None
+    if config.test_path is None and (parts := saved_parts(config.path, config.root, "data.path")) is not None:
+        return parts
     files = find_table_files(config.path, config.root, "data.path")
     if config.test_path is not None:
         return files, find_table_files(config.test_path, config.root, "data.test_path")
@@ -75,6 +78,8 @@ def _recorded_class_names(
     names: dict[tuple[str, ...], Path] = {}
     for key, part in (("data.path", files), ("data.test_path", test_files)):
         for file in part:
+            if is_path_list(file):
+                continue
             if found := recorded_names(read_schema(file, key), config.label_column):
                 names.setdefault(found, file)
     if len(names) > 1:

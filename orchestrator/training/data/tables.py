@@ -1,6 +1,5 @@
 """The columns of a user's own table: Parquet or Arrow files with encoded image bytes and labels."""
 
-import difflib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.config import DataConfig
-from orchestrator.errors import ConfigError, listed, shown
+from orchestrator.errors import ConfigError, shown
 from orchestrator.training.data.arrow_files import read_batches, read_columns, read_schema
+from orchestrator.training.data.columns import find_columns, has_bytes, holds_bytes, likely_images, likely_labels
+from orchestrator.training.data.encoded import Note, Rows
 from orchestrator.training.data.images import decode_image
-from orchestrator.training.data.labels import plain_values, read_labels, recorded_names
+from orchestrator.training.data.labels import plain_values, read_labels
+from orchestrator.training.data.path_lists import is_path_list, read_path_lists
 from orchestrator.training.data.table_files import MAKE_ONE
-
-USUAL_LABELS = ("label", "labels", "fine_label", "target", "targets", "class", "category", "y", "cls")
 
 
 @dataclass(frozen=True)
@@ -57,30 +57,43 @@ class TableImages:
             if len(rows) == 0:
                 return
 
-    def decode(self, row: int, data: bytes | None, config: DataConfig, side: int | None) -> npt.NDArray[np.uint8]:
+    def decode(
+        self, row: int, data: bytes | None, config: DataConfig, side: int | None, note: Note = None
+    ) -> npt.NDArray[np.uint8]:
         """An image of the table: see :class:`orchestrator.training.data.encoded.Rows`."""
         where = f"data.image_column={shown(self.image_column)} of {self.key}: row {row}"
-        return decode_image(data, where, config, side=side)
+        return decode_image(data, where, config, side=side, note=note)
 
     def name(self, row: int) -> str:
         """Its number."""
         return f"image {row}"
 
 
-def read_table(files: Sequence[Path], config: DataConfig, key: str) -> tuple[TableImages, npt.NDArray[Any]]:
+def read_table(files: Sequence[Path], config: DataConfig, key: str) -> tuple[Rows, npt.NDArray[Any], DataConfig]:
     """Read the labels of a table, as int64 ids or as names. Its images are read later.
 
     Args:
-        files: that make the table, one after the other.
+        files: that make the table, one after the other; or lists of the paths of images.
         config: which columns.
         key: what names the files, for errors.
+
+    Returns:
+        The images, their labels, and the configuration with the columns that were found.
 
     Raises:
         ConfigError: no such columns, or labels of the wrong type.
     """
+    lists = [file for file in files if is_path_list(file)]
+    if len(lists) == len(files):
+        return read_path_lists(files, config, key)
+    if lists:
+        raise ConfigError(
+            f"{key}: {shown(lists[0].name)} is a list of paths, and other files are tables; name the one or the others"
+        )
     labels: list[pa.ChunkedArray] = []
     for file in files:
-        _check_columns(file, config, key)
+        schema = read_schema(file, key)
+        config = find_columns(file, schema.names, config, likely_images(schema), likely_labels(schema))
         column = read_columns(file, [config.label_column], key).column(0)
         if len(column):
             labels.append(read_labels(column, f"data.label_column={shown(config.label_column)} of {shown(file.name)}"))
@@ -94,39 +107,8 @@ def read_table(files: Sequence[Path], config: DataConfig, key: str) -> tuple[Tab
     label_column = pa.chunked_array([chunk for column in labels for chunk in column.chunks])
     images = TableImages(tuple(files), len(label_column), key, config.image_column)
     if pa.types.is_integer(label_column.type):
-        return images, np.asarray(label_column.to_numpy(), dtype=np.int64)
-    return images, np.asarray(label_column.to_pylist())
-
-
-def _check_columns(file: Path, config: DataConfig, key: str) -> None:
-    schema = read_schema(file, key)
-    likely = {"image_column": _likely_images(schema), "label_column": _likely_labels(schema)}
-    for column, names in likely.items():
-        wanted = getattr(config, column)
-        count = schema.names.count(wanted)
-        if count > 1:
-            raise ConfigError(f"data.{column}={shown(wanted)}: {shown(str(file))} has {count} columns of that name")
-        if count == 0:
-            near = difflib.get_close_matches(wanted, schema.names, n=1)
-            meant = [f"; did you mean {_override(f'data.{column}', name)}?" for name in (names + near)[:1]]
-            raise ConfigError(
-                f"data.{column}={shown(wanted)} is not a column of {shown(str(file))}; it has {listed(schema.names)}"
-                + "".join(meant)
-            )
-
-
-def _likely_images(schema: pa.Schema) -> list[str]:
-    return [field.name for field in schema if _holds_bytes(field.type) or _has_bytes(field.type)]
-
-
-def _likely_labels(schema: pa.Schema) -> list[str]:
-    named = [name for name in schema.names if recorded_names(schema, name)]
-    return named + [name for usual in USUAL_LABELS for name in schema.names if name.lower() == usual]
-
-
-def _override(key: str, value: str) -> str:
-    text = shown(value)
-    return f"{key}={value}" if value.isidentifier() and value in text else f"{key}={text}"
+        return images, np.asarray(label_column.to_numpy(), dtype=np.int64), config
+    return images, np.asarray(label_column.to_pylist()), config
 
 
 def _bytes_at(images: pa.Array, place: int) -> bytes | None:
@@ -139,11 +121,11 @@ def _image_bytes(column: pa.ChunkedArray, where: str, first: int) -> pa.ChunkedA
     if pa.types.is_dictionary(column.type):
         column = plain_values(column, column.type.value_type)
     if pa.types.is_struct(column.type):
-        if not _has_bytes(column.type):
+        if not has_bytes(column.type):
             raise ConfigError(f"{where} is {shown(str(column.type))}; a field 'bytes' is needed; {MAKE_ONE}")
         _check_not_only_path(column, where, first)
         column = pc.struct_field(column, "bytes")
-    if not _holds_bytes(column.type):
+    if not holds_bytes(column.type):
         raise ConfigError(f"{where} is {shown(str(column.type))}; encoded image bytes are needed; {MAKE_ONE}")
     return column.cast(pa.large_binary())
 
@@ -158,12 +140,3 @@ def _check_not_only_path(column: pa.ChunkedArray, where: str, first: int) -> Non
             f"{where}: row {first + row} has no bytes, only the path {shown(paths[row].as_py())}; {MAKE_ONE} that"
             " holds the images"
         )
-
-
-def _has_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
-    return any(check(kind) for check in checks)

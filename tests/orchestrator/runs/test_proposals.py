@@ -4,8 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from orchestrator.errors import RunError
 from orchestrator.results.records import canonical, claim_sweep, history
+from orchestrator.runs import tuning
+from orchestrator.runs.capacity import Node
+from orchestrator.runs.interrupts import Interrupt
 from orchestrator.runs.proposals import Proposals
+from orchestrator.runs.time_limit import TimeLimit
 from orchestrator.search.problem import SpaceExhausted
 from orchestrator.storage.delta import DeltaStore
 from tests.defaults import NO_SPACE
@@ -156,3 +161,55 @@ def test_a_searcher_learns_of_dimensions_whatever_their_names(store, configured,
 
     plain = [f"a{place}" for place in range(len(NAMES))]
     assert proposed(sorted(NAMES), "own") == proposed(plain, "plain")
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def adapter(monkeypatch):
+    """Gives Tune as many trials as a node of four cores holds."""
+    monkeypatch.setattr(tuning, "nodes_of_cluster", lambda: [Node("here", {"CPU": 4.0}, {"CPU": 4.0})])
+    monkeypatch.setattr(tuning.cluster_state, "get_max_resources_from_cluster_config", lambda: None)
+    return lambda proposed, clock: tuning._TuneAdapter(proposed, TimeLimit(proposed.config.sweep.hours, clock), clock)
+
+
+def test_no_trial_is_begun_when_the_time_is_over(store, proposals, adapter):
+    clock, proposed = Clock(), proposals("sweep.hours=0.5")
+    tune = adapter(proposed, clock)
+    assert [tune.suggest(f"t{number}")["number"] for number in range(3)] == [0, 1, 2]
+    clock.now += 1799
+    assert tune.suggest("t3")["number"] == 3
+    clock.now += 1
+    assert tune.suggest("t4") == tune.FINISHED
+    assert proposed.exhausted == (
+        "sweep.hours=0.5: the time is over, and 4 of 40 trials were begun; the same command goes on, with as many hours"
+        " again"
+    )
+    for number in range(3):
+        store.append("trials", [event(number, "finished", proposed.sweep().trials[number].coefficients)])
+        tune.on_trial_complete(f"t{number}")
+    with pytest.raises(RunError, match=r"the sweep is not over: \['trial 3 is proposed'\]"):
+        tuning._check_over(proposed, Interrupt())
+    store.append("trials", [event(3, "finished", proposed.sweep().trials[3].coefficients)])
+    tuning._check_over(proposed, Interrupt())
+
+
+def test_what_was_in_flight_waits_for_the_next_command_if_the_time_is_over(store, proposals, adapter):
+    first = proposals()
+    for _ in range(3):
+        first.next()
+    clock, again = Clock(), proposals("sweep.hours=1")
+    tune = adapter(again, clock)
+    assert tune.suggest("t0")["number"] == 0
+    clock.now += 3600
+    assert tune.suggest("t1") == tune.FINISHED
+    store.append("trials", [event(0, "finished", again.sweep().trials[0].coefficients)])
+    tuning._check_over(again, Interrupt())
+    later = proposals("sweep.hours=1")  # has hours of its own, and is no other sweep
+    assert [later.next()[0] for _ in range(2)] == [1, 2]
+    assert later.exhausted != again.exhausted

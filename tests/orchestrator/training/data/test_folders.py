@@ -216,7 +216,7 @@ def test_links_to_classes_are_followed_and_broken_ones_named(tmp_path):
     os.symlink(tmp_path / "nowhere", tmp_path / "all" / "cat" / "a.png")
     message = refusal(tmp_path / "all")
     assert message.startswith("data.path: 'cat/a.png' cannot be read: ")
-    assert message.endswith("; mend or remove it")
+    assert message.endswith("; mend it, or leave such images out with data.unreadable=skip")
 
 
 def test_programs_and_rare_formats_inside_are_not_opened(tmp_path):

@@ -55,7 +55,7 @@ def described(data, names, column="label"):
 def read(path, **more):
     """The grey images of a table, decoded, and its labels."""
     asked = config(path, **more)
-    images, labels = read_table(find_table_files(str(path), asked.root, "data.path"), asked, "data.path")
+    images, labels, _ = read_table(find_table_files(str(path), asked.root, "data.path"), asked, "data.path")
     return np.stack(list(Decoding(images, asked, None, np.arange(len(images)))))[:, 0], labels
 
 
@@ -151,6 +151,12 @@ def test_a_data_set_that_was_saved_whole(tmp_path):
     write(table(), splits / "train" / "data-00000-of-00001.arrow", "stream")
     (splits / "dataset_dict.json").write_text('{"splits": ["train"]}')
     assert "holds a data set with several splits; give the folder of one" in refusal(splits)
+    for number, name in enumerate(("validation", "test"), start=1):  # test images are taken before validation images
+        write(table(IMAGES[: 3 * number], IDS[: 3 * number]), splits / name / "data-00000-of-00001.arrow", "stream")
+        data = load_data(config(splits))
+        assert (len(data.train) + len(data.validation), len(data.test)) == (ROWS, 3 * number)
+    stated = load_data(config(splits / "train", test_path=str(splits / "test")))
+    assert stated.contents == data.contents
 
 
 @pytest.mark.parametrize("folder", ["data[1]", "[a-c]", "plain", "ümläut (2), x=1"])
@@ -202,7 +208,7 @@ def test_what_is_no_table_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "none.parquet").write_bytes(b"")
     for name in ("empty", "photos"):
         assert "is a folder without tables" in refusal(tmp_path / name)
-    for name in ("photos/cat/a.png", "photos/*/*.png", "a.csv", "short", "none.parquet"):
+    for name in ("photos/cat/a.png", "photos/*/*.png", "short", "none.parquet"):
         message = refusal(tmp_path / name)
         assert "is not a Parquet or Arrow table" in message
         assert "docs/data.md" in message
@@ -226,7 +232,7 @@ def test_broken_tables_are_refused(tmp_path, kind):
     for data in broken:
         path.write_bytes(data)
         try:
-            images, _ = read_table([path], config(path), "data.path")
+            images, _, _ = read_table([path], config(path), "data.path")
             for _ in images.chunks():
                 pass
         except ConfigError as error:
@@ -235,15 +241,30 @@ def test_broken_tables_are_refused(tmp_path, kind):
     assert all(len(message) <= 500 and message.isprintable() for message in messages)
 
 
+def test_columns_that_are_called_as_usual_are_found(tmp_path):
+    for label in ("label", "labels", "fine_label", "coarse_label", "target", "Label", "y"):
+        path = write(described(table(label=label, image="img"), NAMES, label), tmp_path / "a.parquet")
+        data = load_data(config(path))
+        assert data.class_names == tuple(NAMES)
+        assert data.summary[2] == f"columns    'img' and {label!r}"
+        stated = load_data(config(path, image_column="img", label_column=label))
+        assert (stated.contents, stated.summary) == (data.contents, data.summary)
+    renamed = write(described(table(), NAMES), tmp_path / "b.parquet")
+    assert load_data(config(renamed)).contents == data.contents
+    data = load_data(config(path, test_path=str(path)))
+    assert np.array_equal(data.test.images[:, 0].numpy(), PIXELS)
+
+
 def test_columns_that_are_not_there_are_guessed(tmp_path):
     path = write(table(label="fine_label", image="img"), tmp_path / "a.parquet")
-    message = refusal(path)
-    assert "data.image_column='image' is not a column of" in message
+    message = refusal(path, image_column="picture")
+    assert "data.image_column='picture' is not a column of" in message
     assert message.endswith("it has ['img', 'fine_label']; did you mean data.image_column=img?")
-    assert refusal(path, image_column="img").endswith("did you mean data.label_column=fine_label?")
-    for label in ("labels", "coarse_label", "target", "Label", "y"):
-        other = write(described(table(label=label), NAMES, label), tmp_path / "b.parquet")
-        assert refusal(other).endswith(f"did you mean data.label_column={label}?")
+    assert refusal(path, label_column="kind").endswith("did you mean data.label_column=fine_label?")
+    several = pa.table({"img": IMAGES, "photo": IMAGES, "label": IDS})
+    assert refusal(write(several, tmp_path / "g.parquet")).endswith("did you mean data.image_column=img?")
+    several = pa.table({"img": IMAGES, "labels": IDS, "target": IDS})
+    assert refusal(write(several, tmp_path / "h.parquet")).endswith("did you mean data.label_column=labels?")
     odd = write(table(label="my label"), tmp_path / "c.parquet")
     assert refusal(odd, label_column="mylabel").endswith("did you mean data.label_column='my label'?")
     far = write(table(label="x"), tmp_path / "d.parquet")
@@ -251,7 +272,7 @@ def test_columns_that_are_not_there_are_guessed(tmp_path):
     wide = pa.table({"\n" * 300 + str(number): [1] for number in range(1000)})
     assert "is not a column" in refusal(write(wide, tmp_path / "e.parquet"))
     long = write(table(image="x" * 10**5, label="y" * 300), tmp_path / "f.parquet")
-    assert "did you mean data.image_column='xxx" in refusal(long)
+    assert "did you mean data.image_column='xxx" in refusal(long, image_column="x")
     for kind in ("parquet", "file"):
         twice = write(pa.Table.from_arrays([pa.array(IMAGES)] * 2, ["image", "image"]), tmp_path / kind, kind)
         assert "has 2 columns of that name" in refusal(twice)
