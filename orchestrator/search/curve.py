@@ -58,7 +58,7 @@ class CurveSearcher:
         self.scales = problem.scales_of(self.metrics)
         self.constraints = [self._on_scale(Constraint.parse(text)) for text in problem.constraints]
         self.targets_GV = targets_GV(problem)
-        self.is_drawn_V: npt.NDArray[np.bool_] = np.isnan(self.targets_GV).any(0)  # others are what choices aim at
+        self.is_drawn_V = np.atleast_1d(np.isnan(self.targets_GV).any(0))  # others are what choices aim at
         shares = [
             name in problem.shares and scale == LINEAR for name, scale in zip(self.metrics, self.scales, strict=True)
         ]
