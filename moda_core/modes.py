@@ -18,7 +18,7 @@ def is_random(module: nn.Module) -> bool:
 
 def device_of(network: nn.Module) -> torch.device:
     """The device of a network's first parameter or buffer; the CPU if it has none."""
-    return next((one.device for one in (*network.parameters(), *network.buffers())), torch.device("cpu"))
+    return next((tensor.device for tensor in (*network.parameters(), *network.buffers())), torch.device("cpu"))
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class ChannelGraph:
 
 
 def _check_channels(node: Node, inputs: list[Node]) -> None:
-    have = [one.channels for one in inputs]
+    have = [source.channels for source in inputs]
     expected = node.channels
     if node.op == "conv2d":
         if have[0] % node.groups:
@@ -99,14 +99,14 @@ def _check_channels(node: Node, inputs: list[Node]) -> None:
             raise GraphError(f"node {node.name!r}: biases of {listed(biases)} channels are not those of its heads")
     elif node.op not in ("input", "embedding", "linear"):
         expected = have[0]
-        if any(one != expected for one in have):
+        if any(channels != expected for channels in have):
             raise GraphError(f"node {node.name!r}: {node.op} of {listed(have)} channels; expected equal ones")
     if node.channels != expected:
         raise GraphError(f"node {node.name!r} has {node.channels} channels; its inputs make {expected}")
 
 
 def _check_size(node: Node, inputs: list[Node]) -> None:
-    sizes = [one.size for one in inputs]
+    sizes = [source.size for source in inputs]
     right = node.channels * math.prod(node.size) <= LARGEST_IMAGE
     if node.op == "attention":
         query, key, value = sizes

@@ -289,7 +289,7 @@ def _padding(module: nn.Conv2d) -> list[int] | None:
     if module.padding == "valid":
         return [0, 0]
     total = [step * (kernel - 1) for step, kernel in zip(module.dilation, module.kernel_size, strict=True)]
-    return None if any(one % 2 for one in total) else [one // 2 for one in total]
+    return None if any(zeros % 2 for zeros in total) else [zeros // 2 for zeros in total]
 
 
 def _pair(value: int | tuple[int, ...] | Any) -> list[int]:

@@ -253,13 +253,13 @@ def _is_kind(value: object, kind: str) -> bool:
             most = 1 if kind == "share" else LARGEST_NUMBER
             return _is_kind(value, "number") and 0 <= value <= most  # type: ignore[operator]
         case "wholes":
-            return isinstance(value, list) and all(_is_kind(one, "whole") for one in value)
+            return isinstance(value, list) and all(_is_kind(number, "whole") for number in value)
         case "pair" | "sides":
             least = 1 if kind == "sides" else 0
             return (
                 isinstance(value, list)
                 and len(value) == 2
-                and all(_is_kind(one, "whole") and least <= one <= LARGEST_PAIR for one in value)
+                and all(_is_kind(number, "whole") and least <= number <= LARGEST_PAIR for number in value)
             )
         case _:
             return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER

@@ -94,7 +94,7 @@ def count_kernels(graph: ChannelGraph, held: Held) -> Tensor:
     convolutions = [node for node in graph.nodes if node.op == "conv2d" and node.shares is None]
     every = [held.over_calls(graph, node)[0] for node in convolutions[1:]]
     rows = len(held.channels[graph.output.name])
-    return torch.stack([one.sum(1).double() for one in every]).sum(0) if every else torch.ones(rows).double()
+    return torch.stack([keep.sum(1).double() for keep in every]).sum(0) if every else torch.ones(rows).double()
 
 
 def count_linear_weights(graph: ChannelGraph, held: Held) -> Tensor:

@@ -76,6 +76,8 @@ def vgg16(*, in_channels: int, image_size: int, num_classes: int, width: int = 6
         in_channels=in_channels,
         image_size=image_size,
         num_classes=num_classes,
-        widths=[one if isinstance(one, str) else one // 64 * width for one in VGG16_WIDTHS],
-        hidden=[one // 64 * width for one in VGG16_HIDDEN],
+        widths=[
+            width_at_64 if isinstance(width_at_64, str) else width_at_64 // 64 * width for width_at_64 in VGG16_WIDTHS
+        ],
+        hidden=[width_at_64 // 64 * width for width_at_64 in VGG16_HIDDEN],
     )

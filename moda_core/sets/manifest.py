@@ -71,7 +71,9 @@ def strict_json(text: bytes) -> Any:
         raise ValueError(f"nested deeper than {DEEPEST}") from error
     level = [value]
     for _ in range(DEEPEST):
-        children = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        children = [
+            part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)
+        ]
         level = [child for values in children for child in values if isinstance(child, dict | list)]
         if not level:
             return value

@@ -72,7 +72,9 @@ class Preprocessing:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 (B, ch, H, W) scaled to [0, 1] and normalised by channel: float32."""
-        mean, std = (pixels.new_tensor(one, dtype=torch.float32).view(1, -1, 1, 1) for one in (self.mean, self.std))
+        mean, std = (
+            pixels.new_tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (self.mean, self.std)
+        )
         return (pixels.float() / 255 - mean) / std
 
     def pixels(self, pictures: Pictures) -> Tensor:

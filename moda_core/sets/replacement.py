@@ -141,7 +141,7 @@ def replace_class(
         raise ValueError(
             f"epochs={epochs}, batch_size={batch_size}, lr={lr}: must be at least 0, at least 1, and a number above 0"
         )
-    made = Replacement(*(ReplacedClass(weak, one, _head(num_classes, seed), class_id) for one in (module, None)))
+    made = Replacement(*(ReplacedClass(weak, added, _head(num_classes, seed), class_id) for added in (module, None)))
     weak_parts, replaced_parts, label_parts = [], [], []
     for images, labels in batches:
         weak_BN, replaced_BN = made.network.features(images)
@@ -149,9 +149,9 @@ def replace_class(
         replaced_parts.append(replaced_BN)
         label_parts.append(labels.to(weak_BN.device))
     labels_I = _checked_labels(label_parts, class_id, num_classes)
-    for one, parts in ((made.network, replaced_parts), (made.control, weak_parts)):
-        one.head.to(parts[0])
-        _train_head(one.head, torch.cat(parts), labels_I, epochs=epochs, lr=lr, batch_size=batch_size, seed=seed)
+    for network, parts in ((made.network, replaced_parts), (made.control, weak_parts)):
+        network.head.to(parts[0])
+        _train_head(network.head, torch.cat(parts), labels_I, epochs=epochs, lr=lr, batch_size=batch_size, seed=seed)
     return made
 
 

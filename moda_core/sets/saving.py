@@ -174,7 +174,7 @@ def _pack(
         {
             **manifest,
             **version_keys(graph, decomposition),
-            "parameters": sum(one.numel() for key, one in state.items() if key.rpartition(".")[2] in TRAINABLE),
+            "parameters": sum(tensor.numel() for key, tensor in state.items() if key.rpartition(".")[2] in TRAINABLE),
             "graph": {"widths": list(graph.widths), "nodes": [node_to_json(node) for node in graph.nodes]},
             "files": {
                 name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()

@@ -309,14 +309,14 @@ def _leads_to_logits(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     reached = list(node.users)
     seen = set(reached)
     while reached:
-        one = reached.pop()
-        if one.op == "output":
+        node = reached.pop()
+        if node.op == "output":
             return True
-        weighted = one.target in WEIGHTED_FUNCTIONS
-        if one.op == "call_module":
-            weighted = isinstance(modules[str(one.target)], nn.Linear | nn.modules.conv._ConvNd)
+        weighted = node.target in WEIGHTED_FUNCTIONS
+        if node.op == "call_module":
+            weighted = isinstance(modules[str(node.target)], nn.Linear | nn.modules.conv._ConvNd)
         if not weighted:
-            new = [user for user in one.users if user not in seen]
+            new = [user for user in node.users if user not in seen]
             seen.update(new)
             reached += new
     return False

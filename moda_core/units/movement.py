@@ -60,7 +60,7 @@ def is_movement(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 def holds_tensor(value: Any) -> bool:
     """Return whether a node's value is a tensor or contains one."""
     if isinstance(value, tuple | list):
-        return any(holds_tensor(one) for one in value)
+        return any(holds_tensor(part) for part in value)
     return isinstance(value, Tensor)
 
 

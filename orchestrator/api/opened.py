@@ -17,7 +17,7 @@ from orchestrator.api.opened_point import OpenPoint
 from orchestrator.api.writing import write_output
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
-from orchestrator.results import Sweep, confirmations, read_courses, read_kept_units, read_origin
+from orchestrator.results import Sweep, confirmations, read_classes, read_courses, read_kept_units, read_origin
 from orchestrator.storage import DeltaStore, Files
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ class OpenSweep:
         store = DeltaStore(self.storage)
         courses, origin = read_courses(store, self.sweep_id), read_origin(store, self.sweep_id)
         kept = read_kept_units(self.recorded, Files(self.storage))
-        page = render_report(self.recorded, again, courses, origin, kept, refresh=refresh)
+        classes = read_classes(store, self.recorded)
+        page = render_report(self.recorded, again, courses, origin, kept, classes=classes, refresh=refresh)
         return write_output(f"{self.sweep_id}.html" if to is None else to, page.encode())
 
     def pull(self, point: str | OpenPoint, to: PathText, *, classes: Sequence[str] | None = None) -> "Pulled":

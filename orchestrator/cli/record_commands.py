@@ -42,8 +42,8 @@ def status(asked: Asked, options: argparse.Namespace, output: Output) -> None:
 
 def show(asked: Asked, options: argparse.Namespace, output: Output) -> None:
     from orchestrator.config import meant
-    from orchestrator.results import read_courses
-    from orchestrator.views import front_table, trial_lines
+    from orchestrator.results import read_classes, read_courses
+    from orchestrator.views import front_table, trial_lines, worst_class_text
 
     store = open_store(asked.storage)
     sweep_id, number = _sweep_and_number(options.trial)
@@ -58,12 +58,21 @@ def show(asked: Asked, options: argparse.Namespace, output: Output) -> None:
     losses = read_courses(store, sweep_id).get(trial.trial_id, [])
     output.say(*trial_lines(sweep, trial, events, losses))
     points = [point for point in sweep.points if point.trial.number == trial.number]
-    alone = dataclasses.replace(sweep, points=points)
+    search = dataclasses.replace(sweep.config.search, repeats=1)
+    alone = dataclasses.replace(sweep, points=points, config=dataclasses.replace(sweep.config, search=search))
+    worst = []
     if points and alone.front:
         on_front = {point.label for point in sweep.front}
         output.show(front_table(alone, title="the trial's own front", whole=True, coefficients=False))
         kept = [point.label for point in alone.front if point.label in on_front]
         output.say(f"on the sweep's front: {', '.join(kept) or 'none'}")
+        classes = read_classes(store, sweep)
+        for label, roles in alone.roles.items():
+            if (shown := classes.shown(alone.find(label))) is not None:
+                output.say(f"{', '.join(roles)} of the trial, {label}: {worst_class_text(*shown)}")
+                split, results = shown
+                accuracy, name = float(results.accuracy_C[results.worst]), results.class_names[results.worst]
+                worst.append({"point": label, "split": split, "class": name, "accuracy": accuracy})
         output.hint(f"to bring a point's modules: moda pull sweep:{sweep_id}/{alone.front[0].label} --to modules")
     facts: dict[str, Any] = dataclasses.asdict(trial)
     output.give(
@@ -73,6 +82,7 @@ def show(asked: Asked, options: argparse.Namespace, output: Output) -> None:
             "events": events,
             "epochs": losses,
             "front": [{"point": point.label, **point.metrics} for point in alone.front],
+            "worst_classes": worst,
         }
     )
 

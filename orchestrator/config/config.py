@@ -183,7 +183,7 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
         space = flat_space(space, methods)
     search["space"] = {key: build(Dimension, value, f"search.space.{key}") for key, value in space.items()}
     baselines = typed("search.baselines", search.get("baselines") or [], list)
-    search["baselines"] = tuple(_baseline(one, search["methods"], space) for one in baselines)
+    search["baselines"] = tuple(_baseline(baseline, search["methods"], space) for baseline in baselines)
     search["objectives"] = _objectives(search.get("objectives"))
     search["reference"] = search.get("reference") or {}
     evaluation = build(EvaluationConfig, _evaluation(plain["evaluation"]), "evaluation")

@@ -114,9 +114,13 @@ def _widest(dimensions: Sequence[Plain]) -> dict[str, Any] | None:
         return first
     ends = ("low", "high")
     kinds = [{key: value for key, value in dimension.items() if key not in ends} for dimension in dimensions]
-    if any(kind != kinds[0] for kind in kinds) or not all(end in one for one in dimensions for end in ends):
+    if any(kind != kinds[0] for kind in kinds) or not all(end in dimension for dimension in dimensions for end in ends):
         return None
-    return {**first, "low": min(one["low"] for one in dimensions), "high": max(one["high"] for one in dimensions)}
+    return {
+        **first,
+        "low": min(dimension["low"] for dimension in dimensions),
+        "high": max(dimension["high"] for dimension in dimensions),
+    }
 
 
 def _baselines(composed: Mapping[str, Plain]) -> list[dict[str, Any]]:
@@ -136,8 +140,8 @@ def _own_settings(name: str, composed: Mapping[str, Plain]) -> dict[str, Any]:
         values = {other: part[section] for other, part in composed.items()}
         keys = dict.fromkeys(key for value in values.values() for key in value)
         usual = {
-            one.name: one.default if one.default is not dataclasses.MISSING else None
-            for one in dataclasses.fields(kind)
+            declared.name: declared.default if declared.default is not dataclasses.MISSING else None
+            for declared in dataclasses.fields(kind)
         }
         of_each = {key: [value.get(key, usual.get(key)) for value in values.values()] for key in keys}
         differing = [key for key, found in of_each.items() if any(value != found[0] for value in found)]
@@ -169,13 +173,13 @@ def _listed(value: Any) -> Any:
 
 def _check_shared(composed: Mapping[str, Plain]) -> None:
     """Refuse methods whose files differ in what a sweep has once."""
-    (first, one), *others = composed.items()
+    (first, usual), *others = composed.items()
     for name, other in others:
         for section in ("model", "data"):
-            if one[section] != other[section]:
+            if usual[section] != other[section]:
                 raise ConfigError(f"{SPACE}: {name} and {first} have different sections {section}; sweep them apart")
         for key in OF_ALL:
-            if one["training"].get(key) != other["training"].get(key):
+            if usual["training"].get(key) != other["training"].get(key):
                 raise ConfigError(
                     f"{SPACE}: {name} and {first} have different training.{key}, which a sweep has once; set it, or"
                     " sweep them apart"

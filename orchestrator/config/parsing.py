@@ -22,11 +22,11 @@ def build(kind: Any, value: Any, path: str) -> Any:
         close = difflib.get_close_matches(str(unknown[0]), fields, n=1)
         hint = f" (did you mean {path}.{close[0]}?)" if close else ""
         raise ConfigError(f"unknown key {path}.{unknown[0]}{hint}; known: {', '.join(sorted(fields)) or 'none'}")
-    arguments = {key: typed(f"{path}.{key}", one, hints[key]) for key, one in value.items()}
+    arguments = {key: typed(f"{path}.{key}", part, hints[key]) for key, part in value.items()}
     required = [
         name
-        for name, one in fields.items()
-        if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+        for name, part in fields.items()
+        if part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING
     ]
     if absent := [name for name in required if name not in arguments]:
         raise ConfigError(f"{path}.{absent[0]} is missing; set it, {path}.{absent[0]}=...")
@@ -49,11 +49,11 @@ def typed(path: str, value: Any, kind: Any) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{path}={shown(value)} must be a list, as {path}=[a,b]")
-        return tuple(typed(f"{path}[{index}]", one, arguments[0]) for index, one in enumerate(value))
+        return tuple(typed(f"{path}[{index}]", part, arguments[0]) for index, part in enumerate(value))
     if origin is not None:  # a mapping
         if not isinstance(value, Mapping):
             raise ConfigError(f"{path}={shown(value)} must be a mapping{HOW_MAPPED}")
-        return {key: typed(f"{path}.{key}", one, arguments[1]) for key, one in value.items()}
+        return {key: typed(f"{path}.{key}", part, arguments[1]) for key, part in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is str and isinstance(value, int) and not isinstance(value, bool):
@@ -75,7 +75,7 @@ def as_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key: as_plain(one) for key, one in value.items()}
+        return {key: as_plain(part) for key, part in value.items()}
     if isinstance(value, tuple | list):
-        return [as_plain(one) for one in value]
+        return [as_plain(part) for part in value]
     return value

@@ -9,7 +9,7 @@ from orchestrator.config.checks import EXACT, MOST, check, check_seed, one_of
 from orchestrator.config.mixed import METHOD, MethodSettings, method_and_key
 from orchestrator.declarations import METRICS, NUMBER, OBJECTIVES, Key, Metric
 from orchestrator.errors import ConfigError
-from orchestrator.search import FLOOR, LINEAR, LOGARITHMIC, SCALES, SEARCHERS, Constraint, rungs
+from orchestrator.search import FLOOR, LINEAR, LOGARITHMIC, POOLS, SCALES, SEARCHERS, Constraint, rungs
 
 DIRECTIONS = ("max", "min")
 MOST_OBJECTIVES = 4
@@ -148,6 +148,9 @@ class SearchConfig:
     ] = field(default_factory=dict)
     baselines: Annotated[tuple[Mapping[str, float | str], ...], Key("coefficients that are trained first")] = ()
     warm_start: Annotated[tuple[str, ...], Key("earlier sweeps of the storage that the searcher knows")] = ()
+    experience: Annotated[
+        tuple[str, ...], Key(f"pools of other trainings that the curve search knows beforehand: {', '.join(POOLS)}")
+    ] = ()
     seed: Annotated[int, Key("seed of the searcher", "at least 0")] = 0
     repeats: Annotated[int, Key("trainings of each set of coefficients", "at least 1", "trainings")] = 1
     early_stopping: Annotated[str, Key("how trials are stopped early", choices=EARLY_STOPPING)] = "none"
@@ -181,6 +184,8 @@ class SearchConfig:
                 raise ConfigError(f"search.constraints: {error}") from error
         different = len(set(self.warm_start)) == len(self.warm_start)
         check("search.warm_start", list(self.warm_start), different, "different sweeps")
+        for pool in self.experience:
+            one_of("search.experience", pool, POOLS)
         one_of("search.early_stopping", self.early_stopping, EARLY_STOPPING)
         try:
             rungs(1, self.reduction, self.first_rung)

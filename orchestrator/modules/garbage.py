@@ -142,10 +142,10 @@ def remove(garbage: Garbage, store: ResultStore, files: Files, now: Callable[[],
     """
     published = {name: _published(each, name, files, now()) for name, each in garbage.unrecorded.items()}
     store.append("modules", list(published.values()))
-    for one in garbage.removals:
-        for file in one.files:
+    for removal in garbage.removals:
+        for file in removal.files:
             files.delete(file.name)
-        files.drop_folder(one.folder)
+        files.drop_folder(removal.folder)
     log = last_events(store.read("modules"))
     names = [folder_of(removal.folder)[1] for removal in garbage.removals if removal.what == SETS]
     store.append("modules", [removed_row(row, now()) for row in (*garbage.gone, *(log[name] for name in names))])

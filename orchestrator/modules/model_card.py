@@ -80,11 +80,11 @@ def _metrics(point: Point) -> list[tuple[str, str, str]]:
     return [(name, _number(point.metrics.get(name)), _number(test.get(name))) for name in METRICS]
 
 
-def _curve(one: Point, chosen: Point, accuracy: str) -> tuple[str, ...]:
+def _curve(point: Point, chosen: Point, accuracy: str) -> tuple[str, ...]:
     shown = (accuracy, "cut_size", "cut_overlap")
-    metrics = one.metrics or one.test or {}
-    cells = (str(one.choice), *(_number(metrics.get(name)) for name in shown))
-    return tuple(f"**{cell}**" for cell in cells) if one.choice == chosen.choice else cells
+    metrics = point.metrics or point.test or {}
+    cells = (str(point.choice), *(_number(metrics.get(name)) for name in shown))
+    return tuple(f"**{cell}**" for cell in cells) if point.choice == chosen.choice else cells
 
 
 def _rejected(rejection: Mapping[str, Any] | None) -> list[tuple[str, ...]]:

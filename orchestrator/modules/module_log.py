@@ -53,7 +53,7 @@ def _facts(manifest: bytes) -> Row:
         found = parse_manifest(manifest)
     except ModuleSetError:
         return facts
-    facts["bytes"] = len(manifest) + sum(one["bytes"] for one in found["files"].values())
+    facts["bytes"] = len(manifest) + sum(file["bytes"] for file in found["files"].values())
     facts["parameters"] = _count(found.get("parameters"))
     facts["full_parameters"] = _count(found.get("about", {}).get("full_parameters"))
     return facts

@@ -48,7 +48,7 @@ def is_stale(aliases: Iterable[str], kept: set[str]) -> bool:
     One that is ``best`` or ``knee`` is not, nor one to which people gave an alias of their own.
     """
     own = {alias for alias in aliases if not OF_WANDB.fullmatch(alias)}
-    return bool(own) and all(OF_POINT.fullmatch(one) for one in own) and not own & kept
+    return bool(own) and all(OF_POINT.fullmatch(alias) for alias in own) and not own & kept
 
 
 def is_ours(metadata: Mapping[str, Any], storage: str | None, manifests: Container[str]) -> bool:
@@ -106,11 +106,11 @@ def delete_versions(versions: Iterable[StaleVersion]) -> tuple[int, str | None]:
         How many, and what is to be said of a W&B that does not do it.
     """
     deleted = 0
-    for one in versions:
+    for version in versions:
         try:
-            one.artifact.delete(delete_aliases=True)
+            version.artifact.delete(delete_aliases=True)
         except Exception as error:  # as above
-            return deleted, _said(error, f"told to delete {one.artifact.name}")
+            return deleted, _said(error, f"told to delete {version.artifact.name}")
         deleted += 1
     return deleted, None
 

@@ -4,6 +4,7 @@ from .courses import Course, read_courses
 from .followed import FollowedSweep
 from .kept_units import KeptUnits, read_kept_units
 from .origin import Origin, read_origin
+from .per_class import ClassResults, SweepClasses, read_classes
 from .points import POINT_NAME, Point, TrialState
 from .records import (
     as_column,
@@ -33,6 +34,7 @@ __all__ = [
     "ROLES",
     "Artifact",
     "BaselineReference",
+    "ClassResults",
     "Compared",
     "Confirmation",
     "Course",
@@ -45,6 +47,7 @@ __all__ = [
     "Point",
     "Rows",
     "Sweep",
+    "SweepClasses",
     "SweepComparison",
     "Tracker",
     "TrialState",
@@ -61,6 +64,7 @@ __all__ = [
     "own_version",
     "package_versions",
     "query",
+    "read_classes",
     "read_courses",
     "read_kept_units",
     "read_origin",

@@ -154,7 +154,8 @@ def compare(
     """
     from scipy.stats import kendalltau  # takes half a second
 
-    claimed, found = (np.asarray(one, dtype=np.float64).reshape(-1, len(directions)) for one in (claimed_PM, found_PM))
+    width = len(directions)
+    claimed, found = (np.asarray(values, np.float64).reshape(-1, width) for values in (claimed_PM, found_PM))
     front = pareto.on_front(claimed, directions)
     pairs = zip(claimed.T, found.T, strict=True)
     ranks = [float(kendalltau(*pair).statistic) if len(claimed) > 1 else np.nan for pair in pairs]
@@ -179,4 +180,4 @@ def confirmations(store: ResultStore, parent: Sweep) -> list[Confirmation]:
     rows = sorted(store.read("sweeps").to_pylist(), key=lambda row: row["created"])
     mine = [row for row in rows if json.loads(row["config"])["sweep"].get("confirms") == parent.sweep_id]
     found = [Confirmation(parent, read_sweep(store, row["sweep_id"])) for row in mine]
-    return [one for one in found if one.told]
+    return [confirmation for confirmation in found if confirmation.told]

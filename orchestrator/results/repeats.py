@@ -25,15 +25,15 @@ def mean_points(points: Sequence[Point], repeats: int, objectives: Sequence[str]
 
 
 def _mean_point(group: Sequence[Point], objectives: Sequence[str]) -> Point:
-    means = _means([one.metrics for one in group])
-    tests = [one.test for one in group if one.test is not None]
+    means = _means([point.metrics for point in group])
+    tests = [point.test for point in group if point.test is not None]
 
-    def distance(one: Point) -> float:
+    def distance(point: Point) -> float:
         spreads = {name: deviation([other.metrics[name] for other in group]) or 1.0 for name in objectives}
-        away = [(one.metrics[name] - means[name]) / spreads[name] for name in objectives]
+        away = [(point.metrics[name] - means[name]) / spreads[name] for name in objectives]
         return round(math.hypot(*away), 9)  # two seeds are equally near, but for rounding
 
-    nearest = min(sorted(group, key=lambda one: one.trial.number), key=distance)
+    nearest = min(sorted(group, key=lambda point: point.trial.number), key=distance)
     test = _means(tests) if len(tests) == len(group) else None
     return dataclasses.replace(nearest, metrics=means, test=test, over=tuple(group))
 

@@ -50,9 +50,9 @@ def query(root: str, sweep_id: str, sql: str) -> pa.Table:
         root: the storage.
         sweep_id: of the sweep.
         sql: one SELECT (or EXPLAIN) in DuckDB's SQL over the views ``sweeps``, ``trials``, ``epochs``, ``points``,
-            ``reference_points``, ``rungs`` and ``modules``, which hold this sweep's rows, and ``front``: a row for each
-            point of the front with its name, its trial's coefficients as JSON, its validation metrics, and its test
-            metrics as ``test_<metric>``.
+            ``reference_points``, ``rungs``, ``modules``, ``drivers`` and ``classes``, which hold this sweep's rows, and
+            ``front``: a row for each point of the front with its name, its trial's coefficients as JSON, its validation
+            metrics, and its test metrics as ``test_<metric>``.
 
     Times are UTC, whatever the time zone of this machine is.
 

@@ -86,7 +86,11 @@ class Sweep:
         if not self.config.data.has_validation:
             return []
         asked = [Constraint.parse(text) for text in self.config.search.constraints]
-        return [point for point in self.candidates if all(one.met(_metric(point, one.metric)) for one in asked)]
+        return [
+            point
+            for point in self.candidates
+            if all(constraint.met(_metric(point, constraint.metric)) for constraint in asked)
+        ]
 
     @property
     def broken(self) -> str:

@@ -38,7 +38,7 @@ from orchestrator.storage import DeltaStore
 from orchestrator.training import Trial
 
 LOG = logging.getLogger("moda")
-TRIAL_TABLES = ("trials", "epochs", "rungs", "points")  # to which every trial appends
+TRIAL_TABLES = ("trials", "epochs", "rungs", "points", "classes")  # to which every trial appends
 COMPACT_EVERY = 100  # trials
 
 
@@ -243,9 +243,17 @@ def search_problem(config: Config) -> Problem:
         reference=search.reference,
         scales=dict(zip(search.objectives, search.scales, strict=True)),
         targets=TARGETS,
+        fixed=_fixed(config),
+        experience=search.experience,
         shares=[name for name, metric in METRICS.items() if metric.kind == SHARE and metric.direction == "max"],
         seed=search.seed,
     )
+
+
+def _fixed(config: Config) -> dict[str, Any]:
+    """What is not searched of a sweep's method and of how SGD trains; nothing where several methods are searched."""
+    names = () if config.search.methods else (*config.method.coefficients, "learning_rate", "optimizer", "weight_decay")
+    return {coefficient_column(key): config.coefficient(key) for key in names if key not in config.search.space}
 
 
 def _stated(config: Config, key: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def reproduce(config: Config, published: Published, seeds: int, console: Console
             with_coefficients = config.with_coefficients(row.coefficients)
             trained[key] = [_trained(with_coefficients, number, store, console) for number in range(seeds)]
         compared += [
-            Compared(row, name, value, tuple(_measured(row, name, *one) for one in trained[key]))
+            Compared(row, name, value, tuple(_measured(row, name, *training) for training in trained[key]))
             for name, value in row.values.items()
         ]
     return compared

@@ -1,7 +1,7 @@
 from .halving import rungs
 from .problem import TRIAL_COLUMNS, Coefficients, Constraint, Grid, History, Problem, Searcher, SpaceExhausted
 from .scales import FLOOR, LINEAR, LOGARITHMIC, SCALES, scaled, scaled_reference
-from .searchers import SEARCHERS, make_searcher
+from .searchers import POOLS, SEARCHERS, make_searcher
 from .statuses import Status
 from .untrained import exhausted_text
 
@@ -9,6 +9,7 @@ __all__ = [
     "FLOOR",
     "LINEAR",
     "LOGARITHMIC",
+    "POOLS",
     "SCALES",
     "SEARCHERS",
     "TRIAL_COLUMNS",

@@ -1,19 +1,21 @@
 """The search that knows what is free: it values a training by what its whole predicted surface would add to the front.
 
-A Gaussian process a metric (kronecker.py) says how a surface follows from the coefficients. Joint draws of it, at what
-was trained, at what is being trained and at candidates, give the expected hypervolume that a candidate's surface adds
-to the archive (noisy expected hypervolume improvement, Daulton et al. 2021, of sets of points). The archive is drawn
-too: a training that was lucky does not stand for what its coefficients give. Points that break a constraint in a draw
-count for nothing there. All of it is on the objectives' scales (scales.py).
+A Gaussian process for each metric (surface_model.py) says how a surface follows from the coefficients, and where there
+is experience (experience.py) how it deviates from what other networks' trainings lead to expect. Joint draws of it, at
+what was trained, at what is being trained and at candidates, give the expected hypervolume that a candidate's surface
+adds to the archive (noisy expected hypervolume improvement, Daulton et al. 2021, of sets of points). The archive is
+drawn too: a training that was lucky does not stand for what its coefficients give. Points that break a constraint in a
+draw count for nothing there. All of it is on the objectives' scales (scales.py).
 
 Shapes: N trials, C candidates, D dimensions, G free choices, V metrics, M objectives, S draws, H pending trials.
 """
 
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +28,16 @@ from orchestrator.search.scales import LINEAR, modelled, not_modelled, scaled, s
 from orchestrator.search.surfaces import Surfaces, metrics, read_surfaces, targets_GV
 from orchestrator.search.untrained import trained_keys
 
+if TYPE_CHECKING:
+    from orchestrator.search.experience import Experience
+
 Floats = npt.NDArray[np.float64]
 
 DRAWS = {2: 64, 3: 16, 4: 8}  # by the number of objectives: the hypervolume of more takes longer
 CAUTION = 0.5  # draws deviate from their mean by that much of what they would: found better on known fronts
 SPREAD, NEAR = 128, 64  # candidates: quasi-random ones, and ones near the trials on the front
 ROUNDS, TOP, AROUND = 3, 8, 12  # then, in each round, the best ones and some around each, ever nearer
+LEAST = 2  # trials that a model needs to have a scale
 LIKELY = 2 / 3  # less likely than that to finish is not proposed
 STALLED = 1e-9  # expected gain, of the hypervolume between the best values and the reference; rounding leaves less
 
@@ -39,19 +45,20 @@ log = logging.getLogger(__name__)
 
 
 class CurveSearcher:
-    """Expected hypervolume gain of whole surfaces; at the start the middle of the space, unless trials in it are known,
-    then quasi-random ones, as where nothing is expected to gain."""
+    """Expected hypervolume gain of whole surfaces. At the start the middle of the space, unless trials in it are known,
+    then quasi-random ones until there are enough for a model: two, where experience says something of the problem.
+    Quasi-random ones also where nothing is expected to gain."""
 
     learns = True
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.quasi_random = SobolSearcher(problem)
-        self.start = max(4, len(problem.space) + 1)
         self.metrics = metrics(problem)
         self.scales = problem.scales_of(self.metrics)
         self.constraints = [self._on_scale(Constraint.parse(text)) for text in problem.constraints]
         self.targets_GV = targets_GV(problem)
+        self.is_drawn_V = np.atleast_1d(np.isnan(self.targets_GV).any(0))  # others are what choices aim at
         shares = [
             name in problem.shares and scale == LINEAR for name, scale in zip(self.metrics, self.scales, strict=True)
         ]
@@ -65,11 +72,14 @@ class CurveSearcher:
         trained = trained_keys(self.problem, history, pending)
         known = read_surfaces(self.problem, history)
         waiting = [unit for unit in map(self.problem.to_nearest_unit, pending) if unit is not None]
+        if len(known.x_ND) < LEAST <= len(known.x_ND) + len(waiting) and self._knows_all:
+            known, waiting = self._imagined(known, waiting), []
         if number == 0 and not waiting and not len(known.x_ND):
             middle = self._rounded(self.problem.from_unit([0.5] * len(self.problem.space)))
             if self.problem.key(middle) not in trained:
                 return middle
-        if max(number, len(known.x_ND)) < self.start or len(known.x_ND) < 2:
+        enough = LEAST if self._experience else max(4, len(self.problem.space) + 1)
+        if max(number, len(known.x_ND)) < enough or len(known.x_ND) < LEAST:
             return self.quasi_random.propose(history, pending, number)
         reference_M = self._reference(known)
         rng = np.random.default_rng([self.problem.seed, number])
@@ -86,10 +96,32 @@ class CurveSearcher:
             return self.quasi_random.propose(history, pending, number)
         return chosen
 
+    @property
+    def _knows_all(self) -> bool:
+        """Whether experience says something of everything that a model would be of."""
+        drawn = {name for name, is_drawn in zip(self.metrics, self.is_drawn_V, strict=True) if is_drawn}
+        return self._experience is not None and drawn <= set(self._experience.metrics)
+
+    def _imagined(self, known: Surfaces, waiting: list[list[float]]) -> Surfaces:
+        """With what is under way as experience expects it: many trials may begin before the first one has ended."""
+        assert self._experience is not None
+        x_HD = np.array(waiting)
+        expected_HGV = not_modelled(self._experience.surfaces(x_HD)[..., None], self.is_share_V)
+        values_HGV = np.where(np.isnan(self.targets_GV), expected_HGV, self.targets_GV)
+        return replace(
+            known,
+            x_ND=np.concatenate([known.x_ND, x_HD]),
+            values_NGV=np.concatenate([known.values_NGV, values_HGV]),
+        )
+
     def _untrained(self, trained: Collection[Hashable]) -> Floats:
         """All that is left of a small space."""
         every = map(self.problem.nth, range(int(self.problem.size)))
-        left = [self.problem.to_unit(one) for one in every if self.problem.key(one) not in trained]
+        left = [
+            self.problem.to_unit(coefficients)
+            for coefficients in every
+            if self.problem.key(coefficients) not in trained
+        ]
         return np.array(left, dtype=np.float64)
 
     def _climb(
@@ -179,15 +211,18 @@ class CurveSearcher:
         import torch
 
         count, pending = DRAWS[len(reference_M)], torch.from_numpy(pending_HD)
-        is_drawn_V = np.isnan(self.targets_GV).any(0)  # the others are what the choices aim at
-        modelled_NGV = modelled(known.values_NGV, self.is_share_V)[..., is_drawn_V]
-        models = self._models(known.x_ND, modelled_NGV, self.problem.surface_choices)
+        expected = self._experience.metrics if self._experience else ()
+        is_expected_V = np.isin(self.metrics, expected)[self.is_drawn_V]
+        modelled_NGV = modelled(known.values_NGV, self.is_share_V)[..., self.is_drawn_V]
+        deviations_NGV = modelled_NGV - self._expected(known.x_ND, is_expected_V)
+        models = self._models(known.x_ND, deviations_NGV, self.problem.surface_choices, is_expected_V)
         draws = [model.draw(pending, count, CAUTION, rng) for model in models]
 
         def costs(x_TD: Floats) -> Floats:
             values_STGV = np.tile(self.targets_GV, (count, len(x_TD), 1, 1))
             drawn_STGV = np.stack([draw.at(torch.from_numpy(x_TD)).numpy() for draw in draws], -1)
-            values_STGV[..., is_drawn_V] = not_modelled(drawn_STGV, self.is_share_V[is_drawn_V])
+            drawn_STGV += self._expected(x_TD, is_expected_V)
+            values_STGV[..., self.is_drawn_V] = not_modelled(drawn_STGV, self.is_share_V[self.is_drawn_V])
             return self._within(values_STGV, reference_M)
 
         others_PM = self._within(known.others_PV, reference_M)
@@ -198,6 +233,20 @@ class CurveSearcher:
         ]
         return lambda x_CD: expected_gains(fronts, costs(x_CD), reference_M) * self._success(known, x_CD)
 
+    @functools.cached_property
+    def _experience(self) -> "Experience | None":
+        if not self.problem.experience:
+            return None
+        from orchestrator.search.experience import experience_of
+
+        return experience_of(self.problem)
+
+    def _expected(self, x_TD: Floats, is_expected_V: npt.NDArray[np.bool_]) -> Floats:
+        """(T, G, V) what experience says of those metrics that it knows, and 0 of the others."""
+        if self._experience is None:
+            return np.zeros((len(x_TD), 1, len(is_expected_V)))
+        return self._experience.effects(x_TD)[..., None] * is_expected_V
+
     def _success(self, known: Surfaces, candidates_CD: Floats) -> Floats:
         """(C,) how likely training is not to fail, by the mean of a process of the outcomes so far, 1 and 0; 0 where
         that is not likely enough."""
@@ -207,12 +256,18 @@ class CurveSearcher:
 
         x_ND = np.concatenate([known.x_ND, known.failed_FD])
         outcomes_N11 = (np.arange(len(x_ND)) < len(known.x_ND)).astype(np.float64)[:, None, None]
-        (model,) = self._models(x_ND, outcomes_N11, [{}])
+        (model,) = self._models(x_ND, outcomes_N11, [{}], np.array([False]))
         success_C = model.mean(torch.from_numpy(candidates_CD))[:, 0].numpy()
         return np.where(success_C < LIKELY, 0.0, success_C.clip(max=1.0))
 
-    def _models(self, x_ND: Floats, values_NGV: Floats, choices: list[dict[str, float | None]]) -> list[Any]:
-        """A model a metric, fitted once for the same data."""
+    def _models(
+        self,
+        x_ND: Floats,
+        values_NGV: Floats,
+        choices: list[dict[str, float | None]],
+        is_expected_V: npt.NDArray[np.bool_],
+    ) -> list[Any]:
+        """A model for each metric, fitted once for the same data."""
         import torch
 
         from orchestrator.search.surface_model import SurfaceModel, make_grid
@@ -222,9 +277,12 @@ class CurveSearcher:
             grid, x, values = make_grid(choices), torch.from_numpy(x_ND), torch.from_numpy(values_NGV)
             if len(self._fitted) > 1:  # of the metrics and of failing; those of earlier data are not asked for again
                 self._fitted.clear()
+            learnt = self._experience.hyper_prior() if self._experience else None
             self._fitted[key] = [
-                SurfaceModel.fit(x, values[..., index].contiguous(), grid, self.categorical)
-                for index in range(values_NGV.shape[-1])
+                SurfaceModel.fit(
+                    x, values[..., index].contiguous(), grid, self.categorical, learnt if is_expected else None
+                )
+                for index, is_expected in enumerate(is_expected_V)
             ]
         models: list[Any] = self._fitted[key]
         return models
@@ -247,8 +305,8 @@ class CurveSearcher:
     def _feasible(self, values: Floats) -> npt.NDArray[np.bool_]:
         """Which (..., V) values meet every constraint."""
         met = np.ones(values.shape[:-1], dtype=bool)
-        for one in self.constraints:
-            met &= one.met(values[..., self.metrics.index(one.metric)])
+        for constraint in self.constraints:
+            met &= constraint.met(values[..., self.metrics.index(constraint.metric)])
         return met
 
     def _rounded(self, coefficients: Coefficients) -> Coefficients:

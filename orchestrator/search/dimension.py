@@ -47,6 +47,22 @@ def place(dimension: Dimension, value: Any) -> Hashable | None:
     return value if inside and not (dimension.get("integer") and value % 1) else None
 
 
+def nearest(dimension: Dimension, value: float) -> float:
+    """The value of a dimension of real numbers that is nearest to a number: itself, its own zero, or an end."""
+    if _is_zero(dimension, value):
+        return 0.0
+    return min(max(float(value), float(dimension["low"])), float(dimension["high"]))
+
+
+def log_length(dimension: Dimension) -> float | None:
+    """The natural logarithm of the ratio that one side of the unit interval stands for; None where equal distances are
+    not equal ratios."""
+    if dimension.get("choices") or dimension.get("integer") or not dimension.get("log"):
+        return None
+    whole = math.log(dimension["high"] / dimension["low"])
+    return whole / (1 - ZERO_SHARE) if dimension.get("zero") else whole
+
+
 def from_unit(dimension: Dimension, unit: float) -> Any:
     """The value at a point of the unit interval."""
     if choices := dimension.get("choices"):

@@ -31,7 +31,7 @@ def expected_gains(fronts_FM: Sequence[Floats], sets_SCGM: Floats, reference_M: 
     gains = _two_metrics if len(reference_M) == 2 else _any_metrics
     inside_SCG1 = (sets_SCGM < reference_M).all(-1, keepdims=True)
     within_SCGM = np.where(inside_SCG1, sets_SCGM, reference_M)
-    gains_SC = [gains(*one, reference_M) for one in zip(fronts_FM, within_SCGM, strict=True)]
+    gains_SC = [gains(*drawn, reference_M) for drawn in zip(fronts_FM, within_SCGM, strict=True)]
     mean_C: Floats = np.mean(gains_SC, axis=0)
     return mean_C
 

@@ -72,6 +72,8 @@ class Problem:
         targets: metric -> the free parameter that is a target for it: a choice of such a grid comes as near to that
             value as it can.
         shares: the metrics that are shares of what is right, 1 at best. Models compare them by what is missing to 1.
+        fixed: coefficients that are not searched, and their values.
+        experience: pools of other trainings that are known beforehand (:mod:`orchestrator.search.experience`).
         seed: of every random draw.
 
     Raises:
@@ -87,6 +89,8 @@ class Problem:
     scales: Mapping[str, str] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
     shares: Collection[str] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    experience: Sequence[str] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:

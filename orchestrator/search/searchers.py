@@ -13,6 +13,8 @@ SEARCHERS = {
     "sobol": ("quasi_random", "SobolSearcher"),
 }
 
+POOLS = ("vgg", "resnet")  # of trainings, which the curve search may know beforehand (experience.py)
+
 
 def make_searcher(name: str, problem: Problem) -> Searcher:
     """Make the searcher called ``name`` for a problem.

@@ -32,6 +32,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 # Normal priors of the logarithms (of the logit, for `shared`): mean, standard deviation, and the bounds of the search.
+# These are wide, for a search that knows nothing beforehand; experience.py has narrower ones.
 # Lengths in sides of the unit cube, longer with more dimensions as in Hvarfner et al. (2024), but of a narrower prior:
 # with a handful of trials the most probable length under a wide one is often that of a dimension that does not matter.
 _SCALE, _INTERACTION, _SHARED = (0.0, 1.0, -4.0, 9.0), (0.0, 1.0, -4.0, 9.0), (-1.0, 1.5, -6.0, 4.0)
@@ -41,6 +42,35 @@ _START = (-0.7, 0.0, 0.0, -1.0, -6.0, -8.0)  # of lengths, scale, interaction, s
 _JITTER = 1e-7
 _FIT_TRIALS = 64  # hyper-parameters are fitted on that many at most, evenly chosen; the posterior is of all
 _FIT_ITERATIONS = 60
+
+
+@dataclass(frozen=True)
+class HyperPrior:
+    """Independent normal priors of a model's hyper-parameters, the bounds that they are searched within, and where the
+    search starts. In the order of :attr:`SurfaceModel.hyper_P`."""
+
+    mean_P: Tensor
+    deviation_P: Tensor
+    low_P: Tensor
+    high_P: Tensor
+    start_P: Tensor
+
+
+def wide_prior(dimensions: int, active: int, free: int) -> HyperPrior:
+    """The prior where nothing is known beforehand.
+
+    Args:
+        dimensions: of the space.
+        active: how many of them a trial has at most.
+        free: how many parameters the grid has.
+    """
+    length = (_LENGTH[0] + math.log(active) / 2, _LENGTH[1], *_LENGTH_BOUNDS)
+    free_length = (math.sqrt(2) + math.log(max(1, free)) / 2 - 1, math.sqrt(3), *_LENGTH_BOUNDS)
+    rows = [length] * dimensions + [free_length] * free
+    rows += [_SCALE, _INTERACTION, _SHARED, _TRIAL_NOISE, _VALUE_NOISE]
+    start_P = torch.tensor([_START[0]] * (dimensions + free) + list(_START[1:]), dtype=torch.float64)
+    mean_P, deviation_P, low_P, high_P = torch.tensor(rows, dtype=torch.float64).T
+    return HyperPrior(mean_P, deviation_P, low_P, high_P, start_P)
 
 
 @dataclass(frozen=True)
@@ -129,17 +159,17 @@ class SurfaceModel:
     hyper_P: Tensor
 
     @classmethod
-    def fit(cls, x_ND: Tensor, y_NG: Tensor, grid: Grid, categorical: list[bool]) -> "SurfaceModel":
-        """The most probable hyper-parameters, from one start, rounded so that the last bits of a sum do not matter."""
-        dimensions, free = x_ND.shape[1], len(grid.distances_EGG)
+    def fit(
+        cls, x_ND: Tensor, y_NG: Tensor, grid: Grid, categorical: list[bool], prior: HyperPrior | None = None
+    ) -> "SurfaceModel":
+        """The most probable hyper-parameters, from one start, rounded so that the last bits of a sum do not matter.
+
+        Without a prior, the wide one.
+        """
         active = int((~x_ND.isnan()).sum(1).max())
-        length = (_LENGTH[0] + math.log(active) / 2, _LENGTH[1], *_LENGTH_BOUNDS)
-        free_length = (math.sqrt(2) + math.log(max(1, free)) / 2 - 1, math.sqrt(3), *_LENGTH_BOUNDS)
-        rows = [length] * dimensions + [free_length] * free
-        rows += [_SCALE, _INTERACTION, _SHARED, _TRIAL_NOISE, _VALUE_NOISE]
-        mean_P, deviation_P, low_P, high_P = torch.tensor(rows, dtype=torch.float64).T
+        prior = prior or wide_prior(x_ND.shape[1], active, len(grid.distances_EGG))
         some = torch.linspace(0, len(x_ND) - 1, min(len(x_ND), _FIT_TRIALS)).round().long()
-        hyper_P = torch.tensor([_START[0]] * (dimensions + free) + list(_START[1:]), dtype=torch.float64)
+        hyper_P = prior.start_P.clone()
         model = cls(x_ND[some], y_NG[some], grid, categorical, hyper_P.requires_grad_())
         values_NG, d_DNN = model._scaled()[0], distances(model.x_ND, model.x_ND, categorical)
 
@@ -147,7 +177,7 @@ class SurfaceModel:
             with torch.no_grad():
                 hyper_P.copy_(torch.from_numpy(values_P))
             loss = _NegativeLogLikelihood.apply(*model._covariances(d_DNN), values_NG)  # type: ignore[no-untyped-call]
-            loss = loss + 0.5 * ((hyper_P - mean_P) / deviation_P).square().sum()
+            loss = loss + 0.5 * ((hyper_P - prior.mean_P) / prior.deviation_P).square().sum()
             (gradient_P,) = torch.autograd.grad(loss, hyper_P)
             return loss.item(), gradient_P.numpy()
 
@@ -157,7 +187,7 @@ class SurfaceModel:
                 hyper_P.detach().clone().numpy(),
                 method="L-BFGS-B",
                 jac=True,
-                bounds=list(zip(low_P.tolist(), high_P.tolist(), strict=True)),
+                bounds=list(zip(prior.low_P.tolist(), prior.high_P.tolist(), strict=True)),
                 options={"maxiter": _FIT_ITERATIONS},
             )
         return replace(model, x_ND=x_ND, y_NG=y_NG, hyper_P=(torch.from_numpy(found.x) * 100).round() / 100)

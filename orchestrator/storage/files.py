@@ -156,9 +156,9 @@ class Files:
     def under(self, folder: str) -> list[StoredFile]:
         """Return all files under a folder, sorted by name; none if the folder does not exist."""
         selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=True)
-        files = [one for one in self._system.get_file_info(selector) if one.type == pafs.FileType.File]
+        files = [info for info in self._system.get_file_info(selector) if info.type == pafs.FileType.File]
         found = [StoredFile(file.path.removeprefix(f"{self._base}/"), file.size, file.mtime) for file in files]
-        return sorted(found, key=lambda one: one.name)
+        return sorted(found, key=lambda info: info.name)
 
     def drop_folder(self, folder: str) -> None:
         """Remove a folder that no file is in; one with files stays, and an object store has no folders."""

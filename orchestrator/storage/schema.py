@@ -1,5 +1,5 @@
 """The schema of the tables: `sweeps`, `trials` (an event log), `epochs`, `points`, `reference_points`, `rungs`,
-`modules` and `drivers` (event logs).
+`modules` and `drivers` (event logs), `classes`.
 
 They are the truth; the rest is a view. docs/tables.md says the same in prose, and a test compares the two.
 """
@@ -20,7 +20,7 @@ from orchestrator.storage.older_rows import with_calibrated, with_choice, with_c
 # 7: points of the stages refit and tuned, with metrics of their own; gate_share
 # 8: files_sha256 in trials
 # 9: drivers
-# 10: accuracies that count classes alike, and of the worst class, in points
+# 10: classes; accuracies that count classes alike, and of the worst class, in points
 SCHEMA_VERSION = 10
 ROUNDING = 1e-9  # means of shares come out a little above 1 or below 0: a sum of weights is not exactly 1
 LARGEST_BIAS = 1e6  # as moda_core has it
@@ -320,6 +320,30 @@ TABLES = {
                 **_VERSION,
             },
         ),
+    ),
+    "classes": Table(
+        "What the module of all classes makes of each class: one row a trial, choice, split and class, for the points"
+        " that are best or knee of their trial, or on the front of their sweep.",
+        ("sweep_id", "trial_id", "rule", "rule_parameters", "split", "class_id"),
+        _since(
+            10,
+            {
+                **_TRIAL,
+                **_CHOICE,
+                "split": Column(_TEXT, "validation or test"),
+                "class_id": _count("of the class, from 0"),
+                "class_name": Column(_TEXT, "of the class"),
+                "images": _count("of the class that were drawn"),
+                "accuracy": _share("share of them that the module of all classes, with its biases, gets right"),
+                "whole_accuracy": _share("share of them that the whole network gets right"),
+                "taken_for": Column(pa.list_(_INT), "how many the module takes for each class, by class id", low=0),
+                "cut_size": _share("parameters of the class's own module as it is cut / full model"),
+                "units": _count("that the class keeps, of all layers"),
+                "full_units": _count("of the whole network"),
+                **_VERSION,
+            },
+        ),
+        has_choices=True,
     ),
 }
 

@@ -110,9 +110,11 @@ def metadata(text: bytes, sha256: str, storage: str | None = None) -> dict[str, 
     facts = {"manifest_sha256": sha256, "classes": len(manifest["class_names"])}
     facts |= {} if storage is None else {"storage": storage}
     found: dict[str, Any] = dict(facts)
-    found |= {name: one for name, one in about.items() if isinstance(one, str | int | float) and name not in facts}
+    found |= {
+        name: value for name, value in about.items() if isinstance(value, str | int | float) and name not in facts
+    }
     for group in ("coefficients", "test", "validation"):
-        found |= {f"{group}.{name}": one for name, one in (about.get(group) or {}).items()}
+        found |= {f"{group}.{name}": value for name, value in (about.get(group) or {}).items()}
     return dict(list(found.items())[:LARGEST_METADATA])
 
 

@@ -130,7 +130,7 @@ class Steps:
             draws.append((index_B, offsets_B2, flips_B, shapes_BT2))
         kinds = (torch.cat(kind).to(device).split(self.config.batch_size) for kind in zip(*draws, strict=True))
         for number, batch in enumerate(zip(*kinds, seeds, strict=True)):
-            mine = (one.tensor_split(self.workers.world)[self.workers.rank] for one in batch)
+            mine = (part.tensor_split(self.workers.world)[self.workers.rank] for part in batch)
             yield Batch(epoch * self.per_epoch + number, len(batch[0]), *mine)
 
 

@@ -194,7 +194,7 @@ def _train(
                 for parameter in model.parameters():
                     if parameter.grad is not None:
                         parameter.sub_(parameter.grad.nan_to_num().sign(), alpha=STEP)
-    unused = [key for key, one in model.named_parameters() if one.requires_grad and one.grad is None]
+    unused = [key for key, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None]
     if unused and training.epochs and config.training.num_workers > 1:
         raise ConfigError(
             f"training.num_workers={config.training.num_workers}: {unused[0]} of {name} does not contribute to the"

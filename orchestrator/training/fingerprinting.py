@@ -143,7 +143,7 @@ def _inputs_first(graph: ChannelGraph) -> Iterator[Node]:
     waiting, seen = [graph.output.name], set[str]()
     while waiting:
         name = waiting[-1]
-        ahead = [one for one in graph.by_name[name].inputs if one not in seen]
+        ahead = [source for source in graph.by_name[name].inputs if source not in seen]
         if ahead:
             waiting.append(ahead[0])
             continue

@@ -49,9 +49,9 @@ def with_method_defaults(config: Config) -> Config:
 
 def _with_defaults_of(config: Config, name: str) -> Config:
     """With what the class of one method of several says, where it is a user's own."""
-    one = config.of_method({METHOD: name})
-    if not one.method.is_own:
-        _with_defaults(one)
+    of_method = config.of_method({METHOD: name})
+    if not of_method.method.is_own:
+        _with_defaults(of_method)
         return config
     dimensions = {method_and_key(key): dimension for key, dimension in config.search.space.items()}
     search = dataclasses.replace(
@@ -60,7 +60,7 @@ def _with_defaults_of(config: Config, name: str) -> Config:
         space={key: dimension for (method, key), dimension in dimensions.items() if method == name},
         baselines=tuple(baseline for baseline in config.search.baselines if baseline[METHOD] == name),
     )
-    own, complete = to_plain(_with_defaults(dataclasses.replace(one, search=search))), to_plain(config)
+    own, complete = to_plain(_with_defaults(dataclasses.replace(of_method, search=search))), to_plain(config)
     settings, space = complete["search"]["methods"][name], complete["search"]["space"]
     settings["method"] = own["method"]
     settings["evaluation"].update({key: [] for key in KEYS.values() if not own["evaluation"][key]})

@@ -84,7 +84,7 @@ def _by_family(short: str, image_size: int) -> dict[str, Any]:
 def _set_in_channels(network: nn.Module, in_channels: int) -> None:
     """Replace the first convolution by one for ``in_channels``, initialised as the model's own: what it gives has the
     same variance."""
-    path, old = next((path, one) for path, one in network.named_modules() if isinstance(one, nn.Conv2d))
+    path, old = next((path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d))
     if old.in_channels == in_channels:
         return
     new = nn.Conv2d(

@@ -39,7 +39,7 @@ def prepare_method(network: nn.Module, images: ImageSet, method: Method) -> Prep
     if prepared.parts is not None:
         prepared.parts.to(example.device)
         inside = set(prepared.model.parameters())
-        if absent := [name for name, one in prepared.parts.named_parameters() if one not in inside]:
+        if absent := [name for name, parameter in prepared.parts.named_parameters() if parameter not in inside]:
             raise ConfigError(
                 f"method {type(method).__name__}: {absent[0]} of its parts is not a parameter of the model that"
                 " prepare() returns, so workers would not train it alike; make the parts submodules of the model"

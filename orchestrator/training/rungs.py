@@ -156,7 +156,7 @@ class Judge:
             Stopped: the trial does not go on; the first worker's message says why.
         """
         rung = next(
-            (one for one in rungs_of(self.config.search, self.config.training.epochs) if one.epoch == epoch), None
+            (rung for rung in rungs_of(self.config.search, self.config.training.epochs) if rung.epoch == epoch), None
         )
         if rung is None:
             return

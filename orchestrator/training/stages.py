@@ -63,13 +63,18 @@ def staged_choices(config: Config, state: TrialState, rows: Sequence[Mapping[str
         state: of the trial.
         rows: its points, as :func:`orchestrator.training.decompose.measure` gives them.
     """
+    choices = [Choice.of_row(row) for row in rows]
+    by_name = {choice.name: choice for choice in choices} | choices_by_role(config, state, rows)
+    return list(dict.fromkeys(by_name[name] for name in config.evaluation.staged if name in by_name))
+
+
+def choices_by_role(config: Config, state: TrialState, rows: Sequence[Mapping[str, Any]]) -> dict[str, Choice]:
+    """The choices that are *best* and *knee* of a trial alone; none if it has no front. Arguments are those of
+    :func:`staged_choices`."""
     search = replace(config.search, repeats=1)
     points = [Point(state, Choice.of_row(row), _metrics(row), None) for row in rows]
     alone = Sweep(state.trial_id, replace(config, search=search), [state], points)
-    by_name = {point.choice.name: point.choice for point in points}
-    if alone.front:
-        by_name |= {role: alone.find(role).choice for role in ROLES}
-    return list(dict.fromkeys(by_name[name] for name in config.evaluation.staged if name in by_name))
+    return {role: alone.find(role).choice for role in ROLES} if alone.front else {}
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from moda_core import NetworkError, unit_layers
 from moda_core.graph import channel_graph
 from moda_core.methods import Method, has_step_after
 from orchestrator.config import COLUMNS, Choice, Config, to_plain
+from orchestrator.declarations import CUT
 from orchestrator.errors import MISTAKES, ConfigError
 from orchestrator.results import NoTracker, Tracker, TrialState, trial_event, trial_states, utc_now
 from orchestrator.search import Status
@@ -37,19 +38,20 @@ from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.calibration import Calibration, CrossFitting, StoredBiases, second_half
 from orchestrator.training.compiling import forget_compiled
 from orchestrator.training.count_files import dump_counts, read_counts
-from orchestrator.training.data import Data
+from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.decompose import Trained, grid, measure, prepare
 from orchestrator.training.dry_run import dry_run, same_generators
 from orchestrator.training.kept_files import KeptFiles
 from orchestrator.training.loop import Diverged, choose_device, choose_precision, read_checkpoint, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.networks import make_model
+from orchestrator.training.per_class import measure_classes
 from orchestrator.training.preparing import prepare_method, prepare_training
 from orchestrator.training.rules import check_rules
 from orchestrator.training.rungs import Judge, Stopped
 from orchestrator.training.sealing import read_checkpoint_file
 from orchestrator.training.separate import measure_separate
-from orchestrator.training.stages import check_staged, measure_stages, staged_choices
+from orchestrator.training.stages import check_staged, choices_by_role, measure_stages, staged_choices
 from orchestrator.training.weights import dump_weights, load_weights_file, read_weights
 
 Report = Callable[[dict[str, Any]], None]
@@ -298,15 +300,21 @@ def _load_parts(trial: Trial, network: nn.Module, data: Data, kept: KeptFiles) -
 
 def measure_on_test(trial: Trial, data: Data, choices: list[Choice]) -> None:
     """Measure some of a finished trial's points on the test images, with the biases that are stored with them, and
-    write the rows."""
+    each class of them, on validation images too where that has not been done. Writes the rows."""
     torch.set_num_threads(trial.config.training.cpus_per_worker)
     data = data.to(choose_device(trial.config.training))
     trained = load_trained(trial, data, choices)
     store = DeltaStore(trial.root)
-    stored = StoredBiases.of_rows(store.read("points", trial.sweep_id, trial_id=trial.trial_id).to_pylist())
-    evaluation = trial.config.evaluation
+    points = store.read("points", trial.sweep_id, trial_id=trial.trial_id).to_pylist()
+    evaluation, stored = trial.config.evaluation, StoredBiases.of_rows(points)
     rows = measure(trained, data.test, evaluation, split="test", choices=choices, calibration=stored)
-    store.append("points", [_keyed(trial, row) for row in rows])
+    of_class = store.read("classes", trial.sweep_id, trial_id=trial.trial_id).to_pylist()
+    measured = {Choice.of_row(row) for row in of_class if row["split"] == "validation"}
+    judged = [row for row in points if row["split"] == "validation" and row["stage"] == CUT]
+    missing = [row for row in judged if Choice.of_row(row) in set(choices) - measured]
+    for split, images, of_split in (("validation", data.validation, missing), ("test", data.test, rows)):
+        _append_classes(trial, trained, data, store, split, images, of_split)
+    store.append("points", [_keyed(trial, row) for row in rows])  # last: these say that the point is measured
 
 
 class _Recorder:
@@ -339,7 +347,30 @@ def _finish(
     points = measure(trained, images, evaluation, split=split, choices=grid(evaluation), calibration=fitting)
     store.append("epochs", epochs)
     store.append("points", [_keyed(trial, row) for row in points])
+    named = set(choices_by_role(trial.config, _finished(trial), points).values())
+    _append_classes(trial, trained, data, store, split, images, [row for row in points if Choice.of_row(row) in named])
     return points
+
+
+def _append_classes(
+    trial: Trial,
+    trained: Trained,
+    data: Data,
+    store: DeltaStore,
+    split: str,
+    images: ImageSet,
+    points: Sequence[Mapping[str, Any]],
+) -> None:
+    """Measure each class at some of the trial's points, and write the rows."""
+    rows = measure_classes(
+        trained, images, trial.config.evaluation, split=split, class_names=data.class_names, points=points
+    )
+    if rows:
+        store.append("classes", [_keyed(trial, row) for row in rows])
+
+
+def _finished(trial: Trial) -> TrialState:
+    return TrialState(trial.trial_id, trial.number, dict(trial.coefficients), Status.FINISHED, 1, None, None, None)
 
 
 def _measure_stages(
@@ -349,8 +380,7 @@ def _measure_stages(
     ``evaluation.stages`` names."""
     rows = measure_separate(trained, data, trial.config)
     if trial.config.evaluation.stages:
-        state = TrialState(trial.trial_id, trial.number, dict(trial.coefficients), Status.FINISHED, 1, None, None, None)
-        choices = staged_choices(trial.config, state, points)
+        choices = staged_choices(trial.config, _finished(trial), points)
         rows += measure_stages(trained, data, trial.config, choices)
     if rows:
         store.append("points", [_keyed(trial, row) for row in rows])

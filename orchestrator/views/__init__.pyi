@@ -6,6 +6,7 @@ from .findings import NOTED, RIGHT, WRONG, Finding, findings_table
 from .garbage import Removable, garbage_table, mebibytes, unknown_lines
 from .page import render_report
 from .pairs import objectives_figure
+from .per_class import worst_class_text
 from .progress import Progress
 from .rows import render_rows
 from .stages import tables_beside
@@ -57,4 +58,5 @@ __all__ = [
     "tables_beside",
     "trial_lines",
     "unknown_lines",
+    "worst_class_text",
 ]

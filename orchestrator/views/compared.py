@@ -18,24 +18,24 @@ def compared_table(compared: Sequence[Compared], metrics: Mapping[str, Metric]) 
     for place, name in enumerate(COLUMNS):
         table.add_column(name, justify="left" if place < 3 else "right", no_wrap=True)
     before: tuple[str, ...] = ("", "")
-    for one in compared:
-        start = (coefficients_text(one.row.coefficients), "" if one.row.choice is None else str(one.row.choice))
-        table.add_row(*(start if start != before else ("", "")), *_numbers(one, metrics.get(one.name)))
+    for entry in compared:
+        start = (coefficients_text(entry.row.coefficients), "" if entry.row.choice is None else str(entry.row.choice))
+        table.add_row(*(start if start != before else ("", "")), *_numbers(entry, metrics.get(entry.name)))
         before = start
     return table
 
 
-def _numbers(one: Compared, metric: Metric | None) -> tuple[str, str, str, str]:
+def _numbers(entry: Compared, metric: Metric | None) -> tuple[str, str, str, str]:
     """The last four cells of a row."""
-    scale, digits, name = 1, 3, f"{one.name} of training" if one.name == HOURS else one.name
+    scale, digits, name = 1, 3, f"{entry.name} of training" if entry.name == HOURS else entry.name
     if metric is not None:
         name = metric.title
         if metric.is_percentage:
             scale, digits, name = 100, 2, f"{name} %"
-    spread = "" if one.spread is None else f" ± {scale * one.spread:.{digits}f}"
+    spread = "" if entry.spread is None else f" ± {scale * entry.spread:.{digits}f}"
     return (
         name,
-        f"{scale * one.published:.{digits}f}",
-        f"{scale * one.mean:.{digits}f}{spread}",
-        f"{scale * (one.mean - one.published):+.{digits}f}",
+        f"{scale * entry.published:.{digits}f}",
+        f"{scale * entry.mean:.{digits}f}{spread}",
+        f"{scale * (entry.mean - entry.published):+.{digits}f}",
     )

@@ -26,17 +26,21 @@ def confirmation_table(confirmation: Confirmation) -> Table:
 def confirmation_rows(confirmation: Confirmation) -> Iterator[list[str]]:
     """Return the cells under :data:`HEAD`; a point's name is in the first of its rows."""
     marks, metrics = _marks(confirmation), confirmation.parent.config.metrics
-    for one in confirmation.points:
-        start = [marks.get(one.claimed.label, ""), one.claimed.label, coefficients_text(one.claimed.trial.coefficients)]
+    for point in confirmation.points:
+        start = [
+            marks.get(point.claimed.label, ""),
+            point.claimed.label,
+            coefficients_text(point.claimed.trial.coefficients),
+        ]
         for name in confirmation.parent.config.search.objectives:
-            cells = [*start, metrics[name].title, number_text(one.claimed, name)]
-            if one.found is None:
+            cells = [*start, metrics[name].title, number_text(point.claimed, name)]
+            if point.found is None:
                 yield [*cells, "not finished", "", "", ""]
             else:
-                difference = one.found.metrics[name] - one.claimed.metrics[name]
-                held = "yes" if one.has_held({name: confirmation.directions[name]}) else "no"
-                test = number_text(one.found, name, on_test=True)
-                yield [*cells, number_text(one.found, name), f"{difference:+.4f}", held, test]
+                difference = point.found.metrics[name] - point.claimed.metrics[name]
+                held = "yes" if point.has_held({name: confirmation.directions[name]}) else "no"
+                test = number_text(point.found, name, on_test=True)
+                yield [*cells, number_text(point.found, name), f"{difference:+.4f}", held, test]
             start = ["", "", ""]
 
 
@@ -112,8 +116,8 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
 
 def _verdicts(confirmation: Confirmation) -> Iterator[str]:
     """Whether the points held, in words."""
-    done = [one for one in confirmation.points if one.found is not None]
-    fell = [one.claimed.label for one in done if not one.has_held(confirmation.directions)]
+    done = [point for point in confirmation.points if point.found is not None]
+    fell = [point.claimed.label for point in done if not point.has_held(confirmation.directions)]
     how = "worse with fresh seeds by more than two standard errors of the difference in an objective"
     if not fell:
         yield f"{'all ' if len(done) > 1 else ''}{len(done)} point{'s' if len(done) > 1 else ''} held: none is {how}"

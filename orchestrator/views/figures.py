@@ -139,7 +139,7 @@ def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
         ),
     ]
     if point.over:
-        lines.append("mean ± deviation of trials " + ", ".join(str(one.trial.number) for one in point.over))
+        lines.append("mean ± deviation of trials " + ", ".join(str(single.trial.number) for single in point.over))
     if not point.choice.reaches_target(point.metrics["cut_size"]):
         lines.append("the target size is out of reach")
     if point.test:

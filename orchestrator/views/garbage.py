@@ -55,4 +55,8 @@ def mebibytes(count: int) -> str:
 
 
 def _amounts(found: Sequence[Removable]) -> tuple[str, str, str]:
-    return str(len(found)), str(sum(one.count for one in found)), mebibytes(sum(one.bytes for one in found))
+    return (
+        str(len(found)),
+        str(sum(removal.count for removal in found)),
+        mebibytes(sum(removal.bytes for removal in found)),
+    )

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator.config import short_name, to_plain, without_method_names
-from orchestrator.results import Confirmation, Course, KeptUnits, Origin, Sweep
+from orchestrator.results import Confirmation, Course, KeptUnits, Origin, Sweep, SweepClasses
 from orchestrator.search import Status
 from orchestrator.views.per_class import class_sections
 from orchestrator.views.report_data import report_data
@@ -35,6 +35,7 @@ def render_report(
     origin: Origin | None = None,
     kept: Sequence[KeptUnits] = (),
     *,
+    classes: SweepClasses | None = None,
     refresh: float | None = None,
 ) -> str:
     """Render the report of a sweep as HTML. It needs no network, and all text is escaped by the template.
@@ -45,6 +46,7 @@ def render_report(
         courses: the losses of its trainings, by trial id.
         origin: when and with which packages it was started.
         kept: which units the classes keep, of the module sets that are published.
+        classes: what was measured of the classes.
         refresh: after how many seconds a browser loads the page again; None: never.
     """
     templates = Environment(
@@ -62,7 +64,7 @@ def render_report(
         why_no_front="" if sweep.front else sweep.why_no_front,
         confirmations=list(_confirmations(confirmations)) if sweep.front else [],
         has_courses=bool(courses),
-        per_class=list(class_sections(kept)),
+        per_class=list(class_sections(sweep, classes or SweepClasses(), kept)),
         stages=list(_stages(sweep)),
         trials=_trials(sweep),
         statuses=list(_statuses(sweep)),

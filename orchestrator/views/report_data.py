@@ -163,7 +163,7 @@ def _point(
 
 def _notes(point: Point) -> Iterator[str]:
     if point.over:
-        yield "mean ± deviation of trials " + ", ".join(str(one.trial.number) for one in point.over)
+        yield "mean ± deviation of trials " + ", ".join(str(single.trial.number) for single in point.over)
     if not point.choice.reaches_target(point.metrics["cut_size"]):
         yield "the target size is out of reach"
 

@@ -43,7 +43,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = f"{value:.6g}" if isinstance(value, float) else str(_plain(value))
-    return "".join(one if one.isprintable() else " " for one in text)
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _as_csv(rows: pa.Table) -> bytes:
@@ -53,7 +53,7 @@ def _as_csv(rows: pa.Table) -> bytes:
     columns = [column.to_pylist() for column in rows.columns]
     for values in zip(*columns, strict=True):
         plain = (_plain(value) for value in values)
-        writer.writerow([json.dumps(one) if isinstance(one, (dict, list)) else one for one in plain])
+        writer.writerow([json.dumps(part) if isinstance(part, (dict, list)) else part for part in plain])
     return text.getvalue().encode()
 
 
@@ -76,9 +76,9 @@ def _as_arrow(rows: pa.Table) -> bytes:
 def _plain(value: Any) -> Any:
     """A value as JSON has it, but for numbers that are not finite."""
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(part) for part in value]
     if isinstance(value, Decimal):  # DuckDB's sums of whole numbers
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
@@ -90,9 +90,9 @@ def _plain(value: Any) -> Any:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_finite(one) for one in value]
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

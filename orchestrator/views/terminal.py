@@ -193,13 +193,13 @@ def replacement_table(found: ReplacementAccuracy, *, class_name: str, title: str
     """Build the table of what replacing a class changed on test, in per cent and points, with the control beside it."""
     columns = ["", f"{class_name} acc %", "change", "images", "others acc %", "change", "images"]
     table = _table(escape(title), [escape(column) for column in columns])
-    for name, one in (("weak", found.before), ("replaced", found.replaced), ("control", found.control)):
+    for name, accuracy in (("weak", found.before), ("replaced", found.replaced), ("control", found.control)):
         cells = [name]
         for after, before, images in (
-            (one.target, found.before.target, found.target_images),
-            (one.others, found.before.others, found.other_images),
+            (accuracy.target, found.before.target, found.target_images),
+            (accuracy.others, found.before.others, found.other_images),
         ):
-            change = "" if one is found.before else f"{100 * (after - before):+.1f}"
+            change = "" if accuracy is found.before else f"{100 * (after - before):+.1f}"
             cells += [f"{100 * after:.1f}", change, str(images)]
         table.add_row(*cells, style="bold" if name == "replaced" else None)
     return table

@@ -19,9 +19,10 @@ The criterion, written down before anything was run:
 - 20 seeds, the same drawn functions for all. A searcher is twice as good as random if its mean after 10 trainings is at
   least random's mean after 20, and after 20 at least random's after 40, on each emulator.
 
-Searchers: those of the product, told whole surfaces; and as users of Ray Tune or Ax would search, with the target size
-as one more dimension, so that a training is one point to them (all the same their trainings count with whole surfaces
-here, which no such user would have).
+Searchers: those of the product, told whole surfaces, `curve` with the pool of the *other* network as its experience,
+and from nothing; and as users of Ray Tune or Ax would search, with the target size as one more dimension, so that a
+training is one point to them (all the same their trainings count with whole surfaces here, which no such user would
+have).
 
 ``run`` appends to data/search_emulator.arrow and leaves out what is there; ``table`` prints means and their errors.
 
@@ -45,7 +46,7 @@ import pyarrow as pa
 import result_rows
 import torch
 from scipy.stats import qmc, spearmanr
-from search_pool import AGAIN, COMMON, NETWORKS, TRAININGS, planned, read_rows
+from search_pool import AGAIN, COMMON, EACH, NETWORKS, TRAININGS, planned, read_rows
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesClassifier
@@ -56,7 +57,7 @@ from sklearn.model_selection import KFold
 from orchestrator.config.composing import load_config
 from orchestrator.declarations import MARGIN
 from orchestrator.runs.proposals import search_problem
-from orchestrator.search import SEARCHERS, make_searcher
+from orchestrator.search import POOLS, SEARCHERS, make_searcher
 from orchestrator.search.pareto import hypervolume
 from orchestrator.search.problem import Coefficients, History, Problem
 
@@ -69,6 +70,8 @@ KNOTS = 1024
 CEILING = 0.935  # of reuse accuracies: no training of the pools reaches it
 COLLAPSED = 0.5  # a training that is not more accurate at any size collapsed
 METRIC = "calibrated_reuse_accuracy"
+UNINFORMED = "_from_nothing"  # of `curve`: without experience
+OURS = [*SEARCHERS, f"curve{UNINFORMED}"]
 
 
 def to_logits(accuracies: Floats) -> Floats:
@@ -136,10 +139,11 @@ class PoolProblem:
     """
 
     def __init__(self, network: str) -> None:
-        config, pool = load_config([*COMMON, *NETWORKS[network]]), read_pool(network)
+        self.network = network
+        config, pool = load_config([*COMMON, *EACH[network]]), read_pool(network)
         problem = search_problem(config)
         plan = [coefficients for coefficients, _ in planned(network)]
-        first, count = TRAININGS + AGAIN, len(config.search.baselines)
+        first, count = TRAININGS + AGAIN if network in NETWORKS else 0, len(config.search.baselines)
         self.baselines = plan[first : first + count]
         surfaces = [
             np.mean([pool[number] for number in (place, place + count) if number in pool], axis=0)
@@ -249,11 +253,12 @@ def _failures(
 
 
 class Ours:
-    """A searcher of the product, told whole surfaces."""
+    """A searcher of the product, told whole surfaces. ``curve`` knows the pools of other networks beforehand."""
 
     def __init__(self, name: str, of: PoolProblem, seed: int) -> None:
-        self.of, self.problem = of, replace(of.problem, seed=seed)
-        self.searcher = make_searcher(name, self.problem)
+        others = tuple(pool for pool in POOLS if pool != of.network) if name == "curve" else ()
+        self.of, self.problem = of, replace(of.problem, seed=seed, experience=others)
+        self.searcher = make_searcher(name.removesuffix(UNINFORMED), self.problem)
         self.trials: list[dict[str, object]] = []
         self.points: list[dict[str, object]] = []
 
@@ -369,7 +374,7 @@ class AxPoints:
 
 def search(name: str, emulator: Emulator, seed: int, trainings: int) -> list[float]:
     """The true hypervolume after each training, the baselines first."""
-    method = Ours(name, emulator, seed) if name in SEARCHERS else PointByPoint(name, emulator, seed)
+    method = Ours(name, emulator, seed) if name in OURS else PointByPoint(name, emulator, seed)
     rng = np.random.default_rng([seed, 1])
     truths, volumes = [], []
     for number in range(trainings):
@@ -445,7 +450,7 @@ def print_table() -> None:
 def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    names = [*SEARCHERS, "ray_optuna", "ax"]
+    names = [*OURS, "ray_optuna", "ax"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["validate", "run", "table"])
     parser.add_argument("--searchers", nargs="+", choices=names, default=names)

@@ -31,17 +31,16 @@ from orchestrator.search.quasi_random import SobolSearcher
 from orchestrator.storage.delta import DeltaStore
 
 DATA = Path(__file__).parent / "data"
-TRAININGS, AGAIN = 64, 8
+TRAININGS, AGAIN, OF_OTHERS = 64, 8, 20
 COMMON = [
-    *("data=fashion_mnist", "training=fashion_mnist", "data.limit=8000", "data.validation_fraction=0.5"),
-    "method.gamma_warmup=0",
+    "data.validation_fraction=0.5",
     "evaluation.ranking=contribution",
     "search.baselines=["  # of the default space when the pools were trained
     "{alpha: 1.0, beta: 1.0, gamma: 0.3, weight_decay: 0.0},"
     "{alpha: 0.0, beta: 0.0, gamma: 0.0, weight_decay: 0.0},"
     "{alpha: 0.0, beta: 0.0, gamma: 0.0, weight_decay: 0.01},"
     "{alpha: 1.0, beta: 0.3, gamma: 3.0, weight_decay: 0.01}]",
-    *("data.test_limit=100", "training.epochs=4", "training.batch_size=64", "training.precision=float32"),
+    *("data.test_limit=100", "training.batch_size=64", "training.precision=float32"),
     *(
         "evaluation.pairs=4000",
         "evaluation.test_pairs=100",
@@ -51,10 +50,19 @@ COMMON = [
         f"training.gpus_per_worker={int(torch.cuda.is_available())}",
     ),
 ]
-NETWORKS = {
-    "vgg": ["model=vgg_small", "model.widths=[16,M,32,32,M,64,64,M]", "model.hidden=[128]"],
-    "resnet": ["model=resnet18", "model.width=8"],
+FASHION = ["data=fashion_mnist", "training=fashion_mnist", "data.limit=8000", "training.epochs=4"]
+CIFAR = ["data=cifar10_table", "training=fashion_mnist", "data.limit=8000", "training.epochs=4"]
+VGG = ["model=vgg_small", "model.widths=[16,M,32,32,M,64,64,M]", "model.hidden=[128]"]
+RESNET = ["model=resnet18", "model.width=8"]
+FROM_START, WARMED_UP = "method.gamma_warmup=0", "method.gamma_warmup=0.5"
+NETWORKS = {"vgg": [*FASHION, *VGG, FROM_START], "resnet": [*FASHION, *RESNET, FROM_START]}
+# A few trainings each of other data, and as deep networks are trained by default: what pools teach is tried on them.
+OTHERS = {
+    "digits": ["training.epochs=20", FROM_START],
+    "cifar": [*CIFAR, *VGG, FROM_START],
+    "resnet_warmed_up": [*FASHION, *RESNET, WARMED_UP],
 }
+EACH = {**NETWORKS, **OTHERS}
 METRICS = (
     *("accuracy", "reuse_baseline", "reuse_accuracy", "reuse_accuracy_error"),
     *("calibrated_reuse_accuracy", "calibrated_reuse_accuracy_error", "cut_size", "module_size"),
@@ -73,12 +81,14 @@ def main(words: list[str]) -> None:
 
 def planned(network: str) -> list[tuple[dict[str, float], int]]:
     """The coefficients and the seed of every training."""
-    config = load_config([*COMMON, *NETWORKS[network]])
+    config = load_config([*COMMON, *EACH[network]])
     problem = Problem(search_problem(config).space, {}, {}, seed=0)
-    drawn = [SobolSearcher(problem).propose(History(), [], number) for number in range(TRAININGS)]
+    count = TRAININGS if network in NETWORKS else OF_OTHERS
+    drawn = [SobolSearcher(problem).propose(History(), [], number) for number in range(count)]
     configured = {name: config.coefficient(name) for name in problem.space}
     baselines = [{**configured, **baseline} for baseline in config.search.baselines]
     seeded = [(drawn, 1), (drawn[:AGAIN], 2), (baselines, 1), (baselines, 2)]
+    seeded = seeded if network in NETWORKS else [(baselines, 1), (drawn, 1)]
     return [(coefficients, seed) for of_seed, seed in seeded for coefficients in of_seed]
 
 
@@ -103,7 +113,7 @@ def measured(network: str, coefficients: dict[str, float], seed: int) -> list[di
     with tempfile.TemporaryDirectory() as folder:
         run = [f"training.seed={seed}", f"storage={folder}"]
         try:
-            sweep = train_one(load_config([*COMMON, *NETWORKS[network], *stated, *run]), Console(stderr=True))
+            sweep = train_one(load_config([*COMMON, *EACH[network], *stated, *run]), Console(stderr=True))
         except ConfigError:  # it diverged, and that is recorded
             store = DeltaStore(folder)
             sweep = read_sweep(store, store.read("sweeps")["sweep_id"][0].as_py())

@@ -8,9 +8,10 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.errors import ConfigError
 from orchestrator.modules import delete_sweep, plan_deletions
-from orchestrator.results.records import claim_sweep
+from orchestrator.results.records import claim_sweep, read_sweep
 from orchestrator.storage import TABLES, DeltaStore, Files
 from tests.older_storage import unpack_older_storage
+from tests.orchestrator.results.test_per_class import class_rows
 from tests.orchestrator.results.test_records import NOW, event
 
 
@@ -48,12 +49,24 @@ def test_a_sweeps_status_counts_its_trials(storage, capfd):
     assert "trials: 5 finished" in capfd.readouterr().out
 
 
+def test_the_worst_class_of_a_trial_s_best_and_knee_is_named(storage, capfd):
+    point = read_sweep(DeltaStore(storage), "first").find("best")
+    rows = class_rows(0, "test", (9, 1, 0), (4, 5, 1), (0, 0, 10), choice=point.choice)
+    store = DeltaStore(storage)
+    store.append("classes", [{**row, "sweep_id": "first", "trial_id": point.trial.trial_id} for row in rows])
+    worst = {"point": point.label, "split": "test", "class": "dog", "accuracy": 0.5}
+    assert worst in told(capfd, "show", f"first/{point.trial.number}")["worst_classes"]
+    assert main(["show", f"first/{point.trial.number}"]) == 0
+    assert f"of the trial, {point.label}: Class dog is worst: " in capfd.readouterr().out
+
+
 def test_a_trial_is_shown_by_either_name(storage, capfd):
     shown = told(capfd, "show", "first/1")
     assert shown == told(capfd, "show", "first-0001")
     assert [row["event"] for row in sorted(shown["events"], key=lambda row: row["time"])][-1] == "finished"
     assert len(shown["epochs"]) == 3
     assert {label["point"].partition("/")[0] for label in shown["front"]} == {"1"}
+    assert shown["worst_classes"] == []  # which nobody measured then
     assert main(["show", "first/7"]) == 2
     assert "first/7: no such trial of sweep 'first'" in capfd.readouterr().err
     assert main(["show", "first"]) == 2

@@ -7,6 +7,7 @@ import pytest
 
 from moda_core import load_modules
 from orchestrator.results.kept_units import read_kept_units
+from orchestrator.results.per_class import SweepClasses
 from orchestrator.results.records import read_sweep
 from orchestrator.storage import WEIGHTS, set_file
 from orchestrator.storage.delta import DeltaStore
@@ -37,12 +38,14 @@ def test_they_are_the_set_s(published):
     one, other = units.all_CN[3], units.all_CN[8]
     assert units.overlaps_CC[3, 8] == pytest.approx((one & other).sum() / (one | other).sum())
     assert np.diag(units.overlaps_CC) == pytest.approx(1)
-    (section,) = class_sections([units])
+    (section,) = class_sections(sweep, SweepClasses(), [units])
     largest = units.class_names[int(counts.argmax())]
-    assert section["summary"].startswith(f"Class {largest} keeps most: {counts.max()} of {units.all_CN.shape[1]} units")
+    assert section["lines"][0].startswith(
+        f"Class {largest} keeps most: {counts.max()} of {units.all_CN.shape[1]} units"
+    )
     assert [row.cells[1] for row in section["rows"]] == [str(count) for count in counts]
     page = render_report(sweep, kept=[units])
-    assert f"<h2>Classes at {units.point}</h2>" in page
+    assert f"<details data-classes='{units.point}' open>" in page
     assert page.count("--share: 100%") == (np.rint(100 * units.overlaps_CC) == 100).sum() >= len(units.class_names)
 
 
@@ -52,8 +55,9 @@ def test_a_set_that_cannot_be_read_is_said(published):
     files.write(set_file(name, WEIGHTS), b"no tensors")
     found = {units.point: units.why_not for units in read_kept_units(sweep, files)}
     assert f"module set {name} cannot be read" in found[sweep.find("best").label]
-    (said,) = [section for section in class_sections(read_kept_units(sweep, files)) if section["why_not"]]
-    assert said["why_not"] in render_report(sweep, kept=read_kept_units(sweep, files))
+    sections = class_sections(sweep, SweepClasses(), read_kept_units(sweep, files))
+    (said,) = [line for section in sections for line in section["lines"] if "cannot be read" in line]
+    assert said in render_report(sweep, kept=read_kept_units(sweep, files))
 
 
 def test_without_published_sets_there_are_none(published):

@@ -135,7 +135,7 @@ def test_without_a_complete_set_there_are_no_points(sweep):
 
 def test_every_set_is_proposed_as_often_as_it_is_trained(tmp_path, configured):
     store = DeltaStore(str(tmp_path))
-    config = configured(*THREE_COEFFICIENTS, "sweep.name=s", "search.repeats=2", "sweep.trials=7")
+    config = configured(*THREE_COEFFICIENTS, "search=sobol", "sweep.name=s", "search.repeats=2", "sweep.trials=7")
     claim_sweep(store, config, prefix="x", now=utc_now())
     first = Proposals(config, "s", store)
     given_first = [first.next() for _ in range(5)]

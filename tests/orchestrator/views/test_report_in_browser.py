@@ -1,11 +1,14 @@
 """The report in a real browser: what a person does with it, and what is seen then."""
 
 import dataclasses
+import itertools
 
 import pytest
 
 from orchestrator.config.choice import Choice
+from orchestrator.results.per_class import SweepClasses
 from orchestrator.views.page import render_report
+from tests.orchestrator.results.test_per_class import class_rows
 from tests.orchestrator.results.test_sweep import TRIALS, made_point, made_sweep
 from tests.orchestrator.views.browser import chromium
 from tests.orchestrator.views.test_escaping import HOSTILE
@@ -30,6 +33,13 @@ def points_of(trial, accuracy, size):
 
 POINTS = [*points_of(0, 0.97, 0.9), *points_of(1, 0.93, 0.5), made_point(1, Choice.size(0.01), 0.3, 0.01, **WHOLE)]
 SWEEP = dataclasses.replace(made_sweep(POINTS), sweep_id="mine")
+TAKEN_FOR = ((9, 1, 0), (4, 5, 1), (0, 0, 10))
+
+
+def classes_of(*points, names=("cat", "dog", "cow")):
+    """What was measured of three classes at points."""
+    rows = [class_rows(each.trial.number, "test", *TAKEN_FOR, choice=each.choice, names=names) for each in points]
+    return SweepClasses(itertools.chain.from_iterable(rows))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +51,7 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def page(browser, tmp_path):
     """The report of a sweep of two trials with points, opened; nothing is written to the console."""
-    browser.open(render_report(SWEEP), tmp_path / "report.html")
+    browser.open(render_report(SWEEP, classes=classes_of(*SWEEP.front)), tmp_path / "report.html")
     yield browser
     assert browser.messages == []
     assert {address.partition(":")[0] for address in browser.addresses} == {"file"}
@@ -75,6 +85,23 @@ def test_rows_and_arrow_keys_select_as_well(page):
     page.value("document.getElementById('front-figure').focus()")
     page.press("ArrowLeft")
     assert selected(page)[1] == [first, str(SWEEP.front[0].trial.number)]
+
+
+def test_the_classes_of_the_selected_point_are_open_and_their_file_holds_counts(page):
+    opened = "[...document.querySelectorAll('details[data-classes][open]')].map((each) => each.dataset.classes)"
+    best, other = SWEEP.find("best").label, SWEEP.front[1].label
+    assert page.value(opened) == [best]
+    summary = f"details[data-classes='{best}'] summary"
+    assert text(page, summary).startswith(f"{best} (best")
+    assert text(page, summary).endswith("worst class dog: 50.0 % on test")
+    page.click("circle.on-front:nth-of-type(1)")
+    assert page.value(opened) == [other]
+    cells = f"[...document.querySelectorAll(`table[data-name='confusion-{other}'] tr:nth-child(2) td`)]"
+    assert page.value(f"{cells}.map((cell) => cell.textContent)") == ["dog", "40", "50", "10"]
+    page.value("window.offered = []; URL.createObjectURL = (blob) => (offered.push(blob), '#')")
+    place = f"document.querySelector(`table[data-name='confusion-{other}']`).parentElement.previousSibling"
+    page.value(f"{place}.lastChild.click()")
+    assert page.value("offered[0].text()") == ",cat,dog,cow\ncat,9,1,0\ndog,4,5,1\ncow,0,0,10\n"
 
 
 def test_dragging_a_slider_moves_all_trials_along_their_curves(page):
@@ -135,7 +162,8 @@ def test_hostile_names_stay_text(browser, tmp_path):
     trial = dataclasses.replace(TRIALS[0], coefficients={"optimizer": HOSTILE}, reason=HOSTILE)
     points = [dataclasses.replace(point, trial=trial) for point in POINTS[:8]]
     sweep = dataclasses.replace(made_sweep(points, trials=[trial, *TRIALS[1:]]), sweep_id=HOSTILE)
-    browser.open(render_report(sweep), tmp_path / "report.html")
+    classes = classes_of(*sweep.front, names=(HOSTILE, "dog", "cow"))
+    browser.open(render_report(sweep, classes=classes), tmp_path / "report.html")
     assert browser.messages == []
     assert browser.value("document.querySelectorAll('img').length") == 0
     assert f"optimizer {HOSTILE}" in text(browser, "#selection")

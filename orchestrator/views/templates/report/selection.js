@@ -59,5 +59,14 @@ function markRows() {
   }
 }
 
+function openClasses(changes) {
+  const isNew = "selected" in changes || Object.keys(changes).length === 0;
+  if (!isNew) return;
+  for (const details of document.querySelectorAll("details[data-classes]")) {
+    details.open = details.dataset.classes === state.selected?.name;
+  }
+}
+
 whenChanged(drawSelection);
+whenChanged(openClasses);
 whenChanged(markRows);

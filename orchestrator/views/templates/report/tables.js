@@ -36,7 +36,7 @@ for (const table of document.querySelectorAll("table")) {
     button.addEventListener("click", () => sortBy(table, column));
     cell.replaceChildren(button);
   });
-  const rows = () => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent));
+  const rows = () => [...table.rows].map((row) => [...row.cells].map((cell) => cell.dataset.value ?? cell.textContent));
   const filter = table.tBodies[0].rows.length > 12 ? [makeFilter(table)] : [];
   table.parentElement.before(html("div", { class: "controls" }, ...filter, downloadButton(table.dataset.name, rows)));
 }
