@@ -78,7 +78,7 @@ def test_it_is_the_first_thing_that_a_command_tells(configured, weights):
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=0))
     out = io.StringIO()
     sweep = train_one(config, Console(file=out, width=60))
-    first, second, *_ = out.getvalue().splitlines()
+    _, _, first, second, *_ = out.getvalue().splitlines()  # after what the data is
     accuracy = sweep.points[0].metrics["accuracy"]
     assert first == f"{weights[0]} (state_dict): validation accuracy {accuracy:.4f} as loaded"
     assert second.startswith("warning: images are normalised with this data set's own")
