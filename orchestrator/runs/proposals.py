@@ -83,6 +83,11 @@ class Proposals:
             f" sweep.trials={self.config.sweep.trials} trainings (a larger search.space is another sweep)"
         )
 
+    @property
+    def left(self) -> int:
+        """How many trials are not over yet, whether they were begun or not."""
+        return len(self.pending) + max(0, self.budget - self.next_number)
+
     def sweep(self) -> Sweep:
         """Read the sweep as it is in the tables now, under today's budget, objectives, tracking and resources."""
         return dataclasses.replace(self._followed.read(), config=self.config)
