@@ -1,21 +1,32 @@
 """What modules cost, in the terminal."""
 
-from __future__ import annotations
-
 import itertools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.views.terminal import bytes_text
 
-if TYPE_CHECKING:  # which loads PyTorch
-    from orchestrator.modules import NetworkCost
+
+class Cost(Protocol):
+    """What a network costs: its parameters, bytes of its weights, and by the number of images the seconds of a batch and
+    the bytes of what is alive at once."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    @property
+    def seconds(self) -> Mapping[int, float]: ...
+    @property
+    def activation_bytes(self) -> Mapping[int, int]: ...
 
 
-def costs_table(costs: Sequence[NetworkCost]) -> Table:
+def costs_table(costs: Sequence[Cost]) -> Table:
     """Return a row for each network; shares are of the first one's."""
     whole, batches = costs[0], list(costs[0].seconds)
     heads = [(f"ms / {size}", "time %", f"memory / {size}") for size in batches]

@@ -174,7 +174,6 @@ class Clock:
 def adapter(monkeypatch):
     """Gives Tune as many trials as a node of four cores holds."""
     monkeypatch.setattr(tuning, "nodes_of_cluster", lambda: [Node("here", {"CPU": 4.0}, {"CPU": 4.0})])
-    monkeypatch.setattr(tuning.cluster_state, "get_max_resources_from_cluster_config", lambda: None)
     return lambda proposed, clock: tuning._TuneAdapter(proposed, TimeLimit(proposed.config.sweep.hours, clock), clock)
 
 
