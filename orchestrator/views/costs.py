@@ -11,8 +11,7 @@ from orchestrator.views.terminal import bytes_text
 
 
 class Cost(Protocol):
-    """What a network costs: its parameters, bytes of its weights, and by the number of images the seconds of a batch and
-    the bytes of what is alive at once."""
+    """What a network costs: parameters, bytes of weights, and by the number of images seconds and bytes of activations."""
 
     @property
     def name(self) -> str: ...

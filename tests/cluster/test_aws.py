@@ -29,6 +29,7 @@ def test_ray_asks_for_a_token_and_answers_itself_alone():
     assert CONFIG["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
 
 
+@pytest.mark.slow
 @mock_aws(config={"iam": {"load_aws_managed_policies": True}})
 def test_ray_starts_a_head_and_spot_workers_of_it(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))  # a key pair is written there

@@ -156,6 +156,7 @@ def test_a_head_of_swin_goes_with_its_biases_by_position():
     assert lost == 2 * (35 + 3 * (6 * 2 + 2) + 2 * 6)  # biases, rows of queries, keys and values, columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("windows", ["filled up and merged"])
 def test_module_sets_of_swin_are_sliced_and_exported(windows, tmp_path):
     network, images = swin(windows)

@@ -46,7 +46,7 @@ VALUE, SYSTEM = ValueError("inside it is 7"), OSError(errno.EIO, "inside it is 7
 DEEP = {
     "train": (["train", *SMALL, "method=standard"], "orchestrator.runs.train.read_sweep"),
     "decompose": (["decompose", "weights.safetensors", *SMALL], "orchestrator.runs.train.load_data"),
-    "sweep": (["sweep", *SMALL, "sweep.name=first"], "orchestrator.runs.sweep.claim_sweep"),
+    "sweep": (["sweep", *SMALL, "sweep.name=first"], "orchestrator.runs.sweep.name_sweep"),
     "confirm": (["confirm", "first"], "orchestrator.search.pareto.on_front"),
     "rerun": (["rerun", "first/1"], "orchestrator.runs.rerunning.run_alone"),
     "front": (["front", "first"], "orchestrator.search.pareto.on_front"),
