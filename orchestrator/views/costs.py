@@ -11,7 +11,7 @@ from orchestrator.views.terminal import bytes_text
 
 
 class Cost(Protocol):
-    """What a network costs: parameters, bytes of weights, and by the number of images seconds and bytes of activations."""
+    """What a network costs; seconds and bytes of activations are by the number of images."""
 
     @property
     def name(self) -> str: ...
