@@ -63,8 +63,12 @@ def print_table() -> None:
         y_NG = np.array([pool[number] for number in numbers])
         others = [name for name in NETWORKS if name != network]
         for names in [[], *([name] for name in others), *([others] if len(others) > 1 else [])]:
-            cells = [predicted(of, names, x_ND, y_NG, is_given=is_given) for is_given in (False, True)]
-            shown = [f"{ranks:.2f} | {share:.2f}" for ranks, share in cells]
+            shown = [
+                "- | -"
+                if not names and not is_given
+                else "{:.2f} | {:.2f}".format(*predicted(of, names, x_ND, y_NG, is_given=is_given))
+                for is_given in (False, True)
+            ]
             print(f"| {network}, {len(numbers)} | {' and '.join(names) or 'none'} | {' | '.join(shown)} |", flush=True)
 
 
