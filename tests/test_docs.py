@@ -135,7 +135,7 @@ def test_a_loop_of_ones_own_makes_a_module_set(tmp_path):
 def test_the_questions_of_the_tables_page_are_answered(swept, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     asked = re.findall(r"^moda (query .*)", (ROOT / "docs" / "tables.md").read_text(), re.M)
-    assert len(asked) == 7
+    assert len(asked) == 8
     for line in asked:
         arguments = ["tiny" if one == "mine" else one for one in shlex.split(line) if not one.startswith("storage=")]
         assert main([*arguments, f"storage={swept[0]}"]) == 0, line

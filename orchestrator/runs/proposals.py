@@ -88,6 +88,11 @@ class Proposals:
         """Propose nothing more; :attr:`exhausted` says why. Trials that have begun go on."""
         self.budget, self._stopped = self.next_number, reason
 
+    @property
+    def left(self) -> int:
+        """How many trials are not over yet, whether they were begun or not."""
+        return len(self.pending) + max(0, self.budget - self.next_number)
+
     def sweep(self) -> Sweep:
         """Read the sweep as it is in the tables now, under today's budget, objectives, tracking and resources."""
         return dataclasses.replace(self._followed.read(), config=self.config)

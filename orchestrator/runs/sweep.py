@@ -124,7 +124,7 @@ def _run_missing(
         progress.begin(config, concurrency, proposals.front, budget=proposals.budget)
         if proposals.missing:
             try:
-                run_trials(proposals, shared, storage, lease, progress)
+                run_trials(proposals, shared, storage, lease, progress, may_grow=may_grow)
             finally:
                 progress.close()
         sweep = proposals.sweep()

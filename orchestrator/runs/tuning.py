@@ -2,14 +2,12 @@
 
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import ray
 from ray import tune
-from ray._private.state import state as cluster_state
 from ray.tune import Callback, PlacementGroupFactory, TuneError
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial as TuneTrial
@@ -19,9 +17,11 @@ from orchestrator.config import TrainingConfig
 from orchestrator.errors import RunError, listed
 from orchestrator.runs.capacity import held_trials, nodes_of_cluster
 from orchestrator.runs.deaths import Deaths
+from orchestrator.runs.growth import LOOK_SECONDS, Growth
 from orchestrator.runs.interrupts import Interrupt, stopping_tune
 from orchestrator.runs.lease import Lease
 from orchestrator.runs.proposals import Proposals
+from orchestrator.runs.scratch import scratch_folder
 from orchestrator.runs.shared_storage import SharedStorage
 from orchestrator.runs.time_limit import TimeLimit
 from orchestrator.runs.tracked import run_tracked
@@ -38,8 +38,6 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # no tracebacks: what dies is told on one line
 }
 
-LOOK_SECONDS = 5.0  # between looks at the nodes
-
 
 def run_trials(
     proposals: Proposals,
@@ -47,6 +45,8 @@ def run_trials(
     storage: SharedStorage,
     lease: Lease,
     progress: Progress,
+    *,
+    may_grow: bool,
 ) -> None:
     """Train the trials of a sweep that are missing.
 
@@ -56,6 +56,7 @@ def run_trials(
         storage: as all trials must see it.
         lease: of the sweep.
         progress: what a person sees of it.
+        may_grow: whether the cluster may get more nodes.
 
     Raises:
         KeyboardInterrupt: somebody has interrupted it.
@@ -77,8 +78,11 @@ def run_trials(
 
     os.environ.update(SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is said by Deaths and below
-    with tempfile.TemporaryDirectory(prefix="moda-tune-") as scratch, stopping_tune() as interrupt:
+    with scratch_folder("tune") as scratch, stopping_tune() as interrupt:
         _keep_keys_of_stores()
+        callbacks = [_Leased(lease), Deaths(proposals, progress), Waiting(config, progress.say), progress]
+        if may_grow:
+            callbacks.append(Growth(proposals))
         tuner = tune.Tuner(
             tune.with_resources(trainable, _resources(training)),
             tune_config=tune.TuneConfig(
@@ -90,7 +94,7 @@ def run_trials(
                 name=sweep_id,
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Leased(lease), Deaths(proposals, progress), Waiting(config, progress.say), progress],
+                callbacks=callbacks,
                 failure_config=tune.FailureConfig(max_failures=training.max_failures),
             ),
         )
@@ -141,7 +145,7 @@ class _TuneAdapter(TuneSearcher):
     """Our proposals in Ray Tune's terms. Tune's own metrics play no part, and nothing of it is ever restored.
 
     As many trials are given at once as the cluster holds, which is looked up again and again, since it may grow and
-    shrink. One trial is always asked for: an autoscaler starts nodes for what waits, also where there is none yet.
+    shrink. One trial is always given, however few nodes there are: an autoscaler starts one for it.
     """
 
     def __init__(self, proposals: Proposals, limit: TimeLimit, clock: Callable[[], float] = time.monotonic) -> None:
@@ -173,10 +177,7 @@ class _TuneAdapter(TuneSearcher):
     def _room(self) -> int:
         if self._clock() - self._looked > LOOK_SECONDS:
             self._looked = self._clock()
-            # Nodes may come if something waits for them.
-            more = 1 if cluster_state.get_max_resources_from_cluster_config() else 0
-            held = held_trials(self._proposals.config, nodes_of_cluster()) + more
-            self._limit = max(1, min(held, self._proposals.config.sweep.concurrency or held))
+            self._limit = max(1, held_trials(self._proposals.config, nodes_of_cluster()))
         return self._limit
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -9,6 +9,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.util import placement_group_table
 
 from orchestrator.config import Config
+from orchestrator.runs import growth
 from orchestrator.runs.capacity import held_trials, needs_text, nodes_of_cluster, nodes_text, worker_needs
 
 FIRST, AGAIN = 30.0, 180.0  # seconds without a training before the first line, and between lines
@@ -53,7 +54,11 @@ class Waiting(Callback):
             return False
         if workers == 1:
             return True
-        groups = [group for group in placement_group_table().values() if len(group["bundles"]) == workers]
+        groups = [
+            group
+            for group in placement_group_table().values()
+            if len(group["bundles"]) == workers and not group["name"].startswith(growth.NAME)
+        ]
         states = {group["state"] for group in groups}
         return "CREATED" in states or "PENDING" not in states
 

@@ -1,7 +1,6 @@
 """One trial on several workers: Ray Train starts them, each runs the same trial function."""
 
 import os
-import tempfile
 from typing import Any
 
 import ray
@@ -13,6 +12,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from orchestrator.errors import RunError
 from orchestrator.runs.reasons import reason_text
+from orchestrator.runs.scratch import scratch_folder
 from orchestrator.runs.shared_storage import SharedStorage
 from orchestrator.runs.tracked import run_tracked
 from orchestrator.training import Trial, Workers
@@ -42,7 +42,7 @@ def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", storage: SharedS
         run_tracked(trial, ray.get(data), report=tell, workers=Workers(dist.get_rank(), dist.get_world_size()))
 
     callbacks: list[Any] = [TuneReportCallback()] if in_tune else []  # type: ignore[no-untyped-call]
-    with tempfile.TemporaryDirectory(prefix="moda-train-") as scratch:
+    with scratch_folder("train") as scratch:
         trainer = TorchTrainer(
             worker,
             train_loop_config={},

@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from orchestrator.errors import StorageFault
 from orchestrator.storage.faults import busy_fault, table_fault
 from orchestrator.storage.object_store import file_system, table_options
 from orchestrator.storage.schema import TABLES, Table, to_arrow
@@ -132,7 +133,7 @@ class DeltaStore:
         system, base = self._files
         with self._faults(table, "read"):
             try:
-                with system.open_input_stream(f"{base}/{table}/_delta_log/{version:020d}.json") as stream:
+                with system.open_input_stream(_commit_file(base, table, version)) as stream:
                     actions = map(json.loads, stream.read().splitlines())
             except FileNotFoundError:
                 return None
@@ -150,6 +151,23 @@ class DeltaStore:
                     rows = pq.ParquetFile(stream).read()
                 parts.append(TABLES[table].current(rows.append_column("sweep_id", pa.repeat(sweep_id, len(rows)))))
             return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def check_there(self, table: str, version: int) -> None:
+        """Refuse a table that has lost its last version, with all others.
+
+        Args:
+            table: its name.
+            version: its last one, as far as is known.
+
+        Raises:
+            StorageFault: somebody has deleted the table, or put another in its place.
+        """
+        system, base = self._files
+        if system.get_file_info(_commit_file(base, table, version)).type != pafs.FileType.File:
+            raise StorageFault(
+                f"{self._root}/{table}: the table {table} was deleted or replaced while it was in use; bring it"
+                " back, or run the same command again to begin anew"
+            )
 
     def delete(self, table: str, sweep_id: str) -> int:
         """Remove the rows of a sweep. Older versions of the table still hold them.
@@ -303,6 +321,10 @@ class DeltaStore:
             if not DeltaTable.is_deltatable(uri, self._options):
                 raise
             raise CommitFailedError(str(error)) from error
+
+
+def _commit_file(base: str, table: str, version: int) -> str:
+    return f"{base}/{table}/_delta_log/{version:020d}.json"
 
 
 def _same_key(table: Table) -> str:

@@ -15,7 +15,7 @@ class FollowedTable:
     """Rows of one sweep, of a table to which others append.
 
     What a commit adds is read from its file in the log, so that a look at a table without new rows costs one file that
-    is not there. Compaction changes no rows, and its commits are passed over.
+    is not there, and a glance at the last one that is. Compaction changes no rows, and its commits are passed over.
 
     Args:
         store: the tables.
@@ -32,7 +32,7 @@ class FollowedTable:
         """Return the rows that came since the last call; at the first call all there are.
 
         Raises:
-            StorageFault: a table that cannot be read.
+            StorageFault: a table that cannot be read, or that was deleted or replaced since the last call.
         """
         if self._version < 0:
             return self._first_rows()
@@ -40,6 +40,7 @@ class FollowedTable:
         while (rows := self._store.added(self._table, self._version + 1, self._sweep_id)) is not None:
             self._version += 1
             parts.append(rows)
+        self._store.check_there(self._table, self._version)
         new = pa.concat_tables(parts) if parts else TABLES[self._table].schema.empty_table()
         return (
             new.filter(pa.array([key not in self._older for key in self._keys(new)], pa.bool_()))

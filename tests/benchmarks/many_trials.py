@@ -129,10 +129,10 @@ def run_trials(proposals: Proposals, progress: Clocked, lease: Lease, options: a
     """The trials that a sweep still has to train, by Ray Tune or here."""
     progress.begin(proposals.config, 2, proposals.front)
     if not options.without_ray:
-        with connected():
+        with connected() as may_grow:
             tuning.run_tracked = instant_trial  # type: ignore[assignment]
             storage = SharedStorage.here(proposals.config.storage)
-            tuning.run_trials(proposals, ray.put(None), storage, lease, progress)
+            tuning.run_trials(proposals, ray.put(None), storage, lease, progress, may_grow=may_grow)
         return
     for _ in range(proposals.missing):
         number, coefficients = proposals.next()

@@ -12,7 +12,14 @@ from tests.integration.sweeps import run_moda
 @pytest.mark.slow
 def test_six_trials_of_two_workers_on_two_cpus(tmp_path):
     """More are asked for at once than there is room for. Drivers hold no CPU, and a trial's workers come together."""
-    asked = ("data=digits", "data.limit=200", "model=lenet5", "sweep.trials=6", "sweep.concurrency=3")
+    asked = (
+        "data=digits",
+        "data.limit=200",
+        "model=own",
+        "model.name=tests.faults.nets:Faulty",
+        "sweep.trials=6",
+        "sweep.concurrency=3",
+    )
     brief = ("training.epochs=1", "training.num_workers=2", "evaluation.taus=[0.9]", "evaluation.targets=[]")
     with ray_head(cpus=2) as cluster:
         done = run_moda(

@@ -18,9 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,18 +48,20 @@ class RayHead:
 
 
 @contextlib.contextmanager
-def ray_head(*, cpus: int, gpus: int = 0, dashboard: bool = False) -> Iterator[RayHead]:
+def ray_head(
+    *, cpus: int, gpus: int = 0, dashboard: bool = False, autoscaling: Mapping[str, Any] | None = None
+) -> Iterator[RayHead]:
     """A head node, started again until it runs; all its processes are ended with the context. It believes in as many
-    GPUs as it is told."""
+    GPUs as it is told, and has Ray's autoscaler if it is given the configuration of one, whose nodes are processes."""
     folder = Path(tempfile.mkdtemp(prefix="moda-ray-"))  # a short path: Ray puts sockets below it
     try:
-        yield _started(folder, cpus, gpus, dashboard)
+        yield _started(folder, cpus, gpus, dashboard, autoscaling)
     finally:
         kill_processes_of(str(folder))
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _started(folder: Path, cpus: int, gpus: int, dashboard: bool) -> RayHead:
+def _started(folder: Path, cpus: int, gpus: int, dashboard: bool, autoscaling: Mapping[str, Any] | None) -> RayHead:
     end = time.monotonic() + PATIENCE
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
@@ -66,11 +69,17 @@ def _started(folder: Path, cpus: int, gpus: int, dashboard: bool) -> RayHead:
     while time.monotonic() < end:
         port = free_port()
         session, log = folder / str(port), folder / f"{port}.log"
+        gcs_port, options = 0, []
+        if autoscaling is not None:
+            gcs_port = free_port()
+            provider = {**autoscaling["provider"], "gcs_address": f"127.0.0.1:{gcs_port}"}
+            (folder / "autoscaling.json").write_text(json.dumps({**autoscaling, "provider": provider}))
+            options = [f"--autoscaling-config={folder}/autoscaling.json"]
         command = [
-            BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--port=0",
+            BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs_port}",
             "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0",
             f"--include-dashboard={dashboard}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}",
-            f"--temp-dir={session}", f"--num-cpus={cpus}", f"--num-gpus={gpus}",
+            f"--temp-dir={session}", f"--num-cpus={cpus}", f"--num-gpus={gpus}", *options,
         ]  # fmt: skip
         with log.open("wb") as output:
             head = subprocess.Popen(

@@ -115,6 +115,7 @@ def sweep_in_process(*overrides: str, storage: Path | str) -> Sweep:
     prints = fingerprints(config, data)
     sweep_id = claim_sweep(store, config, prefix=config.data.name.replace("_", "-"), now=utc_now(), fingerprints=prints)
     proposals = Proposals(config, sweep_id, store, prints)
+    proposals.record_reference()  # where a sweep died before this
 
     def trial_of(number: int, coefficients: Mapping[str, float | str]) -> Trial:
         own = config.for_trial(number, coefficients)

@@ -66,7 +66,7 @@ def test_what_is_published_beside_what_two_seeds_give(tmp_path):
 
     again = call_moda(*command, storage=tmp_path)
     assert again.stdout.count("read from the tables; nothing to train") == 2
-    assert again.stdout[again.stdout.index("training ") :] == done.stdout[done.stdout.index("training ") :]
+    assert again.stdout[again.stdout.index("\ntraining ") :] == done.stdout[done.stdout.index("\ntraining ") :]
 
 
 def test_every_set_of_coefficients_is_trained(tmp_path):

@@ -12,8 +12,7 @@ from orchestrator.config.composing import load_config
 from orchestrator.config.identities import identity
 from orchestrator.modules.publishing import name_of
 from orchestrator.results.records import read_sweep
-from orchestrator.search import make_searcher
-from orchestrator.search.problem import History, Problem
+from orchestrator.runs.proposals import search_problem
 from orchestrator.storage.delta import DeltaStore
 from tests.integration.sweeps import TINY, call_moda, run_moda, sweep_in_process
 
@@ -46,9 +45,10 @@ def test_baselines_come_first_and_the_rest_are_the_searchers(sweep):
     assert coefficients[0] == {"alpha": 1.0, "beta": 1.0, "gamma": 0.3}
     assert coefficients[1] == {"alpha": 0.0, "beta": 0.0, "gamma": 0.0}
     config = load_config(TINY)
-    space = {key: vars(one) for key, one in config.search.space.items()}
-    searcher = make_searcher("sobol", Problem(space, {}, config.search.objectives, seed=config.search.seed))
-    assert coefficients[2:] == [searcher.propose(History(), [], number) for number in (0, 1)]
+    problem = search_problem(config)
+    keys = [problem.key(each) for each in coefficients[2:]]
+    assert None not in keys  # in the space
+    assert len(set(keys)) == len(keys) == 2
 
 
 def test_the_front_is_tested_and_nothing_else_is(swept, sweep):

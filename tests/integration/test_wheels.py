@@ -40,7 +40,7 @@ def test_moda_core_is_moda_core_alone(wheels):
 
 
 def test_the_orchestrator_is_everything_else(wheels):
-    wanted = sources("orchestrator", "sweeps", suffixes=[".py", ".pyi", ".yaml", ".j2", ".css", ".js"])
+    wanted = sources("orchestrator", "sweeps", suffixes=[".arrow", ".py", ".pyi", ".yaml", ".j2", ".css", ".js"])
     assert wheels["moda_orchestrator"] == wanted
     assert "orchestrator/views/templates/report.html.j2" in wanted
     assert "orchestrator/views/templates/report/front.js" in wanted

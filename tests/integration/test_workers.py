@@ -23,6 +23,7 @@ from orchestrator.config.data_section import DataConfig
 from orchestrator.config.training_section import TrainingConfig
 from orchestrator.training.batch_losses import model_output, shown_losses
 from orchestrator.training.batches import Workers
+from orchestrator.training.data.facts import ImageFacts
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.data.mapped import Decoded, MappedImages
 from orchestrator.training.loop import train
@@ -105,12 +106,23 @@ def step(name, labels, workers):
     return shown, gradients, (sums.call_count, gatherings.call_count)
 
 
+@dataclasses.dataclass
+class AsTheyAre:
+    """Images that need no decoding."""
+
+    images: np.ndarray
+    facts: ImageFacts = dataclasses.field(default_factory=ImageFacts)
+
+    def __iter__(self):
+        return iter(self.images)
+
+
 def in_file(images):
     """The same images in a mapped file, which the workers of a world make and read together."""
     pixels = images.images.numpy()
     config = DataConfig(name="table", path="not read")
     decoded = Decoded(config, f"{len(pixels)}", None, np.arange(len(pixels)), pixels.shape[1:])
-    decoded.open(lambda: pixels)
+    decoded.open(lambda: AsTheyAre(pixels))
     return dataclasses.replace(images, images=MappedImages(decoded.rows, decoded.shape, decoded=decoded))
 
 

@@ -148,7 +148,7 @@ def test_sql_that_people_write(root, sql, expected):
         (
             "select * from pionts",
             "there is no table 'pionts'; known: sweeps, trials, epochs, points, reference_points, rungs, modules,"
-            " drivers, front",
+            " drivers, classes, front",
         ),
         ("select * from trials where number = 'x'", "Conversion Error"),
         ("", "a query is one SELECT; this is nothing"),

@@ -1,10 +1,12 @@
 """Rows as they come, of tables that others append to and compact meanwhile: each once, as a whole read has them."""
 
+import shutil
 import threading
 
 import pyarrow.compute as pc
 import pytest
 
+from orchestrator.errors import StorageFault
 from orchestrator.storage import DeltaStore, FollowedTable
 
 EPOCH = {"trial_id": "s-0000", "loss": 0.5}
@@ -91,3 +93,16 @@ def test_a_row_of_an_older_version_is_not_written_again(store, monkeypatch):
     assert followed.new_rows().num_rows == 1
     store.append("points", [today, {**today, "split": "test"}])
     assert followed.new_rows()["split"].to_pylist() == ["test"]
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_table_that_is_deleted_is_refused(store, tmp_path, is_replaced):
+    followed = FollowedTable(store, "epochs", "s")
+    append(store, 1)
+    append(store, 2)
+    assert new_epochs(followed) == [1, 2]
+    shutil.rmtree(tmp_path / "tables" / "epochs")
+    if is_replaced:
+        append(store, 1)
+    with pytest.raises(StorageFault, match="the table epochs was deleted or replaced while it was in use"):
+        followed.new_rows()

@@ -78,7 +78,10 @@ def test_it_is_the_first_thing_that_a_command_tells(configured, weights):
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=0))
     out = io.StringIO()
     sweep = train_one(config, Console(file=out, width=60))
-    first, second, *_ = out.getvalue().splitlines()
+    lines = out.getvalue().splitlines()
+    place = [line.startswith(str(weights[0])) for line in lines].index(True)
+    assert not any(line.startswith(sweep.sweep_id) for line in lines[:place])  # only what the data is
+    first, second = lines[place : place + 2]
     accuracy = sweep.points[0].metrics["accuracy"]
     assert first == f"{weights[0]} (state_dict): validation accuracy {accuracy:.4f} as loaded"
     assert second.startswith("warning: images are normalised with this data set's own")

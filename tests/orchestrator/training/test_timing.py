@@ -30,7 +30,7 @@ def test_a_plan_counts_rounds_of_trials_at_once():
     timing = Timing(
         steps=10, step_seconds=0.5, after_seconds=3.0, kept_bytes=100, checkpoint_bytes=70, weights_bytes=60
     )
-    plan = Plan("s", 7, 2, 1, 2, timing, has_step_after=False, choices=0, uploads=True, storage="x")
+    plan = Plan("s", 7, 2, 1, 2, timing, has_step_after=False, choices=0, uploads=True, storage="x", data=())
     assert plan.missing == 5
     assert plan.seconds == 3 * (5.0 + 3.0) + 3.0
     assert (plan.kept_bytes, plan.running_bytes, plan.upload_bytes) == (500, 140, 120)
