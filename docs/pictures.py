@@ -23,7 +23,7 @@ DOCS = Path(__file__).parent
 COLOURS = 96  # of a picture: flat areas and text need no more, and its file is a third as large
 WIDTH, COLUMNS = 1280, 150
 FRONT = ("#front-figure", "#front-figure + .legend")
-MARGIN = 12  # pixels around an element
+MARGIN = 12  # pixels beside an element
 
 
 def main(storage: str, sweep_id: str) -> None:
@@ -57,8 +57,8 @@ def keep(browser: Browser, file: Path, *selectors: str) -> None:
         edges = "Math.min(...boxes.map((box) => box.left)), Math.min(...boxes.map((box) => box.top)),"
         edges += "Math.max(...boxes.map((box) => box.right)), Math.max(...boxes.map((box) => box.bottom))"
         left, top, right, bottom = browser.value(f"(() => {{ const boxes = {boxes}; return [{edges}]; }})()")
-        place = {"x": left - MARGIN, "y": top - MARGIN}
-        size = {"width": right - left + 2 * MARGIN, "height": bottom - top + 2 * MARGIN, "scale": 1}
+        place = {"x": left - MARGIN, "y": top}
+        size = {"width": right - left + 2 * MARGIN, "height": bottom - top, "scale": 1}
         clip = {"clip": {**place, **size}, "captureBeyondViewport": True}
     browser.picture(file, **clip)
     with Image.open(file) as picture:

@@ -49,7 +49,7 @@ def train_one(config: Config, console: Console) -> Sweep:
     config = dataclasses.replace(config, storage=root, search=search, sweep=sweep_config)
     data = load_data(config.data)
     check_trainable(config, data)
-    for line in loaded_lines(config, data):
+    for line in (*data.summary, *loaded_lines(config, data)):
         _print(console, line)
     store = DeltaStore(root)
     prefix = "train" if config.training.epochs else "decompose"
@@ -57,8 +57,6 @@ def train_one(config: Config, console: Console) -> Sweep:
     sweep_id = claim_sweep(store, config, prefix=prefix, now=utc_now(), fingerprints=prints)
     trial = Trial(sweep_id, 0, config.method.stated, config, root)
     console.print(f"{sweep_id}  {config.model.name} on {config.data.name}   storage {root}", markup=False)
-    for line in data.summary:
-        _print(console, line)
     if _is_over(store, sweep_id):
         console.print("read from the tables; nothing to train")
     else:

@@ -27,7 +27,7 @@ from orchestrator.config.composing import load_config
 from orchestrator.results import Sweep, claim_sweep, utc_now
 from orchestrator.runs.proposals import Proposals
 from orchestrator.storage import DeltaStore
-from orchestrator.training import Trial, fingerprints, measure_on_test, run_trial
+from orchestrator.training import Trial, fingerprints, measure_on_test, run_trial, with_own_parts
 from orchestrator.training.data import load_data
 from tests.defaults import THREE_COEFFICIENTS
 from tests.integration.gates import Gate
@@ -110,7 +110,7 @@ def sweep_in_process(*overrides: str, storage: Path | str) -> Sweep:
     """Train a sweep's trials here, one after another, and measure its front on test; no Ray, and no W&B."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a trial of one CPU
-    config = load_config([*overrides, f"storage={storage}"])
+    config = with_own_parts(load_config([*overrides, f"storage={storage}"]))
     data, store = load_data(config.data), DeltaStore(config.storage)
     prints = fingerprints(config, data)
     sweep_id = claim_sweep(store, config, prefix=config.data.name.replace("_", "-"), now=utc_now(), fingerprints=prints)

@@ -38,15 +38,22 @@ def test_the_page_lists_every_example_and_each_is_run():
         assert name.partition(".")[0] in (ROOT / file).read_text()
 
 
+@pytest.mark.slow
 def test_own_images(importable, tmp_path):
     import own_images
 
     assert own_images.main(tmp_path) == ["across", "slanted"]
 
 
-@pytest.mark.parametrize(("name", "data"), [("DigitNet", "data=digits"), ("make", "data.classes=[3,5,8]")])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        pytest.param("DigitNet", "data=digits", marks=pytest.mark.slow),
+        ("make", "data.classes=[3,5,8]"),
+    ],
+)
 def test_own_network(importable, tmp_path, name, data):
-    short = ("training.epochs=1", "evaluation.pairs=100", "evaluation.test_pairs=100", "tracking=none")
+    short = ("training.epochs=5", "evaluation.pairs=100", "evaluation.test_pairs=100", "tracking=none")
     done = call_moda("train", "model=own", f"model.name=own_network:{name}", data, *short, storage=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^best: .*; on test: accuracy 0\.[3-9]", done.stdout, re.M)
@@ -61,6 +68,7 @@ def test_a_network_that_does_not_fit_says_what_to_write(importable, tmp_path):
     assert "def make(in_channels, image_size, num_classes): return DigitNet(...)" in done.stderr
 
 
+@pytest.mark.slow
 def test_own_metric(importable, tmp_path):
     objectives = "search.objectives={calibrated_reuse_accuracy: max, largest_module: min}"
     metric = "evaluation.metrics=[own_metric:LargestModule]"
