@@ -1,35 +1,35 @@
 """What modules cost, in the terminal."""
 
-from __future__ import annotations
-
 import itertools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.views.terminal import bytes_text
 
-if TYPE_CHECKING:  # which loads PyTorch
-    from orchestrator.modules import NetworkCost
 
+def costs_table(costs: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a row for each network; shares are of the first one's.
 
-def costs_table(costs: Sequence[NetworkCost]) -> Table:
-    """Return a row for each network; shares are of the first one's."""
-    whole, batches = costs[0], list(costs[0].seconds)
+    Args:
+        costs: with the fields of ``orchestrator.modules.NetworkCost``.
+    """
+    whole, batches = costs[0], list(costs[0]["seconds"])
     heads = [(f"ms / {size}", "time %", f"memory / {size}") for size in batches]
     table = Table(box=None)
     table.add_column("")
     for head in ("parameters", "size %", "weights", *itertools.chain(*heads)):
         table.add_column(head, justify="right")
     for cost in costs:
-        cells = [f"{cost.parameters:,}", _share(cost.parameters, whole.parameters), bytes_text(cost.weight_bytes)]
+        parameters, seconds = cost["parameters"], cost["seconds"]
+        cells = [f"{parameters:,}", _share(parameters, whole["parameters"]), bytes_text(cost["weight_bytes"])]
         for size in batches:
-            cells.append(f"{1000 * cost.seconds[size]:.3g}")
-            cells.append(_share(cost.seconds[size], whole.seconds[size]))
-            cells.append(bytes_text(cost.activation_bytes[size]))
-        table.add_row(escape(cost.name), *cells)
+            cells.append(f"{1000 * seconds[size]:.3g}")
+            cells.append(_share(seconds[size], whole["seconds"][size]))
+            cells.append(bytes_text(cost["activation_bytes"][size]))
+        table.add_row(escape(cost["name"]), *cells)
     return table
 
 
