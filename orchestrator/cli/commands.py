@@ -284,16 +284,15 @@ def measure(asked: Asked, options: argparse.Namespace, output: Output) -> None:
     from orchestrator.modules import measure_modules
     from orchestrator.views import costs_table
 
-    costs = measure_modules(options.folder, classes=options.classes, batches=options.batch, device=options.device)
+    measured = measure_modules(options.folder, classes=options.classes, batches=options.batch, device=options.device)
+    costs, threads = [dataclasses.asdict(cost) for cost in measured], torch.get_num_threads()
     output.show(costs_table(costs))
-    rounds = ", ".join(f"{count} of {size}" for size, count in costs[0].rounds.items())
+    rounds = ", ".join(f"{count} of {size}" for size, count in measured[0].rounds.items())
     output.hint(
-        f"on {options.device} with {torch.get_num_threads()} threads, float32; medians of rounds in which every network"
-        f" computed a batch: {rounds}"
+        f"on {options.device} with {threads} {'thread' if threads == 1 else 'threads'}, float32; medians of rounds in"
+        f" which every network computed a batch: {rounds}"
     )
-    output.give(
-        {"device": options.device, "threads": torch.get_num_threads(), "networks": list(map(dataclasses.asdict, costs))}
-    )
+    output.give({"device": options.device, "threads": threads, "networks": costs})
 
 
 def rerun(asked: Asked, options: argparse.Namespace, output: Output) -> int:
