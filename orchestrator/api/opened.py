@@ -15,7 +15,7 @@ from orchestrator.api.html import shown_html
 from orchestrator.api.opened_confirmation import OpenConfirmation
 from orchestrator.api.opened_point import OpenPoint
 from orchestrator.api.writing import write_output
-from orchestrator.config import Config
+from orchestrator.config import Config, recipe_words
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, confirmations, read_classes, read_courses, read_kept_units, read_origin
 from orchestrator.storage import DeltaStore, Files
@@ -173,14 +173,26 @@ class OpenSweep:
         Raises:
             ConfigError: it cannot be written.
         """
+        from orchestrator.runs import expect
+        from orchestrator.tracking import recorded_address
         from orchestrator.views import render_report
 
         again = [confirmation.recorded for confirmation in self.confirmations]
         store = DeltaStore(self.storage)
         courses, origin = read_courses(store, self.sweep_id), read_origin(store, self.sweep_id)
         kept = read_kept_units(self.recorded, Files(self.storage))
-        classes = read_classes(store, self.recorded)
-        page = render_report(self.recorded, again, courses, origin, kept, classes=classes, refresh=refresh)
+        page = render_report(
+            self.recorded,
+            again,
+            courses,
+            origin,
+            kept,
+            classes=read_classes(store, self.recorded),
+            recipe=recipe_words(self.config),
+            address=recorded_address(self.storage, self.sweep_id),
+            expected=expect(self.recorded, store) if refresh is None else None,
+            refresh=refresh,
+        )
         return write_output(f"{self.sweep_id}.html" if to is None else to, page.encode())
 
     def pull(self, point: str | OpenPoint, to: PathText, *, classes: Sequence[str] | None = None) -> "Pulled":

@@ -323,7 +323,6 @@ Examples:
     accepts=("storage=",),
     otherwise="the SQL is one argument, in quotes",
     only_looks=True,
-    prints_result=False,
 )
 GC = Command(
     name="gc",

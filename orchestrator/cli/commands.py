@@ -253,11 +253,18 @@ def classify(asked: Asked, options: argparse.Namespace, output: Output) -> int:
     classified = classify_files(
         options.folder, options.images, classes=options.classes, may_reject=options.none_of_these
     )
-    sys.stdout.buffer.write(render_rows(classified.rows, options.format))
+    sys.stdout.buffer.write(render_rows(classified.rows, _row_format(options, output)))
     sys.stdout.buffer.flush()
     for line in classified.unreadable:
         print(line, file=sys.stderr)
     return 1 if classified.unreadable else 0
+
+
+def _row_format(options: argparse.Namespace, output: Output) -> str:
+    """The form of rows: ``--json`` is the short way to say ``--format json``, as other commands have it."""
+    if output.is_json and options.format not in ("table", "json"):
+        raise ConfigError(f"--json --format {options.format}: give one of them")
+    return "json" if output.is_json else str(options.format)
 
 
 def export(asked: Asked, options: argparse.Namespace, output: Output) -> None:
@@ -348,10 +355,11 @@ def query(asked: Asked, options: argparse.Namespace, output: Output) -> None:
     from orchestrator.results import query
     from orchestrator.views import render_rows
 
-    if options.format == "arrow" and options.to is None and sys.stdout.isatty():
+    form = _row_format(options, output)
+    if form == "arrow" and options.to is None and sys.stdout.isatty():
         raise ConfigError("--format arrow cannot be printed on a terminal; add --to FILE")
     open_store(asked.storage)
-    data = render_rows(query(asked.storage, options.sweep, options.sql), options.format)
+    data = render_rows(query(asked.storage, options.sweep, options.sql), form)
     if options.to is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

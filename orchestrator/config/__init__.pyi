@@ -22,6 +22,7 @@ from .model_names import GIVEN, TORCHVISION, check_model_name, is_own_model
 from .overrides import absolute, is_cut_short, is_override, known_keys, meant, named_storage
 from .parsing import as_plain, build
 from .published import HOURS, Published, PublishedRow, read_published
+from .recipe import recipe_words
 from .recorded import read_recorded
 from .search_section import Dimension, Objective, SearchConfig
 from .sections import MethodConfig, TrackingConfig
@@ -94,6 +95,7 @@ __all__ = [
     "path_here",
     "read_published",
     "read_recorded",
+    "recipe_words",
     "recorded_fingerprints",
     "short_name",
     "storage_of",

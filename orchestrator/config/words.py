@@ -37,6 +37,15 @@ def text_word(key: str, text: str) -> str:
     return f"{key}={_quoted(text)}"
 
 
+def whole_word(key: str, value: Any) -> str:
+    """Return the override that sets a key to a value; a mapping is one word.
+
+    Raises:
+        ConfigError: a value that a configuration cannot hold.
+    """
+    return f"{key}={_literal(key, value)}"
+
+
 def _key_words(prefix: str, mapping: Mapping[Any, Any]) -> Iterator[str]:
     for key, value in mapping.items():
         name = f"{prefix}{_checked(prefix, key)}"

@@ -25,12 +25,20 @@ class Tracker(Protocol):
         """Numbers of an epoch or of a moment of the sweep."""
         ...
 
-    def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:
-        """A table by name."""
+    def table(
+        self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows], *, step: int | None = None
+    ) -> None:
+        """A table by name, at a step if there is one."""
         ...
 
-    def figure(self, name: str, figure: Callable[[Link], Any]) -> None:
-        """A plotly figure by name."""
+    def chart(
+        self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows], *, x: str, y: str, title: str, step: int
+    ) -> None:
+        """A chart of a table's column over another one."""
+        ...
+
+    def figure(self, name: str, figure: Callable[[Link], Any], *, step: int | None = None) -> None:
+        """A plotly figure by name, at a step if there is one."""
         ...
 
     def artifact(self, artifact: Artifact) -> None:
@@ -41,6 +49,11 @@ class Tracker(Protocol):
         """Close the run with its summary."""
         ...
 
+    @property
+    def where(self) -> str:
+        """Where people find the run, once it is closed; empty where there is none."""
+        ...
+
 
 class NoTracker:
     """Tracks nothing."""
@@ -48,10 +61,19 @@ class NoTracker:
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
         """Nothing."""
 
-    def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:
+    where = ""
+
+    def table(
+        self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows], *, step: int | None = None
+    ) -> None:
         """Nothing."""
 
-    def figure(self, name: str, figure: Callable[[Link], Any]) -> None:
+    def chart(
+        self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows], *, x: str, y: str, title: str, step: int
+    ) -> None:
+        """Nothing."""
+
+    def figure(self, name: str, figure: Callable[[Link], Any], *, step: int | None = None) -> None:
         """Nothing."""
 
     def artifact(self, artifact: Artifact) -> None:

@@ -1,5 +1,6 @@
 from .confirming import Request, confirm
 from .examining import examine
+from .expecting import expect
 from .planning import Plan, plan_sweep
 from .reproducing import reproduce
 from .rerunning import rerun
@@ -11,6 +12,7 @@ __all__ = [
     "Request",
     "confirm",
     "examine",
+    "expect",
     "plan_sweep",
     "reproduce",
     "rerun",

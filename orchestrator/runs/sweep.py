@@ -5,16 +5,17 @@ were in flight (same id, coefficients and checkpoint) and then new proposals up 
 before its trial starts.
 """
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import ray
 from ray.exceptions import RayTaskError
 
 from orchestrator.config import Choice, Config, check_space
 from orchestrator.errors import MISTAKES, RunError
-from orchestrator.results import Point, Sweep, claim_sweep, name_sweep, read_sweep, utc_now
+from orchestrator.results import ROLES, Point, Sweep, claim_sweep, name_sweep, read_sweep, utc_now
 from orchestrator.runs.capacity import held_trials, nodes_of_cluster
 from orchestrator.runs.cluster import check_cluster, concurrent_trials, connected
 from orchestrator.runs.corners import tried_corners
@@ -29,6 +30,7 @@ from orchestrator.training import (
     fingerprints,
     loaded_lines,
     measure_on_test,
+    network_bytes,
     stages_lines,
     with_own_parts,
 )
@@ -114,7 +116,7 @@ def _run_missing(
 
         share_mode()
     progress.prepare("starting Ray")
-    with connected() as may_grow:
+    with contextlib.ExitStack() as ending, connected() as may_grow:
         concurrency = held_trials(config, nodes_of_cluster()) if may_grow else concurrent_trials(config)
         claim(now=utc_now())
         proposals.record_reference()  # where a driver died between a trial's end and this
@@ -122,25 +124,56 @@ def _run_missing(
         for line in _loaded_lines(corners, shared):
             progress.say(line)
         progress.begin(config, concurrency, proposals.front, budget=proposals.budget)
+        ending.enter_context(_shown_in_wandb(proposals, corners, data, progress))  # ends when Ray has
         if proposals.missing:
             try:
                 run_trials(proposals, shared, storage, lease, progress, may_grow=may_grow)
             finally:
                 progress.close()
-        sweep = proposals.sweep()
-        untested = [point for point in reported(sweep) if point.test is None]
-        points = [point for point in untested if _can_be_measured(point, root)]
-        if gone := len(untested) - len(points):
-            progress.say(f"{gone} points cannot be measured on test, because `moda gc` removed their trials' weights")
-        if points:
-            progress.say(f"measuring {len(points)} points on the test images")
-            _measure_on_test(sweep, points, storage, shared, progress)
-    if config.tracking.name != "none":
-        from orchestrator.modules import module_artifacts
-        from orchestrator.views import show_sweep
+        _measure_reported(proposals.sweep(), reported, shared, storage, progress)
 
+
+def _measure_reported(
+    sweep: Sweep,
+    reported: Callable[[Sweep], list[Point]],
+    data: "ray.ObjectRef[Data]",
+    storage: SharedStorage,
+    progress: Progress,
+) -> None:
+    untested = [point for point in reported(sweep) if point.test is None]
+    points = [point for point in untested if _can_be_measured(point, storage.root)]
+    if gone := len(untested) - len(points):
+        progress.say(f"{gone} points cannot be measured on test, because `moda gc` removed their trials' weights")
+    if points:
+        progress.say(f"measuring {len(points)} points on the test images")
+        _measure_on_test(sweep, points, storage, data, progress)
+
+
+@contextlib.contextmanager
+def _shown_in_wandb(proposals: Proposals, corners: Sequence[Config], data: Data, progress: Progress) -> Iterator[None]:
+    """Show a sweep in W&B while it runs, and what it has found at its end or when it is interrupted."""
+    config, root = proposals.config, proposals.config.storage
+    if config.tracking.name == "none":
+        yield
+        return
+    from orchestrator.modules import module_artifacts
+    from orchestrator.views import SweepRun
+
+    sets_bytes = len(ROLES) * max(network_bytes(corner, data) for corner in corners)
+    run = SweepRun(config, root, proposals.sweep_id, upload_bytes=sets_bytes)
+    progress.watch(run.update)
+    run.update(proposals.front())
+    try:
+        yield
+    except BaseException as error:
+        run.stop("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    else:
         sweep = proposals.sweep()
-        show_sweep(sweep, root, module_artifacts(sweep, root))
+        run.end(sweep, module_artifacts(sweep, root))
+    finally:
+        if run.where:
+            progress.say(f"W&B: {run.where}")
 
 
 def _loaded_lines(corners: Sequence[Config], data: "ray.ObjectRef[Data]") -> list[str]:

@@ -17,7 +17,7 @@ def run_tracked(trial: Trial, data: Data, *, report: Report, workers: Workers | 
             run_id=trial.trial_id,
             sweep_id=trial.sweep_id,
             job_type="trial",
-            config=to_plain(trial.config),
+            config={**to_plain(trial.config), "trial": trial.number, "coefficients": dict(trial.coefficients)},
         )
 
     run_trial(trial, data, report=report, track=track, workers=workers)

@@ -1,3 +1,4 @@
+from .forecast import Forecast, Slice, forecast
 from .halving import rungs
 from .problem import TRIAL_COLUMNS, Coefficients, Constraint, Grid, History, Problem, Searcher, SpaceExhausted
 from .scales import FLOOR, LINEAR, LOGARITHMIC, SCALES, scaled, scaled_reference
@@ -15,13 +16,16 @@ __all__ = [
     "TRIAL_COLUMNS",
     "Coefficients",
     "Constraint",
+    "Forecast",
     "Grid",
     "History",
     "Problem",
     "Searcher",
+    "Slice",
     "SpaceExhausted",
     "Status",
     "exhausted_text",
+    "forecast",
     "make_searcher",
     "rungs",
     "scaled",

@@ -71,30 +71,48 @@ class CurveSearcher:
         """Propose the coefficients whose surface is expected to add most to the front of known and pending trials."""
         trained = trained_keys(self.problem, history, pending)
         known = read_surfaces(self.problem, history)
-        waiting = [unit for unit in map(self.problem.to_nearest_unit, pending) if unit is not None]
+        waiting = self.placed(pending)
         if len(known.x_ND) < LEAST <= len(known.x_ND) + len(waiting) and self._knows_all:
             known, waiting = self._imagined(known, waiting), []
         if number == 0 and not waiting and not len(known.x_ND):
             middle = self._rounded(self.problem.from_unit([0.5] * len(self.problem.space)))
             if self.problem.key(middle) not in trained:
                 return middle
-        enough = LEAST if self._experience else max(4, len(self.problem.space) + 1)
-        if max(number, len(known.x_ND)) < enough or len(known.x_ND) < LEAST:
+        if not self.has_model(known, number):
             return self.quasi_random.propose(history, pending, number)
-        reference_M = self._reference(known)
+        reference_M = self.reference(known)
         rng = np.random.default_rng([self.problem.seed, number])
-        pending_HD = np.array(waiting, dtype=np.float64).reshape(-1, len(self.problem.space))
-        gains = self._gains(known, pending_HD, reference_M, rng)
-        if self.problem.size <= SPREAD + NEAR:
-            candidates_CD = self._untrained(trained)
-            gains_C = gains(candidates_CD)
-        else:
-            candidates_CD, gains_C = self._climb(known, gains, rng)
+        candidates_CD, gains_C = self.candidates(known, np.array(waiting), reference_M, trained, rng)
         chosen = self._chosen(candidates_CD, gains_C, STALLED * self._extent(known, reference_M), trained)
         if chosen is None:
             log.warning("no training is expected to improve the front: trial %d is quasi-random", number)
             return self.quasi_random.propose(history, pending, number)
         return chosen
+
+    def has_model(self, known: Surfaces, number: int) -> bool:
+        """Whether trial ``number`` is proposed by what a model expects: enough is known then."""
+        enough = LEAST if self._experience else max(4, len(self.problem.space) + 1)
+        return max(number, len(known.x_ND)) >= enough and len(known.x_ND) >= LEAST
+
+    def placed(self, sets: Sequence[Mapping[str, Any]]) -> list[list[float]]:
+        """The points of the unit cube that stand for sets of coefficients, without those outside the space."""
+        return [unit for unit in map(self.problem.to_nearest_unit, sets) if unit is not None]
+
+    def candidates(
+        self,
+        known: Surfaces,
+        pending_HD: Floats,
+        reference_M: Floats,
+        trained: Collection[Hashable],
+        rng: np.random.Generator,
+    ) -> tuple[Floats, Floats]:
+        """What is looked at for the next trial, (C, D) in the unit cube, and the (C,) hypervolume that each is expected
+        to add."""
+        gains = self._gains(known, pending_HD.reshape(-1, len(self.problem.space)), reference_M, rng)
+        if self.problem.size <= SPREAD + NEAR:
+            candidates_CD = self._untrained(trained)
+            return candidates_CD, gains(candidates_CD)
+        return self._climb(known, gains, rng)
 
     @property
     def _knows_all(self) -> bool:
@@ -151,7 +169,7 @@ class CurveSearcher:
                     return coefficients
         return None
 
-    def _reference(self, known: Surfaces) -> Floats:
+    def reference(self, known: Surfaces) -> Floats:
         """As costs on the objectives' scales: the stated values, and the worst value so far of an objective for which
         none is stated; the worst values of all where no point is better than the stated ones yet."""
         names, stated, directions = (
@@ -208,6 +226,27 @@ class CurveSearcher:
         self, known: Surfaces, pending_HD: Floats, reference_M: Floats, rng: np.random.Generator
     ) -> Callable[[Floats], Floats]:
         """(C, D) candidates -> (C,) expected gains over one set of draws; none where training is likely to fail."""
+        costs = self.drawn_costs(known, pending_HD, reference_M, CAUTION, rng)
+        others_PM = self._within(known.others_PV, reference_M)
+        archive_SAGM = costs(np.concatenate([known.x_ND, pending_HD]))
+        fronts = [
+            front(np.concatenate([drawn.reshape(-1, len(reference_M)), others_PM]), reference_M)
+            for drawn in archive_SAGM
+        ]
+        return lambda x_CD: expected_gains(fronts, costs(x_CD), reference_M) * self._success(known, x_CD)
+
+    def drawn_costs(
+        self, known: Surfaces, pending_HD: Floats, reference_M: Floats, spread: float, rng: np.random.Generator
+    ) -> Callable[[Floats], Floats]:
+        """(T, D) coefficients -> (S, T, G, M) costs of their surfaces in joint draws of the models.
+
+        Args:
+            known: what the models are of.
+            pending_HD: trials whose surfaces are drawn with those that are known.
+            reference_M: what breaks a constraint has these costs.
+            spread: draws deviate from their mean by that much of what they would.
+            rng: where they come from.
+        """
         import torch
 
         count, pending = DRAWS[len(reference_M)], torch.from_numpy(pending_HD)
@@ -216,7 +255,7 @@ class CurveSearcher:
         modelled_NGV = modelled(known.values_NGV, self.is_share_V)[..., self.is_drawn_V]
         deviations_NGV = modelled_NGV - self._expected(known.x_ND, is_expected_V)
         models = self._models(known.x_ND, deviations_NGV, self.problem.surface_choices, is_expected_V)
-        draws = [model.draw(pending, count, CAUTION, rng) for model in models]
+        draws = [model.draw(pending, count, spread, rng) for model in models]
 
         def costs(x_TD: Floats) -> Floats:
             values_STGV = np.tile(self.targets_GV, (count, len(x_TD), 1, 1))
@@ -225,13 +264,7 @@ class CurveSearcher:
             values_STGV[..., self.is_drawn_V] = not_modelled(drawn_STGV, self.is_share_V[self.is_drawn_V])
             return self._within(values_STGV, reference_M)
 
-        others_PM = self._within(known.others_PV, reference_M)
-        archive_SAGM = costs(np.concatenate([known.x_ND, pending_HD]))
-        fronts = [
-            front(np.concatenate([drawn.reshape(-1, len(reference_M)), others_PM]), reference_M)
-            for drawn in archive_SAGM
-        ]
-        return lambda x_CD: expected_gains(fronts, costs(x_CD), reference_M) * self._success(known, x_CD)
+        return costs
 
     @functools.cached_property
     def _experience(self) -> "Experience | None":

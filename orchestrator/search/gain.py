@@ -28,12 +28,18 @@ def expected_gains(fronts_FM: Sequence[Floats], sets_SCGM: Floats, reference_M: 
         sets_SCGM: the sets.
         reference_M: where the hypervolume ends.
     """
+    mean_C: Floats = np.mean(drawn_gains(fronts_FM, sets_SCGM, reference_M), axis=0)
+    return mean_C
+
+
+def drawn_gains(fronts_FM: Sequence[Floats], sets_SCGM: Floats, reference_M: Floats) -> Floats:
+    """(S, C) hypervolume that each set adds to the archive in each draw. Arguments are those of
+    :func:`expected_gains`."""
     gains = _two_metrics if len(reference_M) == 2 else _any_metrics
     inside_SCG1 = (sets_SCGM < reference_M).all(-1, keepdims=True)
     within_SCGM = np.where(inside_SCG1, sets_SCGM, reference_M)
-    gains_SC = [gains(*drawn, reference_M) for drawn in zip(fronts_FM, within_SCGM, strict=True)]
-    mean_C: Floats = np.mean(gains_SC, axis=0)
-    return mean_C
+    gains_SC: Floats = np.stack([gains(*drawn, reference_M) for drawn in zip(fronts_FM, within_SCGM, strict=True)])
+    return gains_SC
 
 
 def _two_metrics(front_FM: Floats, sets_CGM: Floats, reference_M: Floats) -> Floats:

@@ -1,6 +1,13 @@
 from .artifacts import API_SECONDS, TYPE, ArtifactSource, ModuleArtifact, one_line, point_alias
 from .login import has_key, quieten
-from .wandb_tracker import FINISH_SECONDS, describe_tracking, make_tracker, share_mode, tracking_mode
+from .wandb_tracker import (
+    FINISH_SECONDS,
+    describe_tracking,
+    make_tracker,
+    recorded_address,
+    share_mode,
+    tracking_mode,
+)
 
 __all__ = [
     "API_SECONDS",
@@ -14,6 +21,7 @@ __all__ = [
     "one_line",
     "point_alias",
     "quieten",
+    "recorded_address",
     "share_mode",
     "tracking_mode",
 ]

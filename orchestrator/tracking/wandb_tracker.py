@@ -9,6 +9,7 @@ import glob
 import logging
 import os
 import queue
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ LOG = logging.getLogger("moda")
 START_SECONDS = 20.0  # how long a run may take to start before it is offline, where WANDB_INIT_TIMEOUT is not set
 FINISH_SECONDS = 20.0  # how long to upload what is left when its training is over, without WANDB_FINISH_TIMEOUT
 MARKER = "moda-storage"  # in a run's folder: whose run it is
+ADDRESS = "moda-address"  # in the folder of a run that is online: where people see it
 
 
 class WandbTracker:
@@ -46,6 +48,7 @@ class WandbTracker:
         self._seconds = seconds + 1
         self._calls: queue.SimpleQueue[Callable[[wandb.Run], Any] | None] = queue.SimpleQueue()
         self._exit_code = 0
+        self._run: wandb.Run | None = None
         self._thread = threading.Thread(target=self._serve, name=f"wandb-{run_id}", daemon=True)
         self._thread.start()
 
@@ -54,21 +57,28 @@ class WandbTracker:
         known = {key: value for key, value in values.items() if value is not None}
         self._calls.put(lambda run: _log_step(run, known, step))
 
-    def table(self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows]) -> None:
-        """Log a ``wandb.Table``."""
+    def table(
+        self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows], *, step: int | None = None
+    ) -> None:
+        """Log a ``wandb.Table``; at a step that the run is beyond, at the step where it is."""
+        self._calls.put(lambda run: _log_at(run, {name: _table(run, columns, rows)}, step))
+
+    def chart(
+        self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows], *, x: str, y: str, title: str, step: int
+    ) -> None:
+        """Log a scatter chart of W&B's own, which people can edit and save there, of a table's columns."""
         import wandb
 
         def call(run: "wandb.Run") -> None:
-            data = [[row.get(column) for column in columns] for row in rows(_link(run))]
-            run.log({name: wandb.Table(columns=list(columns), data=data)})
+            _log_at(run, {name: wandb.plot.scatter(_table(run, columns, rows), x, y, title)}, step)
 
         self._calls.put(call)
 
-    def figure(self, name: str, figure: Callable[[Link], Any]) -> None:
-        """Log a plotly figure."""
+    def figure(self, name: str, figure: Callable[[Link], Any], *, step: int | None = None) -> None:
+        """Log a plotly figure; at a step that the run is beyond, at the step where it is."""
         import wandb
 
-        self._calls.put(lambda run: run.log({name: wandb.Plotly(figure(_link(run)))}))
+        self._calls.put(lambda run: _log_at(run, {name: wandb.Plotly(figure(_link(run)))}, step))
 
     def artifact(self, artifact: Artifact) -> None:
         """Log an artifact."""
@@ -83,9 +93,20 @@ class WandbTracker:
         if self._thread.is_alive():
             LOG.warning("W&B did not accept run %s within %.0f s; continuing without W&B", self._run_id, self._seconds)
 
+    @property
+    def where(self) -> str:
+        """The address of the run, or the command that uploads it where it is offline; empty where it did not start."""
+        run = self._run
+        if run is None:
+            return ""
+        if run.url:
+            return run.url
+        folder = shlex.quote(str(Path(run.dir).parent.parent))
+        return f"offline; to upload it: wandb sync {folder}/offline-run-*-{self._run_id}*"
+
     def _serve(self) -> None:
         try:
-            run = self._start()
+            run = self._run = self._start()
         except Exception as error:  # a service of somebody else's: whatever it raises, the training goes on
             LOG.warning("W&B could not be started (%s: %s); continuing without W&B", type(error).__name__, error)
             return
@@ -118,9 +139,10 @@ def make_tracker(
     job_type: str,
     config: Mapping[str, Any],
     finish_seconds: float = FINISH_SECONDS,
+    axis: str = "epoch",
 ) -> Tracker:
     """Make a tracker for a trial or a sweep; it starts in the background. If W&B cannot be reached, the run is offline;
-    if it cannot be started at all, that is reported and there is no tracking.
+    if it cannot be started at all, that is reported and there is no tracking. Charts are over the number ``axis``.
     """
     if tracking.name == "none":
         return NoTracker()
@@ -157,8 +179,10 @@ def make_tracker(
                 finish_timeout_raises=True,
             ),
         )
-        run.define_metric("*", step_metric="epoch")  # attempts of a trial are one curve, whatever W&B's own steps are
+        run.define_metric("*", step_metric=axis)  # attempts of a trial are one curve, whatever W&B's own steps are
         _remove_superseded(run, root)
+        if run.url:
+            (Path(run.dir).parent / ADDRESS).write_text(run.url)
         return run
 
     def start() -> "wandb.Run":
@@ -172,6 +196,15 @@ def make_tracker(
             return init("offline")
 
     return WandbTracker(start, run_id, start_seconds + finish_seconds)
+
+
+def recorded_address(root: str, run_id: str) -> str | None:
+    """Return where people see a run that was online, from the last of its folders in a storage of this machine; None
+    where there is none."""
+    folder = Files(root).local
+    found = sorted((folder / "wandb").glob(f"run-*-{glob.escape(run_id)}/{ADDRESS}")) if folder is not None else []
+    address = found[-1].read_text().strip() if found else ""
+    return address if address.startswith(("https://", "http://")) else None
 
 
 def _seconds(name: str, default: float) -> float:
@@ -198,6 +231,18 @@ def share_mode() -> None:
 def _link(run: "wandb.Run") -> Link:
     url = run.url
     return lambda run_id: url and f"{url.rpartition('/')[0]}/{run_id}"
+
+
+def _table(run: "wandb.Run", columns: Sequence[str], rows: Callable[[Link], Rows]) -> "wandb.Table":
+    import wandb
+
+    return wandb.Table(
+        columns=list(columns), data=[[row.get(column) for column in columns] for row in rows(_link(run))]
+    )
+
+
+def _log_at(run: "wandb.Run", values: dict[str, Any], step: int | None) -> None:
+    run.log(values, step=None if step is None else max(step, run.starting_step))
 
 
 def _log_step(run: "wandb.Run", values: dict[str, Any], step: int) -> None:

@@ -18,6 +18,7 @@ from .trial import (
     check_weights,
     load_trained,
     measure_on_test,
+    network_bytes,
     run_trial,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "loaded_lines",
     "make_method",
     "measure_on_test",
+    "network_bytes",
     "run_trial",
     "stages_lines",
     "time_training",

@@ -18,7 +18,7 @@ from moda_core import NetworkError, unit_layers
 from moda_core.graph import channel_graph
 from moda_core.methods import Method, has_step_after
 from orchestrator.config import COLUMNS, Choice, Config, to_plain
-from orchestrator.declarations import CUT
+from orchestrator.declarations import CUT, METRICS
 from orchestrator.errors import MISTAKES, ConfigError
 from orchestrator.results import NoTracker, Tracker, TrialState, trial_event, trial_states, utc_now
 from orchestrator.search import Status
@@ -113,6 +113,13 @@ def make_network(config: Config, data: Data, *, pretrained: bool = True) -> nn.M
         is_trained = config.training.epochs > 0
         load_weights_file(config.training.init_from, network, key="training.init_from", may_resize=is_trained)
     return network
+
+
+def network_bytes(config: Config, data: Data) -> int:
+    """Return how large the weights of the network for the data are. Global random generators keep their state."""
+    with same_generators():
+        network = make_network(config, data, pretrained=False)
+    return sum(parameter.nbytes for parameter in network.parameters())
 
 
 def check_trainable(config: Config, data: Data) -> None:
@@ -229,7 +236,13 @@ def run_trial(
                 files.delete(trial.file(name))
             of_test = "" if config.data.has_validation else "test_"
             tracker.table(f"{of_test}points", SHOWN_COLUMNS, lambda _: points)
-            tracker.finish({f"{of_test}accuracy": points[0]["accuracy"], "status": Status.FINISHED.value})
+            tracker.finish(
+                {
+                    f"{of_test}accuracy": points[0]["accuracy"],
+                    "status": Status.FINISHED.value,
+                    **_summary_by_role(trial, points),
+                }
+            )
     except Stopped as error:
         if workers.rank == 0:
             store.append("epochs", [_epoch(trial, row, method) for row in rows])
@@ -371,6 +384,18 @@ def _append_classes(
 
 def _finished(trial: Trial) -> TrialState:
     return TrialState(trial.trial_id, trial.number, dict(trial.coefficients), Status.FINISHED, 1, None, None, None)
+
+
+def _summary_by_role(trial: Trial, points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Every metric of the trial's own best and knee, as ``best/cut_size``; nothing where nothing is chosen."""
+    by_choice = {Choice.of_row(row): row for row in points}
+    summary: dict[str, Any] = {}
+    for role, choice in choices_by_role(trial.config, _finished(trial), points).items():
+        row = by_choice[choice]
+        metrics = {name: row[name] for name in METRICS if row[name] is not None} | dict(row["own"])
+        summary |= {f"{role}/point": f"{trial.number}/{choice.name}"}
+        summary |= {f"{role}/{name}": value for name, value in metrics.items()}
+    return summary
 
 
 def _measure_stages(

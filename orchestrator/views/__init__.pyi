@@ -10,6 +10,7 @@ from .per_class import worst_class_text
 from .progress import Progress
 from .rows import render_rows
 from .stages import tables_beside
+from .sweep_run import SweepRun
 from .sweep_tables import comparison_tables, status_lines, sweeps_table, trial_lines
 from .terminal import (
     bytes_text,
@@ -21,7 +22,6 @@ from .terminal import (
     replacement_verdict,
     surface_table,
 )
-from .wandb_front import show_sweep
 
 __all__ = [
     "NOTED",
@@ -30,6 +30,7 @@ __all__ = [
     "Finding",
     "Progress",
     "Removable",
+    "SweepRun",
     "bytes_text",
     "compared_table",
     "comparison_tables",
@@ -51,7 +52,6 @@ __all__ = [
     "render_rows",
     "replacement_table",
     "replacement_verdict",
-    "show_sweep",
     "status_lines",
     "surface_table",
     "sweeps_table",

@@ -1,5 +1,7 @@
 """The report: one self-contained HTML file."""
 
+import dataclasses
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +11,7 @@ from markupsafe import Markup
 
 from orchestrator.config import short_name, to_plain, without_method_names
 from orchestrator.results import Confirmation, Course, KeptUnits, Origin, Sweep, SweepClasses
-from orchestrator.search import Status
+from orchestrator.search import Forecast, Status
 from orchestrator.views.per_class import class_sections
 from orchestrator.views.report_data import report_data
 from orchestrator.views.report_front import front_section
@@ -36,6 +38,9 @@ def render_report(
     kept: Sequence[KeptUnits] = (),
     *,
     classes: SweepClasses | None = None,
+    recipe: Sequence[str] | None = None,
+    address: str | None = None,
+    expected: Forecast | None = None,
     refresh: float | None = None,
 ) -> str:
     """Render the report of a sweep as HTML. It needs no network, and all text is escaped by the template.
@@ -47,6 +52,9 @@ def render_report(
         origin: when and with which packages it was started.
         kept: which units the classes keep, of the module sets that are published.
         classes: what was measured of the classes.
+        recipe: overrides that compose its configuration; None where there are none.
+        address: of its run in W&B.
+        expected: what its searcher expects of more trials; None where it has no model.
         refresh: after how many seconds a browser loads the page again; None: never.
     """
     templates = Environment(
@@ -71,8 +79,11 @@ def render_report(
         facts=_facts(sweep),
         versions=_origin_facts(origin or Origin()),
         configuration=yaml.safe_dump(to_plain(sweep.config), sort_keys=False, allow_unicode=True),
+        recipe=_recipe_text(sweep, recipe),
+        address=address,
         refresh=refresh,
-        data=report_data(sweep, courses or {}),
+        expected=_expected_text(sweep, expected, is_watched=refresh is not None),
+        data={**report_data(sweep, courses or {}), "address": address, "expected": _slices(expected)},
     )
 
 
@@ -180,6 +191,32 @@ def _facts(sweep: Sweep) -> dict[str, str]:
         f" {sweep.config.search.early_stopping}",
         "repeats": "none" if repeats == 1 else f"{repeats} trainings of each set of coefficients",
     }
+
+
+def _expected_text(sweep: Sweep, expected: Forecast | None, *, is_watched: bool) -> str:
+    """What more trials are expected to add to the hypervolume, and why that is not known."""
+    if is_watched:
+        return "What the searcher expects of more trials is shown when the sweep is over."
+    if expected is None or not expected.gains:
+        return f"The search {sweep.config.search.name} has no model to say what more trials would add."
+    volume = sweep.hypervolume or 0.0
+    parts = []
+    for count, gain in enumerate(expected.gains, start=1):
+        share = f" ({100 * gain / volume:.2g} %)" if volume > 0 else ""
+        parts.append(f"{gain:.2g}{share} from {count}" + (" more trial" if count == 1 else ""))
+    return f"What the searcher's model expects to be added to the hypervolume: {', '.join(parts)}."
+
+
+def _slices(expected: Forecast | None) -> dict[str, Any]:
+    """What the model expects along each coefficient, for JSON."""
+    return {} if expected is None else {name: dataclasses.asdict(each) for name, each in expected.slices.items()}
+
+
+def _recipe_text(sweep: Sweep, recipe: Sequence[str] | None) -> str:
+    """The command that trains the sweep again under another name; empty where there is none."""
+    if recipe is None:
+        return ""
+    return " ".join(["moda sweep", f"sweep.name={shlex.quote(f'{sweep.sweep_id}-again')}", *map(shlex.quote, recipe)])
 
 
 def _grid_text(grid: Mapping[str, Sequence[float]]) -> str:

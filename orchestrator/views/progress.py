@@ -39,11 +39,16 @@ class Progress(Callback):
         self._live: Live | None = None
         self._preparing: RichStatus | None = None
         self._running: dict[str, dict[str, Any]] = {}
+        self._watchers: list[Callable[[Sweep], None]] = []
         self._last_line = float("-inf")
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that is never made."""
         return {}
+
+    def watch(self, watcher: Callable[[Sweep], None]) -> None:
+        """Call a function with the sweep whenever a trial has ended."""
+        self._watchers.append(watcher)
 
     def prepare(self, what: str) -> None:
         """Show what is being done before the first trial starts. In a log that is a line."""
@@ -156,6 +161,8 @@ class Progress(Callback):
     def _ended(self, trial: TuneTrial) -> None:
         known = self._running.pop(trial.trial_id, None)
         self._sweep = self._read()
+        for watcher in self._watchers:
+            watcher(self._sweep)
         if self._live is None and known is not None:
             number = known["config"]["number"]
             state = next((state for state in self._sweep.trials if state.number == number), None)

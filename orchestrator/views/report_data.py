@@ -112,6 +112,7 @@ def _trials(sweep: Sweep, courses: Mapping[str, Course]) -> list[dict[str, Any]]
     return [
         {
             "number": trial.number,
+            "id": trial.trial_id,
             "set": sweep.set_of(trial),
             "status": str(trial.status),
             "reason": trial.reason or "",

@@ -1,6 +1,5 @@
-"""A sweep's own W&B run: the front as a table and figures whose points lead to their trials' runs, its best modules."""
+"""What W&B shows of a sweep: its numbers, and its front, whose points lead to their trials' runs."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,33 +7,36 @@ import plotly.graph_objects as go
 
 from orchestrator.config import COLUMNS
 from orchestrator.results import Link, Sweep, coefficient_column, coefficient_columns
-from orchestrator.tracking import FINISH_SECONDS, ModuleArtifact, make_tracker
+from orchestrator.search import Status
 from orchestrator.views.figures import hover_text, style_axes
-from orchestrator.views.pairs import objectives_figure
-
-UPLOAD_RATE = 1e6  # bytes a second: how slowly module sets may be uploaded before the sweep ends without them
 
 
-def show_sweep(sweep: Sweep, root: str, artifacts: Sequence[ModuleArtifact]) -> None:
-    """Show a sweep and its published module sets in W&B. A failure here does not fail the sweep."""
-    tracker = make_tracker(
-        sweep.config.tracking,
-        root,
-        run_id=sweep.sweep_id,
-        sweep_id=sweep.sweep_id,
-        job_type="sweep",
-        config=dataclasses.asdict(sweep.config.search),
-        finish_seconds=FINISH_SECONDS + sum(artifact.bytes for artifact in artifacts) / UPLOAD_RATE,
-    )
-    names = [*sweep.config.search.objectives, "accuracy"]
+def shown_metric_names(sweep: Sweep) -> list[str]:
+    """Return the metrics that the front's table has: the objectives, and the accuracy of the whole network."""
+    return list(dict.fromkeys([*sweep.config.search.objectives, "accuracy"]))
+
+
+def front_columns(sweep: Sweep, names: Sequence[str]) -> list[str]:
+    """Return the columns of the front's table, by the metrics in it."""
     coefficients = [coefficient_column(name) for name in sweep.coefficient_names]
-    columns = ["point", "run", *coefficients, *COLUMNS, *names, *(f"test_{name}" for name in names)]
-    tracker.table("front", columns, lambda link: front_rows(sweep, names, link))
-    tracker.figure("front_plot", lambda _: objectives_figure(sweep))
-    tracker.figure("front_runs", lambda link: runs_figure(sweep, link))
-    for artifact in artifacts:
-        tracker.artifact(artifact)
-    tracker.finish(front_summary(sweep))
+    return ["point", "run", *coefficients, *COLUMNS, *names, *(f"test_{name}" for name in names)]
+
+
+def sweep_numbers(sweep: Sweep) -> dict[str, Any]:
+    """Return how a sweep stands: how many trials are over and how they ended, the hypervolume once its reference point
+    is known, and the metrics of best and knee on validation."""
+    numbers: dict[str, Any] = {
+        "trials": sum(trial.is_over or trial.status == Status.FAILED for trial in sweep.trials),
+        "front_points": len(sweep.front),
+        "hypervolume": sweep.hypervolume,
+    }
+    for status in (Status.FINISHED, Status.STOPPED, Status.DIVERGED, Status.FAILED):
+        numbers[str(status)] = sweep.count(status)
+    for label, roles in sweep.roles.items():
+        point = sweep.find(label)
+        for role in roles:
+            numbers |= {f"{role}/{name}": point.metrics[name] for name in shown_metric_names(sweep)}
+    return numbers
 
 
 def front_summary(sweep: Sweep) -> dict[str, Any]:
@@ -43,6 +45,17 @@ def front_summary(sweep: Sweep) -> dict[str, Any]:
     if sweep.hypervolume is None:
         return counts
     return {**counts, "hypervolume": sweep.hypervolume, "reference": sweep.reference}
+
+
+def roles_summary(sweep: Sweep) -> dict[str, Any]:
+    """Return the names of best and knee, and their metrics on test where they were measured."""
+    summary: dict[str, Any] = {}
+    for label, roles in sweep.roles.items():
+        test = sweep.find(label).test or {}
+        for role in roles:
+            summary[f"{role}/point"] = label
+            summary |= {f"{role}/test_{name}": test[name] for name in shown_metric_names(sweep) if name in test}
+    return summary
 
 
 def front_rows(sweep: Sweep, names: Sequence[str], link: Link) -> list[dict[str, Any]]:

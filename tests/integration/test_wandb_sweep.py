@@ -30,11 +30,11 @@ SMALL = ("experiment=digits", "sweep.name=tiny", "sweep.trials=2", "training.epo
 SHOW = """
 import sys
 from orchestrator.results.records import read_sweep
-from orchestrator.views.wandb_front import show_sweep
+from orchestrator.views.sweep_run import SweepRun
 from orchestrator.storage import DeltaStore
 from orchestrator.modules.uploads import module_artifacts
 sweep = read_sweep(DeltaStore(sys.argv[1]), "tiny")
-show_sweep(sweep, sys.argv[1], module_artifacts(sweep, sys.argv[1]))
+SweepRun(sweep.config, sys.argv[1], "tiny", upload_bytes=1e6).end(sweep, module_artifacts(sweep, sys.argv[1]))
 """
 FROM_OBJECT_STORE = """
 import sys, wandb
@@ -65,6 +65,17 @@ WARNED = f"""
 import logging, sys
 logging.basicConfig(stream=sys.stdout)
 {LOG}
+"""
+STOP = """
+import sys
+from orchestrator.results.records import read_sweep
+from orchestrator.views.sweep_run import SweepRun
+from orchestrator.storage import DeltaStore
+sweep = read_sweep(DeltaStore(sys.argv[1]), "tiny")
+run = SweepRun(sweep.config, sys.argv[1], "stopped", upload_bytes=0)
+run.update(sweep)
+run.stop("interrupted")
+print(run.where)
 """
 USE = """
 import sys, wandb
@@ -108,6 +119,7 @@ def storage(server, shared_ray, tmp_path_factory):
     done = run_moda("sweep", *SMALL, "sweep.concurrency=1", storage=folder, **server.environment, **shared_ray)
     assert done.returncode == 0, done.stderr
     assert "W&B" not in done.stderr
+    assert f"W&B: {server.url}/somebody/moda/runs/tiny\n" in done.stdout
     return folder
 
 
@@ -150,6 +162,42 @@ def test_a_run_a_trial_and_one_for_the_sweep(server, storage, sweep):
     (name,) = [file for file in run.files if "front_runs" in file]
     labels = json.loads(run.files[name])["data"][0]["text"]
     assert labels == [f'<a href="{row["run"]}">{row["point"]}</a>' for row in rows]
+
+
+def test_the_sweep_s_run_has_its_numbers_after_each_trial_and_a_chart_of_its_front(server, sweep):
+    run = server.runs["tiny"]
+    numbers = [row for row in run.history if "front_points" in row]
+    assert [row["trials"] for row in numbers] == [0, 1, 2]  # it is there before the first trial ends
+    assert numbers[-1]["hypervolume"] == pytest.approx(sweep.hypervolume)
+    assert numbers[-1]["best/cut_size"] == sweep.find("best").metrics["cut_size"]
+    shown = run.config["_wandb"]["visualize"]["front_chart"]["panel_config"]
+    assert (shown["panelDefId"], shown["stringSettings"]) == ("wandb/scatter/v0", {"title": "the front of tiny"})
+    assert shown["fieldSettings"] == {"x": "cut_size", "y": "calibrated_reuse_accuracy"}
+    assert [row["point"] for row in run.table("front_chart_table")] == [point.label for point in sweep.front]
+    assert (run.summary["status"], run.summary["best/point"]) == ("finished", sweep.find("best").label)
+    best = sweep.find("best")
+    assert run.summary["best/test_cut_size"] == best.test["cut_size"]
+
+
+def test_a_trial_s_summary_holds_every_metric_of_its_best_and_knee(server, sweep):
+    for trial in sweep.trials:
+        run = server.runs[trial.trial_id]
+        alone = dataclasses.replace(sweep, points=[one for one in sweep.points if one.trial.number == trial.number])
+        for role in ("best", "knee"):
+            point = alone.find(role)
+            assert run.summary[f"{role}/point"] == point.label
+            assert {name: run.summary[f"{role}/{name}"] for name in point.metrics} == point.metrics
+        assert run.config["coefficients"] == trial.coefficients
+        assert run.config["trial"] == trial.number
+
+
+def test_a_sweep_that_is_interrupted_leaves_its_run_with_what_it_has_found(server, storage, sweep):
+    printed = python(STOP, storage, **server.environment)
+    assert printed.splitlines()[-1] == f"{server.url}/somebody/moda/runs/stopped"
+    run = server.runs["stopped"]
+    assert (run.exit_code, run.summary["status"]) == (1, "interrupted")
+    assert [row["point"] for row in run.table("front")] == [point.label for point in sweep.front]
+    del server.runs["stopped"]
 
 
 def test_best_and_knee_are_artifacts_of_the_sweep_s_run(server, storage, sweep):

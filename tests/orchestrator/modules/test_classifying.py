@@ -70,7 +70,7 @@ def module_set(tmp_path_factory):
 def test_files_and_folders_are_classified_and_unreadable_ones_named(photos, module_set, tmp_path, capsys):
     (tmp_path / "junk.jpg").write_bytes(b"junk")
     (tmp_path / ".hidden.jpg").write_bytes(b"junk")
-    status = main(["classify", module_set, str(photos / "test"), str(tmp_path), "--format", "json"])
+    status = main(["classify", module_set, str(photos / "test"), str(tmp_path), "--json"])
     printed = capsys.readouterr()
     rows = json.loads(printed.out)
     assert [row["image"] for row in rows] == sorted(map(str, (photos / "test").rglob("*.png")))
@@ -99,6 +99,7 @@ def test_an_image_may_be_none_of_the_classes(photos, module_set, capsys):
         (["{set}", "{empty}"], "is a folder without files"),
         (["{set}", "{file}", "--classes", "cow"], "classes 'cow' are not in this module set"),
         (["{empty}", "{file}"], "holds no module set"),
+        (["{set}", "{file}", "--json", "--format", "csv"], "--json --format csv: give one of them"),
         (["{set}", "{file}", "--format", "xml"], "--format xml: known: arrow, csv, json, table"),
     ],
 )

@@ -96,6 +96,28 @@ def test_a_table_has_the_columns_that_are_asked_for_and_links_to_other_runs():
     assert table.data == [["0/0.1", "https://wandb.example/team/project/runs/s-0000", None]]
 
 
+def test_a_chart_is_one_of_w_and_b_s_own_over_the_table_s_columns_at_a_step_that_the_run_takes():
+    run = RecordingRun(starting_step=5)
+    tracker = track(run)
+    for step in (3, 7):
+        tracker.chart("chart", ["a", "b"], lambda _: [{"a": 1, "b": 2}], x="b", y="a", title="the front", step=step)
+    tracker.finish({})
+    assert [call[2] for call in run.calls[:2]] == [5, 7]
+    chart = run.calls[0][1]["chart"]
+    assert (chart.spec.spec_name, chart.spec.fields) == ("wandb/scatter/v0", {"x": "b", "y": "a"})
+    assert (chart.spec.string_fields, chart.table.data) == ({"title": "the front"}, [[1, 2]])
+
+
+def test_where_a_run_is_found_is_its_address_or_the_command_that_uploads_it():
+    run = RecordingRun()
+    tracker = track(run)
+    tracker.finish({})
+    assert tracker.where == run.url
+    run.url, run.dir = None, "/some where/wandb/offline-run-1-s-0000/files"
+    assert tracker.where == "offline; to upload it: wandb sync '/some where/wandb'/offline-run-*-s-0000*"
+    assert NoTracker().where == ""
+
+
 def test_a_run_that_is_offline_has_no_links():
     run, links = RecordingRun(), []
     run.url = None
@@ -132,6 +154,7 @@ def test_a_run_that_does_not_start_is_reported_and_nobody_waits_for_it(warnings)
     tracker = WandbTracker(start, "s-0000", PATIENCE)
     tracker.log({"epoch": 1}, step=1)
     tracker.finish({})
+    assert tracker.where == ""
     assert warnings() == ["W&B could not be started (OSError: no route); continuing without W&B"]
 
 

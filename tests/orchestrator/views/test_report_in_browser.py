@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.config.choice import Choice
 from orchestrator.results.per_class import SweepClasses
+from orchestrator.search import Forecast, Slice
 from orchestrator.views.page import render_report
 from tests.orchestrator.results.test_per_class import class_rows
 from tests.orchestrator.results.test_sweep import TRIALS, made_point, made_sweep
@@ -102,6 +103,27 @@ def test_the_classes_of_the_selected_point_are_open_and_their_file_holds_counts(
     place = f"document.querySelector(`table[data-name='confusion-{other}']`).parentElement.previousSibling"
     page.value(f"{place}.lastChild.click()")
     assert page.value("offered[0].text()") == ",cat,dog,cow\ncat,9,1,0\ndog,4,5,1\ncow,0,0,10\n"
+
+
+def test_the_model_s_band_is_drawn_and_the_command_is_copied(browser, tmp_path):
+    along = Slice([1.0, 1.5, 2.0], [0.2, 0.3, 0.25], [0.1, 0.2, 0.2], [0.3, 0.4, 0.3])
+    address = "https://wandb.example/team/moda/runs/mine"
+    page = render_report(
+        SWEEP,
+        recipe=["data=digits", "search.space={alpha: {low: 1, high: 2}}"],
+        address=address,
+        expected=Forecast([0.001, 0.0015], {"alpha": along}),
+    )
+    browser.open(page, tmp_path / "report.html")
+    assert browser.messages == []
+    assert browser.value("document.querySelectorAll('#slices .band').length") == 1
+    assert "to be added to the hypervolume: 0.001" in browser.value("document.body.textContent")
+    command = "moda sweep sweep.name=mine-again data=digits 'search.space={alpha: {low: 1, high: 2}}'"
+    assert text(browser, "pre[data-copied]") == command
+    assert browser.value("document.querySelector('pre[data-copied]').previousSibling.textContent") == "Copy"
+    trial = SWEEP.find("best").trial.trial_id
+    assert browser.value("document.querySelector('#selection a').href") == address.replace("mine", trial)
+    assert browser.value("document.querySelector('p.sub a').href") == address
 
 
 def test_dragging_a_slider_moves_all_trials_along_their_curves(page):

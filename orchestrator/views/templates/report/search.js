@@ -47,18 +47,36 @@ function drawCourse() {
   });
 }
 
+// What the model expects along a coefficient, where its values have a place on the axis; nothing without a model.
+function sliceOf(name, scale) {
+  const { values, means, lows, highs } = report.expected[name] ?? { values: [], means: [], lows: [], highs: [] };
+  const rows = values.map((value, place) => ({ x: scale.number(value), mean: means[place], low: lows[place], high: highs[place] }));
+  const placed = rows.filter(({ x }) => x >= scale.low && x <= scale.high);
+  return { rows: placed, lows: placed.map(({ low }) => low), highs: placed.map(({ high }) => high) };
+}
+
+function drawExpected(layer, scaleX, scaleY, { rows }) {
+  if (rows.length < 2) return;
+  const upper = rows.map(({ x, high }) => [scaleX(x), scaleY(high)]);
+  const lower = rows.map(({ x, low }) => [scaleX(x), scaleY(low)]).reverse();
+  layer.append(lineThrough([...upper, ...lower], { fill: "var(--baseline)", "fill-opacity": 0.15, class: "band" }));
+  layer.append(lineThrough(rows.map(({ x, mean }) => [scaleX(x), scaleY(mean)]), { stroke: "var(--baseline)", class: "expected" }));
+}
+
 function drawSlice(figure, coefficient) {
   const scale = scaleOfCoefficient(coefficient);
   const trials = measured.filter((trial) => coefficient.name in trial.coefficients);
   const numbers = trials.map((trial) => scale.number(trial.coefficients[coefficient.name]));
   const volumes = trials.map((trial) => trial.hypervolume);
   const correlation = rankCorrelation(numbers, volumes);
+  const slice = sliceOf(coefficient.name, scale);
   drawChart(figure, {
     height: 210,
     label: `Hypervolume of a trial over ${coefficient.name}`,
     x: { ...scale, title: `${coefficient.name} (rank correlation ${correlation.toFixed(2)})` },
-    y: { ...around(volumes), text: shortText, title: "hypervolume of the trial" },
+    y: { ...around([...volumes, ...slice.lows, ...slice.highs]), text: shortText, title: "hypervolume of the trial" },
     draw: (layer, scaleX, scaleY) => {
+      drawExpected(layer, scaleX, scaleY, slice);
       trials.forEach((trial, place) => {
         const isSelected = trial.number === state.selected?.trial;
         const colours = { fill: isSelected ? "var(--front)" : "var(--other)", stroke: "var(--paper)", r: isSelected ? 7 : 5 };

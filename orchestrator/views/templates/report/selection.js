@@ -31,6 +31,10 @@ function describe(point) {
     }
   }
   for (const note of point.notes) add("note", note);
+  if (report.address) {
+    const address = `${report.address.slice(0, report.address.lastIndexOf("/"))}/${trial.id}`;
+    list.append(html("dt", {}, "W&B"), html("dd", {}, html("a", { href: address }, trial.id)));
+  }
   return list;
 }
 

@@ -47,6 +47,9 @@ for (const row of document.querySelectorAll("tr[data-point]")) {
   row.addEventListener("click", choose);
   row.addEventListener("keydown", (event) => event.key === "Enter" && choose());
 }
+for (const command of document.querySelectorAll("pre[data-copied]")) {
+  command.before(html("div", { class: "controls" }, copyButton(command.textContent)));
+}
 const everything = html("button", { class: "download", type: "button" }, "Download all data (JSON)");
 everything.addEventListener("click", () => offer(`${report.sweep}.json`, JSON.stringify(report)));
 document.getElementById("all-data").append(everything);
