@@ -23,6 +23,7 @@ from orchestrator.storage.faults import busy_fault, table_fault
 from orchestrator.storage.object_store import file_system, table_options
 from orchestrator.storage.schema import TABLES, Table, to_arrow
 
+PRUNING = ("sweep_id", "trial_id")  # what most tables' keys begin with
 APPEND_ONLY = "delta.appendOnly"
 IDENTITY = "storage"  # a table without rows, which no other is called
 PATIENCE = 120.0  # seconds; a conflict means that somebody else got on, so only time says that something is wrong
@@ -59,10 +60,9 @@ class DeltaStore:
         if not rows:
             return
         source = to_arrow(table, rows)  # MERGE does not look for equal keys within its source
-        # A literal prunes the target to the sweep's partition.
-        names = sorted({str(row["sweep_id"]).replace("'", "''") for row in rows})
-        sweeps = ", ".join(f"'{name}'" for name in names)
-        predicate = f"old.sweep_id IN ({sweeps}) AND {_same_key(TABLES[table])}"
+        # Literals prune the target: to the sweep's partition, and to the files that have rows of the trial.
+        literals = [_is_one_of(name, source) for name in PRUNING if name in TABLES[table].key]
+        predicate = " AND ".join([*literals, _same_key(TABLES[table])])
 
         def merge() -> None:
             merged = self._table(table).merge(source, predicate=predicate, source_alias="new", target_alias="old")
@@ -244,10 +244,15 @@ class DeltaStore:
         chosen = None if sweep_id is None else [("sweep_id", "=", sweep_id)]
         if self.version(table) < 0:
             return 0
+
+        def compacted() -> int:
+            opened = self._table(table)
+            count = int(opened.optimize.compact(partition_filters=chosen)["numFilesRemoved"])
+            opened.create_checkpoint()  # else all who open the table read of each of these files that it is gone
+            return count
+
         with self._faults(table, "written"):
-            return self._retried(
-                table, lambda: int(self._table(table).optimize.compact(partition_filters=chosen)["numFilesRemoved"])
-            )
+            return self._retried(table, compacted)
 
     def _first_id(self) -> str:
         return str(self._existing(IDENTITY, version=0).metadata().id)  # deltalake declares a number
@@ -321,6 +326,17 @@ class DeltaStore:
             if not DeltaTable.is_deltatable(uri, self._options):
                 raise
             raise CommitFailedError(str(error)) from error
+
+
+def _is_one_of(name: str, source: pa.Table) -> str:
+    """That a text of a row that is there is one of those of new rows, in SQL."""
+    values = sorted(set(source[name].to_pylist()))
+    return f"old.{name} IN ({', '.join(_quoted(value) for value in values)})"
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
 
 
 def _commit_file(base: str, table: str, version: int) -> str:

@@ -8,15 +8,19 @@ the ratios of the last hundred to the first, which should be at most 1.2.
 With --without-ray the driver writes the rows of its trials itself, one trial after another: what is left out is Ray
 Tune and its processes, and the time of writing is the driver's.
 
+With --in-turns the last hundred trials of the sweep take turns with the first hundred of another one, in one process
+and without Ray: so other work on the machine changes both alike. Prints the processor seconds of each and their ratio.
+
 With --ends only the first and the last window run; the rows of the trials between are written by hundreds, and the
 sweep is resumed after them.
 
-Usage: python tests/benchmarks/many_trials.py [--trials 1000] [--window 100] [--without-ray] [--ends] [--profile]
-    [override ...]
+Usage: python tests/benchmarks/many_trials.py [--trials 1000] [--window 100] [--without-ray] [--in-turns] [--ends]
+    [--profile] [override ...]
 Time: 12 minutes on 2 cores; with --without-ray --ends two minutes of processor time
 """
 
 import argparse
+import contextlib
 import cProfile
 import pstats
 import random
@@ -135,12 +139,42 @@ def run_trials(proposals: Proposals, progress: Clocked, lease: Lease, options: a
             tuning.run_trials(proposals, ray.put(None), storage, lease, progress, may_grow=may_grow)
         return
     for _ in range(proposals.missing):
-        number, coefficients = proposals.next()
-        tune_trial: Any = SimpleNamespace(trial_id=str(number), config={"number": number, "coefficients": coefficients})
-        progress.on_trial_start(0, [], tune_trial)
-        instant_trial(trial_of(proposals, number, coefficients), None, report=lambda _: None)
-        proposals.over(number, coefficients)
-        progress.on_trial_complete(0, [], tune_trial)
+        run_trial(proposals, progress)
+
+
+def run_trial(proposals: Proposals, progress: Clocked) -> None:
+    """The next trial of a sweep, here."""
+    number, coefficients = proposals.next()
+    tune_trial: Any = SimpleNamespace(trial_id=str(number), config={"number": number, "coefficients": coefficients})
+    progress.on_trial_start(0, [], tune_trial)
+    instant_trial(trial_of(proposals, number, coefficients), None, report=lambda _: None)
+    proposals.over(number, coefficients)
+    progress.on_trial_complete(0, [], tune_trial)
+
+
+def run_in_turns(options: argparse.Namespace) -> None:
+    """The last trials of a sweep and the first of another one, in turns."""
+    sweeps = []
+    with contextlib.ExitStack() as stack:
+        for begun in (options.trials - options.window, 0):
+            storage = stack.enter_context(tempfile.TemporaryDirectory())
+            asked = [*SWEEP, f"sweep.trials={begun + options.window}", f"storage={storage}", *options.overrides]
+            config, store, progress = load_config(asked), DeltaStore(storage), Clocked(options.window)
+            proposals = Proposals(config, claim_sweep(store, config, prefix="many", now=utc_now()), store)
+            progress.begin(config, 2, proposals.front)
+            for _ in range(begun):
+                run_trial(proposals, progress)
+            sweeps.append((proposals, progress))
+        seconds: list[list[float]] = [[], []]
+        for _ in range(options.window):
+            for (proposals, progress), own in zip(sweeps, seconds, strict=True):
+                started = time.process_time()
+                run_trial(proposals, progress)
+                own.append(time.process_time() - started)
+    last, first = (statistics.mean(own) for own in seconds)
+    print(f"in turns, processor seconds per trial: first {first:.3f}, last {last:.3f}, ratio {last / first:.2f}")
+    medians = [statistics.median(own) for own in seconds]
+    print(f"medians: first {medians[1]:.3f}, last {medians[0]:.3f}, ratio {medians[0] / medians[1]:.2f}")
 
 
 def write_between(proposals: Proposals, end: int) -> None:
@@ -168,6 +202,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--window", type=int, default=HUNDRED)
     parser.add_argument("--without-ray", action="store_true")
+    parser.add_argument("--in-turns", action="store_true")
     parser.add_argument("--ends", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("overrides", nargs="*")
@@ -177,6 +212,9 @@ def main() -> None:
         "| trials | s per trial | driver's processor, s per trial | driver's memory, MiB |\n|---|---|---|---|",
         flush=True,
     )
+    if options.in_turns:
+        run_in_turns(options)
+        return
     profile = cProfile.Profile()
     progress = run(options, profile)
     if progress.rows:
