@@ -113,7 +113,7 @@ def identity(config: Config, fingerprints: Fingerprints | None = None) -> dict[s
         for key, value in OPTION_DEFAULTS.items():
             if plain["model"].get(key) == value:
                 del plain["model"][key]
-    plain["search"]["space"] = {key: one.stated for key, one in config.search.space.items()}
+    plain["search"]["space"] = {key: dimension.stated for key, dimension in config.search.space.items()}
     several = {"methods": methods} if methods else {}
     repeats = {"repeats": config.search.repeats} if config.search.repeats > 1 else {}  # as before there were repeats
     sweep = config.sweep
@@ -189,7 +189,7 @@ def difference(
         config: what is asked for, to say of which files a fingerprint is.
     """
     left_out = {".".join(path): value for path, value in LEFT_OUT.items()}
-    recorded, asked = ({**left_out, **_flat(one)} for one in (theirs, mine))
+    recorded, asked = ({**left_out, **_flat(side)} for side in (theirs, mine))
     return "; ".join(
         f"{key} is {_shown(recorded.get(key))}, not {_shown(asked.get(key))}{_why(key, config)}"
         for key in sorted({*recorded, *asked} - set(ignoring))
@@ -200,7 +200,7 @@ def difference(
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
     if not isinstance(value, Mapping) or not value:
         return {path: value}
-    return {key: one for name, part in value.items() for key, one in _flat(part, f"{path}.{name}".strip(".")).items()}
+    return {key: leaf for name, part in value.items() for key, leaf in _flat(part, f"{path}.{name}".strip(".")).items()}
 
 
 def _shown(value: Any) -> str:

@@ -85,16 +85,16 @@ class Table:
     def schema(self) -> pa.Schema:
         """The Arrow schema; outside the key all may be null."""
         required = set(self.key) - set(self.nullable_key)
-        return pa.schema([pa.field(name, one.kind, name not in required) for name, one in self.columns.items()])
+        return pa.schema([pa.field(name, column.kind, name not in required) for name, column in self.columns.items()])
 
     @property
     def constraints(self) -> dict[str, str]:
         """The ranges of columns of numbers in SQL, by name. A null meets every range, NaN and infinity none."""
         found = {}
-        for name, one in self.columns.items():
-            if one.bounds is not None and not pa.types.is_nested(one.kind):
-                low, high = one.bounds
-                below = f" AND {name} <= {high!r}" if pa.types.is_floating(one.kind) else ""
+        for name, column in self.columns.items():
+            if column.bounds is not None and not pa.types.is_nested(column.kind):
+                low, high = column.bounds
+                below = f" AND {name} <= {high!r}" if pa.types.is_floating(column.kind) else ""
                 found[f"{name}_range"] = f"({name} IS NULL OR ({name} >= {low!r}{below}))"
         return found
 
@@ -178,7 +178,7 @@ _BIAS = Column(
 
 def _since(version: int, columns: Mapping[str, Column]) -> dict[str, Column]:
     """Columns of a table that a version brought."""
-    return {name: replace(one, since=max(version, one.since)) for name, one in columns.items()}
+    return {name: replace(column, since=max(version, column.since)) for name, column in columns.items()}
 
 
 TABLES = {

@@ -182,7 +182,7 @@ def measure(
         }
         metrics = make_metrics(list(config.metrics))
         chosen = [choose(trained, choice, config) for choice in choices]
-        sizes = [sizes_and_overlaps(one.graph, one.units) for one in chosen]
+        sizes = [sizes_and_overlaps(decomposed.graph, decomposed.units) for decomposed in chosen]
         cut_sizes = [of_choice.cut_size for of_choice in sizes]
         evaluated = evaluate_reuse(network, choices, chosen, cut_sizes, images, draws, calibration)
         return [
@@ -192,8 +192,8 @@ def measure(
                 **whole,
                 **reuse,
                 **{name: getattr(of_choice, name) for name in SIZES},
-                "floored": one.units.floored,
-                "own": measure_own(metrics, Measured(network, one.sites, one.units.keep, images)),
+                "floored": decomposed.units.floored,
+                "own": measure_own(metrics, Measured(network, decomposed.sites, decomposed.units.keep, images)),
             }
-            for choice, one, of_choice, reuse in zip(choices, chosen, sizes, evaluated, strict=True)
+            for choice, decomposed, of_choice, reuse in zip(choices, chosen, sizes, evaluated, strict=True)
         ]

@@ -71,12 +71,12 @@ def evaluate_reuse(
         draws: from :func:`draw_pairs_of`.
         calibration: gives each choice its bias.
     """
-    keys = [_what_is_measured(choice, one) for choice, one in zip(choices, chosen, strict=True)]
+    keys = [_what_is_measured(choice, decomposed) for choice, decomposed in zip(choices, chosen, strict=True)]
     places = {key: place for place, key in reversed(list(enumerate(keys)))}  # the first choice with these units
 
     def logits(key: Hashable, draw: ReuseDraw) -> Tensor:
-        one = chosen[places[key]]
-        return reuse_logits(network, one.sites, one.units, images, draw)
+        decomposed = chosen[places[key]]
+        return reuse_logits(network, decomposed.sites, decomposed.units, images, draw)
 
     first, whole = draws[0], draws[-1]
     looks = {key: (first, logits(key, first)) for key in places}
@@ -115,7 +115,9 @@ def near_front(correct: Sequence[Tensor], sizes: Sequence[float], draw: ReuseDra
 
 def _columns(logits_PC: Tensor, calibrated: Calibrated, draw: ReuseDraw) -> dict[str, Any]:
     """Columns of the table ``points``."""
-    plain, reuse = (summarize_reuse(one, draw) for one in (correct_pairs(logits_PC, draw), calibrated.correct_P))
+    plain, reuse = (
+        summarize_reuse(correct_P, draw) for correct_P in (correct_pairs(logits_PC, draw), calibrated.correct_P)
+    )
     of_classes = reuse_by_class(calibrated.correct_P, draw)
     return {
         "reuse_accuracy": plain.mean,

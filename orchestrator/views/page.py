@@ -139,14 +139,14 @@ def _trials(sweep: Sweep) -> dict[str, Any]:
     names = coefficient_keys(sweep)
     seeds = ["seed"] if sweep.config.search.repeats > 1 else []
     rows = []
-    for one in sweep.trials:
-        coefficients = without_method_names(one.coefficients)
+    for trial in sweep.trials:
+        coefficients = without_method_names(trial.coefficients)
         values = [value_text(coefficients.get(name)) for name in names]
-        seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
-        evaluation = "" if one.evaluation_seconds is None else f"{one.evaluation_seconds:.1f}"
-        own = [str(sweep.config.for_trial(one.number, one.coefficients).training.seed) for _ in seeds]
-        cells = [str(one.number), *values, *own, one.status, seconds, evaluation, one.reason or ""]
-        rows.append(Row(cells, trial=one.number))
+        seconds = "" if trial.seconds is None else f"{trial.seconds:.1f}"
+        evaluation = "" if trial.evaluation_seconds is None else f"{trial.evaluation_seconds:.1f}"
+        own = [str(sweep.config.for_trial(trial.number, trial.coefficients).training.seed) for _ in seeds]
+        cells = [str(trial.number), *values, *own, trial.status, seconds, evaluation, trial.reason or ""]
+        rows.append(Row(cells, trial=trial.number))
     return {"head": ["trial", *names, *seeds, "status", "training s", "evaluation s", "reason"], "rows": rows}
 
 
