@@ -6,11 +6,11 @@ import re
 import sys
 from collections.abc import Sequence
 
-from orchestrator.cli import commands
 from orchestrator.cli.asked import Asked
 from orchestrator.cli.command_table import COMMANDS, DESCRIPTION, DETAILS, GROUPS
 from orchestrator.cli.completion import complete_words
 from orchestrator.cli.endings import UNREAD, end, end_interrupted, is_unread, terminable
+from orchestrator.cli.opened import is_view
 from orchestrator.cli.output import Output
 from orchestrator.cli.parser import make_parser
 from orchestrator.cli.settings_commands import print_config
@@ -83,7 +83,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    overrides = [word for word in options.overrides if not commands.is_view(word, options.command)]
+    overrides = [word for word in options.overrides if not is_view(word, options.command)]
     if options.command == "confirm":  # its other overrides are for the recorded configuration
         overrides = [word for word in overrides if word.startswith(("storage=", "tracking"))]
     if options.command == "reproduce":

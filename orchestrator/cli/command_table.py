@@ -3,7 +3,13 @@
 import textwrap
 
 from orchestrator.api import PLACES
-from orchestrator.cli import commands, record_commands, settings_commands
+from orchestrator.cli import (
+    looking_commands,
+    module_commands,
+    record_commands,
+    settings_commands,
+    training_commands,
+)
 from orchestrator.cli.completers import complete_key, complete_point, complete_reference, complete_sweep, complete_trial
 from orchestrator.cli.completion import SHELLS
 from orchestrator.cli.parser import Argument, Command
@@ -54,7 +60,7 @@ DRY_RUN = Argument(
 
 TRAIN = Command(
     name="train",
-    run=commands.train,
+    run=training_commands.train,
     summary="train one network and show every way to cut it: by tau and threshold, or by size",
     details=f"""\
 {CONFIGURATION}\
@@ -66,7 +72,7 @@ TRAIN = Command(
 )
 SWEEP_COMMAND = Command(
     name="sweep",
-    run=commands.sweep,
+    run=training_commands.sweep,
     summary="search the coefficients on Ray; run the same command again to resume",
     details=f"""\
 {CONFIGURATION}\
@@ -79,7 +85,7 @@ SWEEP_COMMAND = Command(
 )
 DECOMPOSE = Command(
     name="decompose",
-    run=commands.decompose,
+    run=training_commands.decompose,
     summary="cut and measure a network that was trained elsewhere",
     details=f"""\
 {CONFIGURATION}\
@@ -93,7 +99,7 @@ DECOMPOSE = Command(
 )
 CONFIRM = Command(
     name="confirm",
-    run=commands.confirm,
+    run=training_commands.confirm,
     summary="train chosen points again with fresh seeds, or at full size, before you rely on them",
     details="""\
 The best of many noisy points is partly luck. This command trains the coefficients of the chosen points again, with
@@ -125,7 +131,7 @@ Examples:
 )
 FRONT = Command(
     name="front",
-    run=commands.front,
+    run=looking_commands.front,
     summary="show a sweep's Pareto front",
     details="""\
 Examples:
@@ -143,7 +149,7 @@ Examples:
 )
 REPORT = Command(
     name="report",
-    run=commands.report,
+    run=looking_commands.report,
     summary="write a sweep's report, one self-contained HTML file",
     details="""\
 Examples:
@@ -167,7 +173,7 @@ Examples:
 )
 PULL = Command(
     name="pull",
-    run=commands.pull,
+    run=module_commands.pull,
     summary="bring a module set, or some of its classes, to a local folder",
     details=f"""\
 REF is one of:
@@ -190,7 +196,7 @@ Examples:
 )
 CLASSIFY = Command(
     name="classify",
-    run=commands.classify,
+    run=module_commands.classify,
     summary="classify image files with a pulled module set",
     details="""\
 Images may be of any size, format and colour; they become what the network was trained on as the set records it. A row
@@ -220,7 +226,7 @@ Examples:
 )
 EXPORT = Command(
     name="export",
-    run=commands.export,
+    run=module_commands.export,
     summary="write a pulled module set as one file for other runtimes: ONNX, or .pt2 of torch.export",
     details="""\
 Examples:
@@ -237,7 +243,7 @@ Examples:
 )
 MEASURE = Command(
     name="measure",
-    run=commands.measure,
+    run=module_commands.measure,
     summary="measure what modules cost on this machine: parameters, memory, time, beside the whole network",
     details="""\
 The networks compute batches in turns, and times are medians of 5 rounds or more, for 5 seconds. Memory is what is
@@ -266,7 +272,7 @@ Examples:
 )
 RERUN = Command(
     name="rerun",
-    run=commands.rerun,
+    run=training_commands.rerun,
     summary="train a finished trial again and compare its rows; the exit code is 1 if they differ",
     details="""\
 Examples:
@@ -280,7 +286,7 @@ Examples:
 )
 REPRODUCE = Command(
     name="reproduce",
-    run=commands.reproduce,
+    run=training_commands.reproduce,
     summary="train what a paper has trained, and compare its numbers with those that come out",
     details="""\
 RECIPE is a file of sweeps/experiment that states published numbers: paper/vgg16_cifar10 and so on for vgg16, resnet18
@@ -302,7 +308,7 @@ Examples:
 )
 QUERY = Command(
     name="query",
-    run=commands.query,
+    run=looking_commands.query,
     summary="query a sweep's tables in SQL",
     details="""\
 The views are sweeps, trials (the event log), epochs, points, rungs, modules, drivers and front; docs/tables.md lists
@@ -326,7 +332,7 @@ Examples:
 )
 GC = Command(
     name="gc",
-    run=commands.gc,
+    run=record_commands.gc,
     summary="list the files that no front needs any more; --delete removes them",
     details="""\
 Garbage collection. The front is that of the sweep's recorded objectives and constraints.
@@ -364,7 +370,7 @@ Examples:
 )
 REPLACE = Command(
     name="replace",
-    run=commands.replace,
+    run=module_commands.replace,
     summary="replace the module of a weak class with the module of another set, and measure what that gains",
     details="""\
 Both sets are folders that moda pull made. The data is the one that the weak set records, unless data=... or

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console, RenderableType
 
+from orchestrator.errors import ConfigError
+
 LOG_WIDTH = 150  # columns of a table where the output is not a terminal
 
 
@@ -69,6 +71,13 @@ def rows_of(table: pa.Table) -> list[dict[str, Any]]:
     kept = [name for name in table.column_names if table[name].null_count < table.num_rows]
     rows: list[dict[str, Any]] = table.select(kept).to_pylist()
     return rows
+
+
+def row_format(options: argparse.Namespace, output: Output) -> str:
+    """The form of rows: ``--json`` is the short way to say ``--format json``, as other commands have it."""
+    if output.is_json and options.format not in ("table", "json"):
+        raise ConfigError(f"--json --format {options.format}: give one of them")
+    return "json" if output.is_json else str(options.format)
 
 
 def _console(*, quiet: bool, stderr: bool = False) -> Console:

@@ -1,7 +1,8 @@
-"""The commands about what is recorded: ``list``, ``status``, ``show``, ``compare`` and ``delete``."""
+"""The commands about what is recorded: ``list``, ``status``, ``show``, ``compare``, ``delete`` and ``gc``."""
 
 import argparse
 import dataclasses
+import sys
 from typing import Any
 
 from orchestrator.api import check_looking, open_recorded, open_store, sweep_summary
@@ -9,7 +10,7 @@ from orchestrator.api import sweeps as recorded_sweeps
 from orchestrator.cli.asked import Asked
 from orchestrator.cli.output import Output, rows_of
 from orchestrator.errors import ConfigError
-from orchestrator.storage import Files
+from orchestrator.storage import TABLES, Files
 
 
 def list_sweeps(asked: Asked, options: argparse.Namespace, output: Output) -> None:
@@ -163,3 +164,48 @@ def _sweep_and_number(trial: str) -> tuple[str, str]:
     if not (sweep_id and number.isdecimal()):
         raise ConfigError(f"{trial}: name a trial by its sweep and number, as mine/3, or by its id, as mine-0003")
     return sweep_id, str(int(number))
+
+
+def gc(asked: Asked, options: argparse.Namespace, output: Output) -> int:
+    from orchestrator.modules import delete_versions, remove, retentions, stale_versions, survey
+    from orchestrator.results import utc_now
+    from orchestrator.views import Removable, garbage_table, mebibytes, unknown_lines
+
+    store, files = open_store(asked.storage), Files(asked.storage)
+    kept = retentions(store, options.sweeps)
+    surveyed = survey(store, files, kept, utc_now())
+    stale, trouble = stale_versions(kept, store)
+    removals: list[Removable] = [*surveyed.removals, *stale]
+    if removals:
+        output.show(garbage_table(removals))
+    output.say(*(f"nothing is removed: {retention.sweep.why_no_front}" for retention in kept if retention.is_whole))
+    output.say(*unknown_lines(surveyed.unknown))
+    if not options.delete:
+        output.say(
+            "nothing was removed; add --delete to remove these files" if removals else "there is nothing to remove",
+        )
+    else:
+        try:
+            remove(surveyed, store, files, utc_now)
+        except OSError as error:
+            raise ConfigError(f"storage={asked.storage!r}: {error}; run the same command again to continue") from error
+        deleted, refused = delete_versions(stale)
+        trouble = trouble or refused
+        count = sum(removal.count for removal in surveyed.removals)
+        freed = f"removed {count} files, {mebibytes(sum(removal.bytes for removal in surveyed.removals))} MiB"
+        output.say(freed + (f", and {deleted} artifact versions in W&B" if deleted else ""))
+        compacted = sum(store.compact(table, sweep) for table in TABLES for sweep in options.sweeps or [None])
+        output.say(f"merged {compacted} small files of the tables; no row was removed")
+    output.give(
+        {
+            "deleted": options.delete,
+            "removals": [
+                {"what": each.what, "sweep": each.sweep_id, "files": each.count, "bytes": each.bytes}
+                for each in removals
+            ],
+            "unknown": list(surveyed.unknown),
+        }
+    )
+    if trouble:
+        print(f"moda gc: {trouble}", file=sys.stderr)
+    return 1 if trouble else 0

@@ -90,11 +90,12 @@ def test_without_pandas_a_table_still_becomes_a_data_frame():
     assert "pandas" in loaded
 
 
-def test_a_report_loads_plotly_and_nothing_that_trains(tmp_path, monkeypatch):
+def test_a_report_loads_what_draws_and_expects_and_nothing_that_runs_trials(tmp_path, monkeypatch):
     unpack_older_storage(tmp_path, monkeypatch)
     output, loaded = run(COMMAND, "report", "first", "--to", "page.html")
     assert "page.html" in output
-    assert loaded & HEAVY == {"plotly", "scipy"}  # of its confirmation: the figure and the rank correlation
+    # The figure and the rank correlation of its confirmation, the command that trains it again, the search's model.
+    assert loaded & HEAVY == {"plotly", "scipy", "hydra", "torch"}
 
 
 def test_a_worker_loads_what_a_training_needs():
