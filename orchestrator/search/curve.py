@@ -253,14 +253,15 @@ class CurveSearcher:
         expected = self._experience.metrics if self._experience else ()
         is_expected_V = np.isin(self.metrics, expected)[self.is_drawn_V]
         modelled_NGV = modelled(known.values_NGV, self.is_share_V)[..., self.is_drawn_V]
-        deviations_NGV = modelled_NGV - self._expected(known.x_ND, is_expected_V)
+        weights_V = self._weights(known.x_ND, modelled_NGV, is_expected_V)
+        deviations_NGV = modelled_NGV - self._expected(known.x_ND, weights_V)
         models = self._models(known.x_ND, deviations_NGV, self.problem.surface_choices, is_expected_V)
         draws = [model.draw(pending, count, spread, rng) for model in models]
 
         def costs(x_TD: Floats) -> Floats:
             values_STGV = np.tile(self.targets_GV, (count, len(x_TD), 1, 1))
             drawn_STGV = np.stack([draw.at(torch.from_numpy(x_TD)).numpy() for draw in draws], -1)
-            drawn_STGV += self._expected(x_TD, is_expected_V)
+            drawn_STGV += self._expected(x_TD, weights_V)
             values_STGV[..., self.is_drawn_V] = not_modelled(drawn_STGV, self.is_share_V[self.is_drawn_V])
             return self._within(values_STGV, reference_M)
 
@@ -274,11 +275,19 @@ class CurveSearcher:
 
         return experience_of(self.problem)
 
-    def _expected(self, x_TD: Floats, is_expected_V: npt.NDArray[np.bool_]) -> Floats:
-        """(T, G, V) what experience says of those metrics that it knows, and 0 of the others."""
+    def _weights(self, x_ND: Floats, values_NGV: Floats, is_expected_V: npt.NDArray[np.bool_]) -> Floats:
+        """(V,) how much of what experience expects of each metric is seen; 0 of those that it does not know."""
+        weights_V = np.zeros(len(is_expected_V))
+        if self._experience is not None:
+            for index in np.flatnonzero(is_expected_V):
+                weights_V[index] = self._experience.weight(x_ND, values_NGV[..., index])
+        return weights_V
+
+    def _expected(self, x_TD: Floats, weights_V: Floats) -> Floats:
+        """(T, G, V) what experience says of each metric, by its weight."""
         if self._experience is None:
-            return np.zeros((len(x_TD), 1, len(is_expected_V)))
-        return self._experience.effects(x_TD)[..., None] * is_expected_V
+            return np.zeros((len(x_TD), 1, len(weights_V)))
+        return self._experience.effects(x_TD)[..., None] * weights_V
 
     def _success(self, known: Surfaces, candidates_CD: Floats) -> Floats:
         """(C,) how likely training is not to fail, by the mean of a process of the outcomes so far, 1 and 0; 0 where

@@ -4,7 +4,8 @@ The file experience.arrow holds pools of trainings over the default space of ``m
 their reuse accuracies at target sizes (tests/benchmarks/search_experience.py makes it of the pools that searchers are
 compared on). A Gaussian process of each pool says how much better or worse than the mean of its pool a training with
 some coefficients was. The curve search models how a sweep's own trainings deviate from that, with hyper-parameters near
-those of the pools: which coefficients matter, and over what distances. What it then sees overrules both.
+those of the pools: which coefficients matter, and over what distances. What it then sees overrules both, and says how
+much of what is expected there is.
 
 Shapes: T trials, D dimensions of the sweep's space, K of the pools' space, G free choices, P hyper-parameters.
 """
@@ -30,6 +31,7 @@ from orchestrator.search.surface_model import HyperPrior, SurfaceModel, make_gri
 FILE = Path(__file__).parent / "experience.arrow"
 OPTIMIZER = "sgd"  # of the pools; learning rates and weight decays mean something else to others
 SIZE = "cut_size"  # what the target sizes are of
+WEIGHT, WEIGHT_DEVIATION, LARGEST_WEIGHT = 0.75, 0.5, 1.5  # what each of the two pools has of the other's effects
 HYPER_DEVIATION = 0.3  # of logarithms: the two pools agree on their hyper-parameters to 0.4 or better
 
 Floats = npt.NDArray[np.float64]
@@ -115,6 +117,24 @@ class Experience:
             mean_P[place] = start_P[place] = value.clamp(wide.low_P[place], wide.high_P[place])
             deviation_P[place] = HYPER_DEVIATION
         return replace(wide, mean_P=mean_P, deviation_P=deviation_P, start_P=start_P)
+
+    def weight(self, x_ND: Floats, y_NG: Floats) -> float:
+        """How much of what is expected is there in what was seen: the most probable factor of the effects, between
+        0 and :data:`LARGEST_WEIGHT`. Before anything was seen it is :data:`WEIGHT`, give or take
+        :data:`WEIGHT_DEVIATION`.
+
+        Args:
+            x_ND: trainings of the problem.
+            y_NG: their surfaces, on the scale of :func:`~orchestrator.search.scales.modelled`.
+        """
+        choices = self.problem.surface_choices
+        categorical = [bool(dimension.get("choices")) for dimension in self.problem.space.values()]
+        y, effects_NG = torch.from_numpy(y_NG), torch.from_numpy(self.effects(x_ND))
+        hyper_P = self.hyper_prior().mean_P
+        model = SurfaceModel(torch.from_numpy(x_ND), y, make_grid(choices), categorical, hyper_P)
+        before = WEIGHT_DEVIATION**-2
+        seen, possible = model.product(effects_NG, y - y.mean()), model.product(effects_NG, effects_NG)
+        return min(max((before * WEIGHT + seen) / (before + possible), 0.0), LARGEST_WEIGHT)
 
     def _at_choices(self, rows_TG: Floats) -> Floats:
         """Rows over the pools' targets at the problem's."""

@@ -222,6 +222,15 @@ class SurfaceModel:
         K_TN = self._coefficients(distances(x_TD, self.x_ND, self.categorical))
         return K_TN @ self._weights((y_NG @ U_GG)[:, None])[:, 0] @ U_GG.T * deviation + mean
 
+    def product(self, one_NG: Tensor, other_NG: Tensor) -> float:
+        """The scalar product of two deviations of the trials' surfaces in which Y's covariance is the unit: large where
+        they are unlikely."""
+        a_N, Q_NN, b_G, U_GG = self._spectra
+        D_NG = a_N[:, None] * b_G + self.hyper_P[-1].exp()
+        _, _, deviation = self._scaled()
+        whole = (Q_NN.T @ one_NG @ U_GG) * (Q_NN.T @ other_NG @ U_GG) / D_NG
+        return float(whole.sum() / deviation.square())
+
     @cached_property
     def _spectra(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Eigenvalues and eigenvectors of A, with the noise of a trial, and of B."""

@@ -86,6 +86,14 @@ class TestModel:
         constant = values.numel() / 2 * np.log(2 * np.pi)
         assert float(loss + constant) == pytest.approx(float(dense(one, one.x_ND)[2]), rel=1e-9)
 
+    def test_the_product_of_two_deviations_is_that_of_all_rows_at_once(self):
+        one, rng = model(trials=3), np.random.default_rng(2)
+        a_NG, b_NG = (torch.from_numpy(rng.normal(size=one.y_NG.shape)) for _ in range(2))
+        A_NN, B_GG, v = one._covariances(distances(one.x_ND, one.x_ND, one.categorical))
+        noisy = torch.kron(A_NN, B_GG) + v * torch.eye(a_NG.numel(), dtype=torch.float64)
+        expected = a_NG.flatten() @ torch.linalg.solve(noisy, b_NG.flatten()) / one.y_NG.std() ** 2
+        assert one.product(a_NG, b_NG) == pytest.approx(float(expected), rel=1e-9)
+
     def test_the_likelihoods_gradient(self):
         one = model(trials=4)
 

@@ -119,6 +119,29 @@ class TestWhatIsSaid:
         assert experience_of(search_problem(config)) is None
 
 
+class TestWeight:
+    @pytest.mark.parametrize("share", [0.0, 0.6, 1.2])
+    def test_it_is_how_much_of_what_is_expected_is_seen(self, share, monkeypatch):
+        monkeypatch.setattr("orchestrator.search.experience.WEIGHT_DEVIATION", 100.0)  # nothing is believed before
+        experience = experience_of(problem())
+        x_ND = np.random.default_rng(1).random((12, 5))
+        seen_NG = 2.0 + share * experience.effects(x_ND)
+        assert experience.weight(x_ND, seen_NG) == pytest.approx(share, abs=0.02)
+
+    def test_it_stays_between_nothing_and_somewhat_more_than_all(self):
+        experience = experience_of(problem())
+        x_ND = np.random.default_rng(1).random((12, 5))
+        opposite, thrice = (factor * experience.effects(x_ND) for factor in (-1, 3))
+        assert experience.weight(x_ND, opposite) == 0.0
+        assert experience.weight(x_ND, thrice) == 1.5
+
+    def test_what_is_believed_before_is_hard_to_overrule_if_it_is_sure(self, monkeypatch):
+        monkeypatch.setattr("orchestrator.search.experience.WEIGHT_DEVIATION", 1e-3)
+        experience = experience_of(problem())
+        x_ND = np.random.default_rng(1).random((12, 5))
+        assert experience.weight(x_ND, -experience.effects(x_ND)) == pytest.approx(0.75, abs=0.01)
+
+
 class TestHyperParameters:
     def test_lengths_are_those_of_the_pools_by_ratio(self):
         halved = {**problem().space, "gamma": {"low": 0.3, "high": 0.3 * math.sqrt(10.0 / 0.03), "log": True}}
