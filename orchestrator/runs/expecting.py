@@ -15,14 +15,14 @@ MODELLED = "curve"  # the searcher that has a model of whole surfaces
 
 def expect(sweep: Sweep, store: DeltaStore) -> Forecast | None:
     """Return what the searcher expects more trials to add, and of a trial along each coefficient around the best one;
-    None where it has no model yet, or is one without. Of several methods there are no such slices.
+    None where it has no model yet, or is one without, or nothing was searched. Of several methods there are no slices.
 
     Args:
         sweep: the sweep.
         store: the tables.
     """
     config = sweep.config
-    if config.search.name != MODELLED or not sweep.front:
+    if config.search.name != MODELLED or not config.search.space or not sweep.front:
         return None
     try:
         earlier = earlier_points(config, sweep.sweep_id, store, sweep.fingerprints)

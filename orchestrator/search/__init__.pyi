@@ -1,4 +1,4 @@
-from .forecast import Forecast, Slice, forecast
+from .forecasting import Forecast, Slice, forecast
 from .halving import rungs
 from .problem import TRIAL_COLUMNS, Coefficients, Constraint, Grid, History, Problem, Searcher, SpaceExhausted
 from .scales import FLOOR, LINEAR, LOGARITHMIC, SCALES, scaled, scaled_reference

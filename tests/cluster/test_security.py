@@ -75,7 +75,8 @@ def test_no_pickle_is_read_that_others_can_write():
         for called in readers_of_pickles(file)
     }
     assert found == {("orchestrator/runs/deaths.py", "cloudpickle.load")}
-    assert "tempfile.TemporaryDirectory(prefix=" in (ROOT / "orchestrator" / "runs" / "tuning.py").read_text()
+    assert "scratch_folder(" in (ROOT / "orchestrator" / "runs" / "tuning.py").read_text()
+    assert "tempfile.mkdtemp(" in (ROOT / "orchestrator" / "runs" / "scratch.py").read_text()
 
 
 @pytest.mark.slow

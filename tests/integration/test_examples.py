@@ -20,6 +20,7 @@ RUN_BY = {  # where each example is run
     "first_sweep.ipynb": "tests/integration/test_notebook.py",
     "serve": "tests/integration/test_downstream.py",
     "two_classes.py": "docs/examples/demo.sh",
+    "wandb_workspace.py": "tests/test_workspace_example.py",
 }
 
 

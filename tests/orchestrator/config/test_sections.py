@@ -309,8 +309,9 @@ def test_what_is_refused_is_named_with_its_value_and_the_remedy(kind, wrong, mes
 
 
 KNOWN = (
-    "accuracy, calibrated_reuse_accuracy, coupling, cut_overlap, cut_size, flops, kernel_retention, linear_retention,"
-    " module_overlap, module_size, overlap_jaccard, reuse_accuracy"
+    "accuracy, balanced_accuracy, balanced_reuse_accuracy, calibrated_reuse_accuracy, coupling, cut_overlap, cut_size,"
+    " flops, kernel_retention, linear_retention, module_overlap, module_size, overlap_jaccard, reuse_accuracy,"
+    " worst_class_accuracy, worst_class_reuse_accuracy"
 )
 
 

@@ -172,7 +172,7 @@ def test_only_the_value_that_is_missing_is_derived_from_the_data(caplog):
     searcher = make_searcher("curve", problem(reference={"accuracy": None, "size": 0.5}))
     known = read_surfaces(searcher.problem, history())
     with caplog.at_level("INFO"):
-        costs_M = searcher._reference(known)
+        costs_M = searcher.reference(known)
     accuracies = known.points_PV[:, 0]
     assert costs_M.tolist() == pytest.approx([-accuracies.min(), math.log10(0.5)])
     assert f"accuracy {accuracies.min():.4g}, size 0.5" in caplog.text

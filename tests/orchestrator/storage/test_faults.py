@@ -54,7 +54,7 @@ def test_a_damaged_file_of_rows(root, damage):
     damage(file)
     for doing, action in (
         ("read", lambda: DeltaStore(str(root)).read("trials", "s")),
-        ("written", lambda: DeltaStore(str(root)).append("trials", [row(9)])),
+        ("written", lambda: DeltaStore(str(root)).append("trials", [row(3)])),  # of the file's own trial
     ):
         line = fault_of(action)
         assert line.startswith(f"{root}/tables/trials: the table trials cannot be {doing} (")

@@ -77,6 +77,7 @@ class BrokenRun:
     dir = "nowhere/files"
     offline = False
     starting_step = 0
+    url = None
 
     def __init__(self, at):
         self.at = at
@@ -199,7 +200,9 @@ def test_a_tracker_is_told_which_images_points_were_measured_on(prepared, fracti
     run_trial(trial, data, report=lambda _: None, track=lambda: shown)
     assert list(shown.tables) == [f"{prefix}points"]
     assert {row["split"] for row in shown.tables[f"{prefix}points"]} == {split}
-    assert shown.summary == {f"{prefix}accuracy": shown.tables[f"{prefix}points"][0]["accuracy"], "status": "finished"}
+    assert shown.summary[f"{prefix}accuracy"] == shown.tables[f"{prefix}points"][0]["accuracy"]
+    assert shown.summary["status"] == "finished"
+    assert ("best/cut_size" in shown.summary) == bool(fraction)  # nothing is chosen on test images
     assert {row["split"] for row in store.read("points", "s").to_pylist()} == {split}
 
 

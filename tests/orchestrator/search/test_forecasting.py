@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.search import make_searcher, pareto
-from orchestrator.search.forecast import AHEAD, forecast
+from orchestrator.search.forecasting import AHEAD, forecast
 from tests.orchestrator.search.test_curve import TAUS, history, problem, surface
 
 CENTRE = {"x": 0.1, "y": 0.7}
