@@ -32,7 +32,7 @@ FILE = Path(__file__).parent / "experience.arrow"
 OPTIMIZER = "sgd"  # of the pools; learning rates and weight decays mean something else to others
 SIZE = "cut_size"  # what the target sizes are of
 WEIGHT, WEIGHT_DEVIATION, LARGEST_WEIGHT = 0.75, 0.5, 1.5  # what each of the two pools has of the other's effects
-HYPER_DEVIATION = 0.3  # of logarithms: the two pools agree on their hyper-parameters to 0.4 or better
+HYPER_DEVIATION = 0.3  # of logarithms: the lengths of the two pools differ by up to that
 
 Floats = npt.NDArray[np.float64]
 
