@@ -105,6 +105,17 @@ def test_the_classes_of_the_selected_point_are_open_and_their_file_holds_counts(
     assert page.value("offered[0].text()") == ",cat,dog,cow\ncat,9,1,0\ndog,4,5,1\ncow,0,0,10\n"
 
 
+def test_a_coefficient_that_a_baseline_alone_states_is_not_drawn_by_itself(browser, tmp_path):
+    with_warmup = dataclasses.replace(TRIALS[0], coefficients={**TRIALS[0].coefficients, "warmup": 0.5})
+    points = [dataclasses.replace(point, trial=with_warmup) if point.trial is TRIALS[0] else point for point in POINTS]
+    sweep = dataclasses.replace(made_sweep(points, [with_warmup, *TRIALS[1:]]), sweep_id="mine")
+    browser.open(render_report(sweep), tmp_path / "report.html")
+    assert browser.messages == []
+    assert browser.value("document.querySelectorAll('#slices > div').length") == 1
+    axes = "[...document.querySelectorAll('#parallel text')].map((each) => each.textContent)"
+    assert {"alpha", "hypervolume", "warmup"} & set(browser.value(axes)) == {"alpha", "hypervolume"}
+
+
 def test_the_model_s_band_is_drawn_and_the_command_is_copied(browser, tmp_path):
     along = Slice([1.0, 1.5, 2.0], [0.2, 0.3, 0.25], [0.1, 0.2, 0.2], [0.3, 0.4, 0.3])
     address = "https://wandb.example/team/moda/runs/mine"

@@ -91,12 +91,18 @@ function drawSlice(figure, coefficient) {
   });
 }
 
+// A coefficient with one value in every trial that has it, as one that a baseline alone states, explains nothing.
+const compared = report.coefficients.filter(({ name }) => {
+  const values = measured.map((trial) => trial.coefficients[name]).filter((value) => value !== undefined);
+  return new Set(values).size > 1;
+});
+
 function drawParallel() {
   const host = document.getElementById("parallel");
   const width = Math.max(host.clientWidth, 240);
   const [height, top, bottom] = [300, 44, 270];
   const volume = { number: (value) => value, ...around(measured.map((trial) => trial.hypervolume)), text: shortText };
-  const axes = report.coefficients.map((coefficient) => ({ name: coefficient.name, ...scaleOfCoefficient(coefficient) }));
+  const axes = compared.map((coefficient) => ({ name: coefficient.name, ...scaleOfCoefficient(coefficient) }));
   axes.push({ name: "hypervolume", ...volume });
   const gap = (width - 90) / (axes.length - 1 || 1);
   const picture = svg("svg", { height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Parallel coordinates" });
@@ -134,9 +140,9 @@ function drawParallel() {
 
 if (measured.length > 1) {
   const slices = document.getElementById("slices");
-  const figures = report.coefficients.map(() => html("div", { class: "figure" }));
+  const figures = compared.map(() => html("div", { class: "figure" }));
   slices.append(...figures.map((figure) => html("div", {}, figure)));
-  keepTrialsDrawn(slices, () => report.coefficients.forEach((coefficient, place) => drawSlice(figures[place], coefficient)));
+  keepTrialsDrawn(slices, () => compared.forEach((coefficient, place) => drawSlice(figures[place], coefficient)));
   keepTrialsDrawn(document.getElementById("parallel"), drawParallel);
   keepTrialsDrawn(document.getElementById("hypervolume"), drawCourse);
   const names = report.coefficients.map(({ name }) => name);
