@@ -3,9 +3,9 @@
 A search begins with the four baselines of a pool (search_pool.py) and then trains what is proposed, one after another,
 as the pool's trainings were. What it found is the hypervolume of everything that it measured, on the product's
 objectives and scales, up to the whole network of the standard training less 5 points. Random draws are the same
-baselines with trainings of the pool. `curve` has the other network's pool as its experience. ``run`` keeps each training
-in ``data/search_live_NETWORK.arrow`` when it ends, and goes on where it was; ``table`` prints the hypervolumes of the
-searches that are complete, and the share of DRAWS random draws that are below each.
+baselines with trainings of the pool. `curve` has the other network's pool as its experience. ``run`` keeps each
+training in ``data/search_live_NETWORK.arrow`` when it ends, and goes on where it was; ``table`` prints the hypervolumes
+of the searches that are complete, and the share of DRAWS random draws that are below each.
 
 Needs MODA_DATA_DIR, and both pools. A quarter of an hour a search on one core.
 
