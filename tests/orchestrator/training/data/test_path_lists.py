@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.config.data_section import DataConfig
-from orchestrator.errors import ConfigError
 from orchestrator.training.data.loading import load_data
 from tests.orchestrator.training.data.encoding import png
+from tests.orchestrator.training.data.refused import refusal_of
 
 ROWS = 30
 NAMES = ["cat", "dog", "eel"]
@@ -41,12 +41,7 @@ def config(path, **more):
 
 
 def refusal(path, **more):
-    with pytest.raises(ConfigError) as caught:
-        load_data(config(path, **more))
-    message = str(caught.value)
-    assert len(message) <= 500
-    assert message.isprintable()
-    return message
+    return refusal_of(config(path, **more))
 
 
 @pytest.mark.parametrize("labels", [TEXT, NUMBERS], ids=["names", "numbers"])
