@@ -58,10 +58,10 @@ class Tracker(Protocol):
 class NoTracker:
     """Tracks nothing."""
 
+    where = ""
+
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
         """Nothing."""
-
-    where = ""
 
     def table(
         self, name: str, columns: Sequence[str], rows: Callable[[Link], Rows], *, step: int | None = None

@@ -117,8 +117,7 @@ class CurveSearcher:
     @property
     def _knows_all(self) -> bool:
         """Whether experience says something of everything that a model would be of."""
-        drawn = {name for name, is_drawn in zip(self.metrics, self.is_drawn_V, strict=True) if is_drawn}
-        return self._experience is not None and drawn <= set(self._experience.metrics)
+        return bool(self._is_expected_V.all())
 
     def _imagined(self, known: Surfaces, waiting: list[list[float]]) -> Surfaces:
         """With what is under way as experience expects it: many trials may begin before the first one has ended."""
@@ -250,8 +249,7 @@ class CurveSearcher:
         import torch
 
         count, pending = DRAWS[len(reference_M)], torch.from_numpy(pending_HD)
-        expected = self._experience.metrics if self._experience else ()
-        is_expected_V = np.isin(self.metrics, expected)[self.is_drawn_V]
+        is_expected_V = self._is_expected_V
         modelled_NGV = modelled(known.values_NGV, self.is_share_V)[..., self.is_drawn_V]
         weights_V = self._weights(known.x_ND, modelled_NGV, is_expected_V)
         deviations_NGV = modelled_NGV - self._expected(known.x_ND, weights_V)
@@ -274,6 +272,12 @@ class CurveSearcher:
         from orchestrator.search.experience import experience_of
 
         return experience_of(self.problem)
+
+    @functools.cached_property
+    def _is_expected_V(self) -> npt.NDArray[np.bool_]:
+        """Of which of the metrics that are drawn experience says something."""
+        metrics = self._experience.metrics if self._experience else ()
+        return np.isin(self.metrics, metrics)[self.is_drawn_V]
 
     def _weights(self, x_ND: Floats, values_NGV: Floats, is_expected_V: npt.NDArray[np.bool_]) -> Floats:
         """(V,) how much of what experience expects of each metric is seen; 0 of those that it does not know."""
@@ -319,7 +323,7 @@ class CurveSearcher:
             grid, x, values = make_grid(choices), torch.from_numpy(x_ND), torch.from_numpy(values_NGV)
             if len(self._fitted) > 1:  # of the metrics and of failing; those of earlier data are not asked for again
                 self._fitted.clear()
-            learnt = self._experience.hyper_prior() if self._experience else None
+            learnt = self._experience.hyper_prior if self._experience else None
             self._fitted[key] = [
                 SurfaceModel.fit(
                     x, values[..., index].contiguous(), grid, self.categorical, learnt if is_expected else None

@@ -87,7 +87,8 @@ class Experience:
         scale of :func:`~orchestrator.search.scales.modelled`. Beyond the ends of the pools' space and targets what is
         expected is that of the ends.
         """
-        x_TK = np.array([self._place(x_D) for x_D in x_TD.tolist()]).reshape(-1, len(self.space))
+        sets = ({**self.problem.fixed, **self.problem.from_unit(x_D)} for x_D in x_TD.tolist())
+        x_TK = np.array([_unit(self.space, coefficients) for coefficients in sets]).reshape(-1, len(self.space))
         return self._at_choices(np.mean([pool.effects(x_TK) for pool in self.pools], axis=0))
 
     def surfaces(self, x_TD: Floats) -> Floats:
@@ -95,6 +96,7 @@ class Experience:
         level_G = np.mean([pool.level for pool in self.pools], axis=0)
         return self.effects(x_TD) + self._at_choices(level_G[None])
 
+    @functools.cached_property
     def hyper_prior(self) -> HyperPrior:
         """The prior of a model of deviations from what is expected.
 
@@ -130,7 +132,7 @@ class Experience:
         choices = self.problem.surface_choices
         categorical = [bool(dimension.get("choices")) for dimension in self.problem.space.values()]
         y, effects_NG = torch.from_numpy(y_NG), torch.from_numpy(self.effects(x_ND))
-        hyper_P = self.hyper_prior().mean_P
+        hyper_P = self.hyper_prior.mean_P
         model = SurfaceModel(torch.from_numpy(x_ND), y, make_grid(choices), categorical, hyper_P)
         before = WEIGHT_DEVIATION**-2
         seen, possible = model.product(effects_NG, y - y.mean()), model.product(effects_NG, effects_NG)
@@ -141,14 +143,14 @@ class Experience:
         rows = [np.interp(self.choices_G, self.targets, row_G) for row_G in rows_TG]
         return np.array(rows).reshape(-1, len(self.choices_G))
 
-    def _place(self, x_D: list[float]) -> list[float]:
-        """The point of the pools' unit cube that stands for one of the problem's."""
-        coefficients = {**self.problem.fixed, **self.problem.from_unit(x_D)}
-        places = [
-            dimensions.to_unit(dimension, dimensions.nearest(dimension, coefficients[name]))
-            for name, dimension in self.space.items()
-        ]
-        return [place for place in places if place is not None]
+
+def _unit(space: Mapping[str, Mapping[str, Any]], coefficients: Mapping[str, Any]) -> list[float]:
+    """The point of the pools' unit cube that is nearest to some coefficients."""
+    places = [
+        dimensions.to_unit(dimension, dimensions.nearest(dimension, coefficients[name]))
+        for name, dimension in space.items()
+    ]
+    return [place for place in places if place is not None]
 
 
 def experience_of(problem: Problem) -> Experience | None:
@@ -179,12 +181,9 @@ def read_pool(name: str) -> Pool:
     facts = json.loads(table.schema.metadata[b"experience"])
     rows = [row for row in table.to_pylist() if row["pool"] == name]
     space, targets = facts["space"], facts["targets"]
-    x_NK = [
-        [dimensions.to_unit(each, dimensions.nearest(each, row[key])) for key, each in space.items()] for row in rows
-    ]
     accuracies_NG = np.array([row["accuracies"] for row in rows], dtype=np.float64)
     y_NG = torch.from_numpy(modelled(accuracies_NG, np.array(True)))
     grid = make_grid([{"target": target} for target in targets])
     hyper_P = torch.tensor(facts["hyper"][name], dtype=torch.float64)
-    x = torch.tensor(x_NK, dtype=torch.float64)
-    return Pool(space, targets, SurfaceModel(x, y_NG, grid, [False] * len(space), hyper_P))
+    x_NK = torch.tensor([_unit(space, row) for row in rows], dtype=torch.float64)
+    return Pool(space, targets, SurfaceModel(x_NK, y_NG, grid, [False] * len(space), hyper_P))

@@ -58,6 +58,7 @@ from orchestrator.config.composing import load_config
 from orchestrator.declarations import MARGIN
 from orchestrator.runs.proposals import search_problem
 from orchestrator.search import POOLS, SEARCHERS, make_searcher
+from orchestrator.search import dimension as dimensions
 from orchestrator.search.pareto import hypervolume
 from orchestrator.search.problem import Coefficients, History, Problem
 
@@ -206,11 +207,7 @@ class Emulator(PoolProblem):
 
 def nearest(problem: Problem, coefficients: Coefficients) -> list[float]:
     """The place in the unit cube that is nearest to coefficients, some of which are 0 outside the space."""
-    nearest = {name: max(coefficients[name], problem.space[name]["low"]) for name in problem.space}
-    kept = {
-        name: 0.0 if problem.space[name].get("zero") and coefficients[name] == 0 else value
-        for name, value in nearest.items()
-    }
+    kept = {name: dimensions.nearest(dimension, coefficients[name]) for name, dimension in problem.space.items()}
     unit = problem.to_unit(kept)
     assert unit is not None
     return unit

@@ -86,7 +86,7 @@ def predicted(of: PoolProblem, names: list[str], x_ND: Floats, y_NG: Floats, *, 
             torch.from_numpy(deviations),
             make_grid(of.problem.surface_choices),
             [False] * x_ND.shape[1],
-            experience.hyper_prior() if experience else None,
+            experience.hyper_prior if experience else None,
         )
         level_TG = model.mean(torch.from_numpy(x_ND)).numpy()
     else:

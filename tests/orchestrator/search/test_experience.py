@@ -146,7 +146,7 @@ class TestHyperParameters:
     def test_lengths_are_those_of_the_pools_by_ratio(self):
         halved = {**problem().space, "gamma": {"low": 0.3, "high": 0.3 * math.sqrt(10.0 / 0.03), "log": True}}
         own = {"momentum": {"low": 0.5, "high": 0.99}}
-        whole, part = (experience_of(problem({**space, **own})).hyper_prior() for space in (problem().space, halved))
+        whole, part = (experience_of(problem({**space, **own})).hyper_prior for space in (problem().space, halved))
         place = list(halved).index("gamma")
         difference_P = part.mean_P - whole.mean_P
         assert difference_P[place].item() == pytest.approx(math.log(2))
@@ -156,7 +156,7 @@ class TestHyperParameters:
         assert part.deviation_P[5] == wide.deviation_P[5]
 
     def test_the_length_along_target_sizes_is_at_the_place_of_its_parameter(self):
-        learnt = experience_of(problem()).hyper_prior()
+        learnt = experience_of(problem()).hyper_prior
         wide = wide_prior(5, 5, 2)
         names = list(problem().surface_choices[0])
         assert learnt.mean_P[5 + names.index("tau")] == wide.mean_P[5 + names.index("tau")]
@@ -212,6 +212,6 @@ class TestSearch:
         known, left = x_ND[:40], x_ND[40:]
         deviations = torch.from_numpy(seen_NG[:40] - experience.effects(known))
         grid = make_grid(of.surface_choices)
-        model = SurfaceModel.fit(torch.from_numpy(known), deviations, grid, [False] * 5, experience.hyper_prior())
+        model = SurfaceModel.fit(torch.from_numpy(known), deviations, grid, [False] * 5, experience.hyper_prior)
         guess_TG = model.mean(torch.from_numpy(left)).numpy() + experience.effects(left)
         assert np.corrcoef(guess_TG.ravel(), seen_NG[40:].ravel())[0, 1] > 0.7
