@@ -2,9 +2,11 @@
 
 The pair means need no pairs: with s_c the sum of the normalised units over class c, s over the batch and q the sum of
 the squared norms, the same-class pairs sum to (sum_c |s_c|^2 - q) / 2 and all pairs to (|s|^2 - q) / 2. A layer costs
-O(B N_l) instead of O(B^2 N_l), and sums of several workers simply add up.
+O(B N_l) instead of O(B^2 N_l), and sums of several workers simply add up. All layers lie side by side in one matrix,
+and what is summed over the units of each layer is a product with the matrix of who belongs to which: a step has as many
+operations for 50 layers as for one.
 
-Shapes: B samples, C classes, L layers, N_l units of layer l.
+Shapes: B samples, C classes, L layers, N_l units of layer l, N units in all.
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 EPSILON = 1e-12  # floor of a unit vector's norm, so that a sample with no active unit counts as the zero vector
+_LAYERS: dict[tuple[tuple[int, ...], torch.device, torch.dtype], Tensor] = {}  # of networks so far
 
 
 class ModularLosses(NamedTuple):
@@ -50,74 +53,75 @@ def modular_losses(
         compactness >= 0 (mean absolute unit). A batch without same-class pairs has affinity 0, one without
         different-class pairs dispersion 0, one without samples compactness 0; never NaN.
     """
-    one_hot_BC = F.one_hot(labels, num_classes).to(units[0].dtype)
-    parts: list[Tensor] = [one_hot_BC.sum(0), one_hot_BC.new_full((1,), labels.shape[0])]
-    for unit_BN in units:
-        parts += _UnitSums.apply(unit_BN, one_hot_BC)  # type: ignore[no-untyped-call]
-    flat = torch.cat(parts)
+    unit_BN = torch.cat(list(units), 1)
+    of_layer_NL = _layers_of(tuple(unit_BN.shape[1] for unit_BN in units), unit_BN.device, unit_BN.dtype)
+    one_hot_BC = F.one_hot(labels, num_classes).to(unit_BN.dtype)
+    sums = _UnitSums.apply(unit_BN, one_hot_BC, of_layer_NL)  # type: ignore[no-untyped-call]
+    flat = torch.cat([one_hot_BC.sum(0), one_hot_BC.new_full((1,), labels.shape[0]), *sums])
     if group is not None:
         flat = _SumOverWorkers.apply(flat, group)  # type: ignore[no-untyped-call]
-    return _from_sums(flat, num_classes, [unit_BN.shape[1] for unit_BN in units], layer_weights)
+    weights_L = None if layer_weights is None else flat.new_tensor(layer_weights)
+    return _from_sums(flat, num_classes, of_layer_NL, weights_L)
 
 
-def _from_sums(
-    flat: Tensor, num_classes: int, widths: list[int], layer_weights: Sequence[float] | None
-) -> ModularLosses:
-    sizes = [num_classes, 1]
-    for width in widths:
-        sizes += [num_classes * width, 1, 1]
-    count_C, batch, *layers = flat.split(sizes)
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _layers_of(widths: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(N, L) 1 where a unit is of a layer, else 0. It is made once for a network: on a GPU making it in every step
+    would wait for it."""
+    key = (widths, device, dtype)
+    if key not in _LAYERS:
+        with torch.inference_mode(False):
+            layer_N = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
+            _LAYERS[key] = F.one_hot(layer_N, len(widths)).to(device, dtype)
+    return _LAYERS[key]
+
+
+def _from_sums(flat: Tensor, num_classes: int, of_layer_NL: Tensor, weights_L: Tensor | None) -> ModularLosses:
+    units, layers = of_layer_NL.shape
+    count_C, batch, sums, norms_L, absolute_L = flat.split([num_classes, 1, num_classes * units, layers, layers])
+    sum_CN = sums.view(num_classes, units)
     same_pairs = (count_C * (count_C - 1)).sum() / 2
     different_pairs = batch[0] * (batch[0] - 1) / 2 - same_pairs
-    same, different, compact = [], [], []
-    for sums, norms, absolute, width in zip(layers[::3], layers[1::3], layers[2::3], widths, strict=True):
-        sum_CN = sums.view(num_classes, width)
-        by_class = sum_CN.square().sum()
-        same.append((by_class - norms[0]) / 2)
-        different.append((sum_CN.sum(0).square().sum() - by_class) / 2)
-        compact.append(absolute[0] / (batch[0] * width).clamp(min=1))
-    if layer_weights is not None:
-        compact = [weight * mean for weight, mean in zip(layer_weights, compact, strict=True)]
+    by_class_L, all_L = torch.stack([sum_CN.square().sum(0), sum_CN.sum(0).square()]) @ of_layer_NL
+    compact_L = absolute_L / (batch * of_layer_NL.sum(0)).clamp(min=1)
+    if weights_L is not None:
+        compact_L = compact_L * weights_L
     zero = torch.zeros_like(same_pairs)
-    affinity = 1 - torch.stack(same).mean() / same_pairs.clamp(min=1)
-    dispersion = torch.stack(different).mean() / different_pairs.clamp(min=1)
+    affinity = 1 - ((by_class_L - norms_L) / 2).mean() / same_pairs.clamp(min=1)
+    dispersion = ((all_L - by_class_L) / 2).mean() / different_pairs.clamp(min=1)
     return ModularLosses(
         torch.where(same_pairs > 0, affinity, zero),
         torch.where(different_pairs > 0, dispersion, zero),
-        torch.stack(compact).mean(),
+        compact_L.mean(),
     )
 
 
 class _UnitSums(torch.autograd.Function):
-    """What a layer adds: sum_CN (flat) of the normalised units, the sum of their squares, and of the absolute units.
+    """What the losses take of the units: sum_CN (flat) of the normalised ones, and by layer the sum of their squares
+    and of the absolute units.
 
-    Nothing but the units is kept for the gradient; the normalised ones are made again.
+    Nothing of their size but the units is kept for the gradient; the normalised ones are made again.
     """
 
     @staticmethod
-    def forward(ctx: Any, unit_BN: Tensor, one_hot_BC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.save_for_backward(unit_BN, one_hot_BC)
-        normal_BN, _ = _normalised(unit_BN)
-        sum_CN = one_hot_BC.T @ normal_BN
-        return sum_CN.flatten(), normal_BN.square().sum().view(1), unit_BN.abs().sum().view(1)
+    def forward(ctx: Any, unit_BN: Tensor, one_hot_BC: Tensor, of_layer_NL: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        length_BL = (unit_BN.square() @ of_layer_NL).sqrt()
+        scale_BL = 1 / length_BL.clamp(min=EPSILON)
+        ctx.save_for_backward(unit_BN, one_hot_BC, of_layer_NL, length_BL)
+        sum_CN = one_hot_BC.T @ (unit_BN * (scale_BL @ of_layer_NL.T))
+        return sum_CN.flatten(), (length_BL * scale_BL).square().sum(0), unit_BN.abs().sum(0) @ of_layer_NL
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        unit_BN, one_hot_BC = ctx.saved_tensors
-        by_class, square, absolute = grad_outputs
-        normal_BN, length_B = _normalised(unit_BN)
-        gradient_BN = one_hot_BC @ by_class.view(one_hot_BC.shape[1], -1)
-        gradient_BN.add_(normal_BN * (2 * square))
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        unit_BN, one_hot_BC, of_layer_NL, length_BL = ctx.saved_tensors
+        by_class, square_L, absolute_L = grad_outputs
+        scale_BL = 1 / length_BL.clamp(min=EPSILON)
+        by_normal_BN = one_hot_BC @ by_class.view(one_hot_BC.shape[1], -1)
         # A unit vector does not change along itself, unless it is so short that only the floor divides it.
-        along_B = (gradient_BN * normal_BN).sum(1, keepdim=True) * (length_B > EPSILON)
-        gradient_BN.sub_(normal_BN.mul_(along_B)).div_(length_B.clamp(min=EPSILON))
-        return gradient_BN.add_(unit_BN.sign() * absolute), None
-
-
-def _normalised(unit_BN: Tensor) -> tuple[Tensor, Tensor]:
-    """Each sample's units as a vector of length 1, and its length (B, 1)."""
-    length_B = torch.linalg.vector_norm(unit_BN, dim=1, keepdim=True)
-    return unit_BN / length_B.clamp(min=EPSILON), length_B
+        along_BL = scale_BL * ((by_normal_BN * unit_BN) @ of_layer_NL)
+        own_BL = torch.where(length_BL > EPSILON, -along_BL, 2 * square_L) * scale_BL.square()
+        gradient_BN = by_normal_BN.mul_(scale_BL @ of_layer_NL.T).addcmul_(unit_BN, own_BL @ of_layer_NL.T)
+        return gradient_BN.addcmul_(unit_BN.sign(), of_layer_NL @ absolute_L), None, None
 
 
 class _SumOverWorkers(torch.autograd.Function):

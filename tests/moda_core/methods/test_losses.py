@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from moda_core import modular_losses
-from moda_core.methods.losses import _SumOverWorkers, _UnitSums
+from moda_core.methods.losses import _layers_of, _SumOverWorkers, _UnitSums
 from moda_core.methods.moda import Moda
 
 
@@ -106,8 +106,11 @@ def test_the_gradient_of_the_sum_over_workers_is_that_of_the_own_part(tmp_path):
         dist.destroy_process_group()
 
 
-def test_the_gradient_of_a_layer_s_sums():
+def test_the_gradient_of_the_layers_sums():
     one_hot = torch.eye(3, dtype=torch.float64)[[0, 1, 1, 0, 2]]
-    unit = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    unit[3] *= 1e-3  # a short vector, whose derivative is large
-    assert torch.autograd.gradcheck(lambda x: _UnitSums.apply(x, one_hot), unit.requires_grad_(), eps=1e-8, atol=1e-4)
+    unit = torch.randn(5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    unit[3, :4] *= 1e-3  # a short vector, whose derivative is large
+    of_layer = _layers_of((4, 2), unit.device, unit.dtype)
+    assert torch.autograd.gradcheck(
+        lambda x: _UnitSums.apply(x, one_hot, of_layer), unit.requires_grad_(), eps=1e-8, atol=1e-4
+    )
