@@ -7,7 +7,7 @@ from orchestrator.config.checks import MOST, check, check_seed, one_of
 from orchestrator.declarations import Key
 from orchestrator.errors import ConfigError
 
-COMPILING = ("cuda_graphs", "kernels", "none")
+COMPILING = ("auto", "cuda_graphs", "kernels", "none")
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
 OPTIMIZERS = ("adamw", "sgd")
 OPTIMIZER_STEPS = ("auto", "fused", "plain")
@@ -36,7 +36,7 @@ class TrainingConfig:
         float, Key("linear warm-up of the learning rate, at most training.epochs", "at least 0", "epochs")
     ] = 0.0
     precision: Annotated[str, Key("type of the forward pass; auto: by the processor", choices=PRECISIONS)] = "auto"
-    compile: Annotated[str, Key("what torch.compile does", choices=COMPILING)] = "none"
+    compile: Annotated[str, Key("how steps are recorded or compiled", choices=COMPILING)] = "auto"
     memory_format: Annotated[str, Key("layout of images in memory", choices=MEMORY_FORMATS)] = "auto"
     optimizer_step: Annotated[str, Key("implementation of the optimizer's step", choices=OPTIMIZER_STEPS)] = "auto"
     num_workers: Annotated[int, Key("processes that train one network together", "at least 1", "processes")] = 1

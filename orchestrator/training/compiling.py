@@ -1,32 +1,37 @@
-"""A training's step, compiled by PyTorch.
+"""A training's step made faster: compiled by PyTorch, or recorded as CUDA graphs.
 
-All of a step but reading the images and the optimizer is compiled, for whole batches; the last, smaller one of an epoch
-runs as it is. What is compiled shares every parameter with the network, which stays what is saved, counted and cut.
+All of a step but reading the images and the optimizer is compiled or recorded, for whole batches; the last, smaller one
+of an epoch runs as it is. What is made shares every parameter with the network, which stays what is saved, counted and
+cut.
 """
 
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from orchestrator.training.batch_losses import BatchLosses
 from orchestrator.training.batches import Batch
 
 LOG = logging.getLogger("moda")
-MODES = {"kernels": None, "cuda_graphs": "reduce-overhead"}  # of torch.compile
 
 Compute = Callable[[Batch], tuple[Tensor, Tensor]]
 
 
 def compiled(losses: BatchLosses, compiling: str) -> Compute:
-    """Return what computes the losses of batches: ``losses`` itself, or compiled as asked for.
+    """Return what computes the losses of batches: ``losses`` itself, or made faster as asked for.
 
     Args:
         losses: of a training.
-        compiling: ``training.compile``.
+        compiling: ``training.compile``. ``auto`` is ``cuda_graphs`` for one worker on a GPU, and ``none`` elsewhere.
     """
+    if compiling == "auto":
+        has_graphs = losses.images.labels.device.type == "cuda" and losses.workers.world == 1
+        compiling = "cuda_graphs" if has_graphs else "none"
     return losses if compiling == "none" else _Compiled(losses, compiling)
 
 
@@ -37,12 +42,14 @@ def forget_compiled() -> None:
 
 
 class _Compiled:
-    """Computes losses of batches that have as many images as the first one by compiled code, and those of others, or of
-    all if it cannot be compiled, without."""
+    """Computes losses of batches that have as many images as the first one the fast way, and those of others, or of all
+    if that cannot be done, as they are."""
 
     def __init__(self, losses: BatchLosses, compiling: str) -> None:
         self.losses, self.compiling = losses, compiling
-        self.compiled = torch.compile(losses.of_images, dynamic=False, mode=MODES[compiling])
+        self.compiled: Callable[[Tensor, Tensor, Batch], tuple[Tensor, Tensor]] = (
+            _Recorded(losses) if compiling == "cuda_graphs" else torch.compile(losses.of_images, dynamic=False)
+        )
         self.images: int | None = None  # of a batch that the code is for
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -68,3 +75,45 @@ class _Compiled:
             )
             self.images = -1
             return self.losses.of_images(pixels, labels, batch)
+
+
+class _Recorded:
+    """Records all kernels of the first step, forward and backward, and has the GPU run them again for others: with one
+    launch each way. Launching the many short kernels of a small network takes longer than they do."""
+
+    def __init__(self, losses: BatchLosses) -> None:
+        self.losses = losses
+        self.step: Callable[..., Any] | None = None
+
+    def __call__(self, pixels: Tensor, labels: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        inputs = pixels, labels, *(draws.to(pixels.device) for draws in (batch.offsets_B2, batch.flips_B))
+        if self.step is None:
+            self.step = self._record(inputs, batch)
+        computed: tuple[Tensor, Tensor] = self.step(*inputs)
+        return computed
+
+    def _record(self, inputs: tuple[Tensor, ...], batch: Batch) -> Callable[..., Any]:
+        if inputs[0].device.type != "cuda":
+            raise RuntimeError("CUDA graphs are of a GPU, and this training has none")
+        if self.losses.workers.world > 1:
+            raise RuntimeError("the workers of a training speak with each other in its steps")
+        step = _Step(self.losses, batch)
+        before = {name: buffer.clone() for name, buffer in step.named_buffers()}
+        owned = tuple(tensor.clone() for tensor in inputs)  # what a step is given is copied there
+        if hasattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch"):
+            torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # it has a stream of its own
+        recorded = torch.cuda.make_graphed_callables(step, owned, allow_unused_input=True)
+        for name, buffer in step.named_buffers():  # steps that were tried out for it count for no batch norm
+            buffer.copy_(before[name])
+        return recorded
+
+
+class _Step(nn.Module):
+    """What :class:`BatchLosses` computes, of tensors alone."""
+
+    def __init__(self, losses: BatchLosses, batch: Batch) -> None:
+        super().__init__()
+        self.losses, self.batch, self.model = losses, batch, losses.model
+
+    def forward(self, pixels: Tensor, labels: Tensor, offsets_B2: Tensor, flips_B: Tensor) -> tuple[Tensor, Tensor]:
+        return self.losses.of_images(pixels, labels, replace(self.batch, offsets_B2=offsets_B2, flips_B=flips_B))

@@ -16,6 +16,7 @@ from orchestrator.config import Config
 from orchestrator.training.batch_losses import BatchLosses
 from orchestrator.training.batches import Steps, Workers, samples_each
 from orchestrator.training.calibration import StoredBiases
+from orchestrator.training.compiling import compiled
 from orchestrator.training.count_files import dump_counts
 from orchestrator.training.data import Data
 from orchestrator.training.decompose import Trained, grid, measure, prepare
@@ -98,13 +99,15 @@ def _time_steps(
     model, parts = prepare_training(network, data.train, of_one, method, precision)
     steps = Steps(len(data.train), of_one, Workers(), each=samples_each(network, of_one))
     losses = BatchLosses(model, data.train, method, data.num_classes, config.data.crop, config.data.flip, precision)
+    is_plain = training.compile == "kernels" or training.num_workers > 1  # compiling takes minutes, once
+    compute = compiled(losses, "none" if is_plain else training.compile)
     optimizer = make_optimizer(list(model.parameters()), of_one, weight_decay=steps.weight_decay)
     model.train()
     seconds = []
     for batch in islice(steps.epoch(0, data.train.labels.device), 1 + TIMED_STEPS) if training.epochs else ():
         started = clock()
         optimizer.zero_grad(set_to_none=True)
-        loss, _ = losses(batch)
+        loss, _ = compute(batch)
         loss.backward()
         optimizer.step()
         loss.item()  # a GPU has finished then

@@ -72,7 +72,7 @@ class Kind:
 
     @property
     def is_compiled(self) -> bool:
-        return self.options.get("compile", "none") != "none"
+        return self.options.get("compile") == "kernels"
 
 
 FUSED = {"memory_format": "channels_last", "optimizer_step": "fused"}

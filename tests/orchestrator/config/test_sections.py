@@ -117,7 +117,7 @@ REFUSED = [
     (
         TrainingConfig,
         {"compile": "default"},
-        "training.compile='default' is not known; known: cuda_graphs, kernels, none",
+        "training.compile='default' is not known; known: auto, cuda_graphs, kernels, none",
     ),
     (
         TrainingConfig,

@@ -1,4 +1,5 @@
-"""Compiled training is the training, up to rounding; what cannot be compiled is trained without."""
+"""Recorded training is the training, and compiled training is it up to rounding; what cannot be done so is trained
+without."""
 
 import dataclasses
 import logging
@@ -69,11 +70,10 @@ def test_a_step_of_every_method_is_one_graph_of_whole_batches(images, method):
 
 
 @pytest.mark.slow  # PyTorch compiles C++
-@pytest.mark.parametrize("compiling", ["kernels", "cuda_graphs"])
-def test_compiled_training_is_the_training(images, compiling):
+def test_compiled_training_is_the_training(images):
     plain, fast, resumed = make(), make(), make(seed=9)
     expected = trained(plain, images, "none")[-1].rows
-    epochs = trained(fast, images, compiling)
+    epochs = trained(fast, images, "kernels")
     names = ("loss", "cross_entropy", "affinity", "dispersion", "compactness", "training_accuracy", "learning_rate")
     for row, other in zip(epochs[-1].rows, expected, strict=True):
         assert [row[name] for name in names] == pytest.approx([other[name] for name in names], rel=1e-4)
@@ -82,13 +82,42 @@ def test_compiled_training_is_the_training(images, compiling):
     torch.testing.assert_close(state, plain.state_dict(), rtol=1e-3, atol=1e-5)
 
     first = next(
-        train(make(), images, dataclasses.replace(CONFIG, compile=compiling), Moda(), num_classes=5, crop=1, flip=True)
+        train(make(), images, dataclasses.replace(CONFIG, compile="kernels"), Moda(), num_classes=5, crop=1, flip=True)
     )
     checkpoint = read_checkpoint(first.checkpoint(), torch.device("cpu"))
     assert list(checkpoint.network) == list(state)
-    later = trained(resumed, images, compiling, checkpoint)
+    later = trained(resumed, images, "kernels", checkpoint)
     assert [epoch.row["epoch"] for epoch in later] == [2, 3]
     assert all(torch.equal(tensor, state[name]) for name, tensor in resumed.state_dict().items())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("method", [Standard(), Moda(), WARMING, Mwt(), Nemo()])
+def test_recorded_training_is_the_training_to_the_bit(images, method):
+    """With the same kernels, of which none adds up in an order that changes."""
+    images = images.to(torch.device("cuda"))
+    plain, recorded = make().cuda(), make().cuda()
+    with torch.backends.cudnn.flags(deterministic=True):
+        expected = trained(plain, images, "none", method=method)[-1].rows
+        rows = trained(recorded, images, "auto", method=method)[-1].rows
+    assert [row["loss"] for row in rows] == [row["loss"] for row in expected]
+    assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in recorded.state_dict().items())
+
+
+def test_a_gpu_s_graphs_are_refused_where_there_is_none(images, caplog):
+    plain, other = make(), make()
+    expected = trained(plain, images, "none")[-1].row
+    with caplog.at_level(logging.WARNING, "moda"):
+        row = trained(other, images, "cuda_graphs")[-1].row
+    assert row["loss"] == expected["loss"]
+    assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in other.state_dict().items())
+    (record,) = [record for record in caplog.records if record.name == "moda"]
+    assert record.getMessage().endswith("RuntimeError: CUDA graphs are of a GPU, and this training has none")
+
+
+def test_by_itself_nothing_is_compiled_on_a_cpu(images):
+    losses = losses_of(images, Moda())
+    assert compiled(losses, "auto") is losses
 
 
 @pytest.mark.slow
