@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from orchestrator.training.batch_losses import BatchLosses
 from orchestrator.training.batches import Batch
+from orchestrator.training.data import StoredImages
 
 LOG = logging.getLogger("moda")
 
@@ -27,11 +28,10 @@ def compiled(losses: BatchLosses, compiling: str) -> Compute:
 
     Args:
         losses: of a training.
-        compiling: ``training.compile``. ``auto`` is ``cuda_graphs`` for one worker on a GPU, and ``none`` elsewhere.
+        compiling: ``training.compile``. ``auto`` is ``cuda_graphs`` where a step can be recorded, else ``none``.
     """
     if compiling == "auto":
-        has_graphs = losses.images.labels.device.type == "cuda" and losses.workers.world == 1
-        compiling = "cuda_graphs" if has_graphs else "none"
+        compiling = "none" if _why_not_recorded(losses) else "cuda_graphs"
     return losses if compiling == "none" else _Compiled(losses, compiling)
 
 
@@ -39,6 +39,17 @@ def forget_compiled() -> None:
     """Forget what this process compiled for trials before: PyTorch compiles a function for a few networks only."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
+
+
+def _why_not_recorded(losses: BatchLosses) -> str:
+    """Why the steps of a training cannot be recorded as CUDA graphs; empty if they can."""
+    if losses.images.labels.device.type != "cuda":
+        return "CUDA graphs are of a GPU, and this training has none"
+    if losses.workers.world > 1:
+        return "the workers of a training speak with each other in its steps"
+    if isinstance(losses.images.images, StoredImages):
+        return "images that are not in memory are brought to the GPU by other threads while a step is recorded"
+    return ""
 
 
 class _Compiled:
@@ -93,10 +104,8 @@ class _Recorded:
         return computed
 
     def _record(self, inputs: tuple[Tensor, ...], batch: Batch) -> Callable[..., Any]:
-        if inputs[0].device.type != "cuda":
-            raise RuntimeError("CUDA graphs are of a GPU, and this training has none")
-        if self.losses.workers.world > 1:
-            raise RuntimeError("the workers of a training speak with each other in its steps")
+        if reason := _why_not_recorded(self.losses):
+            raise RuntimeError(reason)
         step = _Step(self.losses, batch)
         before = {name: buffer.clone() for name, buffer in step.named_buffers()}
         owned = tuple(tensor.clone() for tensor in inputs)  # what a step is given is copied there
