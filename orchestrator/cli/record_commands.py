@@ -82,7 +82,7 @@ def show(asked: Asked, options: argparse.Namespace, output: Output) -> None:
             "sweep": sweep_id,
             "events": events,
             "epochs": losses,
-            "front": [{"point": point.label, **point.metrics} for point in alone.front],
+            "front": rows_of(dataclasses.replace(opened, recorded=alone).front()) if alone.front else [],
             "worst_classes": worst,
         }
     )

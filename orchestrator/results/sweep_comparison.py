@@ -17,7 +17,8 @@ NO_DIFFERENCE = ("storage", "sweep.name", "tracking")
 
 @dataclass(frozen=True)
 class SweepComparison:
-    """Two sweeps, judged by the objectives, constraints, scales and reference point of the first one.
+    """Two sweeps, judged by the objectives, constraints and scales of the first one, and their hypervolumes by its
+    reference point.
 
     Attributes:
         first: a sweep.
@@ -38,7 +39,7 @@ class SweepComparison:
             second.config.search,
             objectives=first.config.search.objectives,
             constraints=first.config.search.constraints,
-            reference=first.reference,
+            reference=first.config.search.reference,  # what follows from a baseline, and so a knee, is each one's own
         )
         judged = dataclasses.replace(second, config=dataclasses.replace(second.config, search=search))
         return cls(first, judged)

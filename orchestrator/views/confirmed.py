@@ -8,7 +8,7 @@ from rich.table import Table
 
 from orchestrator.results import NO_HYPERVOLUME, Confirmation, Held, Point, by_label
 from orchestrator.views.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
-from orchestrator.views.terminal import coefficients_text, number_text
+from orchestrator.views.terminal import coefficients_text, metric_cell
 
 HEAD = ("", "point", "coefficients", "", "in the sweep", "with fresh seeds", "difference", "held", "on test")
 
@@ -33,14 +33,15 @@ def confirmation_rows(confirmation: Confirmation) -> Iterator[list[str]]:
             coefficients_text(point.claimed.trial.coefficients),
         ]
         for name in confirmation.parent.config.search.objectives:
-            cells = [*start, metrics[name].title, number_text(point.claimed, name)]
+            metric = metrics[name]
+            cells = [*start, metric.name_with_unit, metric_cell(point.claimed, metric)]
             if point.found is None:
                 yield [*cells, "not finished", "", "", ""]
             else:
-                difference = point.found.metrics[name] - point.claimed.metrics[name]
+                difference = metric.difference(point.found.metrics[name], point.claimed.metrics[name])
                 held = "yes" if point.has_held({name: confirmation.directions[name]}) else "no"
-                test = number_text(point.found, name, on_test=True)
-                yield [*cells, number_text(point.found, name), f"{difference:+.4f}", held, test]
+                test = metric_cell(point.found, metric, on_test=True)
+                yield [*cells, metric_cell(point.found, metric), difference, held, test]
             start = ["", "", ""]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.declarations import percent
 from orchestrator.views.terminal import bytes_text
 
 
@@ -24,14 +25,10 @@ def costs_table(costs: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(head, justify="right")
     for cost in costs:
         parameters, seconds = cost["parameters"], cost["seconds"]
-        cells = [f"{parameters:,}", _share(parameters, whole["parameters"]), bytes_text(cost["weight_bytes"])]
+        cells = [f"{parameters:,}", percent(parameters / whole["parameters"]), bytes_text(cost["weight_bytes"])]
         for size in batches:
             cells.append(f"{1000 * seconds[size]:.3g}")
-            cells.append(_share(seconds[size], whole["seconds"][size]))
+            cells.append(percent(seconds[size] / whole["seconds"][size]))
             cells.append(bytes_text(cost["activation_bytes"][size]))
         table.add_row(escape(cost["name"]), *cells)
     return table
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f}"

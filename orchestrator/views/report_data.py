@@ -154,12 +154,20 @@ def _point(
         "values": list(point.choice.values.values()),
         "choice": str(point.choice),
         "metrics": [point.metrics.get(name) for name in shown],
-        "errors": {name: spread for name in shown if (spread := spread_of(point, name)) is not None},
+        "errors": _errors(point, shown),
         "test": [point.test.get(name) for name in shown] if point.test else None,
+        "testErrors": _errors(point, shown, on_test=True),
         "isFeasible": point.label in feasible,
         "role": sweep.mark(point),
         "notes": list(_notes(point)),
     }
+
+
+def _errors(point: Point, names: Sequence[str], *, on_test: bool = False) -> dict[str, float]:
+    """What metrics may be off by, of those of which it is known."""
+    measured = (point.test if on_test else point.metrics) or {}
+    spreads = {name: spread_of(point, name, on_test=on_test) for name in names if name in measured}
+    return {name: spread for name, spread in spreads.items() if spread is not None}
 
 
 def _notes(point: Point) -> Iterator[str]:

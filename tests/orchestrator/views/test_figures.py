@@ -90,5 +90,5 @@ def test_a_point_says_how_many_times_fewer_parameters_its_modules_have(tmp_path,
     store.append("points", [point(0, 0.5, 0.9, 1 / 24), point(0, 0.9, 0.8, 0.0)])
     sweep = read_sweep(store, "s")
     texts = [hover_text(one, sweep.config.metrics) for one in sweep.points]
-    assert "module size 0.0417 (24 times fewer parameters), overlap 0.0000" in texts[0]
-    assert "module size 0.0000, overlap 0.0000" in texts[1]
+    assert "module size 4.2 % (24 times fewer parameters), overlap 0.0 %" in texts[0]
+    assert "module size 0.0 %, overlap 0.0 %" in texts[1]

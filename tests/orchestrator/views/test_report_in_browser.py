@@ -6,9 +6,11 @@ import itertools
 import pytest
 
 from orchestrator.config.choice import Choice
+from orchestrator.declarations import METRICS
 from orchestrator.results.per_class import SweepClasses
 from orchestrator.search import Forecast, Slice
 from orchestrator.views.page import render_report
+from orchestrator.views.terminal import metric_text
 from tests.orchestrator.results.test_per_class import class_rows
 from tests.orchestrator.results.test_sweep import TRIALS, made_point, made_sweep
 from tests.orchestrator.views.browser import chromium
@@ -86,6 +88,23 @@ def test_rows_and_arrow_keys_select_as_well(page):
     page.value("document.getElementById('front-figure').focus()")
     page.press("ArrowLeft")
     assert selected(page)[1] == [first, str(SWEEP.front[0].trial.number)]
+
+
+def test_the_panel_has_the_numbers_of_the_tables(browser, tmp_path):
+    """Whatever their size: small ones, those that are rounded up to another digit, and those in the middle of two."""
+    sizes = (0.0, 0.000125, 0.000996, 0.00125, 0.00999, 0.0125, 0.0375, 0.8125, 1.0)
+    points = [
+        made_point(0, Choice.size((1 + n) / 10), 0.5 + n / 32, size, error=(1 + n) / 160, **WHOLE)
+        for n, size in enumerate(sizes)
+    ]
+    browser.open(render_report(made_sweep(points)), tmp_path / "report.html")
+    list_of = "[...document.querySelectorAll('#selection dl > *')].map((each) => each.textContent)"
+    for point in points:
+        browser.click(f"tr[data-point='{point.label}'] td")
+        said = browser.value(list_of)
+        shown = dict(zip(said[::2], said[1::2], strict=True))
+        for metric in map(METRICS.get, ("calibrated_reuse_accuracy", "cut_size", "cut_overlap")):
+            assert f"{shown[metric.title]} (".startswith(f"{metric_text(point, metric)} (")
 
 
 def test_the_classes_of_the_selected_point_are_open_and_their_file_holds_counts(page):

@@ -20,14 +20,14 @@ function describe(point) {
     const value = valueOf(point, metric);
     const isKey = objectives.includes(metric) || ["accuracy", "cut_size", "cut_overlap", "flops", "reuse_baseline"].includes(metric);
     if (value === null || !isKey) continue;
-    const spread = metric in point.errors ? ` ± ${numberText(metric, point.errors[metric])}` : "";
     const compared = metric === state.vertical ? comparison(point, false) : "";
-    add(report.metrics[metric].title, numberText(metric, value) + spread + compared);
+    add(report.metrics[metric].title, numberText(metric, value, point.errors[metric] ?? null) + compared);
   }
   for (const metric of [state.vertical, "accuracy"]) {
     if (point.test && placeOf.has(metric)) {
       const compared = metric === state.vertical ? comparison(point, true) : "";
-      add(`test ${report.metrics[metric].title}`, numberText(metric, valueOf(point, metric, true)) + compared);
+      const spread = point.testErrors[metric] ?? null;
+      add(`test ${report.metrics[metric].title}`, numberText(metric, valueOf(point, metric, true), spread) + compared);
     }
   }
   for (const note of point.notes) add("note", note);
