@@ -81,10 +81,10 @@ class Metric:
         return self.cell(value, spread) + (" %" if self.is_percentage else "")
 
     def difference(self, value: float, before: float) -> str:
-        """Format by how much a value exceeds one before it, as a cell: percentages in points."""
+        """Format by how much a value exceeds one before it, as a cell; percentages in points."""
         if not self.is_percentage:
             return f"{value - before:+.4g}"
-        return f"{100 * (value - before):+.{max(_percent_digits(value), _percent_digits(before))}f}"
+        return f"{100 * (value - before):+.{_percent_digits(value - before)}f}"
 
     @property
     def bounds(self) -> tuple[float, float]:

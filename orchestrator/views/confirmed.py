@@ -10,6 +10,7 @@ from orchestrator.results import NO_HYPERVOLUME, Confirmation, Held, Point, by_l
 from orchestrator.views.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
 from orchestrator.views.terminal import coefficients_text, metric_cell
 
+CLEAR, MIDDLE, GRID = "rgba(0,0,0,0)", "#76818d", "rgba(128,128,128,0.3)"  # on a light page and on a dark one
 HEAD = ("", "point", "coefficients", "", "in the sweep", "with fresh seeds", "difference", "held", "on test")
 
 
@@ -111,7 +112,8 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
     tested = [point for point in found if point.test]
     add(tested, "on test", marker={"color": TEST, "size": 8, "symbol": "circle-open"})
     style_axes(figure, confirmation.parent.config, horizontal, vertical)
-    figure.update_layout(height=440)
+    figure.update_layout(height=440, paper_bgcolor=CLEAR, plot_bgcolor=CLEAR, font_color=MIDDLE)
+    figure.update_xaxes(gridcolor=GRID).update_yaxes(gridcolor=GRID)
     return figure
 
 

@@ -15,8 +15,6 @@ FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
 INFEASIBLE = "#dfe4e8"
 CALIBRATED = "calibrated_reuse_accuracy"
 NAMED = ("reuse_accuracy", CALIBRATED, "cut_size", "cut_overlap", "accuracy")  # by every point
-TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-TICK_TEXTS = [f"{100 * tick:g} %" for tick in TICKS]
 PERCENT_TICKS = ".3~%"  # as plotly writes formats
 
 
@@ -70,7 +68,7 @@ def style_axes(figure: Any, config: Config, horizontal: str, vertical: str) -> N
         template="plotly_white",
         xaxis_title=config.metrics[horizontal].axis,
         yaxis_title=config.metrics[vertical].brief_axis,
-        legend={"orientation": "h", "y": 1.08},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         margin={"l": 60, "r": 20, "t": 40, "b": 50},
         height=520,
     )
@@ -78,11 +76,8 @@ def style_axes(figure: Any, config: Config, horizontal: str, vertical: str) -> N
 
 def axis_of(config: Config, objective: str) -> dict[str, Any]:
     """Return the axis of an objective by its scale; that of a share has ticks in per cent."""
-    is_percentage = config.metrics[objective].is_percentage
-    if not config.search.objectives[objective].is_logarithmic:
-        return {"tickformat": PERCENT_TICKS} if is_percentage else {}
-    ticks = {"tickvals": TICKS, "ticktext": TICK_TEXTS} if is_percentage else {}
-    return {"type": "log", **ticks}
+    ticks = {"tickformat": PERCENT_TICKS} if config.metrics[objective].is_percentage else {}
+    return {"type": "log", **ticks} if config.search.objectives[objective].is_logarithmic else ticks
 
 
 def background(sweep: Sweep) -> Iterator[tuple[list[Point], str, dict[str, Any]]]:

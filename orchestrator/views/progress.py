@@ -5,6 +5,7 @@ In a terminal a display that refreshes in place; in a log (a submitted job) a li
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ray.tune import Callback
@@ -23,6 +24,7 @@ from orchestrator.views.terminal import coefficients_text, duration_text, front_
 
 LOG_SECONDS = 15.0  # between lines of mere progress in a log
 FRONT_ROWS = 8
+OTHER_LINES = 12  # of the display, beside those of running trials and of the front's points
 WIDTH_OF_TERMS = 100  # columns of a terminal in which the terms of the loss have room
 HOUR = 3600.0  # seconds
 
@@ -78,11 +80,11 @@ class Progress(Callback):
         over = sum(trial.is_over for trial in sweep.trials)
         self._sweep, self._budget, self._done_before = sweep, budget or config.sweep.trials, over
         self._started, self._at_once = self._clock(), concurrency
-        say = self._console.print
+        say = partial(self._console.print, highlight=False)
         search = config.search
         say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={search.name}")
         is_log = not self._console.is_terminal  # a terminal has lines broken between words
-        say(f"hypervolume up to the reference point {reference_text(sweep)}", highlight=False, soft_wrap=is_log)
+        say(f"hypervolume up to the reference point {reference_text(sweep)}", soft_wrap=is_log)
         say(f"storage {config.storage}   tracking {describe_tracking(config)}", markup=False)
         if over >= self._budget:
             say(f"all {self._budget} trials are already in the tables; nothing to train")
@@ -134,6 +136,7 @@ class Progress(Callback):
         self._console.print(
             f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front,"
             f" hypervolume {sweep.hypervolume_text}",
+            highlight=False,
             soft_wrap=True,
         )
         for trial in sweep.trials:
@@ -196,9 +199,9 @@ class Progress(Callback):
 
     def _seconds_by_trials(self) -> float:
         """How long it takes until as many trials are over as were asked for."""
-        partial: float = sum(state["epoch"] / state["epochs"] for state in self._running.values() if state["epochs"])
-        rate = (self._over - self._done_before + partial) / (self._clock() - self._started)
-        return max(0.0, (self._budget - self._over - partial) / rate)
+        begun: float = sum(state["epoch"] / state["epochs"] for state in self._running.values() if state["epochs"])
+        rate = (self._over - self._done_before + begun) / (self._clock() - self._started)
+        return max(0.0, (self._budget - self._over - begun) / rate)
 
     def _seconds_by_hours(self) -> float:
         """How long it takes until no trial is begun any more and the last ones end."""
@@ -243,7 +246,8 @@ class Progress(Callback):
         width = self._console.width
         parts: list[Any] = [Text(head, style="bold"), self._running_table(width)]
         if self._sweep.front:
-            parts.append(front_table(self._sweep, rows=FRONT_ROWS, title="front so far (validation)", width=width))
+            rows = min(FRONT_ROWS, max(2, self._console.height - self._most_running - OTHER_LINES))
+            parts.append(front_table(self._sweep, rows=rows, title="front so far (validation)", width=width))
         return Group(*parts)
 
     def _running_table(self, width: int) -> Table:
@@ -253,12 +257,14 @@ class Progress(Callback):
         terms = list(dict.fromkeys(term for state in states for term in state.get("terms", ())))
         shown = ["loss", *terms] if width >= WIDTH_OF_TERMS else ["loss"]
         table = Table(title="running", title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
-        for name in ("trial", "", *shown):
-            table.add_column(name, justify="right" if name in shown else "left", no_wrap=True)
+        table.add_column("trial", no_wrap=True)
+        table.add_column("", no_wrap=True, min_width=len("epoch 10/30"))
+        for name in shown:
+            table.add_column(name, justify="right", no_wrap=True, min_width=len("10.000"))
         table.add_column("coefficients")
         for state in states:
             losses = {"loss": state["loss"], **state["terms"]} if "loss" in state else {}
-            numbers = [f"{losses[name]:.3f}" if name in losses else "" for name in shown]
+            numbers = [_loss_text(losses[name]) if name in losses else "" for name in shown]
             text = coefficients_text(state["config"]["coefficients"])
             coefficients = Text(text, no_wrap=True, overflow="ellipsis")
             table.add_row(str(state["config"]["number"]), _where(state), *numbers, coefficients)
@@ -267,6 +273,11 @@ class Progress(Callback):
         for _ in range(self._most_running - max(1, len(states))):
             table.add_row("")
         return table
+
+
+def _loss_text(value: float) -> str:
+    """Three decimals, but of a loss that diverges three digits."""
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
 def _where(state: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from moda_core.rules import RULES
 from orchestrator.config import short_name, without_method_names
 from orchestrator.declarations import Metric
 from orchestrator.results import Course, Point, Sweep, TrialState
-from orchestrator.views.baselines import baseline_name, is_standard, method_colours
+from orchestrator.views.baselines import baseline_name, is_standard, method_hues
 from orchestrator.views.terminal import coefficient_keys, coefficients_text, spread_of
 
 RULE_TITLES = {
@@ -49,7 +49,7 @@ def report_data(sweep: Sweep, courses: Mapping[str, Course]) -> dict[str, Any]:
         "trials": _trials(sweep, courses),
         "methods": [
             {"name": name, "colour": colour, "front": [point.label for point in sweep.method_fronts[name]]}
-            for name, colour in method_colours(sweep).items()
+            for name, colour in method_hues(sweep).items()
         ],
         "isRepeated": sweep.config.search.repeats > 1,
         "points": [_point(sweep, point, rules, shown, feasible) for point in sweep.candidates],

@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from orchestrator.results import Sweep
-from orchestrator.views.baselines import baseline_name, is_standard, method_colours
+from orchestrator.views.baselines import baseline_name, is_standard, method_hues
 from orchestrator.views.table_row import Row
 from orchestrator.views.terminal import (
     coefficients_text,
@@ -61,15 +61,16 @@ def _legend(sweep: Sweep) -> Iterator[dict[str, Any]]:
             "text": "the same points on test",
         }
     dot = Markup("<circle cx='9' cy='7' r='2.5' fill='{}'/>")
-    colours = method_colours(sweep)
+    colours = method_hues(sweep)
     for method, colour in colours.items():
         yield {"symbol": dot.format(colour), "text": f"points of {method}"}
-        line = Markup("<path d='M0 7H18' stroke='{}' stroke-width='2' stroke-dasharray='2 3'/>").format(colour)
-        yield {"symbol": line, "text": f"front of {method}"}
+        if len(sweep.config.search.objectives) == 2:  # of more no line is drawn
+            line = Markup("<path d='M0 7H18' stroke='{}' stroke-width='2' stroke-dasharray='2 3'/>").format(colour)
+            yield {"symbol": line, "text": f"front of {method}"}
     if not colours:
         yield {"symbol": dot.format("var(--other)"), "text": "all points"}
     if len(sweep.feasible) < len(sweep.candidates):
-        yield {"symbol": dot.format("var(--line)"), "text": "points that break a constraint"}
+        yield {"symbol": dot.format("var(--faint)"), "text": "points that break a constraint"}
     for shape, name in _baseline_names(sweep):
         yield {
             "symbol": Markup(f"<path d='{shape}' fill='none' stroke='var(--baseline)' stroke-width='2'/>"),

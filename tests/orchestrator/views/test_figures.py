@@ -70,7 +70,7 @@ def test_axes_are_those_of_the_objectives_scales(tmp_path, configured):
 
     figure = drawn()
     assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("log", None)
-    assert "0.05 %" in figure.layout.xaxis.ticktext
+    assert (figure.layout.xaxis.tickformat, figure.layout.yaxis.tickformat) == (".3~%", ".3~%")
     assert [(mark.x, mark.y) for mark in figure.layout.annotations] == [(pytest.approx(math.log10(0.04)), 0.9)]
     figure = drawn("search.objectives.cut_size.scale=linear")
     assert (figure.layout.xaxis.type, figure.layout.annotations[0].x) == (None, 0.04)

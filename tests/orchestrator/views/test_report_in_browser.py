@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import pytest
 
@@ -208,6 +209,40 @@ def test_it_is_dark_where_people_want_it_dark(page):
     dark = page.value(colour)
     page.call("Emulation.setEmulatedMedia", features=[])
     assert max(map(int, dark.removeprefix("rgb(").rstrip(")").split(","))) < 60
+
+
+CONTRAST = """(() => {
+  const light = (name) => {
+    const probe = document.body.appendChild(document.createElement("i"));
+    probe.style.color = `var(${name})`;
+    const parts = getComputedStyle(probe).color.match(/[0-9.]+/g).slice(0, 3).map((part) => part / 255);
+    probe.remove();
+    const [red, green, blue] = parts.map((part) => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+  };
+  const of = (name) => Math.max(light(name), light("--paper")) / Math.min(light(name), light("--paper"));
+  return Object.fromEntries(NAMES.map((name) => [name, of(name)]));
+})()"""
+LINES = [f"--hue-{place}" for place in range(1, 7)] + ["--front", "--test", "--baseline"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_and_lines_stand_out_from_the_page(page, scheme):
+    """By as much as WCAG asks for: 4.5 for text, 3 for graphics."""
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    found = page.value(CONTRAST.replace("NAMES", json.dumps([*LINES, "--ink", "--soft"])))
+    page.call("Emulation.setEmulatedMedia", features=[])
+    assert {name for name in LINES if found[name] < 3} == set()
+    assert min(found["--ink"], found["--soft"]) >= 4.5
+
+
+def test_on_paper_it_is_light_and_no_table_is_cut_off(page):
+    page.resize(720)  # the width of a page of A4
+    page.call("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    colour = page.value("getComputedStyle(document.body).backgroundColor")
+    cut = page.value("[...document.querySelectorAll('div.scroll')].filter((each) => each.scrollWidth > 720).length")
+    page.call("Emulation.setEmulatedMedia", media="", features=[])
+    assert (colour, cut) == ("rgb(255, 255, 255)", 0)
 
 
 def test_hostile_names_stay_text(browser, tmp_path):

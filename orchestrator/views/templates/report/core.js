@@ -108,7 +108,9 @@ function counted(number, name) {
 }
 
 function shortText(value) {
-  return typeof value === "number" ? String(Number(value.toPrecision(3))) : String(value ?? "");
+  if (typeof value !== "number") return String(value ?? "");
+  const rounded = Number(value.toPrecision(3));
+  return Math.abs(rounded) >= 1e6 ? rounded.toExponential() : String(rounded);
 }
 
 // Elements. Text is always set as text: nothing that a sweep recorded is read as HTML.

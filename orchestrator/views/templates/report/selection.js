@@ -38,8 +38,13 @@ function describe(point) {
   return list;
 }
 
+// The words of a command, each in one piece where lines are broken.
+function wordsOf(text) {
+  return text.split(/([ \n])/).map((part) => (part.trim() ? html("span", { class: "word" }, part) : part));
+}
+
 function codeBlock(title, text) {
-  return [html("div", { class: "controls" }, html("b", {}, title), copyButton(text)), html("pre", {}, text)];
+  return [html("div", { class: "controls" }, html("b", {}, title), copyButton(text)), html("pre", {}, ...wordsOf(text))];
 }
 
 function drawSelection() {
