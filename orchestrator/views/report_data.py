@@ -173,7 +173,8 @@ def _errors(point: Point, names: Sequence[str], *, on_test: bool = False) -> dic
 def _notes(point: Point) -> Iterator[str]:
     if point.over:
         yield "mean ± deviation of trials " + ", ".join(str(single.trial.number) for single in point.over)
-    if not point.choice.reaches_target(point.metrics["cut_size"]):
+    measured = point.metrics or point.test or {}
+    if not point.choice.reaches_target(measured["cut_size"]):
         yield "the target size is out of reach"
 
 
