@@ -19,7 +19,7 @@ def costs_table(costs: Sequence[Mapping[str, Any]]) -> Table:
     """
     whole, batches = costs[0], list(costs[0]["seconds"])
     heads = [(f"ms / {size}", "time %", f"memory / {size}") for size in batches]
-    table = Table(box=None)
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("")
     for head in ("parameters", "size %", "weights", *itertools.chain(*heads)):
         table.add_column(head, justify="right")
