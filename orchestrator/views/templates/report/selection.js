@@ -6,6 +6,7 @@ function comparison(point, onTest) {
   const value = valueOf(point, state.vertical, onTest);
   if (whole === null || value === null) return "";
   const points = 100 * (value - whole);
+  if (Math.abs(points) < 0.05) return " (as the whole network)";
   return ` (${points < 0 ? "−" : "+"}${Math.abs(points).toFixed(1)} points to the whole network)`;
 }
 
@@ -13,7 +14,8 @@ function describe(point) {
   const trial = trialOf.get(point.trial);
   const list = html("dl");
   const add = (term, text) => text && list.append(html("dt", {}, term), html("dd", {}, text));
-  add("trial", `${trial.number}${trial.baseline ? `, ${trial.baseline}` : ""}`);
+  const baseline = trial.baseline.startsWith("standard") ? "standard training" : "a baseline";
+  add("trial", trial.baseline ? `${trial.number}, ${baseline}` : String(trial.number));
   add("coefficients", trial.text);
   add("choice", point.choice);
   for (const metric of metricNames) {
