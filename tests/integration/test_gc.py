@@ -113,9 +113,9 @@ def test_looking_changes_nothing(storage, capsys):
     assert everything(storage) == before
     assert "nothing was removed; add --delete to remove these files" in out
     assert "kept, of no known sweep: trials/other-0000 (1 files, 0.000 MiB)" in out
-    cells = re.findall(r"^(\S.*?) {2,}(\S*) +(\d+) +(\d+) +[\d.]+ *$", out, re.M)
+    cells = re.findall(r"^(\S.*?) {2,}(\S*) +(\d+) +(\d+) +([\d.]+) *$", out, re.M)
     sizes = {name: (storage / name).stat().st_size for name in GOING}
-    assert {what: (sweep, number, files) for what, sweep, number, files in cells} == {
+    assert {what: (sweep, number, files) for what, sweep, number, files, _ in cells} == {
         "module sets of points that are not on the front": ("tiny", "2", "6"),
         "weights and counts of trials without a point there": ("tiny", "1", "3"),
         "checkpoints of trials that are over": ("tiny", "1", "1"),
