@@ -149,7 +149,9 @@ def make_parser(groups: Mapping[str, Sequence[Command]], description: str, detai
             subparser.add_argument(
                 "--json", action="store_true", help="print the result as JSON; progress goes to stderr"
             )
-        overrides = subparser.add_argument("overrides", nargs="*", metavar="key=value", help=command.overrides)
+        overrides = subparser.add_argument(
+            "overrides", nargs="*", default=[], metavar="key=value", help=command.overrides
+        )
         overrides.completer = complete_override  # type: ignore[attr-defined]
     return parser
 

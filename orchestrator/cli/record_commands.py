@@ -74,7 +74,7 @@ def show(asked: Asked, options: argparse.Namespace, output: Output) -> None:
                 split, results = shown
                 accuracy, name = float(results.accuracy_C[results.worst]), results.class_names[results.worst]
                 worst.append({"point": label, "split": split, "class": name, "accuracy": accuracy})
-        output.hint(f"to bring a point's modules: moda pull sweep:{sweep_id}/{alone.front[0].label} --to modules")
+        output.hint(f"to bring a point's modules: moda pull sweep:{sweep_id}/{alone.find('best').label} --to modules")
     facts: dict[str, Any] = dataclasses.asdict(trial)
     output.give(
         {
@@ -82,7 +82,7 @@ def show(asked: Asked, options: argparse.Namespace, output: Output) -> None:
             "sweep": sweep_id,
             "events": events,
             "epochs": losses,
-            "front": [{"point": point.label, **point.metrics} for point in alone.front],
+            "front": rows_of(dataclasses.replace(opened, recorded=alone).front()) if alone.front else [],
             "worst_classes": worst,
         }
     )

@@ -33,7 +33,7 @@ def train(asked: Asked, options: argparse.Namespace, output: Output) -> None:
 
 def _train(config: Config, output: Output) -> None:
     from orchestrator.runs import train_one
-    from orchestrator.views import surface_table, tables_beside
+    from orchestrator.views import metrics_text, surface_table, tables_beside
 
     sweep = train_one(config, output.progress)
     if not config.data.has_validation:
@@ -45,14 +45,10 @@ def _train(config: Config, output: Output) -> None:
         return
     output.show(surface_table(sweep, title="validation"))
     output.show(*tables_beside(sweep))
+    shown = (sweep.reuse_metric, "reuse_baseline", "cut_size", "cut_overlap", "accuracy")
     for name in ROLES:
         point = sweep.find(name)
-        assert point.test is not None
-        output.say(
-            f"{name}: {point.choice}; on test: accuracy {point.test['accuracy']:.4f},"
-            f" reuse accuracy {point.test[sweep.reuse_metric]:.4f} (whole network {point.test['reuse_baseline']:.4f}),"
-            f" module size {point.test['cut_size']:.4f}, overlap {point.test['cut_overlap']:.4f}",
-        )
+        output.say(f"{name}: {point.choice}; on test {metrics_text(sweep, point, shown, on_test=True)}")
     output.hint(f"to pull its modules: moda pull sweep:{sweep.sweep_id}/best --to modules")
     output.give(result_of(sweep, storage=config.storage))
 

@@ -13,10 +13,9 @@ from orchestrator.config.config import Config, parse_config, to_plain
 from orchestrator.config.groups import GROUPS, SEARCH_PATH, check_choice, choices_of, is_group
 from orchestrator.config.mixing import chosen_methods, is_mixed, mix_methods, removals, shared_words
 from orchestrator.config.overrides import (
-    DECLARED,
     absolute,
+    all_keys,
     as_hydra,
-    known_keys,
     meant,
     named_storage,
     read_overrides,
@@ -261,6 +260,6 @@ def _one_line(error: BaseException) -> str:
     if "nterpolation" in line:
         line += "; write \\${ for a literal ${"
     if unknown := re.match(r"Could not override '([^']*)'", line):
-        line = line.rstrip(".") + meant(unknown[1], [*DECLARED, *known_keys()])
+        line = f"unknown key {unknown[1]}{meant(unknown[1], all_keys())}"
         line += f"; top-level keys: {', '.join(field.name for field in dataclasses.fields(Config))}"
     return line

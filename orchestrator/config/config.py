@@ -23,7 +23,7 @@ from orchestrator.config.mixed import (
 )
 from orchestrator.config.model_names import IMPORT_PATH, check_model_name, model_options
 from orchestrator.config.overrides import (
-    known_keys,
+    all_keys,
     meant,
 )
 from orchestrator.config.parsing import as_plain, build, typed
@@ -171,7 +171,7 @@ def parse_config(plain: Mapping[str, Any]) -> Config:
     """Check plain data and build the configuration from it."""
     sections = {field.name for field in dataclasses.fields(Config)}
     if unknown := sorted(set(plain) - sections - NOT_CONFIGURED):
-        close = meant(unknown[0], [*sections, *known_keys()])
+        close = meant(unknown[0], all_keys())
         raise ConfigError(f"unknown key {unknown[0]}{close}; top-level keys: {', '.join(sorted(sections))}")
     if absent := sorted(sections - set(plain)):
         raise ConfigError(f"keys {absent} are missing")

@@ -60,8 +60,8 @@ def check_choice(group: str, name: str, words: Sequence[str]) -> None:
         close = difflib.get_close_matches(name, known, n=1)
         meant = f" (did you mean {group}={close[0]}?)" if close else ""
         raise ConfigError(
-            f"{group}={name} is not known{meant}; known: {', '.join(known)}; a file {group}/{name}.yaml of your own is"
-            " found with --config-dir DIR"
+            f"{group}={name} is not known{meant}; a file {group}/{name}.yaml of your own is found with --config-dir"
+            f" DIR; known: {', '.join(known)}"
         )
 
 

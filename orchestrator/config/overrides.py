@@ -21,6 +21,7 @@ from orchestrator.config.evaluation_section import EvaluationConfig
 from orchestrator.config.search_section import SearchConfig
 from orchestrator.config.sections import ModelConfig, SweepConfig, TrackingConfig
 from orchestrator.config.training_section import TrainingConfig
+from orchestrator.declarations import METHOD_KEYS, MODEL_KEYS
 from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:  # a worker reads no overrides
@@ -136,7 +137,9 @@ def declared_type(key: str) -> Any:
 def meant(word: str, known: Sequence[str]) -> str:
     """What a misspelled word may have meant, in parentheses; nothing where nothing is close."""
     named = [key for key in known if key.rpartition(".")[2] == word]
-    close = named or difflib.get_close_matches(word, known, n=1)
+    lasts = {} if "." in word else {key.rpartition(".")[2]: key for key in known}
+    close = named or [lasts[last] for last in difflib.get_close_matches(word, lasts, n=1, cutoff=0.8)]
+    close = close or difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
@@ -144,6 +147,12 @@ def known_keys() -> list[str]:
     """Every declared key of two parts, such as ``training.epochs``."""
     sections = {name: kind for name, kind in DECLARED.items() if dataclasses.is_dataclass(kind)}
     return [f"{name}.{field.name}" for name, kind in sections.items() for field in dataclasses.fields(kind)]
+
+
+def all_keys() -> list[str]:
+    """Every section and every key: those of shipped methods and networks alone, such as ``method.alpha``, too."""
+    of_methods = dict.fromkeys(f"method.{key}" for keys in METHOD_KEYS.values() for key in keys)
+    return [*DECLARED, *of_methods, *(f"model.{key}" for key in MODEL_KEYS), *known_keys()]
 
 
 def absolute(path: str, base: str | None = None) -> str:
@@ -172,7 +181,7 @@ def _why_not_read(override: str) -> str:
     """What is wrong with an override that Hydra cannot read, and how to write it."""
     key, equals, value = override.partition("=")
     if not equals:
-        close = meant(key, [*DECLARED, *known_keys()])
+        close = meant(key, all_keys())
         return f"{close}: there is no = in it; an override with spaces is put in quotes"
     if is_cut_short(override):
         example = f"'{key:.80}={value[:1]}...{CLOSED[value[:1]]}'"

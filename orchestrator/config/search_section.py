@@ -241,14 +241,18 @@ class SearchConfig:
             is_wrong = objective.is_logarithmic and metrics[name].kind == NUMBER
             remedy = "linear: the metric may be below 0, and has no logarithm there"
             check(f"search.objectives.{name}.scale", LOGARITHMIC, not is_wrong, remedy)
-        for name in self.reference:
+        for name, value in self.reference.items():
             one_of("search.reference", name, known)
+            if value is not None:
+                _check_share(f"search.reference.{name}={value:g}", metrics[name], value)
         missing = sorted(
             name for name in self.objectives if self.reference.get(name) is None and not metrics[name].baseline
         )
         check("search.reference", dict(self.reference), not missing, f"complete; add a value for {missing}")
         for text in self.constraints:
-            one_of(f"search.constraints: {text!r}: metric", Constraint.parse(text).metric, known)
+            constraint = Constraint.parse(text)
+            one_of(f"search.constraints: {text!r}: metric", constraint.metric, known)
+            _check_share(f"search.constraints: {text!r}", metrics[constraint.metric], constraint.bound)
 
     def spaces(self) -> list[dict[str, Dimension]]:
         """Return the dimensions that a trial can have together: of one method all, of several those of each."""
@@ -275,3 +279,9 @@ class SearchConfig:
         is_right = value is None or not objective.is_logarithmic or value > FLOOR
         remedy = f"above {FLOOR:g}, where the logarithmic scale begins; or set search.objectives.{name}.scale=linear"
         check(f"search.reference.{name}", value, is_right, remedy)
+
+
+def _check_share(key: str, metric: Metric, value: float) -> None:
+    """Refuse the percentage of a share, as tables show it."""
+    if metric.is_percentage and value > 1:
+        raise ConfigError(f"{key}: {metric.name} is a share, at most 1; write {value / 100:g} for {value:g} %")

@@ -1,6 +1,6 @@
 from .augmentations import AUGMENTATIONS, MIXING, Parameter
 from .keys import Key
-from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, SHARE, STAGE_METRICS, Metric
+from .metrics import COUNT, CUT_NAMES, MARGIN, METRICS, NUMBER, OBJECTIVES, SHARE, STAGE_METRICS, Metric, percent
 from .normalisations import NORMALISATIONS
 from .options import METHOD_KEYS, MODEL_KEYS, OWN_OPTION
 from .stages import CUT, REFIT, SEPARATE, STAGE_SIZES, STAGE_SUBSETS, STAGES, TUNED
@@ -30,4 +30,5 @@ __all__ = [
     "Key",
     "Metric",
     "Parameter",
+    "percent",
 ]

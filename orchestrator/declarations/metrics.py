@@ -1,6 +1,8 @@
 """The metrics of a point. A metric is declared here once: its column, its title and unit, its direction, its axis.
 
 Tables take their columns from these declarations, the configuration what may be an objective, views how they show it.
+People read shares in per cent. What programs read and what people type are shares: columns, JSON, W&B's numbers,
+constraints, the names of points.
 """
 
 import math
@@ -54,6 +56,11 @@ class Metric:
         return f"{self.short or self.title} %" if self.is_percentage else self.short or self.title
 
     @property
+    def name_with_unit(self) -> str:
+        """Its title and its unit, where its numbers stand in a row: ``module size %``."""
+        return f"{self.title} %" if self.is_percentage else self.title
+
+    @property
     def axis(self) -> str:
         """The title of its axis, with the unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
@@ -64,10 +71,20 @@ class Metric:
         return self.title if self.is_percentage else self.axis
 
     def cell(self, value: float, spread: float | None = None) -> str:
-        """Format a value as a cell of a table in the terminal, with its deviation or standard error."""
+        """Format a value as a cell under :attr:`head`, with its deviation or standard error."""
+        if self.is_percentage:
+            return percent(value, spread)
+        return f"{value:.4g}" + (f"±{spread:.2g}" if spread is not None else "")
+
+    def text(self, value: float, spread: float | None = None) -> str:
+        """Format a value as :meth:`cell`, with its unit: ``97.2±0.8 %``."""
+        return self.cell(value, spread) + (" %" if self.is_percentage else "")
+
+    def difference(self, value: float, before: float) -> str:
+        """Format by how much a value exceeds one before it, as a cell; percentages in points."""
         if not self.is_percentage:
-            return f"{value:.4g}" + (f"±{spread:.2g}" if spread is not None else "")
-        return f"{100 * value:.1f}" + (f"±{100 * spread:.1f}" if spread is not None else "")
+            return f"{value - before:+.4g}"
+        return f"{100 * (value - before):+.{_percent_digits(value - before)}f}"
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -75,6 +92,20 @@ class Metric:
         if self.kind == SHARE:
             return 0.0, 1.0
         return (-math.inf if self.kind == NUMBER else 0.0), math.inf
+
+
+def percent(share: float, spread: float | None = None) -> str:
+    """Format a share in per cent without the sign, ``97.2±0.8``: one decimal, and of less than 1 % two digits that
+    count.
+    """
+    digits = _percent_digits(share)
+    return f"{100 * share:.{digits}f}" + (f"±{100 * spread:.{digits}f}" if spread is not None else "")
+
+
+def _percent_digits(share: float) -> int:
+    """How many decimals a share has in per cent."""
+    size = float(f"{abs(100 * share):.2g}")
+    return 1 if size >= 1 or size == 0 else 1 - math.floor(math.log10(size))
 
 
 METRICS: dict[str, Metric] = {

@@ -6,10 +6,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from orchestrator.config import Config
+from orchestrator.declarations import METRICS, percent
 from orchestrator.results import Point, Sweep
 
 CARD = "model_card.md"
-METRICS = (
+SHOWN = (
     "calibrated_reuse_accuracy",
     "reuse_accuracy",
     "reuse_baseline",
@@ -19,6 +20,8 @@ METRICS = (
     "flops",
     "coupling",
 )
+
+SIZES = ("cut_size", "cut_overlap")
 
 
 def model_card(
@@ -50,6 +53,7 @@ def model_card(
         rejection=rejection,
         rejected=_rejected(rejection),
         has_bias=point.bias is not None,
+        heads=["choice", *(METRICS[name].title for name in (sweep.reuse_metric, *SIZES))],
         choices=[_curve(other, point, sweep.reuse_metric) for other in same_trial],
     )
 
@@ -77,24 +81,25 @@ def _listed(names: Sequence[str]) -> str:
 
 def _metrics(point: Point) -> list[tuple[str, str, str]]:
     test = point.test or {}
-    return [(name, _number(point.metrics.get(name)), _number(test.get(name))) for name in METRICS]
+    return [(METRICS[name].title, _text(name, point.metrics.get(name)), _text(name, test.get(name))) for name in SHOWN]
 
 
 def _curve(point: Point, chosen: Point, accuracy: str) -> tuple[str, ...]:
-    shown = (accuracy, "cut_size", "cut_overlap")
     metrics = point.metrics or point.test or {}
-    cells = (str(point.choice), *(_number(metrics.get(name)) for name in shown))
-    return tuple(f"**{cell}**" for cell in cells) if point.choice == chosen.choice else cells
+    cells = (str(point.choice), *(_text(name, metrics.get(name)) for name in (accuracy, *SIZES)))
+    return tuple(cell and f"**{cell}**" for cell in cells) if point.choice == chosen.choice else cells
 
 
 def _rejected(rejection: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
     """A row for each number of classes of which modules were tested."""
     of_sizes = {} if rejection is None else rejection["test"]
-    return [(size, f"{shares['own']:.1%}", f"{shares['others']:.1%}") for size, shares in of_sizes.items()]
+    return [
+        (size, *(f"{percent(shares[whose])} %" for whose in ("own", "others"))) for size, shares in of_sizes.items()
+    ]
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _text(name: str, value: float | None) -> str:
+    return "" if value is None else METRICS[name].text(value)
 
 
 def _cell(text: str) -> str:

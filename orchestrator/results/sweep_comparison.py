@@ -17,7 +17,8 @@ NO_DIFFERENCE = ("storage", "sweep.name", "tracking")
 
 @dataclass(frozen=True)
 class SweepComparison:
-    """Two sweeps, judged by the objectives, constraints, scales and reference point of the first one.
+    """Two sweeps, judged by the objectives, constraints and scales of the first one, and their hypervolumes by its
+    reference point.
 
     Attributes:
         first: a sweep.
@@ -38,7 +39,7 @@ class SweepComparison:
             second.config.search,
             objectives=first.config.search.objectives,
             constraints=first.config.search.constraints,
-            reference=first.reference,
+            reference=first.config.search.reference,  # what follows from a baseline, and so a knee, is each one's own
         )
         judged = dataclasses.replace(second, config=dataclasses.replace(second.config, search=search))
         return cls(first, judged)
@@ -67,12 +68,12 @@ class SweepComparison:
 
     def differences(self) -> list[tuple[str, Any, Any]]:
         """Return the keys of the configurations that differ, each with both values, None for an absent one."""
-        before, after = (dict(_flat(to_plain(sweep.config))) for sweep in (self.first, self.second))
+        before, after = (to_plain(sweep.config) for sweep in (self.first, self.second))
         judged = ("search.objectives", "search.constraints", "search.reference")
         return [
-            (key, before.get(key), after.get(key))
-            for key in dict.fromkeys([*before, *after])
-            if before.get(key) != after.get(key) and not key.startswith((*NO_DIFFERENCE, *judged))
+            difference
+            for difference in _differences(before, after)
+            if not difference[0].startswith((*NO_DIFFERENCE, *judged))
         ]
 
     def _best(self, sweep: Sweep, last: str, level: float) -> Point | None:
@@ -85,10 +86,13 @@ class SweepComparison:
         return best(within, key=lambda point: point.metrics[first], default=None)
 
 
-def _flat(mapping: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings with dotted keys; lists stay whole."""
-    for key, value in mapping.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{start}{key}.")
-        else:
-            yield f"{start}{key}", value
+def _differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], start: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """The values of two mappings that differ, under dotted keys: what only one has, and lists, as a whole."""
+    for key in dict.fromkeys([*before, *after]):
+        one, other = before.get(key), after.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _differences(one, other, f"{start}{key}.")
+        elif one != other:
+            yield f"{start}{key}", one, other

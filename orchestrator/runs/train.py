@@ -1,12 +1,15 @@
 """One training on its own: ``moda train``, and ``moda decompose`` (a training of no epochs)."""
 
 import dataclasses
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.config import Config
+from orchestrator.declarations import METRICS
 from orchestrator.errors import ConfigError
 from orchestrator.results import Sweep, claim_sweep, read_sweep, trial_event, utc_now
 from orchestrator.runs.lease import only_driver
@@ -69,6 +72,8 @@ def train_one(config: Config, console: Console) -> Sweep:
     sweep = read_sweep(store, sweep_id)
     if not sweep.trials[0].is_finished:
         raise ConfigError(f"the training {sweep.trials[0].status}: {sweep.trials[0].reason}; try a lower learning rate")
+    for line in _guessing_lines(sweep, data):
+        _print(console, line)
     if not config.data.has_validation:
         return sweep  # measured on test as it is
     named = (sweep.find("best"), sweep.find("knee"))
@@ -76,6 +81,20 @@ def train_one(config: Config, console: Console) -> Sweep:
     if untested:
         measure_on_test(trial, data, list(untested))
     return read_sweep(store, sweep_id)
+
+
+def _guessing_lines(sweep: Sweep, data: Data) -> Iterator[str]:
+    """Say so where a network is right no more often, within two standard errors, than the name of one class is."""
+    split, judged = data.judged
+    share = float(judged.labels.bincount().max()) / len(judged)
+    point = sweep.points[0]
+    accuracy = (point.metrics or point.test or {})["accuracy"]
+    if accuracy <= share + 2 * math.sqrt(share * (1 - share) / len(judged)):
+        yield (
+            f"warning: the network is right on {METRICS['accuracy'].text(accuracy)} of the {split} images, as a guess"
+            " is: it has learned nothing. Try a lower training.learning_rate, more training.epochs, or batch norm in a"
+            " network of your own"
+        )
 
 
 def _is_over(store: DeltaStore, sweep_id: str) -> bool:

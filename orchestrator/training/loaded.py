@@ -3,6 +3,7 @@
 import torch
 
 from orchestrator.config import STATISTICS, Config
+from orchestrator.declarations import METRICS
 from orchestrator.training.data import Data, ImageSet
 from orchestrator.training.decompose import accuracy
 from orchestrator.training.loop import choose_device
@@ -25,7 +26,9 @@ def loaded_lines(config: Config, data: Data) -> list[str]:
     device, images = choose_device(config.training), _first(judged)
     share = accuracy(network.to(device), images.to(device))
     of = "" if len(images) == len(judged) else f" of {len(images)} images"
-    lines = [f"{path}{f' ({taken})' if taken else ''}: {split} accuracy {share:.4f}{of} as loaded"]
+    lines = [
+        f"{path}{f' ({taken})' if taken else ''}: {split} accuracy {METRICS['accuracy'].text(share)}{of} as loaded"
+    ]
     if config.data.mean is None and config.data.normalisation == STATISTICS:
         mean, std = (_numbers(values) for values in (images.mean, images.std))
         lines.append(

@@ -9,11 +9,18 @@ from orchestrator.results import Sweep
 from orchestrator.views.terminal import coefficients_text
 
 METHOD_COLOURS = ("#e69f00", "#cc79a7", "#56b4e9", "#009e73", "#8c564b", "#999999")  # of a sweep of several
+METHOD_HUES = (2, 4, 6, 3, 1, 5)  # the same in the report, whose style has each for light and for dark pages
 
 
 def method_colours(sweep: Sweep) -> dict[str, str]:
     """The colour of each method; none in a sweep of one."""
     return dict(zip(sweep.config.search.methods, itertools.cycle(METHOD_COLOURS), strict=False))
+
+
+def method_hues(sweep: Sweep) -> dict[str, str]:
+    """The colour of each method in the report; none in a sweep of one."""
+    hues = (f"var(--hue-{place})" for place in itertools.cycle(METHOD_HUES))
+    return dict(zip(sweep.config.search.methods, hues, strict=False))
 
 
 def baseline_name(config: Config, coefficients: Mapping[str, Any]) -> str:

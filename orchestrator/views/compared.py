@@ -29,10 +29,10 @@ def _numbers(entry: Compared, metric: Metric | None) -> tuple[str, str, str, str
     """The last four cells of a row."""
     scale, digits, name = 1, 3, f"{entry.name} of training" if entry.name == HOURS else entry.name
     if metric is not None:
-        name = metric.title
+        name = metric.name_with_unit
         if metric.is_percentage:
-            scale, digits, name = 100, 2, f"{name} %"
-    spread = "" if entry.spread is None else f" ± {scale * entry.spread:.{digits}f}"
+            scale, digits = 100, 2  # as papers give them
+    spread = "" if entry.spread is None else f"±{scale * entry.spread:.{digits}f}"
     return (
         name,
         f"{scale * entry.published:.{digits}f}",

@@ -8,8 +8,9 @@ from rich.table import Table
 
 from orchestrator.results import NO_HYPERVOLUME, Confirmation, Held, Point, by_label
 from orchestrator.views.figures import FRONT, OTHERS, TEST, deviation_bars, hover_text, style_axes
-from orchestrator.views.terminal import coefficients_text, number_text
+from orchestrator.views.terminal import coefficients_text, metric_cell
 
+CLEAR, MIDDLE, GRID = "rgba(0,0,0,0)", "#76818d", "rgba(128,128,128,0.3)"  # on a light page and on a dark one
 HEAD = ("", "point", "coefficients", "", "in the sweep", "with fresh seeds", "difference", "held", "on test")
 
 
@@ -33,14 +34,15 @@ def confirmation_rows(confirmation: Confirmation) -> Iterator[list[str]]:
             coefficients_text(point.claimed.trial.coefficients),
         ]
         for name in confirmation.parent.config.search.objectives:
-            cells = [*start, metrics[name].title, number_text(point.claimed, name)]
+            metric = metrics[name]
+            cells = [*start, metric.name_with_unit, metric_cell(point.claimed, metric)]
             if point.found is None:
                 yield [*cells, "not finished", "", "", ""]
             else:
-                difference = point.found.metrics[name] - point.claimed.metrics[name]
+                difference = metric.difference(point.found.metrics[name], point.claimed.metrics[name])
                 held = "yes" if point.has_held({name: confirmation.directions[name]}) else "no"
-                test = number_text(point.found, name, on_test=True)
-                yield [*cells, number_text(point.found, name), f"{difference:+.4f}", held, test]
+                test = metric_cell(point.found, metric, on_test=True)
+                yield [*cells, metric_cell(point.found, metric), difference, held, test]
             start = ["", "", ""]
 
 
@@ -110,7 +112,8 @@ def confirmation_figure(confirmation: Confirmation) -> Any:
     tested = [point for point in found if point.test]
     add(tested, "on test", marker={"color": TEST, "size": 8, "symbol": "circle-open"})
     style_axes(figure, confirmation.parent.config, horizontal, vertical)
-    figure.update_layout(height=440)
+    figure.update_layout(height=440, paper_bgcolor=CLEAR, plot_bgcolor=CLEAR, font_color=MIDDLE)
+    figure.update_xaxes(gridcolor=GRID).update_yaxes(gridcolor=GRID)
     return figure
 
 

@@ -6,16 +6,16 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.config import METHOD, Config
-from orchestrator.declarations import Metric
+from orchestrator.declarations import Metric, percent
 from orchestrator.results import Point, Sweep
 from orchestrator.views.baselines import baseline_name, is_standard, method_colours
-from orchestrator.views.terminal import coefficients_text, number_text
+from orchestrator.views.terminal import coefficients_text, metric_text
 
 FRONT, OTHERS, BASELINE, TEST = "#d62728", "#9aa5b1", "#1f77b4", "#2ca02c"
 INFEASIBLE = "#dfe4e8"
-NAMED = ("reuse_accuracy", "calibrated_reuse_accuracy", "cut_size", "cut_overlap", "accuracy")  # by every point
-TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-TICK_TEXTS = [f"{100 * tick:g} %" for tick in TICKS]
+CALIBRATED = "calibrated_reuse_accuracy"
+NAMED = ("reuse_accuracy", CALIBRATED, "cut_size", "cut_overlap", "accuracy")  # by every point
+PERCENT_TICKS = ".3~%"  # as plotly writes formats
 
 
 def front_figure(sweep: Sweep) -> Any:
@@ -68,18 +68,16 @@ def style_axes(figure: Any, config: Config, horizontal: str, vertical: str) -> N
         template="plotly_white",
         xaxis_title=config.metrics[horizontal].axis,
         yaxis_title=config.metrics[vertical].brief_axis,
-        legend={"orientation": "h", "y": 1.08},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         margin={"l": 60, "r": 20, "t": 40, "b": 50},
         height=520,
     )
 
 
 def axis_of(config: Config, objective: str) -> dict[str, Any]:
-    """Return the axis of an objective by its scale: on a logarithmic one shares have ticks that people can read."""
-    if not config.search.objectives[objective].is_logarithmic:
-        return {}
-    ticks = {"tickvals": TICKS, "ticktext": TICK_TEXTS} if config.metrics[objective].is_percentage else {}
-    return {"type": "log", **ticks}
+    """Return the axis of an objective by its scale; that of a share has ticks in per cent."""
+    ticks = {"tickformat": PERCENT_TICKS} if config.metrics[objective].is_percentage else {}
+    return {"type": "log", **ticks} if config.search.objectives[objective].is_logarithmic else ticks
 
 
 def background(sweep: Sweep) -> Iterator[tuple[list[Point], str, dict[str, Any]]]:
@@ -124,16 +122,19 @@ def deviation_bars(points: Sequence[Point], metric: str, *, on_test: bool = Fals
 
 def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
     """Return the text that the pointer shows at a point."""
+
+    def text(name: str, *, on_test: bool = False) -> str:
+        return f"{metrics[name].title} {metric_text(point, metrics[name], on_test=on_test)}"
+
     lines = [
         f"<b>{point.label}</b>",
         coefficients_text(point.trial.coefficients),
         str(point.choice),
-        f"reuse accuracy {number_text(point, 'calibrated_reuse_accuracy')}{_without_bias(point.metrics)}",
-        f"module size {number_text(point, 'cut_size')}{_times_fewer(point)}, overlap"
-        f" {number_text(point, 'cut_overlap')}",
-        f"accuracy {number_text(point, 'accuracy')}",
+        f"{text(CALIBRATED)}{_without_bias(point.metrics)}",
+        f"{text('cut_size')}{_times_fewer(point)}, {text('cut_overlap')}",
+        text("accuracy"),
         ", ".join(
-            f"{metric.title} {number_text(point, name)}"
+            text(name)
             for name, metric in metrics.items()
             if metric.direction and name not in NAMED and name in point.metrics
         ),
@@ -143,15 +144,15 @@ def hover_text(point: Point, metrics: Mapping[str, Metric]) -> str:
     if not point.choice.reaches_target(point.metrics["cut_size"]):
         lines.append("the target size is out of reach")
     if point.test:
-        reuse = f"reuse {point.test['calibrated_reuse_accuracy']:.4f}{_without_bias(point.test)}"
-        lines.append(f"test: {reuse}, accuracy {point.test['accuracy']:.4f}")
+        reuse = f"{text(CALIBRATED, on_test=True)}{_without_bias(point.test)}"
+        lines.append(f"on test: {reuse}, {text('accuracy', on_test=True)}")
     return "<br>".join(filter(None, lines))
 
 
 def _without_bias(metrics: Mapping[str, float]) -> str:
     """The reuse accuracy without the bias of each class, where that is another one."""
-    plain = metrics.get("reuse_accuracy", metrics["calibrated_reuse_accuracy"])
-    return "" if plain == metrics["calibrated_reuse_accuracy"] else f" (uncalibrated {plain:.4f})"
+    plain = metrics.get("reuse_accuracy", metrics[CALIBRATED])
+    return "" if plain == metrics[CALIBRATED] else f" (without the biases {percent(plain)} %)"
 
 
 def _times_fewer(point: Point) -> str:

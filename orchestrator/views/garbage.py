@@ -26,7 +26,7 @@ class Removable(Protocol):
 
 def garbage_table(found: Sequence[Removable]) -> Table:
     """Build a table with a row for each kind of garbage in each sweep, and the total."""
-    table = Table()
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("what", "sweep"):
         table.add_column(name, overflow="fold")
     for name in ("how many", "files", "MiB"):
@@ -34,7 +34,7 @@ def garbage_table(found: Sequence[Removable]) -> Table:
     kinds = list(dict.fromkeys((removable.what, removable.sweep_id) for removable in found))
     for what, sweep_id in kinds:
         same_kind = [removable for removable in found if (removable.what, removable.sweep_id) == (what, sweep_id)]
-        table.add_row(what, escape(sweep_id), *_amounts(same_kind), end_section=(what, sweep_id) == kinds[-1])
+        table.add_row(what, escape(sweep_id), *_amounts(same_kind))
     table.add_row("total", "", *_amounts(found))
     return table
 

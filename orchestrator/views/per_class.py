@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.declarations import percent
 from orchestrator.results import ClassResults, KeptUnits, Sweep, SweepClasses
 from orchestrator.views.table_row import Row
 
@@ -51,18 +52,18 @@ def worst_class_text(split: str, results: ClassResults) -> str:
     mistaken = results.mistaken_for(worst)
     text = (
         f"Class {results.class_names[worst]} is worst: the module of all classes gets"
-        f" {_percent(results.accuracy_C[worst])} ± {100 * results.errors_C[worst]:.1f} % of its"
+        f" {percent(results.accuracy_C[worst], results.errors_C[worst])} % of its"
         f" {results.images_C[worst]} {split} images right (the whole network"
-        f" {_percent(results.whole_accuracy_C[worst])} %)"
+        f" {percent(results.whole_accuracy_C[worst])} %)"
     )
     if mistaken is None:
         return f"{text}."
     share = results.confusion_CC[worst, mistaken] / results.images_C[worst]
-    return f"{text}, and takes {_percent(share)} % of them for {results.class_names[mistaken]}."
+    return f"{text}, and takes {percent(share)} % of them for {results.class_names[mistaken]}."
 
 
 def _worst_text(split: str, results: ClassResults) -> str:
-    return f"{results.class_names[results.worst]}: {_percent(results.accuracy_C[results.worst])} % on {split}"
+    return f"{results.class_names[results.worst]}: {percent(results.accuracy_C[results.worst])} % on {split}"
 
 
 def _class_names(units: KeptUnits | None, shown: tuple[str, ClassResults] | None) -> list[str]:
@@ -77,22 +78,22 @@ def _lines(units: KeptUnits | None, shown: tuple[str, ClassResults] | None) -> I
         sizes_C, names = shown[1].cut_sizes_C, shown[1].class_names
         largest = int(sizes_C.argmax())
         yield (
-            f"The largest module is that of class {names[largest]}: {_percent(sizes_C[largest])} % of the parameters,"
-            f" where the mean is {_percent(sizes_C.mean())} %."
+            f"The largest module is that of class {names[largest]}: {percent(sizes_C[largest])} % of the parameters,"
+            f" where the mean is {percent(sizes_C.mean())} %."
         )
     if units is None:
         return
     counts_C, names, width = units.all_CN.sum(1), units.class_names, units.all_CN.shape[1]
     most = int(counts_C.argmax())
     yield (
-        f"Class {names[most]} keeps most: {counts_C[most]} of {width} units ({_percent(counts_C[most] / width)} %),"
-        f" where the mean is {_percent(counts_C.mean() / width)} %."
+        f"Class {names[most]} keeps most: {counts_C[most]} of {width} units ({percent(counts_C[most] / width)} %),"
+        f" where the mean is {percent(counts_C.mean() / width)} %."
     )
     if len(names) > 1:
         apart_CC = units.overlaps_CC - 2 * np.eye(len(names))
         one, other = divmod(int(apart_CC.argmax()), len(names))
         yield (
-            f"Classes {names[one]} and {names[other]} have most in common: {_percent(apart_CC[one, other])} % of the"
+            f"Classes {names[one]} and {names[other]} have most in common: {percent(apart_CC[one, other])} % of the"
             " units that either keeps."
         )
 
@@ -104,11 +105,11 @@ def _table(names: Sequence[str], units: KeptUnits | None, by_split: dict[str, Cl
         if results is not None:
             mark = "" if split == "validation" else f"{split} "
             pairs = zip(results.accuracy_C, results.errors_C, strict=True)
-            columns[f"{mark}accuracy %"] = [f"{_percent(share)} ± {100 * error:.1f}" for share, error in pairs]
-            columns[f"{mark}whole network %"] = [_percent(share) for share in results.whole_accuracy_C]
+            columns[f"{mark}accuracy %"] = [percent(share, error) for share, error in pairs]
+            columns[f"{mark}whole network %"] = [percent(share) for share in results.whole_accuracy_C]
     measured = next(filter(None, by_split.values()), None)
     if measured is not None:
-        columns["module size %"] = [_percent(share) for share in measured.cut_sizes_C]
+        columns["module size %"] = [percent(share) for share in measured.cut_sizes_C]
     if units is not None:
         columns[f"units (of {units.all_CN.shape[1]})"] = [str(count) for count in units.all_CN.sum(1)]
         for layer, mask_CN in zip(units.layers, units.masks, strict=True):
@@ -149,7 +150,3 @@ def _overlaps(units: KeptUnits) -> list[tuple[str, list[int]]]:
         return []
     shares_CC = np.rint(100 * units.overlaps_CC).astype(int).tolist()
     return list(zip(units.class_names, shares_CC, strict=True))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"

@@ -5,6 +5,7 @@ In a terminal a display that refreshes in place; in a log (a submitted job) a li
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ray.tune import Callback
@@ -19,10 +20,13 @@ from orchestrator.config import Config
 from orchestrator.results import NO_HYPERVOLUME, Sweep
 from orchestrator.search import Status
 from orchestrator.tracking import describe_tracking
-from orchestrator.views.terminal import coefficients_text, duration_text, front_table, losses_text, reference_text
+from orchestrator.views.terminal import coefficients_text, duration_text, front_table, reference_text
 
 LOG_SECONDS = 15.0  # between lines of mere progress in a log
 FRONT_ROWS = 8
+OTHER_LINES = 12  # of the display, beside those of running trials and of the front's points
+WIDTH_OF_TERMS = 100  # columns of a terminal in which the terms of the loss have room
+HOUR = 3600.0  # seconds
 
 
 class Progress(Callback):
@@ -41,6 +45,8 @@ class Progress(Callback):
         self._running: dict[str, dict[str, Any]] = {}
         self._watchers: list[Callable[[Sweep], None]] = []
         self._last_line = float("-inf")
+        self._most_running = 0
+        self._seconds_of_trials: list[float] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that is never made."""
@@ -74,10 +80,11 @@ class Progress(Callback):
         over = sum(trial.is_over for trial in sweep.trials)
         self._sweep, self._budget, self._done_before = sweep, budget or config.sweep.trials, over
         self._started, self._at_once = self._clock(), concurrency
-        say = self._console.print
+        say = partial(self._console.print, highlight=False)
         search = config.search
         say(f"[bold]sweep {sweep.sweep_id}[/]  {config.model.name} on {config.data.name}, search={search.name}")
-        say(f"hypervolume up to the reference point {reference_text(sweep)}", highlight=False, soft_wrap=True)
+        is_log = not self._console.is_terminal  # a terminal has lines broken between words
+        say(f"hypervolume up to the reference point {reference_text(sweep)}", soft_wrap=is_log)
         say(f"storage {config.storage}   tracking {describe_tracking(config)}", markup=False)
         if over >= self._budget:
             say(f"all {self._budget} trials are already in the tables; nothing to train")
@@ -90,7 +97,7 @@ class Progress(Callback):
         at_once = f"{concurrency} at once" if concurrency else "as many at once as the cluster will hold"
         hours = config.sweep.hours
         until = "" if hours is None else f"; none is begun later than {hours:g} h from now (sweep.hours)"
-        say(f"{self._budget} trials{fewer}, {at_once}{earlier}{until}", soft_wrap=True)
+        say(f"{self._budget} trials{fewer}, {at_once}{earlier}{until}", soft_wrap=is_log)
         if self._console.is_terminal:
             self._live = Live(self._view(), console=self._console, refresh_per_second=2, transient=True)
             self._live.start()
@@ -129,6 +136,7 @@ class Progress(Callback):
         self._console.print(
             f"{sweep.finished_text}{took}; {len(sweep.front)} points on the front,"
             f" hypervolume {sweep.hypervolume_text}",
+            highlight=False,
             soft_wrap=True,
         )
         for trial in sweep.trials:
@@ -160,6 +168,8 @@ class Progress(Callback):
 
     def _ended(self, trial: TuneTrial) -> None:
         known = self._running.pop(trial.trial_id, None)
+        if known is not None:
+            self._seconds_of_trials.append(self._clock() - known["started"])
         self._sweep = self._read()
         for watcher in self._watchers:
             watcher(self._sweep)
@@ -182,13 +192,29 @@ class Progress(Callback):
         return sum(trial.is_over or trial.status == Status.FAILED for trial in self._sweep.trials)
 
     def _left(self) -> str:
-        done = self._over - self._done_before
-        if done < 1:
+        if self._over - self._done_before < 1:
             return "time left: not known before the first trial ends"
-        partial = sum(state["epoch"] / state["epochs"] for state in self._running.values() if state["epochs"])
-        rate = (done + partial) / (self._clock() - self._started)
-        training = max(0.0, (self._budget - self._over - partial) / rate)
+        training = min(self._seconds_by_trials(), self._seconds_by_hours())
         return f"about {duration_text(training + self._test_seconds())} left"
+
+    def _seconds_by_trials(self) -> float:
+        """How long it takes until as many trials are over as were asked for."""
+        begun: float = sum(state["epoch"] / state["epochs"] for state in self._running.values() if state["epochs"])
+        rate = (self._over - self._done_before + begun) / (self._clock() - self._started)
+        return max(0.0, (self._budget - self._over - begun) / rate)
+
+    def _seconds_by_hours(self) -> float:
+        """How long it takes until no trial is begun any more and the last ones end."""
+        hours = self._sweep.config.sweep.hours
+        if hours is None:
+            return float("inf")
+        now, taken = self._clock(), self._seconds_of_trials
+        each = sum(taken) / len(taken) if taken else 0.0
+        begun_until = self._started + HOUR * hours
+        if now < begun_until:
+            return begun_until - now + each
+        left: list[float] = [state["started"] + each - now for state in self._running.values()]
+        return max([0.0, *left])
 
     def _test_seconds(self) -> float:
         """How long the front will be measured on the test images: by what measuring has taken on validation."""
@@ -215,21 +241,43 @@ class Progress(Callback):
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _view(self) -> Group:
-        running = Table("trial", "", "loss", "coefficients", title="running", title_justify="left", box=None)
-        for state in self._running.values():
-            loss = losses_text(state["loss"], state["terms"]).removeprefix("loss ") if "loss" in state else ""
-            running.add_row(
-                str(state["config"]["number"]), _where(state), loss, coefficients_text(state["config"]["coefficients"])
-            )
-        if not self._running:
-            running.add_row("", "starting", "", "")
         volume = NO_HYPERVOLUME if self._sweep.hypervolume is None else f"{self._sweep.hypervolume:.4f}"
         head = f"{self._over} of {self._budget} trials, hypervolume {volume}, {self._left()}"
-        parts: list[Any] = [Text(head, style="bold"), running]
+        width = self._console.width
+        parts: list[Any] = [Text(head, style="bold"), self._running_table(width)]
         if self._sweep.front:
-            width = self._console.width
-            parts.append(front_table(self._sweep, rows=FRONT_ROWS, title="front so far (validation)", width=width))
+            rows = min(FRONT_ROWS, max(2, self._console.height - self._most_running - OTHER_LINES))
+            parts.append(front_table(self._sweep, rows=rows, title="front so far (validation)", width=width))
         return Group(*parts)
+
+    def _running_table(self, width: int) -> Table:
+        """A line for each running trial, and empty ones for those that will follow, so that nothing below moves."""
+        states = list(self._running.values())
+        self._most_running = max(self._most_running, len(states), 1)
+        terms = list(dict.fromkeys(term for state in states for term in state.get("terms", ())))
+        shown = ["loss", *terms] if width >= WIDTH_OF_TERMS else ["loss"]
+        table = Table(title="running", title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
+        table.add_column("trial", no_wrap=True)
+        table.add_column("", no_wrap=True, min_width=len("epoch 10/30"))
+        for name in shown:
+            table.add_column(name, justify="right", no_wrap=True, min_width=len("10.000"))
+        table.add_column("coefficients")
+        for state in states:
+            losses = {"loss": state["loss"], **state["terms"]} if "loss" in state else {}
+            numbers = [_loss_text(losses[name]) if name in losses else "" for name in shown]
+            text = coefficients_text(state["config"]["coefficients"])
+            coefficients = Text(text, no_wrap=True, overflow="ellipsis")
+            table.add_row(str(state["config"]["number"]), _where(state), *numbers, coefficients)
+        if not states:
+            table.add_row("", "starting")
+        for _ in range(self._most_running - max(1, len(states))):
+            table.add_row("")
+        return table
+
+
+def _loss_text(value: float) -> str:
+    """Three decimals, but of a loss that diverges three digits."""
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
 def _where(state: Mapping[str, Any]) -> str:

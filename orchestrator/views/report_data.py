@@ -9,7 +9,7 @@ from moda_core.rules import RULES
 from orchestrator.config import short_name, without_method_names
 from orchestrator.declarations import Metric
 from orchestrator.results import Course, Point, Sweep, TrialState
-from orchestrator.views.baselines import baseline_name, is_standard, method_colours
+from orchestrator.views.baselines import baseline_name, is_standard, method_hues
 from orchestrator.views.terminal import coefficient_keys, coefficients_text, spread_of
 
 RULE_TITLES = {
@@ -49,7 +49,7 @@ def report_data(sweep: Sweep, courses: Mapping[str, Course]) -> dict[str, Any]:
         "trials": _trials(sweep, courses),
         "methods": [
             {"name": name, "colour": colour, "front": [point.label for point in sweep.method_fronts[name]]}
-            for name, colour in method_colours(sweep).items()
+            for name, colour in method_hues(sweep).items()
         ],
         "isRepeated": sweep.config.search.repeats > 1,
         "points": [_point(sweep, point, rules, shown, feasible) for point in sweep.candidates],
@@ -154,18 +154,27 @@ def _point(
         "values": list(point.choice.values.values()),
         "choice": str(point.choice),
         "metrics": [point.metrics.get(name) for name in shown],
-        "errors": {name: spread for name in shown if (spread := spread_of(point, name)) is not None},
+        "errors": _errors(point, shown),
         "test": [point.test.get(name) for name in shown] if point.test else None,
+        "testErrors": _errors(point, shown, on_test=True),
         "isFeasible": point.label in feasible,
         "role": sweep.mark(point),
         "notes": list(_notes(point)),
     }
 
 
+def _errors(point: Point, names: Sequence[str], *, on_test: bool = False) -> dict[str, float]:
+    """What metrics may be off by, of those of which it is known."""
+    measured = (point.test if on_test else point.metrics) or {}
+    spreads = {name: spread_of(point, name, on_test=on_test) for name in names if name in measured}
+    return {name: spread for name, spread in spreads.items() if spread is not None}
+
+
 def _notes(point: Point) -> Iterator[str]:
     if point.over:
         yield "mean ± deviation of trials " + ", ".join(str(single.trial.number) for single in point.over)
-    if not point.choice.reaches_target(point.metrics["cut_size"]):
+    measured = point.metrics or point.test or {}
+    if not point.choice.reaches_target(measured["cut_size"]):
         yield "the target size is out of reach"
 
 

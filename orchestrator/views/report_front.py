@@ -1,21 +1,20 @@
 """The front in the report: its words, its legend and its table."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from markupsafe import Markup
 
-from orchestrator.results import Point, Sweep
-from orchestrator.views.baselines import baseline_name, is_standard, method_colours
+from orchestrator.results import Sweep
+from orchestrator.views.baselines import baseline_name, is_standard, method_hues
 from orchestrator.views.table_row import Row
 from orchestrator.views.terminal import (
-    always_shown,
     coefficients_text,
+    metric_cell,
     reference_text,
     repeats_text,
     shown_metrics,
-    spread_of,
+    shown_on_test,
 )
 
 
@@ -26,14 +25,13 @@ def front_section(sweep: Sweep) -> dict[str, Any]:
         f"{declared[name].title} ({'higher' if objective.direction == 'max' else 'lower'} is better)"
         for name, objective in sweep.config.search.objectives.items()
     )
-    names = shown_metrics(sweep, always=always_shown(sweep))
-    on_test = (sweep.reuse_metric, "accuracy")
+    names, on_test = shown_metrics(sweep), shown_on_test(sweep)
     rows = []
     for point in sweep.front:
         mark = sweep.mark(point)
         cells = [point.label, mark]
-        cells += [_cell(sweep, point, name) for name in names]
-        cells += [_cell(sweep, point, name, on_test=True) for name in on_test]
+        cells += [metric_cell(point, declared[name]) for name in names]
+        cells += [metric_cell(point, declared[name], on_test=True) for name in on_test]
         cells.append(coefficients_text(point.trial.coefficients))
         classes = " ".join(filter(None, ["marked" if mark else "", "below" if sweep.is_below(point) else ""]))
         rows.append(Row(cells, classes, point.label))
@@ -53,19 +51,6 @@ def front_section(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _cell(sweep: Sweep, point: Point, name: str, *, on_test: bool = False) -> str:
-    """A metric in per cent if it is a share, with its deviation or standard error; small shares with two digits."""
-    metrics = point.test if on_test else point.metrics
-    if metrics is None:
-        return ""
-    metric, spread = sweep.config.metrics[name], spread_of(point, name, on_test=on_test)
-    if not metric.is_percentage:
-        return metric.cell(metrics[name], spread)
-    percent = 100 * metrics[name]
-    digits = 1 if percent >= 1 or percent == 0 else 2 - math.ceil(math.log10(percent))  # two that count
-    return f"{percent:.{digits}f}" + (f" ± {100 * spread:.{digits}f}" if spread is not None else "")
-
-
 def _legend(sweep: Sweep) -> Iterator[dict[str, Any]]:
     """What the symbols of the front's figure mean; each differs from the others in shape as well as in colour."""
     line = Markup("<path d='M0 7H18' stroke='var(--front)' stroke-width='2'/><circle cx='9' cy='7' r='4.5'")
@@ -76,15 +61,16 @@ def _legend(sweep: Sweep) -> Iterator[dict[str, Any]]:
             "text": "the same points on test",
         }
     dot = Markup("<circle cx='9' cy='7' r='2.5' fill='{}'/>")
-    colours = method_colours(sweep)
+    colours = method_hues(sweep)
     for method, colour in colours.items():
         yield {"symbol": dot.format(colour), "text": f"points of {method}"}
-        line = Markup("<path d='M0 7H18' stroke='{}' stroke-width='2' stroke-dasharray='2 3'/>").format(colour)
-        yield {"symbol": line, "text": f"front of {method}"}
+        if len(sweep.config.search.objectives) == 2:  # of more no line is drawn
+            line = Markup("<path d='M0 7H18' stroke='{}' stroke-width='2' stroke-dasharray='2 3'/>").format(colour)
+            yield {"symbol": line, "text": f"front of {method}"}
     if not colours:
         yield {"symbol": dot.format("var(--other)"), "text": "all points"}
     if len(sweep.feasible) < len(sweep.candidates):
-        yield {"symbol": dot.format("var(--line)"), "text": "points that break a constraint"}
+        yield {"symbol": dot.format("var(--faint)"), "text": "points that break a constraint"}
     for shape, name in _baseline_names(sweep):
         yield {
             "symbol": Markup(f"<path d='{shape}' fill='none' stroke='var(--baseline)' stroke-width='2'/>"),

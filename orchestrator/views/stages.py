@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from orchestrator.declarations import METRICS, SEPARATE, STAGES
+from orchestrator.declarations import SEPARATE, STAGES, percent
 from orchestrator.results import Point, Sweep
 from orchestrator.views.terminal import coefficients_text
 
@@ -57,16 +57,16 @@ def stage_rows(sweep: Sweep, *, on_test: bool = False) -> list[list[str]]:
 
 def separate_rows(sweep: Sweep, *, on_test: bool = False) -> list[list[str]]:
     """Return the cells of each point of separate networks, under :data:`SEPARATE_HEAD`; likewise."""
-    accuracy, rows = METRICS["reuse_accuracy"], []
+    rows = []
     for point in sweep.staged:
         metrics = point.test if on_test else point.metrics
         if point.stage == SEPARATE and metrics:
             rows.append(
                 [
                     point.label,
-                    accuracy.cell(metrics["composed_size"]),
-                    accuracy.cell(metrics["reuse_accuracy"], metrics["reuse_accuracy_error"]),
-                    accuracy.cell(metrics["reuse_baseline"]),
+                    percent(metrics["composed_size"]),
+                    percent(metrics["reuse_accuracy"], metrics["reuse_accuracy_error"]),
+                    percent(metrics["reuse_baseline"]),
                     coefficients_text(point.trial.coefficients),
                 ]
             )
@@ -104,20 +104,20 @@ def _table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequenc
 
 
 def _cells(measured: dict[str, dict[str, float]], stages: Sequence[str]) -> list[str]:
-    first, accuracy = next(iter(measured.values())), METRICS["reuse_accuracy"]
+    first = next(iter(measured.values()))
 
     def cell(name: str, stage: str) -> str:
         metrics = measured.get(stage)
         if metrics is None:
             return ""
         spread = metrics["reuse_accuracy_error"] if name == "reuse_accuracy" else None
-        return accuracy.cell(metrics[name], spread)
+        return percent(metrics[name], spread)
 
     return [
-        accuracy.cell(first["composed_size"]),
-        accuracy.cell(first["cut_accuracy"]),
+        percent(first["composed_size"]),
+        percent(first["cut_accuracy"]),
         *(cell("reuse_accuracy", stage) for stage in stages),
-        accuracy.cell(first["control_cut_accuracy"]),
+        percent(first["control_cut_accuracy"]),
         *(cell("control_accuracy", stage) for stage in stages),
-        accuracy.cell(first["reuse_baseline"]),
+        percent(first["reuse_baseline"]),
     ]

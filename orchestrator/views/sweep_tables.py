@@ -7,9 +7,19 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.declarations import Metric
 from orchestrator.results import NO_HYPERVOLUME, Point, Sweep, SweepComparison, TrialState
 from orchestrator.search import Status
-from orchestrator.views.terminal import coefficients_text, duration_text, reference_text, value_text
+from orchestrator.views.terminal import (
+    coefficients_text,
+    duration_text,
+    metric_cell,
+    metrics_text,
+    reference_text,
+    shown_metrics,
+    shown_on_test,
+    value_text,
+)
 
 SHOWN_DIFFERENCES = 20
 LONGEST_VALUE = 60  # characters of a value that differs
@@ -48,7 +58,8 @@ def status_lines(sweep: Sweep, written: datetime | None, now: datetime) -> list[
         f"front: {len(sweep.front)} points, hypervolume {sweep.hypervolume_text}",
         f"reference point: {reference_text(sweep)}",
     ]
-    lines += [f"{role}: {label}" for label, roles in sweep.roles.items() for role in [", ".join(roles)]]
+    for label, roles in sweep.roles.items():
+        lines.append(f"{', '.join(roles)}: {label}, {_point_text(sweep, sweep.find(label))}")
     if written is not None:
         lines.append(f"last event: {duration_text((now - written).total_seconds())} ago")
     taken = [trial.seconds + (trial.evaluation_seconds or 0.0) for trial in sweep.trials if trial.seconds is not None]
@@ -60,6 +71,12 @@ def status_lines(sweep: Sweep, written: datetime | None, now: datetime) -> list[
         if trial.status in (Status.FAILED, Status.DIVERGED, Status.STOPPED):
             lines.append(f"trial {trial.number} {trial.status}: {trial.reason}")
     return lines
+
+
+def _point_text(sweep: Sweep, point: Point) -> str:
+    """Describe a point by what a table of the front shows of it."""
+    text = metrics_text(sweep, point, shown_metrics(sweep))
+    return f"{text}; on test {metrics_text(sweep, point, shown_on_test(sweep), on_test=True)}" if point.test else text
 
 
 def trial_lines(
@@ -124,12 +141,16 @@ def _attained(comparison: SweepComparison) -> Table:
     table.title, table.title_justify = f"best {best.head} within", "left"
     sign = "≤" if objectives[bound.name].direction == "min" else "≥"
     for level, *points in comparison.attained():
-        table.add_row(f"{sign} {bound.cell(level, None)}", *(_reached(point, best) for point in points))
+        table.add_row(f"{sign} {bound.cell(level)}", *(_reached(point, best) for point in points))
     return table
 
 
-def _reached(point: Point | None, metric: Any) -> str:
-    return "" if point is None else f"{metric.cell(point.metrics[metric.name], None)}  ({point.label})"
+def _reached(point: Point | None, metric: Metric) -> str:
+    """Of a point its value, that on test where it was measured, and its name."""
+    if point is None:
+        return ""
+    tested = metric_cell(point, metric, on_test=True)
+    return f"{metric_cell(point, metric)}{f', test {tested}' if tested else ''}  ({point.label})"
 
 
 def _short(value: Any) -> str:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.config import without_method_names
-from orchestrator.declarations import MARGIN, Metric
+from orchestrator.declarations import MARGIN, METRICS, Metric, percent
 from orchestrator.results import CERTAIN, POINT_NAME, Point, Sweep
 from orchestrator.search import Constraint
 
@@ -61,25 +61,25 @@ def losses_text(loss: float, terms: Mapping[str, float]) -> str:
     return f"loss {loss:.3f}" + (f" ({text})" if text else "")
 
 
-def on_front(sweep: Sweep) -> tuple[str, ...]:
-    """Return the metrics that a table of the front always shows."""
-    return sweep.reuse_metric, "cut_size", "cut_overlap"
-
-
 def always_shown(sweep: Sweep) -> tuple[str, ...]:
-    """Return the metrics that a table of points always shows where there is room."""
-    return *on_front(sweep), "accuracy"
+    """Return the metrics that a table of points always shows."""
+    return sweep.reuse_metric, "cut_size", "cut_overlap", "accuracy"
 
 
-def shown_metrics(sweep: Sweep, *, always: Sequence[str]) -> list[str]:
-    """Return the metrics that a table of the front shows: ``always``, the objectives and the constrained ones."""
+def shown_on_test(sweep: Sweep) -> tuple[str, ...]:
+    """Return the metrics that a table of the front also shows on test, where they were measured."""
+    return sweep.reuse_metric, "accuracy"
+
+
+def shown_metrics(sweep: Sweep) -> list[str]:
+    """Return the metrics that a table of the front shows: the usual ones, the objectives and the constrained ones."""
     constrained = [Constraint.parse(text).metric for text in sweep.config.search.constraints]
-    return list(dict.fromkeys([*always, *sweep.config.search.objectives, *constrained]))
+    return list(dict.fromkeys([*always_shown(sweep), *sweep.config.search.objectives, *constrained]))
 
 
 def reference_text(sweep: Sweep) -> str:
-    """Describe the reference point: ``reuse accuracy 0.853 (of trial 1, a standard training, less 0.05), module size 1
-    (on a logarithmic scale)``.
+    """Describe the reference point: ``reuse accuracy 85.3 % (of trial 1, a standard training, less 5 points), module
+    size 100.0 % (on a logarithmic scale)``.
     """
     search, baseline = sweep.config.search, sweep.baseline_reference
     parts = []
@@ -88,12 +88,19 @@ def reference_text(sweep: Sweep) -> str:
         if search.reference.get(name) is None:
             numbers = {trial.trial_id: trial.number for trial in sweep.trials}
             which = f"trial {numbers[baseline.trial_id]}, a" if baseline else "the first"
-            notes.append(f"of {which} standard training, less {MARGIN:g}" + ("" if baseline else "; not known yet"))
+            notes.append(
+                f"of {which} standard training, less {_margin_text(metric)}" + ("" if baseline else "; not known yet")
+            )
         if search.objectives[name].is_logarithmic:
             notes.append("on a logarithmic scale")
-        shown = "" if value is None else f" {value:.4g}"
+        shown = "" if value is None else f" {metric.text(value)}"
         parts.append(f"{metric.title}{shown}" + (f" ({', '.join(notes)})" if notes else ""))
     return ", ".join(parts)
+
+
+def _margin_text(metric: Metric) -> str:
+    """By how much a metric may be worse than its baseline."""
+    return f"{100 * MARGIN:g} points" if metric.is_percentage else f"{MARGIN:g}"
 
 
 def repeats_text(sweep: Sweep) -> str:
@@ -104,13 +111,22 @@ def repeats_text(sweep: Sweep) -> str:
     )
 
 
-def number_text(point: Point, name: str, *, on_test: bool = False) -> str:
-    """Format a metric with its deviation over seeds or, for a single training, its standard error if it is known."""
+def metric_text(point: Point, metric: Metric, *, on_test: bool = False) -> str:
+    """Format a metric with its unit and :func:`spread_of`; empty where it was not measured on test."""
     metrics = point.test if on_test else point.metrics
-    if metrics is None:
-        return ""
-    spread = spread_of(point, name, on_test=on_test)
-    return f"{metrics[name]:.4f}" + (f" ± {spread:.4f}" if spread is not None else "")
+    return "" if metrics is None else metric.text(metrics[metric.name], spread_of(point, metric.name, on_test=on_test))
+
+
+def metrics_text(sweep: Sweep, point: Point, names: Sequence[str], *, on_test: bool = False) -> str:
+    """Describe a point: ``calibrated reuse accuracy 97.2±0.8 %, module size 2.0 %``."""
+    metrics = (sweep.config.metrics[name] for name in names)
+    return ", ".join(f"{metric.title} {metric_text(point, metric, on_test=on_test)}" for metric in metrics)
+
+
+def metric_cell(point: Point, metric: Metric, *, on_test: bool = False) -> str:
+    """Format a metric as :func:`metric_text` does, under a head that says its unit."""
+    metrics = point.test if on_test else point.metrics
+    return "" if metrics is None else metric.cell(metrics[metric.name], spread_of(point, metric.name, on_test=on_test))
 
 
 def spread_of(point: Point, name: str, *, on_test: bool = False) -> float | None:
@@ -138,23 +154,38 @@ def front_table(
         sweep: the sweep.
         rows: how many rows to show of a longer front: best and knee, and others at even distances.
         title: above the table.
-        width: columns of the terminal; in a narrower one the coefficients are left out. None: as wide as it gets.
+        width: columns of the terminal; in a narrow one heads take several lines, and in a narrower one the coefficients
+            are left out. None: as wide as it gets.
         whole: whether points below the reference point are shown too.
         coefficients: whether those of the trials are shown.
     """
-    table = _front_table(sweep, coefficient_keys(sweep) if coefficients else [], rows, title, whole)
-    if coefficients and width is not None and Console(width=WIDEST).measure(table).maximum > width:
-        table = _front_table(sweep, [], rows, title, whole)
-        for column in table.columns:
-            column.header = str(column.header).replace(" ", "\n")
-        table.caption = f"{table.caption}\ncoefficients: moda show {sweep.sweep_id}/TRIAL, or in a wider terminal"
+    names = coefficient_keys(sweep) if coefficients else []
+    table = _front_table(sweep, names, rows, title, whole)
+    if width is None or _width_of(table) <= width:
+        return table
+    _break_heads(table)
+    if not coefficients or _width_of(table) <= width:
+        return table
+    table = _front_table(sweep, [], rows, title, whole)
+    _break_heads(table)
+    table.caption = f"{table.caption}\ncoefficients: moda show {sweep.sweep_id}/TRIAL, or in a wider terminal"
     return table
+
+
+def _width_of(table: Table) -> int:
+    return Console(width=WIDEST).measure(table).maximum
+
+
+def _break_heads(table: Table) -> None:
+    """Put the words of each head on lines of their own."""
+    for column in table.columns:
+        column.header = str(column.header).replace(" ", "\n").replace("_", "_\n")
 
 
 def _front_table(sweep: Sweep, names: list[str], rows: int | None, title: str | None, whole: bool) -> Table:
     above = [point for point in sweep.front if whole or not sweep.is_below(point) or sweep.mark(point)]
     front = above or sweep.front
-    metrics, declared = shown_metrics(sweep, always=on_front(sweep)), sweep.config.metrics
+    metrics, declared = shown_metrics(sweep), sweep.config.metrics
     tested = any(point.test for point in front)
     table = _table(title, ["", "point", *names, *(declared[name].head for name in metrics)])
     hidden = len(sweep.front) - len(front)
@@ -163,16 +194,15 @@ def _front_table(sweep: Sweep, names: list[str], rows: int | None, title: str | 
     if sweep.config.search.repeats > 1:
         table.caption += f"\n{repeats_text(sweep)}"
     table.caption_justify = "left"
-    on_test = (sweep.reuse_metric, "accuracy")
-    for name in on_test if tested else ():
+    on_test = shown_on_test(sweep) if tested else ()
+    for name in on_test:
         table.add_column(f"test {declared[name].head}", justify="right", no_wrap=True)
     for point in _some(sweep, front, rows):
         cells = [sweep.mark(point), point.label]
         coefficients = without_method_names(point.trial.coefficients)
         cells += [value_text(coefficients.get(name)) for name in names]
-        cells += [_cell(point, declared[name]) for name in metrics]
-        if tested:
-            cells += [_cell(point, declared[name], on_test=True) for name in on_test]
+        cells += [metric_cell(point, declared[name]) for name in metrics]
+        cells += [metric_cell(point, declared[name], on_test=True) for name in on_test]
         table.add_row(*cells, style="bold" if sweep.mark(point) else None)
     return table
 
@@ -183,7 +213,7 @@ def surface_table(sweep: Sweep, *, title: str, on_test: bool = False) -> Table:
     table = _table(title, ["", "chosen", *(declared[name].head for name in shown), "floored"])
     for point in sweep.points:
         cells = [sweep.mark(point), str(point.choice)]
-        cells += [_cell(point, declared[name], on_test=on_test) for name in shown]
+        cells += [metric_cell(point, declared[name], on_test=on_test) for name in shown]
         floored = ((point.test if on_test else point.metrics) or {})["floored"]
         table.add_row(*cells, f"{floored:.0f}", style="bold" if sweep.mark(point) else None)
     return table
@@ -199,8 +229,8 @@ def replacement_table(found: ReplacementAccuracy, *, class_name: str, title: str
             (accuracy.target, found.before.target, found.target_images),
             (accuracy.others, found.before.others, found.other_images),
         ):
-            change = "" if accuracy is found.before else f"{100 * (after - before):+.1f}"
-            cells += [f"{100 * after:.1f}", change, str(images)]
+            change = "" if accuracy is found.before else METRICS["accuracy"].difference(after, before)
+            cells += [percent(after), change, str(images)]
         table.add_row(*cells, style="bold" if name == "replaced" else None)
     return table
 
@@ -218,10 +248,10 @@ def _against_control(gain: float, error: float) -> tuple[str, str]:
     size, error = f"{100 * abs(gain):.1f}", 100 * error
     if abs(gain) <= CERTAIN * error / 100:
         effect = "the module made no difference beyond the error"
-        return effect, f"is as with the control ({100 * gain:+.1f} ± {error:.1f} points)"
+        return effect, f"is as with the control ({100 * gain:+.1f}±{error:.1f} points)"
     if gain > 0:
-        return "the module helped", f"gains {size} ± {error:.1f} points over the control"
-    return "the module hurt", f"loses {size} ± {error:.1f} points against the control"
+        return "the module helped", f"gains {size}±{error:.1f} points over the control"
+    return "the module hurt", f"loses {size}±{error:.1f} points against the control"
 
 
 def _table(title: str | None, columns: Sequence[str]) -> Table:
@@ -229,14 +259,6 @@ def _table(title: str | None, columns: Sequence[str]) -> Table:
     for name in columns:
         table.add_column(name, justify="left" if name in ("", "point", "chosen") else "right", no_wrap=True)
     return table
-
-
-def _cell(point: Point, metric: Metric, *, on_test: bool = False) -> str:
-    """A share in per cent, with what :func:`spread_of` says."""
-    metrics = point.test if on_test else point.metrics
-    if metrics is None:
-        return ""
-    return metric.cell(metrics[metric.name], spread_of(point, metric.name, on_test=on_test))
 
 
 def _some(sweep: Sweep, front: list[Point], rows: int | None) -> list[Point]:

@@ -40,11 +40,12 @@ def sweep_numbers(sweep: Sweep) -> dict[str, Any]:
 
 
 def front_summary(sweep: Sweep) -> dict[str, Any]:
-    """Return the numbers of a sweep's run; the hypervolume with its reference point, once that is known."""
-    counts = {"trials": len(sweep.trials), "front_points": len(sweep.front)}
+    """Return what a sweep's run keeps beside its last numbers; the hypervolume with its reference point, once that is
+    known."""
+    found: dict[str, Any] = {"front_points": len(sweep.front)}
     if sweep.hypervolume is None:
-        return counts
-    return {**counts, "hypervolume": sweep.hypervolume, "reference": sweep.reference}
+        return found
+    return {**found, "hypervolume": sweep.hypervolume, "reference": sweep.reference}
 
 
 def roles_summary(sweep: Sweep) -> dict[str, Any]:

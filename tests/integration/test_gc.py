@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_looking_changes_nothing(storage, capsys):
     assert everything(storage) == before
     assert "nothing was removed; add --delete to remove these files" in out
     assert "kept, of no known sweep: trials/other-0000 (1 files, 0.000 MiB)" in out
-    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+    cells = re.findall(r"^(\S.*?) {2,}(\S*) +(\d+) +(\d+) +([\d.]+) *$", out, re.M)
     sizes = {name: (storage / name).stat().st_size for name in GOING}
     assert {what: (sweep, number, files) for what, sweep, number, files, _ in cells} == {
         "module sets of points that are not on the front": ("tiny", "2", "6"),

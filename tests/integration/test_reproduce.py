@@ -48,7 +48,7 @@ def test_what_is_published_beside_what_two_seeds_give(tmp_path):
     sweeps = sweeps_of(tmp_path)
     assert sorted(sweep.config.training.seed for sweep in sweeps) == [0, 1]
     titles = "|".join(map(re.escape, TITLES))
-    rows = re.findall(rf"({titles}) % +([\d.]+) +([\d.]+) ± ([\d.]+) +([+-][\d.]+)", done.stdout)
+    rows = re.findall(rf"({titles}) % +([\d.]+) +([\d.]+)±([\d.]+) +([+-][\d.]+)", done.stdout)
     published = {0.1: ("94.20", "15.00"), 0.5: ("94.50", "5.60"), 0.8: ("94.70", "3.50")}
     published |= {0.9: ("94.50", "2.70"), 0.95: ("93.30", "2.20")}
     expected = []

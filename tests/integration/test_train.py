@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import safetensors.torch
@@ -32,9 +33,9 @@ def test_train_then_decompose_its_weights_elsewhere(tmp_path):
     done = call_moda("train", *FAST, "training.epochs=2", "sweep.name=one", storage=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "validation" in done.stdout
-    assert "on test: accuracy" in done.stdout
+    assert re.search(r"^best: .*; on test calibrated reuse accuracy .* %", done.stdout, re.M)
     trained = read_sweep(DeltaStore(str(tmp_path)), "one")
-    assert trained.trials[0].coefficients == {"alpha": 1.0, "beta": 0.3, "gamma": 3.0}
+    assert trained.trials[0].coefficients == {"alpha": 1.0, "beta": 0.3, "gamma": 3.0, "gamma_warmup": None}
 
     weights = tmp_path / "elsewhere.pt"
     state = safetensors.torch.load_file(tmp_path / "trials" / "one-0000" / "weights.safetensors")
@@ -51,6 +52,14 @@ def test_train_then_decompose_its_weights_elsewhere(tmp_path):
     done = call_moda("decompose", str(weights), "model.widths=[8,M,8]", *FAST, storage=tmp_path)
     assert done.returncode == 2
     assert "holds the weights of a different network" in done.stderr
+
+
+@pytest.mark.parametrize(("rate", "is_warned"), [(1e-9, True), (0.1, False)])
+def test_a_network_that_has_learned_nothing_is_called_so(tmp_path, rate, is_warned):
+    fast = ("training.epochs=4", f"training.learning_rate={rate}", "sweep.name=one", "evaluation.pairs=10")
+    done = call_moda("train", *FAST, *fast, storage=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert ("it has learned nothing" in done.stdout) == is_warned
 
 
 PUBLISHED = (
@@ -156,7 +165,14 @@ def test_a_sweep_over_ones_own_network(shared_ray, tmp_path, monkeypatch):
     """Its module is in a folder that only PYTHONPATH names; Ray's workers import it too."""
     (tmp_path / "nets_of_mine.py").write_text(OWN)
     overrides = ("model=own", "model.name=nets_of_mine:net", "search.space.width={low: 2, high: 5, integer: true}")
-    more = ("search.baselines=[]", "sweep.trials=1", "training.epochs=1", "data.limit=200", "tracking=none")
+    more = (
+        "search.baselines=[]",
+        "search.reference.calibrated_reuse_accuracy=0.5",
+        "sweep.trials=1",
+        "training.epochs=1",
+        "data.limit=200",
+        "tracking=none",
+    )
     sweep = ("sweep", *overrides, *more, "sweep.name=own")
     done = run_moda(*sweep, storage=tmp_path / "storage", PYTHONPATH=str(tmp_path), **shared_ray)
     assert done.returncode == 0, done.stderr

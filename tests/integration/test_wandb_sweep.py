@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -405,7 +406,7 @@ def test_versions_of_points_that_left_the_front_are_deleted(server, storage, swe
     assert "W&B" not in done.stdout
     done, found = gc()
     assert done.returncode == 0, done.stderr
-    assert [line.split("│")[3].strip() for line in done.stdout.splitlines() if "│ W&B artifact" in line] == ["1"]
+    assert re.findall(r"^W&B artifact.*? {2,}\S+ +(\d+) ", done.stdout, re.M) == ["1"]
     assert found == {*before, stale.id, kept.id}
     done, found = gc("--delete")
     assert done.returncode == 0, done.stderr

@@ -37,8 +37,8 @@ def test_hostile_names_stay_in_their_cells(configured):
     ]
     assert r"module = load_modules(folder, classes=['a|b', 'c\nd'])" in lines
     assert lines[-4:] == [
-        "| choice | reuse accuracy | module size | overlap |",
+        "| choice | calibrated reuse accuracy | module size | overlap |",
         "|---|---|---|---|",
-        "| level 0.1 | 0.9000 | 0.2500 |  |",
-        "| **level 0.3** | **0.9000** | **0.2500** | **** |",
+        "| level 0.1 | 90.0 % | 25.0 % |  |",
+        "| **level 0.3** | **90.0 %** | **25.0 %** |  |",
     ]

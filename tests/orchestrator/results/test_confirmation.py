@@ -216,7 +216,7 @@ def test_what_fresh_seeds_say_is_read_from_the_tables(parent, store):
     assert "2 of 3 points" in lines
     assert "best now: 1/0.5/0 (in the sweep: 2/0.5/0)" in lines
     row = next(row for row in confirmation_rows(whole) if row[1] == "2/0.5/0")
-    assert row[4:] == ["0.9900 ± 0.0200", "0.9050 ± 0.0071", "-0.0850", "no", "0.8050 ± 0.0071"]
+    assert row[4:] == ["99.0±2.0", "90.5±0.7", "-8.5", "no", "80.5±0.7"]
     lost, error = whole.points[2].lost("reuse_accuracy", "max")
     assert (lost, error) == (pytest.approx(0.085), pytest.approx((0.02**2 + 0.005**2 * 2 * 1.5) ** 0.5))
     assert "2 of 3 points held; 2/0.5/0 did not" in lines

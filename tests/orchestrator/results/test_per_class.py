@@ -41,7 +41,7 @@ def test_the_worst_class_is_named_with_its_error_and_what_it_is_taken_for():
     assert results.errors_C.tolist() == pytest.approx([0.1, 0.5 / 10**0.5, 0.1])  # at least 1 / images
     assert [results.mistaken_for(label) for label in range(3)] == [1, 0, None]
     assert worst_class_text(split, results) == (
-        "Class dog is worst: the module of all classes gets 50.0 ± 15.8 % of its 10 validation images right (the whole"
+        "Class dog is worst: the module of all classes gets 50.0±15.8 % of its 10 validation images right (the whole"
         " network 100.0 %), and takes 40.0 % of them for cat."
     )
 
@@ -71,7 +71,7 @@ def test_the_report_s_section_has_a_row_and_the_shares_of_mistakes_of_each_class
     (section,) = class_sections(sweep, SweepClasses(MEASURED))
     assert (section["point"], section["role"]) == ("0/0.5/0", "best, knee")
     assert section["head"] == ["class", "accuracy %", "whole network %", "module size %", "units (of 20)"]
-    assert section["rows"][1].cells == ["dog", "50.0 ± 15.8", "100.0", "20.0", "4"]
+    assert section["rows"][1].cells == ["dog", "50.0±15.8", "100.0", "20.0", "4"]
     assert section["lines"][1] == (
         "The largest module is that of class cow: 30.0 % of the parameters, where the mean is 20.0 %."
     )

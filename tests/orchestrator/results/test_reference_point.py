@@ -93,25 +93,25 @@ def test_before_it_is_known_there_is_no_hypervolume_and_all_say_why(swept):
     assert len(sweep.front) == 2  # which needs no reference point, nor do these
     assert {name for names in sweep.roles.values() for name in names} == {"best", "knee"}
     assert f"Hypervolume — ({WHY})" in render_report(sweep)
-    assert front_summary(sweep) == {"trials": 1, "front_points": 2}
+    assert front_summary(sweep) == {"front_points": 2}
     assert reference_text(sweep) == (
-        "calibrated reuse accuracy (of the first standard training, less 0.05; not known yet),"
-        " module size 1 (on a logarithmic scale)"
+        "calibrated reuse accuracy (of the first standard training, less 5 points; not known yet),"
+        " module size 100.0 % (on a logarithmic scale)"
     )
 
 
 def test_where_it_is_known_all_say_what_it_is(swept):
     sweep = swept((MODULAR, 0.99), (STANDARD, 0.95))
     told = (
-        "calibrated reuse accuracy 0.9 (of trial 1, a standard training, less 0.05), module size 1 (on a logarithmic"
-        " scale)"
+        "calibrated reuse accuracy 90.0 % (of trial 1, a standard training, less 5 points), module size 100.0 % (on a"
+        " logarithmic scale)"
     )
     assert reference_text(sweep) == told
     report = render_report(sweep)
     assert "Hypervolume 0.1000: " in report
     assert f"up to the reference point: {told}." in report
     assert front_summary(sweep) == {
-        "trials": 2, "front_points": 2, "hypervolume": pytest.approx(0.1), "reference": sweep.reference,
+        "front_points": 2, "hypervolume": pytest.approx(0.1), "reference": sweep.reference,
     }  # fmt: skip
     console = Console(width=200, record=True, file=io.StringIO())
     progress = Progress(console)
@@ -125,7 +125,7 @@ def test_where_it_is_known_all_say_what_it_is(swept):
 def test_what_is_stated_wins_and_null_is_by_the_baseline(swept):
     sweep = swept((STANDARD, 0.95), overrides=["search.reference={calibrated_reuse_accuracy: 0.6, cut_size: 0.5}"])
     assert sweep.reference == {"calibrated_reuse_accuracy": 0.6, "cut_size": 0.5}
-    assert reference_text(sweep) == "calibrated reuse accuracy 0.6, module size 0.5 (on a logarithmic scale)"
+    assert reference_text(sweep) == "calibrated reuse accuracy 60.0 %, module size 50.0 % (on a logarithmic scale)"
     judged = dataclasses.replace(
         sweep, config=override_config(sweep.config, ["search.reference.calibrated_reuse_accuracy=null"])
     )

@@ -121,7 +121,7 @@ def test_deviations_are_shown(sweep):
     assert front.error_y.array[0] == pytest.approx(0.02 * 2**0.5)
     assert "trials 0, 1" in front.text[0]
     page = render_report(sweep)
-    assert "96.0 ± 2.8" in page
+    assert "96.0±2.8" in page
     assert "mean ± deviation of trials 0, 1" in report_data(sweep, {})["points"][0]["notes"]
     assert "<td>1</td>" in page  # the seed of trial 1
 

@@ -49,7 +49,7 @@ def test_the_accuracy_is_that_of_the_images_that_the_weights_know(configured, we
     path, accuracy = weights
     assert accuracy > 0.8
     assert lines_of(configured, path, *ELSEWHERE) == [
-        f"{path} (state_dict): validation accuracy {accuracy:.4f} as loaded"
+        f"{path} (state_dict): validation accuracy {100 * accuracy:.1f} % as loaded"
     ]
 
 
@@ -83,5 +83,5 @@ def test_it_is_the_first_thing_that_a_command_tells(configured, weights):
     assert not any(line.startswith(sweep.sweep_id) for line in lines[:place])  # only what the data is
     first, second = lines[place : place + 2]
     accuracy = sweep.points[0].metrics["accuracy"]
-    assert first == f"{weights[0]} (state_dict): validation accuracy {accuracy:.4f} as loaded"
+    assert first == f"{weights[0]} (state_dict): validation accuracy {100 * accuracy:.1f} % as loaded"
     assert second.startswith("warning: images are normalised with this data set's own")

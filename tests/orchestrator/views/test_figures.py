@@ -70,7 +70,7 @@ def test_axes_are_those_of_the_objectives_scales(tmp_path, configured):
 
     figure = drawn()
     assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("log", None)
-    assert "0.05 %" in figure.layout.xaxis.ticktext
+    assert (figure.layout.xaxis.tickformat, figure.layout.yaxis.tickformat) == (".3~%", ".3~%")
     assert [(mark.x, mark.y) for mark in figure.layout.annotations] == [(pytest.approx(math.log10(0.04)), 0.9)]
     figure = drawn("search.objectives.cut_size.scale=linear")
     assert (figure.layout.xaxis.type, figure.layout.annotations[0].x) == (None, 0.04)
@@ -90,5 +90,5 @@ def test_a_point_says_how_many_times_fewer_parameters_its_modules_have(tmp_path,
     store.append("points", [point(0, 0.5, 0.9, 1 / 24), point(0, 0.9, 0.8, 0.0)])
     sweep = read_sweep(store, "s")
     texts = [hover_text(one, sweep.config.metrics) for one in sweep.points]
-    assert "module size 0.0417 (24 times fewer parameters), overlap 0.0000" in texts[0]
-    assert "module size 0.0000, overlap 0.0000" in texts[1]
+    assert "module size 4.2 % (24 times fewer parameters), overlap 0.0 %" in texts[0]
+    assert "module size 0.0 %, overlap 0.0 %" in texts[1]

@@ -70,10 +70,47 @@ def test_the_time_left_counts_the_test_measurement(log):
     assert "about 1 min 50 s left" in log.text()
 
 
+def test_the_time_left_is_the_smaller_one_of_trials_and_hours(log):
+    """Of 3 more trials of 30 s none is begun later than 54 s from the start; the last one takes 30 s more."""
+    limited = replace(CONFIG, sweep=replace(CONFIG.sweep, hours=54 / 3600))
+    log.begin(Sweep("s", limited, [], []))
+    trial = log.start(0)
+    log.now = 30.0
+    log.sweep = Sweep("s", limited, [FINISHED], [])
+    log.progress.on_trial_complete(0, [], trial)
+    assert "; about 54 s left" in log.text()  # 90 s by trials alone
+    log.start(1)
+    log.now = 55.0
+    log.progress.on_trial_result(0, [], log.start(2), {})
+    assert log.text().splitlines()[-1].endswith("about 30 s left")  # no trial is begun any more
+
+
+def test_rows_of_running_trials_stay_on_one_line_and_what_is_below_stays_in_its_place():
+    watched = Watched(is_terminal=True)
+    watched.begin(Sweep("s", CONFIG, [FINISHED], []))
+    trials = [watched.start(number) for number in range(2)]
+    terms = {"affinity": 0.5, "dispersion": 0.25}
+    watched.progress.on_trial_result(0, [], trials[0], {"epoch": 1, "epochs": 3, "loss": 1.5, "terms": terms})
+
+    def lines(width):
+        console = Console(width=width, file=io.StringIO(), record=True)
+        console.print(watched.progress._view())
+        return console.export_text().splitlines()
+
+    wide = lines(120)
+    assert wide[2].split() == ["trial", "loss", "affinity", "dispersion", "coefficients"]
+    assert wide[3].split()[:6] == ["0", "epoch", "1/3", "1.500", "0.500", "0.250"]
+    watched.progress.on_trial_complete(0, [], trials[0])
+    watched.progress.close()
+    assert len(lines(120)) == len(wide)
+
+
 def test_the_display_of_a_terminal_has_front_and_hypervolume_at_once():
     watched = Watched(is_terminal=True)
     watched.progress.prepare("starting Ray")
-    watched.begin(Sweep("s", CONFIG, [FINISHED], [made_point(0, by_tau(0.5), 0.9, 0.5, cut_overlap=0.1)]))
+    watched.begin(
+        Sweep("s", CONFIG, [FINISHED], [made_point(0, by_tau(0.5), 0.9, 0.5, cut_overlap=0.1, accuracy=0.95)])
+    )
     watched.console.print(watched.progress._view())
     watched.progress.close()
     text = watched.text()

@@ -2,13 +2,16 @@
 
 import dataclasses
 import itertools
+import json
 
 import pytest
 
 from orchestrator.config.choice import Choice
+from orchestrator.declarations import METRICS
 from orchestrator.results.per_class import SweepClasses
 from orchestrator.search import Forecast, Slice
 from orchestrator.views.page import render_report
+from orchestrator.views.terminal import metric_text
 from tests.orchestrator.results.test_per_class import class_rows
 from tests.orchestrator.results.test_sweep import TRIALS, made_point, made_sweep
 from tests.orchestrator.views.browser import chromium
@@ -86,6 +89,23 @@ def test_rows_and_arrow_keys_select_as_well(page):
     page.value("document.getElementById('front-figure').focus()")
     page.press("ArrowLeft")
     assert selected(page)[1] == [first, str(SWEEP.front[0].trial.number)]
+
+
+def test_the_panel_has_the_numbers_of_the_tables(browser, tmp_path):
+    """Whatever their size: small ones, those that are rounded up to another digit, and those in the middle of two."""
+    sizes = (0.0, 0.000125, 0.000996, 0.00125, 0.00999, 0.0125, 0.0375, 0.8125, 1.0)
+    points = [
+        made_point(0, Choice.size((1 + n) / 10), 0.5 + n / 32, size, error=(1 + n) / 160, **WHOLE)
+        for n, size in enumerate(sizes)
+    ]
+    browser.open(render_report(made_sweep(points)), tmp_path / "report.html")
+    list_of = "[...document.querySelectorAll('#selection dl > *')].map((each) => each.textContent)"
+    for point in points:
+        browser.click(f"tr[data-point='{point.label}'] td")
+        said = browser.value(list_of)
+        shown = dict(zip(said[::2], said[1::2], strict=True))
+        for metric in map(METRICS.get, ("calibrated_reuse_accuracy", "cut_size", "cut_overlap")):
+            assert f"{shown[metric.title]} (".startswith(f"{metric_text(point, metric)} (")
 
 
 def test_the_classes_of_the_selected_point_are_open_and_their_file_holds_counts(page):
@@ -189,6 +209,40 @@ def test_it_is_dark_where_people_want_it_dark(page):
     dark = page.value(colour)
     page.call("Emulation.setEmulatedMedia", features=[])
     assert max(map(int, dark.removeprefix("rgb(").rstrip(")").split(","))) < 60
+
+
+CONTRAST = """(() => {
+  const light = (name) => {
+    const probe = document.body.appendChild(document.createElement("i"));
+    probe.style.color = `var(${name})`;
+    const parts = getComputedStyle(probe).color.match(/[0-9.]+/g).slice(0, 3).map((part) => part / 255);
+    probe.remove();
+    const [red, green, blue] = parts.map((part) => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+  };
+  const of = (name) => Math.max(light(name), light("--paper")) / Math.min(light(name), light("--paper"));
+  return Object.fromEntries(NAMES.map((name) => [name, of(name)]));
+})()"""
+LINES = [f"--hue-{place}" for place in range(1, 7)] + ["--front", "--test", "--baseline"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_and_lines_stand_out_from_the_page(page, scheme):
+    """By as much as WCAG asks for: 4.5 for text, 3 for graphics."""
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    found = page.value(CONTRAST.replace("NAMES", json.dumps([*LINES, "--ink", "--soft"])))
+    page.call("Emulation.setEmulatedMedia", features=[])
+    assert {name for name in LINES if found[name] < 3} == set()
+    assert min(found["--ink"], found["--soft"]) >= 4.5
+
+
+def test_on_paper_it_is_light_and_no_table_is_cut_off(page):
+    page.resize(720)  # the width of a page of A4
+    page.call("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    colour = page.value("getComputedStyle(document.body).backgroundColor")
+    cut = page.value("[...document.querySelectorAll('div.scroll')].filter((each) => each.scrollWidth > 720).length")
+    page.call("Emulation.setEmulatedMedia", media="", features=[])
+    assert (colour, cut) == ("rgb(255, 255, 255)", 0)
 
 
 def test_hostile_names_stay_text(browser, tmp_path):

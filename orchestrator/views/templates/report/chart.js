@@ -3,7 +3,8 @@ function logarithmicTicks(low, high) {
   const ticks = [];
   const decades = Math.log10(high / low);
   const steps = decades < 3 ? [1, 2, 5] : [1];
-  for (let exponent = Math.floor(Math.log10(low)); exponent <= Math.log10(high); exponent += 1) {
+  const stride = Math.max(1, Math.ceil(decades / 6));
+  for (let exponent = Math.floor(Math.log10(low)); exponent <= Math.log10(high); exponent += stride) {
     ticks.push(...steps.map((step) => step * 10 ** exponent).filter((tick) => tick >= low && tick <= high));
   }
   return ticks;

@@ -78,16 +78,29 @@ function isBelowReference(point) {
   return below.has(point);
 }
 
-// Shares in per cent, small ones with two digits.
-function percentText(share) {
-  const percent = 100 * share;
-  const text = percent !== 0 && Math.abs(percent) < 1 ? percent.toPrecision(2) : percent.toFixed(1);
-  return `${text} %`;
+// How many decimals a share has in per cent: one, and of less than 1 % two digits that count.
+function percentDigits(share) {
+  const size = Number(Math.abs(100 * share).toPrecision(2));
+  return size >= 1 || size === 0 ? 1 : 1 - Math.floor(Math.log10(size));
 }
 
-function numberText(metric, value) {
+// A number with so many decimals, rounded as Python does: where both are as near, to the even digit.
+function fixedText(value, digits) {
+  const exact = value.toFixed(60);
+  const end = exact.indexOf(".") + 1 + digits;
+  const isTie = /^50*$/.test(exact.slice(end)) && Number(exact[end - 1]) % 2 === 0;
+  return isTie ? exact.slice(0, end) : value.toFixed(digits);
+}
+
+// A metric with its unit and what it may be off by, as in the tables.
+function numberText(metric, value, spread = null) {
   if (value === null || value === undefined) return "";
-  return report.metrics[metric].isPercentage ? percentText(value) : String(Number(value.toPrecision(4)));
+  if (report.metrics[metric].isPercentage) {
+    const digits = percentDigits(value);
+    return [value, spread].filter((each) => each !== null).map((each) => fixedText(100 * each, digits)).join("±") + " %";
+  }
+  const text = String(Number(value.toPrecision(4)));
+  return spread === null ? text : `${text}±${Number(spread.toPrecision(2))}`;
 }
 
 function counted(number, name) {
@@ -95,7 +108,9 @@ function counted(number, name) {
 }
 
 function shortText(value) {
-  return typeof value === "number" ? String(Number(value.toPrecision(3))) : String(value ?? "");
+  if (typeof value !== "number") return String(value ?? "");
+  const rounded = Number(value.toPrecision(3));
+  return Math.abs(rounded) >= 1e6 ? rounded.toExponential() : String(rounded);
 }
 
 // Elements. Text is always set as text: nothing that a sweep recorded is read as HTML.

@@ -1,5 +1,12 @@
-// How the trainings went: the loss and its terms over the epochs.
+// How the trainings went: the loss and its terms over the epochs. One that rose out of all proportion has a logarithmic
+// axis, on which the others can be read.
+const outOfProportion = 1000;
 const courses = document.getElementById("courses");
+
+function isOutOfProportion(values) {
+  const positive = values.filter((value) => value > 0).sort((one, other) => one - other);
+  return positive.length > 0 && positive[positive.length - 1] > outOfProportion * positive[Math.floor(positive.length / 2)];
+}
 
 function drawCourses() {
   const trials = [...new Set([...trialsOnFront, state.selected?.trial])].map((number) => trialOf.get(number)).filter((trial) => trial?.course.length);
@@ -14,7 +21,7 @@ function drawCourses() {
       height: 210,
       label: `${term} over the epochs`,
       x: { ...around(epochs, { room: 0.02 }), text: shortText, title: "epoch" },
-      y: { ...around(values), text: shortText, title: term.replaceAll("_", " ") },
+      y: { ...around(values, { isLogarithmic: isOutOfProportion(values) }), text: shortText, title: term.replaceAll("_", " ") },
       draw: (layer, scaleX, scaleY) => {
         for (const trial of trials) {
           const places = trial.course.filter((epoch) => term in epoch).map((epoch) => [scaleX(epoch.epoch), scaleY(epoch[term])]);

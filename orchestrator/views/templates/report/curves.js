@@ -1,8 +1,9 @@
-// Every rule's curves: a metric over the rule's first parameter, for the trials on the front and the selected one.
-const colours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"];
+// Every rule's curves: a metric over the rule's first parameter, for the trials on the front and the selected one. Points
+// worse than the reference count for nothing, and their trials would stretch the axes.
+const colours = [1, 2, 3, 4, 5, 6].map((place) => `var(--hue-${place})`);
 const dashes = ["", "6 3", "2 3", "9 3 2 3"];
 const curveSelect = document.getElementById("curve-metric");
-const trialsOnFront = [...new Set(report.front.map((name) => pointOf.get(name).trial))].sort((one, other) => one - other);
+const trialsOnFront = [...new Set(framed(report.front.map((name) => pointOf.get(name))).map(({ trial }) => trial))].sort((one, other) => one - other);
 
 function styleOf(trial) {
   const at = trialsOnFront.indexOf(trial);

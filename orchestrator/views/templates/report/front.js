@@ -64,7 +64,7 @@ function drawFront() {
       ];
       const labels = drawLevels(layer, scaleY, box);
       if (state.rule !== null) {
-        frame.behind ??= dots(report.points.filter(isInside).map((point) => place(point)), { stroke: "var(--line)" });
+        frame.behind ??= dots(report.points.filter(isInside).map((point) => place(point)), { stroke: "var(--faint)" });
         layer.append(frame.behind);
         drawTrace(layer, place);
       }
@@ -120,7 +120,7 @@ function drawOthers(layer, shown, front, place) {
       searched.get(method).push(place(point));
     }
   }
-  layer.append(dots(infeasible, { stroke: "var(--line)", class: "infeasible" }));
+  layer.append(dots(infeasible, { stroke: "var(--faint)", class: "infeasible" }));
   for (const [method, places] of searched) {
     const stroke = report.methods.find(({ name }) => name === method)?.colour ?? "var(--other)";
     layer.append(dots(places, { stroke, "stroke-opacity": 0.65, class: "searched" }));

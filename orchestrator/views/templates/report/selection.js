@@ -6,6 +6,7 @@ function comparison(point, onTest) {
   const value = valueOf(point, state.vertical, onTest);
   if (whole === null || value === null) return "";
   const points = 100 * (value - whole);
+  if (Math.abs(points) < 0.05) return " (as the whole network)";
   return ` (${points < 0 ? "−" : "+"}${Math.abs(points).toFixed(1)} points to the whole network)`;
 }
 
@@ -13,21 +14,22 @@ function describe(point) {
   const trial = trialOf.get(point.trial);
   const list = html("dl");
   const add = (term, text) => text && list.append(html("dt", {}, term), html("dd", {}, text));
-  add("trial", `${trial.number}${trial.baseline ? `, ${trial.baseline}` : ""}`);
+  const baseline = trial.baseline.startsWith("standard") ? "standard training" : "a baseline";
+  add("trial", trial.baseline ? `${trial.number}, ${baseline}` : String(trial.number));
   add("coefficients", trial.text);
   add("choice", point.choice);
   for (const metric of metricNames) {
     const value = valueOf(point, metric);
     const isKey = objectives.includes(metric) || ["accuracy", "cut_size", "cut_overlap", "flops", "reuse_baseline"].includes(metric);
     if (value === null || !isKey) continue;
-    const spread = metric in point.errors ? ` ± ${numberText(metric, point.errors[metric])}` : "";
     const compared = metric === state.vertical ? comparison(point, false) : "";
-    add(report.metrics[metric].title, numberText(metric, value) + spread + compared);
+    add(report.metrics[metric].title, numberText(metric, value, point.errors[metric] ?? null) + compared);
   }
   for (const metric of [state.vertical, "accuracy"]) {
     if (point.test && placeOf.has(metric)) {
       const compared = metric === state.vertical ? comparison(point, true) : "";
-      add(`test ${report.metrics[metric].title}`, numberText(metric, valueOf(point, metric, true)) + compared);
+      const spread = point.testErrors[metric] ?? null;
+      add(`test ${report.metrics[metric].title}`, numberText(metric, valueOf(point, metric, true), spread) + compared);
     }
   }
   for (const note of point.notes) add("note", note);
@@ -38,8 +40,13 @@ function describe(point) {
   return list;
 }
 
+// The words of a command, each in one piece where lines are broken.
+function wordsOf(text) {
+  return text.split(/([ \n])/).map((part) => (part.trim() ? html("span", { class: "word" }, part) : part));
+}
+
 function codeBlock(title, text) {
-  return [html("div", { class: "controls" }, html("b", {}, title), copyButton(text)), html("pre", {}, text)];
+  return [html("div", { class: "controls" }, html("b", {}, title), copyButton(text)), html("pre", {}, ...wordsOf(text))];
 }
 
 function drawSelection() {
