@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-from deltalake import DeltaTable
+from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
@@ -26,6 +26,9 @@ from orchestrator.storage.schema import TABLES, Table, to_arrow
 PRUNING = ("sweep_id", "trial_id")  # what most tables' keys begin with
 APPEND_ONLY = "delta.appendOnly"
 IDENTITY = "storage"  # a table without rows, which no other is called
+# Looking for expired files of the log lists the whole log, so that each append would take longer than the one before.
+# Compaction looks for them.
+NO_CLEANUP = PostCommitHookProperties(cleanup_expired_logs=False)
 PATIENCE = 120.0  # seconds; a conflict means that somebody else got on, so only time says that something is wrong
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -65,7 +68,13 @@ class DeltaStore:
         predicate = " AND ".join([*literals, _same_key(TABLES[table])])
 
         def merge() -> None:
-            merged = self._table(table).merge(source, predicate=predicate, source_alias="new", target_alias="old")
+            merged = self._table(table).merge(
+                source,
+                predicate=predicate,
+                source_alias="new",
+                target_alias="old",
+                post_commithook_properties=NO_CLEANUP,
+            )
             try:
                 merged.when_not_matched_insert_all().execute()
             except DeltaError:
