@@ -36,6 +36,7 @@ SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials find what the network's code reads from the working folder
     "RAY_AIR_NEW_OUTPUT": "0",  # no banner: the display is ours
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # no tracebacks: what dies is told on one line
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # nor of trials that die while the sweep ends
 }
 
 
