@@ -31,21 +31,20 @@ class FollowedSweep:
         self._new_events, self._new_points, self._new_references = (
             FollowedTable(store, table, sweep_id) for table in ("trials", "points", "reference_points")
         )
-        self._events: dict[str, pa.Table] = {}
-        self._rows: dict[str, pa.Table] = {}  # of points that are not made, or not kept
+        self._rows: dict[str, pa.Table] = {}  # of points that are not made yet
         self._stale: set[str] = set()  # trials whose points are to be made anew, of rows that are not kept
         self._states: dict[str, TrialState] = {}
-        self._points: dict[str, list[Point]] = {}  # of finished trials, whose rows are not kept
+        self._points: dict[str, list[Point]] = {}  # of finished trials
         self._reference: BaselineReference | None = None
         self._front: list[Point] = []
         self._unjudged: set[str] = set()  # trials whose points have changed since the front was taken
 
     def states(self) -> list[TrialState]:
         """Return the trials, by number."""
-        for trial_id, rows in _by_trial(self._new_events.new_rows()):
-            self._events[trial_id] = _extended(self._events.get(trial_id), rows)
-            (self._states[trial_id],) = trial_states(self._events[trial_id])
-            self._forget_points(trial_id)
+        for state in trial_states(self._new_events.new_rows()):
+            known = self._states.get(state.trial_id, state)
+            self._states[state.trial_id] = max(state, known, key=lambda each: each.rank)
+            self._forget_points(state.trial_id)
         return sorted(self._states.values(), key=lambda state: state.number)
 
     def reference(self) -> BaselineReference | None:
@@ -61,13 +60,18 @@ class FollowedSweep:
             ConfigError: it is not recorded yet.
         """
         sweep = self._without_points()
+        if len(self._stale) > 1:  # one look at the table for all of them
+            for trial_id, rows in _by_trial(self._store.read("points", self._sweep_id)):
+                if trial_id in self._stale:
+                    self._stale.remove(trial_id)
+                    self._rows[trial_id] = rows
         points = [point for state in sweep.trials for point in self._kept_points(state)]
         return sweep_of_points(self._sweep_id, sweep.config, sweep.trials, points, sweep.fingerprints, sweep.frozen)
 
     def read_front(self, config: Config) -> Sweep:
         """Return the sweep without most of the points that others dominate, which stay dominated whatever comes: its
-        front and its hypervolume are those of all points. It takes no longer with more of them, and keeps their rows
-        alone.
+        front and its hypervolume are those of all points. It takes no longer with more of them, and keeps none that is
+        not on the front.
 
         Args:
             config: by which points are judged; the same at each call.
@@ -79,11 +83,13 @@ class FollowedSweep:
             return replace(self.read(), config=config)
         sweep = replace(self._without_points(), config=config)
         own = []
-        for state in sweep.trials:
+        for state in filter(lambda state: state.is_finished, sweep.trials):
             if sweep.frozen is not None and state.trial_id == sweep.frozen.trial_id:
                 own += self._kept_points(state)
             elif state.trial_id in self._unjudged:
                 own += self._points_of(state)
+                if self._rows.pop(state.trial_id, None) is not None:
+                    self._stale.add(state.trial_id)
         judged = {point.trial.trial_id for point in own}
         points = [*own, *(point for point in self._front if point.trial.trial_id not in judged)]
         points = [point for point in points if point.stage == CUT]
@@ -108,7 +114,7 @@ class FollowedSweep:
         return self._points.get(state.trial_id, [])
 
     def _points_of(self, state: TrialState) -> list[Point]:
-        """The points of a trial, made of its rows where they are not kept; none of one that has not finished."""
+        """The points of a finished trial, made of its rows where they are not kept."""
         trial_id = state.trial_id
         if trial_id in self._stale:
             self._stale.remove(trial_id)
