@@ -46,6 +46,10 @@ class StorageFault(RunError, OSError):
     """
 
 
+class StorageGone(StorageFault):
+    """A storage that was deleted while it was used: nothing is left to go on from."""
+
+
 class Terminated(KeyboardInterrupt):
     """The process was told to end by SIGTERM, as schedulers do: it ends as if a person had interrupted it."""
 

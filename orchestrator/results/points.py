@@ -36,6 +36,14 @@ class TrialState:
         """Whether the trial has points."""
         return self.status == Status.FINISHED
 
+    @property
+    def rank(self) -> tuple[bool, bool, int, int]:
+        """Which of the states that events give a trial counts: the highest. What is over stays over, whatever a late
+        second attempt adds; else the last attempt counts. Two drivers at once may judge a trial differently at a rung:
+        a finished one has its points.
+        """
+        return self.is_over, self.is_finished, self.attempt, list(Status).index(self.status)
+
 
 @dataclass(frozen=True)
 class Point:

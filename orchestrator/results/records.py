@@ -35,7 +35,6 @@ from orchestrator.results.sweep import Sweep
 from orchestrator.search import TRIAL_COLUMNS, Coefficients, History, Status
 from orchestrator.storage import ResultStore
 
-ORDER = list(Status)
 HISTORY_COLUMNS = {*TRIAL_COLUMNS, *COLUMNS, *METRICS}  # beside the coefficients
 OWN = "moda-orchestrator"
 PACKAGES = (
@@ -136,18 +135,9 @@ def recorded_config(store: ResultStore, sweep_id: str) -> Config:
 
 def trial_states(events: pa.Table) -> list[TrialState]:
     """Return the trials of an event log, by number."""
-    last: dict[str, dict[str, Any]] = {}
-
-    def rank(row: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
-        # What is over stays over, whatever a late second attempt adds; else the last attempt counts.
-        # Two drivers at once may judge a trial differently at a rung: a finished one has its points.
-        status = Status(row["event"])
-        return status.is_over, status == Status.FINISHED, row["attempt"], ORDER.index(status)
-
-    for row in sorted(events.to_pylist(), key=rank):
-        last[row["trial_id"]] = row
-    states = [
-        TrialState(
+    last: dict[str, TrialState] = {}
+    for row in events.to_pylist():
+        state = TrialState(
             trial_id=row["trial_id"],
             number=row["number"],
             coefficients=json.loads(row["coefficients"]),
@@ -157,9 +147,8 @@ def trial_states(events: pa.Table) -> list[TrialState]:
             seconds=row["seconds"],
             evaluation_seconds=row["evaluation_seconds"],
         )
-        for row in last.values()
-    ]
-    return sorted(states, key=lambda state: state.number)
+        last[state.trial_id] = max(state, last.get(state.trial_id, state), key=lambda each: each.rank)
+    return sorted(last.values(), key=lambda state: state.number)
 
 
 def history(sweep: Sweep, earlier: Sequence[Point] = (), completed: dict[str, Coefficients] | None = None) -> History:

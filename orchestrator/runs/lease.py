@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import RunError, StorageFault
+from orchestrator.errors import RunError, StorageFault, StorageGone
 from orchestrator.results import utc_now
 from orchestrator.runs.processes import machine_id, process_id
 from orchestrator.storage import DeltaStore, Files, heartbeat_file
@@ -65,6 +65,7 @@ class Lease:
         self._own: dict[str, Any] = {"driver_id": name, **place}
         self._number, self._version = 0, -1
         self._taken_by: Term | None = None
+        self._gone: StorageGone | None = None
         self._released = threading.Event()
         self._heart = threading.Thread(target=self._keep, name="moda-heartbeat", daemon=True)
 
@@ -89,16 +90,19 @@ class Lease:
         self._released.set()
         if self._heart.is_alive():
             self._heart.join()
-            if self._taken_by is None:
+            if self._taken_by is None and self._gone is None:
                 self._record(ENDED)
         self._files.delete(heartbeat_file(self._sweep_id, self._own["driver_id"]))
 
     def check(self) -> None:
-        """Refuse to go on where another driver has taken the sweep over.
+        """Refuse to go on where another driver has taken the sweep over, or the storage is gone.
 
         Raises:
             RunError: another driver has; the message names it.
+            StorageGone: somebody has deleted the storage, which trials need not notice for hours.
         """
+        if self._gone is not None:
+            raise self._gone
         if self._taken_by is not None:
             raise RunError(
                 f"sweep {self._sweep_id} goes on elsewhere ({self._taken_by}), because this driver was silent for"
@@ -136,6 +140,9 @@ class Lease:
                 if (version := self._store.version("drivers")) == self._version:
                     continue
                 last, self._version = self._last_term(), version
+            except StorageGone as error:
+                self._gone = error
+                return
             except StorageFault as error:  # trials say so, too
                 LOG.warning("no heartbeat of sweep %s: %s", self._sweep_id, error)
                 continue

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from orchestrator.results import (
     FollowedSweep,
     Sweep,
     TrialState,
-    canonical,
     coefficient_column,
     coefficient_columns,
     history,
@@ -61,12 +60,12 @@ class Proposals:
         self._followed = FollowedSweep(self.store, self.sweep_id)
         self._ended = 0
         self._completed: dict[str, Coefficients] = {}
-        self._stated: dict[str, Coefficients | None] = {}
+        self._keys: dict[str, Hashable | None] = {}  # of trials, see _trained
         self.problem = search_problem(self.config)
         self.searcher: Searcher = make_searcher(self.config.search.name, self.problem)
         states = list(self._states().values())
         self.next_number = 1 + max((state.number for state in states), default=-1)
-        self.budget = self._budget(states)
+        self.budget = self._budget()
         self.again = [state for state in states if not state.is_over and state.number < self.budget]
         self.missing = len(self.again) + max(0, self.budget - self.next_number)
         self.pending: dict[str, Coefficients] = {state.trial_id: state.coefficients for state in self.again}
@@ -184,7 +183,7 @@ class Proposals:
             return dict(search.baselines[place])
         if repeat > 0:
             return begun[number - repeat]
-        known = History(trained=self._in_space(begun.values()))
+        known = History(trained=self._trained())
         if self.searcher.learns:
             sweep = self.sweep()
             if sweep.reference != self.problem.reference:  # a searcher keeps no state
@@ -196,35 +195,32 @@ class Proposals:
         columns = {name: coefficient_column(name) for name in sorted(search.space)}
         return {name: proposed[column] for name, column in columns.items() if column in proposed}
 
-    def _budget(self, states: Sequence[TrialState]) -> int:
+    def _budget(self) -> int:
         """``sweep.trials``, or as many as there are baselines and sets of the space to train."""
         search = self.config.search
         if self.problem.size == math.inf:
             return self.config.sweep.trials
-        taken = self._in_space([*(state.coefficients for state in states), *search.baselines])
-        left = self.problem.size - len({self.problem.key(coefficients) for coefficients in taken} - {None})
+        left = self.problem.size - len(self._trained() | {self._key(each) for each in search.baselines} - {None})
         sets = max(math.ceil(self.next_number / search.repeats), len(search.baselines)) + max(left, 0)
         return int(min(self.config.sweep.trials, search.repeats * sets))
 
-    def _in_space(self, trained: Iterable[Mapping[str, Any]]) -> list[Coefficients]:
-        """The sets of coefficients of the space whose training would be one of ``trained``.
+    def _trained(self) -> set[Hashable]:
+        """The keys of the sets of coefficients of the space whose training would be that of a trial.
 
         A baseline may leave a dimension out, which then has the configured value, and may set what is not searched.
         """
-        found = []
-        for coefficients in trained:
-            key = canonical(dict(coefficients))
-            if key not in self._stated:
-                self._stated[key] = self._stated_in_space(coefficients)
-            if (stated := self._stated[key]) is not None:
-                found.append(stated)
-        return found
+        for trial_id, state in self._states().items():
+            if trial_id not in self._keys:
+                self._keys[trial_id] = self._key(state.coefficients)
+        return set(self._keys.values()) - {None}
 
-    def _stated_in_space(self, coefficients: Mapping[str, Any]) -> Coefficients | None:
-        """The set of the space whose training is that of some coefficients, by columns; None if there is none."""
+    def _key(self, coefficients: Mapping[str, Any]) -> Hashable | None:
+        """The key of the set of the space whose training is that of some coefficients; None if there is none."""
         space, config = self.config.search.space, self.config.with_coefficients(coefficients)
         stated = in_space(space, config)
-        return coefficient_columns(space, stated) if self.config.with_coefficients(stated) == config else None
+        if self.config.with_coefficients(stated) != config:
+            return None
+        return self.problem.key(coefficient_columns(space, stated))
 
     def _trial(self, number: int, coefficients: Coefficients) -> Trial:
         return Trial(self.sweep_id, number, coefficients, self.config, self.config.storage)

@@ -15,6 +15,8 @@ RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Warning|Exit|Interrupt)
 
 def reason_text(error: Exception) -> str:
     """Return why the process of a trial, or one of its workers, failed or ended."""
+    if isinstance(error, RayTaskError):  # first: it may be of its cause's class, too, and its text is a traceback
+        return last_line(str(error)) if error.cause is None else reason_text(error.cause)
     if isinstance(error, (RunError, *MISTAKES)):
         return str(error)
     if isinstance(error, WorkerGroupError) and error.worker_failures:
@@ -22,8 +24,6 @@ def reason_text(error: Exception) -> str:
         return f"worker {rank}: {reason_text(error.worker_failures[rank])}"
     if isinstance(error, TrainingFailedError):
         return last_line(str(error))
-    if isinstance(error, RayTaskError):
-        return last_line(str(error)) if error.cause is None else reason_text(error.cause)
     if isinstance(error, OutOfMemoryError):
         return "Ray ended its process because its node ran out of memory"
     if isinstance(error, ActorUnschedulableError):

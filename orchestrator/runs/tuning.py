@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import ray
 from ray import tune
+from ray.air._internal import usage as air_usage
 from ray.tune import Callback, PlacementGroupFactory, TuneError
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial as TuneTrial
@@ -36,6 +37,7 @@ SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # trials find what the network's code reads from the working folder
     "RAY_AIR_NEW_OUTPUT": "0",  # no banner: the display is ours
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # no tracebacks: what dies is told on one line
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # nor of trials that die while the sweep ends
 }
 
 
@@ -80,6 +82,7 @@ def run_trials(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is said by Deaths and below
     with scratch_folder("tune") as scratch, stopping_tune() as interrupt:
         _keep_keys_of_stores()
+        air_usage.tag_callbacks = _count_no_callbacks
         callbacks = [_Leased(lease), Deaths(proposals, progress), Waiting(config, progress.say), progress]
         if may_grow:
             callbacks.append(Growth(proposals))
@@ -113,6 +116,12 @@ def _keep_keys_of_stores() -> None:
     Nodes have the keys in their own environment, or the job has, which trials inherit."""
     kept = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
     class_cache.ENV_VARS_TO_PROPAGATE = kept
+
+
+def _count_no_callbacks(callbacks: Any) -> bool:
+    """Ray's statistics count kinds of callbacks, for which Tune imports W&B's client, whatever tracks the sweep: that
+    takes a while, and leaves temporary folders where the process is killed."""
+    return False
 
 
 def _resources(training: TrainingConfig) -> PlacementGroupFactory:

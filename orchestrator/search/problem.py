@@ -277,13 +277,13 @@ class History:
             nothing else is known of it.
         points: validation points of finished trials: trial_id, and a column for each coefficient, free parameter and
             metric, by their names.
-        trained: the sets of coefficients that are trained or in training and not proposed again; None for those of the
-            trials from number 0 on and of what is pending.
+        trained: the keys of the sets of coefficients that are trained or in training and not proposed again; None for
+            those of the trials from number 0 on and of what is pending.
     """
 
     trials: pa.Table = field(default_factory=lambda: pa.table({}))
     points: pa.Table = field(default_factory=lambda: pa.table({}))
-    trained: Sequence[Mapping[str, Any]] | None = None
+    trained: Collection[Hashable] | None = None
 
 
 class Searcher(Protocol):

@@ -18,11 +18,10 @@ def trained_keys(problem: Problem, history: History, pending: Sequence[Mapping[s
     Raises:
         SpaceExhausted: they are all of the space.
     """
-    trained = history.trained
-    if trained is None:
+    keys = history.trained
+    if keys is None:
         own = [row for row in history.trials.to_pylist() if row["number"] >= 0]
-        trained = [*own, *pending]
-    keys = {problem.key(coefficients) for coefficients in trained} - {None}
+        keys = {problem.key(coefficients) for coefficients in (*own, *pending)} - {None}
     if len(keys) >= problem.size:
         raise SpaceExhausted(exhausted_text(problem))
     return keys

@@ -14,11 +14,11 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-from deltalake import DeltaTable
+from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from orchestrator.errors import StorageFault
+from orchestrator.errors import StorageGone
 from orchestrator.storage.faults import busy_fault, table_fault
 from orchestrator.storage.object_store import file_system, table_options
 from orchestrator.storage.schema import TABLES, Table, to_arrow
@@ -26,6 +26,9 @@ from orchestrator.storage.schema import TABLES, Table, to_arrow
 PRUNING = ("sweep_id", "trial_id")  # what most tables' keys begin with
 APPEND_ONLY = "delta.appendOnly"
 IDENTITY = "storage"  # a table without rows, which no other is called
+# Looking for expired files of the log lists the whole log, so that each append would take longer than the one before.
+# Compaction looks for them.
+NO_CLEANUP = PostCommitHookProperties(cleanup_expired_logs=False)
 PATIENCE = 120.0  # seconds; a conflict means that somebody else got on, so only time says that something is wrong
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -49,13 +52,14 @@ class DeltaStore:
         self._options = table_options(root)
         self._sleep, self._clock = sleep, clock
         self._unconstrained: set[str] = set()
+        self._seen: set[str] = set()  # tables that were there once
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Merge rows into the table by its key, inserting only. Conflicts with other writers are retried.
 
         Raises:
             ValueError: a value that the table cannot hold.
-            StorageFault: a table that cannot be written.
+            StorageFault: a table that cannot be written; StorageGone if this store has seen it before it was deleted.
         """
         if not rows:
             return
@@ -65,7 +69,13 @@ class DeltaStore:
         predicate = " AND ".join([*literals, _same_key(TABLES[table])])
 
         def merge() -> None:
-            merged = self._table(table).merge(source, predicate=predicate, source_alias="new", target_alias="old")
+            merged = self._table(table).merge(
+                source,
+                predicate=predicate,
+                source_alias="new",
+                target_alias="old",
+                post_commithook_properties=NO_CLEANUP,
+            )
             try:
                 merged.when_not_matched_insert_all().execute()
             except DeltaError:
@@ -160,14 +170,11 @@ class DeltaStore:
             version: its last one, as far as is known.
 
         Raises:
-            StorageFault: somebody has deleted the table, or put another in its place.
+            StorageGone: somebody has deleted the table, or put another in its place.
         """
         system, base = self._files
         if system.get_file_info(_commit_file(base, table, version)).type != pafs.FileType.File:
-            raise StorageFault(
-                f"{self._root}/{table}: the table {table} was deleted or replaced while it was in use; bring it"
-                " back, or run the same command again to begin anew"
-            )
+            raise self._lost(table)
 
     def delete(self, table: str, sweep_id: str) -> int:
         """Remove the rows of a sweep. Older versions of the table still hold them.
@@ -305,14 +312,29 @@ class DeltaStore:
         return file_system(self._root)
 
     def _existing(self, name: str, version: int | None = None) -> DeltaTable:
-        return DeltaTable(f"{self._root}/{name}", version=version, storage_options=self._options)
+        """A table that is there. One that was there once is never made anew: what was in it would be missing."""
+        try:
+            table = DeltaTable(f"{self._root}/{name}", version=version, storage_options=self._options)
+        except TableNotFoundError as error:
+            if name in self._seen:
+                raise self._lost(name) from error
+            raise
+        self._seen.add(name)
+        return table
+
+    def _lost(self, name: str) -> StorageGone:
+        return StorageGone(
+            f"{self._root}/{name}: the table {name} was deleted or replaced while it was in use; bring it back, or run"
+            " the same command again to begin anew"
+        )
 
     def _open(self, name: str) -> DeltaTable:
         uri = f"{self._root}/{name}"
         try:
             return self._existing(name)
         except TableNotFoundError:
-            pass
+            for seen in sorted(self._seen):
+                self._existing(seen)  # a storage that is gone gets no table
         try:
             return DeltaTable.create(
                 uri,

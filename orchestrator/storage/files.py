@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.fs as pafs
 
 from moda_core.placing import new_folder, write_whole
-from orchestrator.errors import ConfigError, StorageFault
+from orchestrator.errors import ConfigError, StorageFault, StorageGone
 from orchestrator.storage.faults import file_fault
 from orchestrator.storage.object_store import file_system
 
@@ -57,6 +57,7 @@ class Files:
     def __init__(self, root: str) -> None:
         self.root = resolve_root(root)
         self._system, self._base = file_system(self.root)
+        self._was_there = self.local is not None and self.local.is_dir()
 
     @property
     def local(self) -> Path | None:
@@ -82,9 +83,11 @@ class Files:
                 with self._system.open_output_stream(path) as stream:
                     stream.write(data)
                 return
+            self._check_still_there()
             file = Path(path)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(file, data)
+            self._was_there = True
 
     def write_folder(self, name: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """Write a folder's files, unless it is there.
@@ -102,6 +105,7 @@ class Files:
         """
         if self.local is None:
             return self._write_objects(name, files, last)
+        self._check_still_there()
         folder = Path(self._path(name))
         while not (folder / last).exists():
             _clear_half(folder, files, last)
@@ -166,6 +170,14 @@ class Files:
             for path, _, _ in os.walk(self._path(folder), topdown=False):
                 with contextlib.suppress(OSError):
                     os.rmdir(path)
+
+    def _check_still_there(self) -> None:
+        """Refuse a folder that was deleted: made anew, it would hold a part of what was written."""
+        if self._was_there and not Path(self.root).is_dir():
+            raise StorageGone(
+                f"storage={self.root!r}: the folder was deleted while it was in use; bring it back, or run the same"
+                " command again to begin anew"
+            )
 
     def _path(self, name: str) -> str:
         if name.startswith("/") or ".." in name.split("/"):

@@ -21,7 +21,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.results.records import read_sweep
 from orchestrator.search import Status
 from orchestrator.storage.delta import DeltaStore
-from tests.integration.ray_head import ray_head
+from tests.integration.ray_head import RayHead, ray_head
 from tests.integration.waiting import wait_until
 
 JOB = yaml.safe_load((Path(__file__).parents[2] / "cluster" / "kubernetes" / "rayjob.yaml").read_text())["spec"]
@@ -34,7 +34,7 @@ def main(storage: str) -> None:
     for is_stopped in (True, False):
         with ray_head(cpus=2, dashboard=True) as head:
             os.environ |= {name: value for name, value in head.environment.items() if name != "RAY_ADDRESS"}
-            client = connected(head.dashboard)
+            client = connected(head)
             submission = client.submit_job(entrypoint=JOB["entrypoint"])
             if is_stopped:
                 wait_until(lambda: finished(storage) or ended(client, submission), "the first trial")  # noqa: B023
@@ -45,13 +45,14 @@ def main(storage: str) -> None:
             print(json.dumps([info.status, info.driver_exit_code, client.get_job_logs(submission)]), flush=True)
 
 
-def connected(dashboard: str) -> JobSubmissionClient:
-    """The job API, when it has an agent."""
+def connected(head: RayHead) -> JobSubmissionClient:
+    """The job API, when it has an agent. It is given the token, since Ray looks for one when it is imported only."""
     made: list[JobSubmissionClient] = []
+    token = Path(head.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
 
     def is_there() -> bool:
         with contextlib.suppress(ConnectionError, RuntimeError):
-            made.append(JobSubmissionClient(dashboard))
+            made.append(JobSubmissionClient(head.dashboard, headers={"Authorization": f"Bearer {token}"}))
             made[-1].submit_job(entrypoint="true")
             return True
         return False

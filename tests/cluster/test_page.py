@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,19 @@ def start(machine):
     raise AssertionError((machine[0] / "start.log").read_text())
 
 
+def submitted(machine):
+    """The sweep, submitted again while the cluster's agent is not there yet: what it printed up to its first trial."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        job, printed = shell(machine, "export RAY_AUTH_MODE=token\n" + SUBMIT), ""
+        for line in job.stdout:
+            printed += line
+            if "[1/12] trial" in line:
+                break
+        if "No available agent" not in printed or time.monotonic() > end:
+            return job, printed
+
+
 def trials(storage):
     with contextlib.suppress(ConfigError):  # no such sweep yet
         return read_sweep(DeltaStore(str(storage)), "digits").trials
@@ -101,12 +115,7 @@ def test_from_nothing_to_a_front(machine):
     assert token.stat().st_mode & 0o077 == 0
     assert subprocess.run([folder / ".venv/bin/python", "-c", "import torch"], capture_output=True).returncode != 0
 
-    job = shell(machine, "export RAY_AUTH_MODE=token\n" + SUBMIT)
-    printed = ""
-    for line in job.stdout:
-        printed += line
-        if "[1/12] trial" in line:
-            break
+    job, printed = submitted(machine)
     assert "[1/12] trial" in printed, printed
     (submission,) = re.findall(r"'(raysubmit_\w+)' submitted", printed)
     succeed(machine, STOP + submission)

@@ -1,5 +1,6 @@
 """Nothing runs: the sweep says why, goes on when there is room, and grows with the cluster."""
 
+import os
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 from orchestrator.results.records import read_sweep
 from orchestrator.storage.delta import DeltaStore
-from tests.integration.ray_head import BIN, ray_head
+from tests.integration.ray_head import ray_head
 from tests.integration.sweeps import CHOICES, _started
 from tests.integration.waiting import PATIENCE
 
@@ -44,8 +45,6 @@ def line_of(process, start):
 @pytest.mark.slow
 def test_another_job_holds_the_cpus(tmp_path):
     with ray_head(cpus=1) as head:
-        import os
-
         holder = subprocess.Popen(
             [sys.executable, "-c", HOLD],
             env={**os.environ, **head.environment},
@@ -67,28 +66,16 @@ def test_another_job_holds_the_cpus(tmp_path):
 def test_a_trial_that_no_node_holds_waits_for_one_that_does(tmp_path):
     """Two nodes with one CPU each, and a trial that needs two; then a node with two joins."""
     with ray_head(cpus=1) as head:
-        nodes = [_join(head, 1)]
+        nodes = [head.join(cpus=1)]
         process = _started((*TINY, "training.cpus_per_worker=2"), tmp_path, head.environment)
         assert "as many at once as the cluster will hold" in line_of(process, "2 trials")
         line = line_of(process, "nothing has run for")
         assert line.count("CPU 1 of 1") == 2
         assert "these nodes have room for 0 of 1 workers even when they are idle: add nodes, or lower" in line
-        nodes.append(_join(head, 2))
+        nodes.append(head.join(cpus=2))
         printed, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, printed + errors
         for node in nodes:
             node.kill()
     trials = read_sweep(DeltaStore(str(tmp_path)), "waits").trials
     assert [trial.status for trial in trials] == ["finished"] * 2
-
-
-def _join(head, cpus):
-    import os
-
-    command = [
-        BIN / "ray", "start", "--block", f"--address={head.environment['RAY_ADDRESS']}", f"--num-cpus={cpus}",
-        "--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0",
-    ]  # fmt: skip
-    return subprocess.Popen(
-        command, env={**os.environ, **head.environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )

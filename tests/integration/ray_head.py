@@ -46,6 +46,18 @@ class RayHead:
     environment: dict[str, str]
     dashboard: str
 
+    def join(self, cpus: int) -> subprocess.Popen[str]:
+        """Another node, whose processes end with the head's at the latest."""
+        command = [
+            BIN / "ray", "start", "--block", f"--address={self.environment['RAY_ADDRESS']}", f"--num-cpus={cpus}",
+            "--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0",
+            "--dashboard-agent-listen-port=0",
+        ]  # fmt: skip
+        environment = {**os.environ, **self.environment}
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+        )
+
 
 @contextlib.contextmanager
 def ray_head(

@@ -9,10 +9,11 @@ import sys
 
 import pytest
 
+from orchestrator.errors import StorageGone
 from orchestrator.runs import lease
 from orchestrator.runs.lease import BEGAN, ENDED, only_driver
 from orchestrator.storage import DeltaStore, Files
-from tests.integration.waiting import PATIENCE
+from tests.integration.waiting import PATIENCE, wait_until
 
 DRIVE = """
 import sys
@@ -153,3 +154,19 @@ def test_one_that_slept_does_not_go_on(tmp_path, lines, drive, monkeypatch):
     assert sleeper.returncode == 1
     assert f"sweep s goes on elsewhere (process {os.getpid()} on host {socket.gethostname()}, since " in errors
     assert events(tmp_path) == [(1, BEGAN), (2, BEGAN), (2, ENDED)]
+
+
+@pytest.mark.parametrize("what", ["", "tables"])
+def test_one_whose_storage_is_deleted_ends_and_makes_it_not_anew(tmp_path, lines, monkeypatch, what):
+    monkeypatch.setattr(lease, "BEAT", 0.05)
+    storage = tmp_path / "storage"
+
+    def drive_until_it_is_seen():
+        with only_driver(str(storage), "s", lines.append) as held:
+            (storage / what).rename(tmp_path / "away")
+            wait_until(lambda: not held._heart.is_alive(), "the heartbeat to end")
+            held.check()
+
+    with pytest.raises(StorageGone, match="was deleted"):
+        drive_until_it_is_seen()
+    assert not (storage / what).exists()

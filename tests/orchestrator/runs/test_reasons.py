@@ -1,8 +1,9 @@
 """Why a process of Ray's ended, from what Ray 2.60 says of it."""
 
 import pytest
-from ray.exceptions import ActorDiedError, RayActorError
+from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
+from orchestrator.errors import StorageFault
 from orchestrator.runs.reasons import DIED, reason_text
 
 CANNOT_IMPORT = """The actor died unexpectedly before finishing this task.
@@ -47,3 +48,12 @@ def test_the_exception_counts_or_else_the_death(told, reason, kind):
     Exception.__init__(error, told)
     error.error_msg = told
     assert reason_text(error) == reason
+
+
+def test_an_error_that_ray_gives_the_class_of_its_cause():
+    """Its text is a traceback."""
+    told = RayTaskError("train", "Traceback (most recent call last):\n  ...\n", StorageFault("no room; make some"))
+    error = told.as_instanceof_cause()
+    assert isinstance(error, StorageFault)
+    assert "\n" in str(error)
+    assert reason_text(error) == "no room; make some"

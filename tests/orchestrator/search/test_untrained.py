@@ -151,7 +151,7 @@ def test_only_what_this_sweep_trained_is_trained(name):
     assert searcher.propose(History(table(earlier), table(points)), [], 0)["k"] in (1, 2)
     own, _ = history([{"k": 1}])
     assert searcher.propose(own, [], 1) == {"k": 2}
-    assert searcher.propose(History(own.trials, own.points, trained=[{"k": 2}]), [], 1) == {"k": 1}
+    assert searcher.propose(History(own.trials, own.points, trained={problem.key({"k": 2})}), [], 1) == {"k": 1}
 
 
 @given(st.floats(1e-3, 1e3), st.floats(1e-9, 1e3), st.booleans(), st.floats(0, 1))

@@ -150,3 +150,27 @@ def test_a_disk_that_is_read_only(small_disk, capfd):
     errors = capfd.readouterr().err
     assert errors.startswith(f"moda train: storage='{root}' cannot be written to: "), errors
     assert errors.count("\n") == 1, errors
+
+
+@pytest.mark.parametrize("what", ["", "tables", "tables/trials"])
+def test_what_was_deleted_is_not_made_anew(root, what):
+    """A part of a storage would be in the way of what is brought back, and would look like all of it."""
+    store, files = DeltaStore(str(root)), Files(str(root))
+    store.append("trials", [row(8)])
+    shutil.rmtree(root / what)
+    for action in (
+        lambda: store.append("trials", [row(9)]),
+        lambda: store.append("epochs", [{"sweep_id": "s", "trial_id": "s-0000", "epoch": 1, "loss": 0.5}]),
+        lambda: store.read("trials", "s"),
+        lambda: store.version("trials"),
+    ):
+        assert "deleted or replaced while it was in use; bring it back, or run the same command again" in fault_of(
+            action
+        )
+    if not what:
+        assert "the folder was deleted while it was in use" in fault_of(lambda: files.write("trials/a", b""))
+        assert "the folder was deleted while it was in use" in fault_of(
+            lambda: files.write_folder("modules/a", {"b": b""}, last="b")
+        )
+    assert not (root / what).exists()
+    DeltaStore(str(root)).append("trials", [row(9)])  # as the same command does

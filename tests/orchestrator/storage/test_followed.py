@@ -103,6 +103,6 @@ def test_a_table_that_is_deleted_is_refused(store, tmp_path, is_replaced):
     assert new_epochs(followed) == [1, 2]
     shutil.rmtree(tmp_path / "tables" / "epochs")
     if is_replaced:
-        append(store, 1)
+        append(DeltaStore(str(tmp_path)), 1)
     with pytest.raises(StorageFault, match="the table epochs was deleted or replaced while it was in use"):
         followed.new_rows()
