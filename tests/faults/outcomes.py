@@ -46,3 +46,10 @@ def differences(found: Rows, whole: Rows) -> Iterator[str]:
         )
         if missing or more or len(found[table]) != len(rows):
             yield f"{table}: {len(found[table])} rows and not {len(rows)}, without {missing[:2]}, with {more[:2]}"
+
+
+def files_of(storage: Path) -> set[str]:
+    """The files of a storage beside its tables, without what a killed process leaves half written, as ``moda gc``
+    removes it."""
+    found = {str(file.relative_to(storage)) for file in storage.rglob("*") if file.is_file()}
+    return {name for name in found if not name.startswith("tables/") and not name.endswith(".part")}
