@@ -283,5 +283,5 @@ class SearchConfig:
 
 def _check_share(key: str, metric: Metric, value: float) -> None:
     """Refuse the percentage of a share, as tables show it."""
-    if metric.is_percentage and value > 1:
-        raise ConfigError(f"{key}: {metric.name} is a share, at most 1; write {value / 100:g} for {value:g} %")
+    if metric.is_percentage and value >= 2:  # a reference a little beyond 1 is usual
+        raise ConfigError(f"{key}: {metric.name} is a share, so 1 is all of it; write {value / 100:g} for {value:g} %")
