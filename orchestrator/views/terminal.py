@@ -187,6 +187,8 @@ def _front_table(sweep: Sweep, names: list[str], rows: int | None, title: str | 
     front = above or sweep.front
     metrics, declared = shown_metrics(sweep), sweep.config.metrics
     tested = any(point.test for point in front)
+    stated = {name for point in front for name in without_method_names(point.trial.coefficients)}
+    names = [name for name in names if name in stated]
     table = _table(title, ["", "point", *names, *(declared[name].head for name in metrics)])
     hidden = len(sweep.front) - len(front)
     below = f"{hidden} {'point' if hidden == 1 else 'points'} below the reference point not shown" if hidden else ""
