@@ -10,6 +10,7 @@ import safetensors.torch
 
 from moda_core import load_modules
 from moda_core.sets.manifest import MANIFEST, WEIGHTS, parse_manifest
+from orchestrator.declarations import METRICS
 from orchestrator.modules.model_card import CARD
 from orchestrator.modules.publishing import name_of
 from orchestrator.modules.pulling import pull_point
@@ -36,11 +37,13 @@ def test_the_card_shows_the_point_and_the_whole_curve_of_its_training(storage, t
     card = (pulled.folder / CARD).read_text()
     assert CARD in pulled.manifest["files"]
     assert f"| trial | {point.trial.number} of sweep tiny |" in card
-    assert f"| reuse_accuracy | {point.metrics['reuse_accuracy']:.4f} | {point.test['reuse_accuracy']:.4f} |" in card
+    reuse = METRICS["reuse_accuracy"]
+    assert f"| {reuse.title} | {reuse.text(point.metrics[reuse.name])} | {reuse.text(point.test[reuse.name])} |" in card
     curve = [line for line in card.splitlines() if line.startswith(("| tau ", "| level ", "| size ", "| **"))]
     assert len(curve) == sum(one.trial.number == point.trial.number for one in sweep.points)
     (chosen,) = (line for line in curve if line.startswith("| **"))
-    assert f"**{point.choice}** | **{point.metrics['calibrated_reuse_accuracy']:.4f}** |" in chosen
+    calibrated = METRICS["calibrated_reuse_accuracy"].text(point.metrics["calibrated_reuse_accuracy"])
+    assert f"**{point.choice}** | **{calibrated}** |" in chosen
     assert "load_modules(folder, classes=['0', '1'])" in card
 
 
