@@ -48,6 +48,23 @@ def trained(network, images, compiling, resume=None, method=Moda()):  # noqa: B0
     return list(train(network, images, config, method, num_classes=5, crop=1, flip=True, resume=resume))
 
 
+def are_equal(network, other):
+    state = network.state_dict()
+    return all(torch.equal(tensor, state[name]) for name, tensor in other.state_dict().items())
+
+
+def warning_of_plain_training(images, compiling, caplog):
+    """What is said where a training runs without what was asked for; it is the plain training, to the bit."""
+    plain, other = make(), make()
+    expected = trained(plain, images, "none")[-1].row
+    with caplog.at_level(logging.WARNING, "moda"):
+        row = trained(other, images, compiling)[-1].row
+    assert row["loss"] == expected["loss"]
+    assert are_equal(plain, other)
+    (record,) = [record for record in caplog.records if record.name == "moda"]
+    return record.getMessage()
+
+
 def losses_of(images, method):
     model, _ = prepare_training(make(), images, CONFIG, method, torch.float32)
     return BatchLosses(model, images, method, num_classes=5, crop=1, flip=True)
@@ -101,18 +118,12 @@ def test_recorded_training_is_the_training_to_the_bit(images, method):
         expected = trained(plain, images, "none", method=method)[-1].rows
         rows = trained(recorded, images, "auto", method=method)[-1].rows
     assert [row["loss"] for row in rows] == [row["loss"] for row in expected]
-    assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in recorded.state_dict().items())
+    assert are_equal(plain, recorded)
 
 
 def test_a_gpu_s_graphs_are_refused_where_there_is_none(images, caplog):
-    plain, other = make(), make()
-    expected = trained(plain, images, "none")[-1].row
-    with caplog.at_level(logging.WARNING, "moda"):
-        row = trained(other, images, "cuda_graphs")[-1].row
-    assert row["loss"] == expected["loss"]
-    assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in other.state_dict().items())
-    (record,) = [record for record in caplog.records if record.name == "moda"]
-    assert record.getMessage().endswith("RuntimeError: CUDA graphs are of a GPU, and this training has none")
+    warning = warning_of_plain_training(images, "cuda_graphs", caplog)
+    assert warning.endswith("RuntimeError: CUDA graphs are of a GPU, and this training has none")
 
 
 def test_by_itself_nothing_is_compiled_on_a_cpu(images):
@@ -125,17 +136,9 @@ def test_what_cannot_be_compiled_is_trained_without(images, monkeypatch, caplog)
     """Without a compiler of C++ there is no code for a CPU."""
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
     monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
-    plain, other = make(), make()
-    expected = trained(plain, images, "none")[-1].row
-    with caplog.at_level(logging.WARNING, "moda"):
-        row = trained(other, images, "kernels")[-1].row
-    assert row["loss"] == expected["loss"]
-    assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in other.state_dict().items())
-    (record,) = [record for record in caplog.records if record.name == "moda"]
-    assert record.getMessage().startswith(
-        "training.compile=kernels cannot be done here, so this training runs without: "
-    )
-    assert "\n" not in record.getMessage()
+    warning = warning_of_plain_training(images, "kernels", caplog)
+    assert warning.startswith("training.compile=kernels cannot be done here, so this training runs without: ")
+    assert "\n" not in warning
 
 
 @pytest.mark.slow
