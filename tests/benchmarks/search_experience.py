@@ -1,7 +1,9 @@
 """What the curve search knows beforehand, and whether it holds for other data and networks.
 
-``make`` writes orchestrator/search/experience.arrow of the pools that searchers are compared on (search_pool.py): the
-trainings that neither diverged nor collapsed, the baselines, and the hyper-parameters of a model of each pool.
+``make`` writes orchestrator/search/experience.arrow of the pools that searchers are compared on (search_pool.py): their
+trainings and baselines, those of the first live searches (search_live.py), which went where the pools alone led them,
+and the hyper-parameters of a model of each pool. A training that diverged or collapsed counts as one that collapsed
+barely: how bad it is says little of trainings that learn, but that it is bad keeps searches away.
 
 ``table`` says how well each pool, and both, predict the few trainings of other data and of another recipe that
 search_pool.py has (its OTHERS), and each of the two pools by the other one: the rank correlation of predicted and
@@ -21,7 +23,8 @@ import pyarrow as pa
 import pyarrow.feather
 import torch
 from scipy.stats import spearmanr
-from search_emulator import Floats, PoolProblem, nearest, read_pool, succeeded
+from search_emulator import COLLAPSED, Floats, PoolProblem, nearest, read_pool, succeeded
+from search_live import first_trainings
 from search_pool import NETWORKS, OTHERS, TRAININGS, planned
 
 from orchestrator.search.experience import FILE, Experience
@@ -35,8 +38,13 @@ def make() -> None:
     rows, hyper = [], {}
     for network in NETWORKS:
         of, pool, plan = PoolProblem(network), read_pool(network), planned(network)
-        drawn = [(plan[number][0], pool[number]) for number in range(TRAININGS) if succeeded(pool[number])]
-        trained = [*drawn, *zip(of.baselines, of.of_baselines.values(), strict=True)]
+        trained = [(plan[number][0], pool[number]) for number in range(TRAININGS)]
+        trained += zip(of.baselines, of.of_baselines.values(), strict=True)
+        trained += first_trainings(network)
+        collapsed_G = np.full(len(of.targets), COLLAPSED)
+        trained = [
+            (coefficients, surface_G if succeeded(surface_G) else collapsed_G) for coefficients, surface_G in trained
+        ]
         rows += [
             {"pool": network, **coefficients, "accuracies": np.round(surface_G, 4).tolist()}
             for coefficients, surface_G in trained

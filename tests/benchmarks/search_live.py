@@ -3,9 +3,11 @@
 A search begins with the four baselines of a pool (search_pool.py) and then trains what is proposed, one after another,
 as the pool's trainings were. What it found is the hypervolume of everything that it measured, on the product's
 objectives and scales, up to the whole network of the standard training less 5 points. Random draws are the same
-baselines with trainings of the pool. `curve` has the other network's pool as its experience. ``run`` keeps each
-training in ``data/search_live_NETWORK.arrow`` when it ends, and goes on where it was; ``table`` prints the hypervolumes
-of the searches that are complete, and the share of DRAWS random draws that are below each.
+baselines with trainings of the pool. `curve` has the other network's experience: that was its pool alone in the first
+five searches, whose trainings are part of their network's experience since (search_experience.py), and is all of it in
+the next five. ``run`` keeps each training in ``data/search_live_NETWORK.arrow`` when it ends, and goes on where it was;
+``table`` prints the hypervolumes of the searches that are complete, and the share of DRAWS random draws that are below
+each ("better than").
 
 Needs MODA_DATA_DIR, and both pools. A quarter of an hour a search on one core.
 
@@ -21,11 +23,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from result_rows import read_rows, write_rows
-from search_emulator import METRIC, Ours, PoolProblem, read_pool
+from search_emulator import METRIC, Floats, Ours, PoolProblem, read_pool
 from search_pool import NETWORKS, TRAININGS, measured
 
+from orchestrator.search.problem import Coefficients
+
 DATA = Path(__file__).parent / "data"
-LENGTH, SEEDS, DRAWS = 20, 5, 10_000
+LENGTH, DRAWS = 20, 10_000
+FIRST, LATER = range(5), range(5, 10)  # searches, by the seed: with the pool alone as experience, and with all of it
 SEARCHERS = ("curve",)
 
 
@@ -36,12 +41,22 @@ def main(words: list[str]) -> None:
     elif len(words) == 4:
         run_search(words[1], words[2], int(words[3]))
     else:
-        for network, name, seed in itertools.product(NETWORKS, SEARCHERS, range(SEEDS)):
+        for network, name, seed in itertools.product(NETWORKS, SEARCHERS, LATER):
             run_search(network, name, seed)
 
 
 def file_of(network: str) -> Path:
     return DATA / f"search_live_{network}.arrow"
+
+
+def first_trainings(network: str) -> list[tuple[Coefficients, Floats | None]]:
+    """The coefficients and the surface of each training of the first searches; None for one that diverged."""
+    rows = [row for row in read_rows(file_of(network)) if row["search"] in FIRST]
+    names = list(PoolProblem(network).problem.space)
+    return [
+        ({name: row[name] for name in names}, None if row["surface"] is None else np.array(row["surface"]))
+        for row in rows
+    ]
 
 
 def run_search(network: str, searcher: str, seed: int) -> None:
@@ -72,11 +87,10 @@ def run_search(network: str, searcher: str, seed: int) -> None:
 def print_table() -> None:
     """Hypervolumes of searches, and where they are among random draws of as many trainings."""
     rows = [row for network in NETWORKS for row in read_rows(file_of(network))]
-    print(
-        "| network | searcher | baselines | random, median | searches | better than (share of random draws) | median |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for network, searcher in dict.fromkeys((row["network"], row["searcher"]) for row in rows):
+    print("| network | searcher | experience | baselines | random, median | searches | better than | median |")
+    print("|---|---|---|---|---|---|---|---|")
+    groups = dict.fromkeys((row["network"], row["searcher"], row["search"] in FIRST) for row in rows)
+    for network, searcher, is_first in groups:
         problem, pool = PoolProblem(network), read_pool(network)
         first = [*problem.of_baselines.values()]
         rng = np.random.default_rng(0)
@@ -85,9 +99,9 @@ def print_table() -> None:
             numbers = rng.choice(TRAININGS, LENGTH - len(first), replace=False)
             drawn.append(problem.volume([*first, *(pool[number] for number in numbers if pool[number] is not None)]))
         volumes, shares = [], []
-        own = [row for row in rows if (row["network"], row["searcher"]) == (network, searcher)]
-        for seed in sorted({row["search"] for row in own}):
-            mine = [row for row in own if row["search"] == seed]
+        for seed in FIRST if is_first else LATER:
+            about = {"network": network, "searcher": searcher, "search": seed}
+            mine = [row for row in rows if about.items() <= row.items()]
             if len(mine) < LENGTH - len(first):
                 continue
             volumes.append(problem.volume([*first, *(np.array(row["surface"]) for row in mine if row["surface"])]))
@@ -95,8 +109,9 @@ def print_table() -> None:
         if not volumes:
             continue
         found = " ".join(f"{volume:.4f}" for volume in volumes), " ".join(f"{share:.2f}" for share in shares)
-        cells = [f"{problem.volume(first):.4f}", f"{np.median(drawn):.4f}", *found, f"{statistics.median(shares):.2f}"]
-        print(f"| {network} | {searcher} | {' | '.join(cells)} |")
+        experience = "a pool" if is_first else "all there is"
+        cells = [f"{problem.volume(first):.4f}", f"{np.median(drawn):.4f}", *found, f"{statistics.median(shares):.3f}"]
+        print(f"| {network} | {searcher} | {experience} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
