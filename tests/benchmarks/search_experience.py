@@ -1,9 +1,9 @@
 """What the curve search knows beforehand, and whether it holds for other data and networks.
 
 ``make`` writes orchestrator/search/experience.arrow of the pools that searchers are compared on (search_pool.py): their
-trainings and baselines, those of the first live searches (search_live.py), which went where the pools alone led them,
-and the hyper-parameters of a model of each pool. A training that diverged or collapsed counts as one that collapsed
-barely: how bad it is says little of trainings that learn, but that it is bad keeps searches away.
+trainings and baselines, and the hyper-parameters of a model of those that learnt. Trainings that diverged or collapsed,
+there or in the first live searches (search_live.py), keep searches away from corners where nothing is good. They count
+as trainings that barely collapsed: how bad they are says nothing of those that learn.
 
 ``table`` says how well each pool, and both, predict the few trainings of other data and of another recipe that
 search_pool.py has (its OTHERS), and each of the two pools by the other one: the rank correlation of predicted and
@@ -38,19 +38,19 @@ def make() -> None:
     rows, hyper = [], {}
     for network in NETWORKS:
         of, pool, plan = PoolProblem(network), read_pool(network), planned(network)
-        trained = [(plan[number][0], pool[number]) for number in range(TRAININGS)]
-        trained += zip(of.baselines, of.of_baselines.values(), strict=True)
-        trained += first_trainings(network)
-        collapsed_G = np.full(len(of.targets), COLLAPSED)
-        trained = [
-            (coefficients, surface_G if succeeded(surface_G) else collapsed_G) for coefficients, surface_G in trained
+        drawn = [(plan[number][0], pool[number]) for number in range(TRAININGS)]
+        known = [*drawn, *zip(of.baselines, of.of_baselines.values(), strict=True)]
+        learnt = [(coefficients, surface_G) for coefficients, surface_G in known if succeeded(surface_G)]
+        failed = [
+            coefficients for coefficients, surface_G in known + first_trainings(network) if not succeeded(surface_G)
         ]
+        collapsed_G = np.full(len(of.targets), COLLAPSED)
         rows += [
             {"pool": network, **coefficients, "accuracies": np.round(surface_G, 4).tolist()}
-            for coefficients, surface_G in trained
+            for coefficients, surface_G in [*learnt, *((coefficients, collapsed_G) for coefficients in failed)]
         ]
-        x_NK = torch.tensor([nearest(of.problem, coefficients) for coefficients, _ in trained])
-        y_NG = torch.from_numpy(modelled(np.array([surface_G for _, surface_G in trained]), np.array(True)))
+        x_NK = torch.tensor([nearest(of.problem, coefficients) for coefficients, _ in learnt])
+        y_NG = torch.from_numpy(modelled(np.array([surface_G for _, surface_G in learnt]), np.array(True)))
         grid = make_grid([{"target": target} for target in of.targets])
         hyper[network] = SurfaceModel.fit(x_NK, y_NG, grid, [False] * x_NK.shape[1]).hyper_P.tolist()
     facts = {"space": of.problem.space, "targets": of.targets, "hyper": hyper}

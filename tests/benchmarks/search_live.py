@@ -3,11 +3,10 @@
 A search begins with the four baselines of a pool (search_pool.py) and then trains what is proposed, one after another,
 as the pool's trainings were. What it found is the hypervolume of everything that it measured, on the product's
 objectives and scales, up to the whole network of the standard training less 5 points. Random draws are the same
-baselines with trainings of the pool. `curve` has the other network's experience: that was its pool alone in the first
-five searches, whose trainings are part of their network's experience since (search_experience.py), and is all of it in
-the next five. ``run`` keeps each training in ``data/search_live_NETWORK.arrow`` when it ends, and goes on where it was;
-``table`` prints the hypervolumes of the searches that are complete, and the share of DRAWS random draws that are below
-each ("better than").
+baselines with trainings of the pool. `curve` has the other network's experience: in the first five searches without
+trainings that collapsed, in the next five with them (search_experience.py). ``run`` keeps each training in
+``data/search_live_NETWORK.arrow`` when it ends, and goes on where it was; ``table`` prints the hypervolumes of the
+searches that are complete, and the share of DRAWS random draws that are below each ("better than").
 
 Needs MODA_DATA_DIR, and both pools. A quarter of an hour a search on one core.
 
@@ -30,7 +29,7 @@ from orchestrator.search.problem import Coefficients
 
 DATA = Path(__file__).parent / "data"
 LENGTH, DRAWS = 20, 10_000
-FIRST, LATER = range(5), range(5, 10)  # searches, by the seed: with the pool alone as experience, and with all of it
+FIRST, LATER = range(5), range(5, 10)  # searches, by the seed: experience without collapsed trainings, and with them
 SEARCHERS = ("curve",)
 
 
@@ -109,7 +108,7 @@ def print_table() -> None:
         if not volumes:
             continue
         found = " ".join(f"{volume:.4f}" for volume in volumes), " ".join(f"{share:.2f}" for share in shares)
-        experience = "a pool" if is_first else "all there is"
+        experience = f"{'without' if is_first else 'with'} collapsed trainings"
         cells = [f"{problem.volume(first):.4f}", f"{np.median(drawn):.4f}", *found, f"{statistics.median(shares):.3f}"]
         print(f"| {network} | {searcher} | {experience} | {' | '.join(cells)} |")
 
