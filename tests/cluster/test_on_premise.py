@@ -41,7 +41,7 @@ def test_the_environment_of_a_node(tmp_path):
 def test_what_runs_below_its_folder_is_ended_and_nothing_else(key, tmp_path):
     """The command is tried on processes that name a folder of this test."""
     command = (
-        ON_PREMISE[key][0].replace("/]tmp/moda-ray/", f"/]{str(tmp_path)[1:]}/moda-ray/").replace("sleep 10", "true")
+        ON_PREMISE[key][0].replace("/]tmp/moda-ray/", f"/]{str(tmp_path)[1:]}/moda-ray/").replace("sleep 2", "true")
     )
     own, other = (
         subprocess.Popen(["sh", "-c", "while :; do sleep 1; done", f"{tmp_path}/{name}/raylet"])
