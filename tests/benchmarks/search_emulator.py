@@ -3,9 +3,11 @@
 An emulator is fitted to a pool of real trainings (search_pool.py): the accuracy at each target size as a function of
 the coefficients, by Gaussian processes of the principal components of the surfaces, with a Matérn kernel, which no
 searcher uses. The logit of an accuracy's share of CEILING is modelled, and a larger module is never worse, so that no
-emulated training is better than trainings can be. There are two emulators for each network: the ``mean`` of these
-processes, and for each seed a function ``drawn`` from them, which has peaks and valleys where the pool has no
-trainings. Where the pool's trainings diverged or collapsed (a classifier of trees says where) so do the emulator's.
+emulated training is better than trainings can be. There are three emulators for each network: the ``mean`` of these
+processes; for each seed a function ``drawn`` from them, which has peaks and valleys where the pool has no trainings;
+and one ``drawn_live`` from processes that are fitted to the trainings of live searches too (search_live.py), and so
+know the corners where searches go and a Sobol sequence hardly does. Where trainings diverged or collapsed (a
+classifier of trees says where) so do the emulator's.
 What a training shows is the truth plus noise: a random mixture of the differences that trainings of the same
 coefficients with two seeds have. The baselines are the pool's own. ``validate`` says how well trainings are predicted
 that an emulator was not fitted to.
@@ -36,7 +38,7 @@ Time: a second a proposal of `curve` on one core.
 import argparse
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,7 +67,8 @@ from orchestrator.search.problem import Coefficients, History, Problem
 Floats = npt.NDArray[np.float64]
 
 RESULTS = Path(__file__).parent / "data" / "search_emulator.arrow"
-KINDS = ["mean", "drawn"]
+LIVE = "drawn_live"
+KINDS = ["mean", "drawn", LIVE]
 COMPONENTS = 4  # principal components of surfaces
 KNOTS = 1024
 CEILING = 0.935  # of reuse accuracies: no training of the pools reaches it
@@ -170,7 +173,7 @@ class Emulator(PoolProblem):
 
     Args:
         network: whose pool.
-        kind: ``mean`` or ``drawn``.
+        kind: one of KINDS.
         seed: of what is drawn.
     """
 
@@ -178,17 +181,20 @@ class Emulator(PoolProblem):
         super().__init__(network)
         problem, pool = self.problem, read_pool(network)
         plan = [coefficients for coefficients, _ in planned(network)]
-        drawn = [number for number in range(TRAININGS) if number in pool and succeeded(pool[number])]
+        trained = [(plan[number], pool[number]) for number in range(TRAININGS) if number in pool]
+        if kind == LIVE:
+            trained += [(coefficients, surface_G) for _, coefficients, surface_G in read_live(network, problem)]
+        learnt = [(coefficients, surface_G) for coefficients, surface_G in trained if succeeded(surface_G)]
         inside = [nearest(problem, coefficients) for coefficients in self.baselines]
-        self.x_ND = np.array([problem.to_unit(plan[number]) for number in drawn] + inside)
-        self.y_NG = np.array([*(pool[number] for number in drawn), *self.of_baselines.values()])
+        self.x_ND = np.array([problem.to_unit(coefficients) for coefficients, _ in learnt] + inside)
+        self.y_NG = np.array([*(surface_G for _, surface_G in learnt), *self.of_baselines.values()])
         process = Process.fit(self.x_ND, self.y_NG)
         self.predict = process.mean if kind == "mean" else process.drawn(seed)
         pairs = [(number, TRAININGS + number) for number in range(AGAIN)]
         pairs = [pair for pair in pairs if all(number in pool and succeeded(pool[number]) for number in pair)]
         twice = [(to_logits(pool[one]), to_logits(pool[other])) for one, other in pairs]
         self.differences_KG = np.array([one - other for one, other in twice]) / np.sqrt(2)
-        self.fails = _failures(problem, plan, pool)
+        self.fails = _failures(problem, trained)
 
     def truth(self, coefficients: Coefficients) -> Floats | None:
         """(G,) accuracies at the target sizes; None where training fails."""
@@ -236,16 +242,30 @@ def succeeded(surface_G: Floats | None) -> bool:
     return surface_G is not None and bool(surface_G.max() > COLLAPSED)
 
 
-def _failures(
-    problem: Problem, plan: list[Coefficients], pool: Mapping[int, Floats | None]
-) -> Callable[[Floats], bool]:
-    """Where trainings fail, by the pool's."""
-    numbers = [number for number in pool if number < TRAININGS]
-    failed_N = np.array([not succeeded(pool[number]) for number in numbers])
+def live_file(network: str) -> Path:
+    """Where the trainings of live searches are kept."""
+    return RESULTS.with_name(f"search_live_{network}.arrow")
+
+
+def read_live(network: str, problem: Problem) -> list[tuple[int, Coefficients, Floats | None]]:
+    """Of each training of a live search the search, the coefficients and the surface; None where it diverged."""
+    return [
+        (
+            row["search"],
+            {name: row[name] for name in problem.space},
+            None if row["surface"] is None else np.array(row["surface"]),
+        )
+        for row in result_rows.read_rows(live_file(network))
+    ]
+
+
+def _failures(problem: Problem, trained: Sequence[tuple[Coefficients, Floats | None]]) -> Callable[[Floats], bool]:
+    """Where trainings fail, by those that there are."""
+    failed_N = np.array([not succeeded(surface_G) for _, surface_G in trained])
     if not failed_N.any():
         return lambda _: False
     model = ExtraTreesClassifier(500, random_state=0)
-    model.fit(np.array([problem.to_unit(plan[number]) for number in numbers]), failed_N)
+    model.fit(np.array([problem.to_unit(coefficients) for coefficients, _ in trained]), failed_N)
     return lambda unit: bool(model.predict(unit)[0])
 
 

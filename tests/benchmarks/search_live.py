@@ -17,17 +17,15 @@ Usage: python tests/benchmarks/search_live.py run [NETWORK SEARCHER SEED]
 import itertools
 import statistics
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 from result_rows import read_rows, write_rows
-from search_emulator import METRIC, Floats, Ours, PoolProblem, read_pool
+from search_emulator import METRIC, Floats, Ours, PoolProblem, live_file, read_live, read_pool
 from search_pool import NETWORKS, TRAININGS, measured
 
 from orchestrator.search.problem import Coefficients
 
-DATA = Path(__file__).parent / "data"
 LENGTH, DRAWS = 20, 10_000
 FIRST, LATER = range(5), range(5, 10)  # searches, by the seed: experience without collapsed trainings, and with them
 SEARCHERS = ("curve",)
@@ -44,18 +42,10 @@ def main(words: list[str]) -> None:
             run_search(network, name, seed)
 
 
-def file_of(network: str) -> Path:
-    return DATA / f"search_live_{network}.arrow"
-
-
 def first_trainings(network: str) -> list[tuple[Coefficients, Floats | None]]:
     """The coefficients and the surface of each training of the first searches; None for one that diverged."""
-    rows = [row for row in read_rows(file_of(network)) if row["search"] in FIRST]
-    names = list(PoolProblem(network).problem.space)
-    return [
-        ({name: row[name] for name in names}, None if row["surface"] is None else np.array(row["surface"]))
-        for row in rows
-    ]
+    trainings = read_live(network, PoolProblem(network).problem)
+    return [(coefficients, surface_G) for search, coefficients, surface_G in trainings if search in FIRST]
 
 
 def run_search(network: str, searcher: str, seed: int) -> None:
@@ -66,7 +56,7 @@ def run_search(network: str, searcher: str, seed: int) -> None:
         search.tell(coefficients, surface_G)
     about = {"network": network, "searcher": searcher, "search": seed}
     for number in range(len(problem.baselines), LENGTH):
-        rows = read_rows(file_of(network))
+        rows = read_rows(live_file(network))
         (row,) = [row for row in rows if row["number"] == number and about.items() <= row.items()] or [None]
         if row is None:
             coefficients = search.ask()
@@ -77,7 +67,7 @@ def run_search(network: str, searcher: str, seed: int) -> None:
             }
             surface = [of_target[target] for target in problem.targets] if of_target else None
             row = {**about, "number": number, **coefficients, "surface": surface}
-            write_rows(file_of(network), [*rows, row])
+            write_rows(live_file(network), [*rows, row])
             print(f"{network} {searcher} {seed}: training {number + 1} of {LENGTH}", file=sys.stderr, flush=True)
         coefficients = {name: row[name] for name in problem.problem.space}
         search.tell(coefficients, None if row["surface"] is None else np.array(row["surface"]))
@@ -85,7 +75,7 @@ def run_search(network: str, searcher: str, seed: int) -> None:
 
 def print_table() -> None:
     """Hypervolumes of searches, and where they are among random draws of as many trainings."""
-    rows = [row for network in NETWORKS for row in read_rows(file_of(network))]
+    rows = [row for network in NETWORKS for row in read_rows(live_file(network))]
     print("| network | searcher | experience | baselines | random, median | searches | better than | median |")
     print("|---|---|---|---|---|---|---|---|")
     groups = dict.fromkeys((row["network"], row["searcher"], row["search"] in FIRST) for row in rows)

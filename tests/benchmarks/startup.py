@@ -3,7 +3,8 @@
 Ratios, so that figures of other machines compare; processor time (user and system, children included), so that figures
 taken beside other work do. Commands and checkouts take turns, and each figure is the median of its runs. The storage is
 the one that the tests keep (tests/older_storage.py). A sweep counts with everything that Ray starts, until the first
-trial has trained its first batch: its epochs are one batch long, and the first one leaves a checkpoint.
+trial has trained its first batch: its epochs are one batch long, and the first one leaves a checkpoint. Beside it is a
+process that imports PyTorch and starts Ray alone; of both the seconds that a person waits are shown too.
 
     python tests/benchmarks/startup.py                # this checkout
     python tests/benchmarks/startup.py ../before      # this one, and another one beside it
@@ -38,7 +39,13 @@ SWEEP = (
     *(*MODA, "sweep", "experiment=digits", "tracking=none", "sweep.trials=1", "training.epochs=30"),
     *("data.limit=100", "training.batch_size=80", "storage={fresh}"),
 )
-A_SWEEP = "moda sweep to its first batch"
+RAY = (
+    "-c",
+    "import sys, torch, ray; ray.init(log_to_driver=False); open(sys.argv[1], 'w').close(); input()",
+    "{fresh}/is up",
+)
+A_RAY, A_SWEEP = "torch, ray.init()", "moda sweep to its first batch"
+UNTIL = {A_RAY: (RAY, "is up"), A_SWEEP: (SWEEP, "trials/*/checkpoint*")}
 MARK = "MODA_STARTUP"
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -58,8 +65,11 @@ def main() -> None:
                 for checkout in checkouts:
                     seconds.setdefault((name, checkout), []).append(command_seconds(words, checkout, scratch))
         for _ in range(0 if options.no_sweep else SWEEPS):
-            for checkout in checkouts:
-                seconds.setdefault((A_SWEEP, checkout), []).append(sweep_seconds(checkout, scratch))
+            for name, (words, mark) in UNTIL.items():
+                for checkout in checkouts:
+                    spent, waited = seconds_until(words, mark, checkout, scratch)
+                    seconds.setdefault((name, checkout), []).append(spent)
+                    seconds.setdefault((f"{name}, waited", checkout), []).append(waited)
     print(f"processor seconds, and over those of {TORCH!r}; {os.cpu_count()} CPUs")
     for checkout in checkouts:
         base = statistics.median(seconds[TORCH, checkout])
@@ -79,24 +89,28 @@ def command_seconds(words: tuple[str, ...], checkout: Path, folder: str) -> floa
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def sweep_seconds(checkout: Path, folder: str) -> float:
-    """User and system time of all that a sweep started, by the time that a checkpoint is there."""
+def seconds_until(words: tuple[str, ...], file: str, checkout: Path, folder: str) -> tuple[float, float]:
+    """User and system time of all that a command has started when it has made a file, and the time until then."""
     with tempfile.TemporaryDirectory(dir=folder) as fresh:
-        process = start(SWEEP, checkout, folder, fresh)
-        while not any(Path(fresh).glob("trials/*/checkpoint*")):
+        began = time.perf_counter()
+        process = start(words, checkout, folder, fresh)
+        while not any(Path(fresh).glob(file)):
             if process.poll() is not None:
-                raise SystemExit(f"the sweep ended without a checkpoint, with exit code {process.returncode}")
+                raise SystemExit(f"{' '.join(words)} ended with exit code {process.returncode} before it made {file}")
             time.sleep(0.02)
-        found = sum(marked_seconds(fresh))
-        process.communicate()
-    return found
+        waited = time.perf_counter() - began
+        spent = sum(marked_seconds(fresh))
+        process.communicate(b"\n")
+    return spent, waited
 
 
 def start(words: tuple[str, ...], checkout: Path, folder: str, fresh: str) -> subprocess.Popen[bytes]:
     """Start Python with a checkout; ``{fresh}`` in its words is a new folder."""
     places = {"PYTHONPATH": str(checkout), "MODA_STORAGE": f"{folder}/storage", MARK: fresh, "OMP_NUM_THREADS": "1"}
     arguments = [sys.executable, *(word.replace("{fresh}", fresh) for word in words)]
-    return subprocess.Popen(arguments, cwd=folder, env=os.environ | places, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        arguments, cwd=folder, env=os.environ | places, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
 
 
 def marked_seconds(mark: str) -> Iterator[float]:
