@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.feather
 import torch
 from torch import Tensor
+from trained_network import trained_network
 
 from moda_core import Contributions, contribution_masks, draw_pairs, draw_subsets, estimate_reuse
 from moda_core.graph.graph import ChannelGraph
@@ -34,10 +35,7 @@ from orchestrator.training.batch_losses import computing
 from orchestrator.training.data.image_set import Data
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import Trained, accuracy, prepare
-from orchestrator.training.loop import choose_device, choose_precision, train
-from orchestrator.training.methods import make_method
-from orchestrator.training.preparing import prepare_training
-from orchestrator.training.trial import make_network
+from orchestrator.training.loop import choose_device, choose_precision
 
 ROWS = Path(__file__).parent / "data" / "compact_modules"
 NETWORKS = {"vgg": [], "resnet18": ["model=resnet18", "~model.widths", "~model.hidden", "model.width=16"]}
@@ -104,24 +102,9 @@ def train_one(name: str, recipe: str, compactness: str, seed: int) -> tuple[Trai
             "evaluation.targets=[0.1]",
         ]
     )
-    device = choose_device(config.training)
-    data = load_data(config.data).to(device)
-    network = make_network(config, data).to(device)
-    method = make_method(config.method)
-    precision = choose_precision(config.training.precision, device)
-    prepared = prepare_training(network, data.train, config.training, method, precision)
-    for _ in train(
-        network,
-        data.train,
-        config.training,
-        method,
-        num_classes=data.num_classes,
-        prepared=prepared,
-        crop=config.data.crop,
-        flip=config.data.flip,
-        precision=precision,
-    ):
-        pass
+    data = load_data(config.data).to(choose_device(config.training))
+    network, _ = trained_network(config, data)
+    precision = choose_precision(config.training.precision, data.train.labels.device)
     return prepare(network, data, config, precision=precision), data
 
 

@@ -24,6 +24,7 @@ import ray
 import torch
 from ray import tune
 from rich.console import Console
+from trained_network import trained_network
 
 from orchestrator.config import Config
 from orchestrator.config.composing import load_config
@@ -36,10 +37,6 @@ from orchestrator.search.quasi_random import SobolSearcher
 from orchestrator.training.calibration import CrossFitting, second_half
 from orchestrator.training.data import Data, load_data
 from orchestrator.training.decompose import grid, measure, prepare
-from orchestrator.training.loop import train
-from orchestrator.training.methods import make_method
-from orchestrator.training.preparing import prepare_training
-from orchestrator.training.trial import make_network
 from orchestrator.views.progress import Progress
 
 SLOTS = 2
@@ -119,26 +116,13 @@ def run_bare(config: Config) -> tuple[float, float]:
 def train_and_measure(config: Config, data: Data) -> dict[str, float]:
     """What a trial computes: the network trained, and its whole surface on validation images."""
     torch.set_num_threads(config.training.cpus_per_worker)
-    method, network = make_method(config.method), make_network(config, data)
-    prepared = prepare_training(network, data.train, config.training, method, torch.float32)
-    epochs = train(
-        network,
-        data.train,
-        config.training,
-        method,
-        num_classes=data.num_classes,
-        prepared=prepared,
-        crop=config.data.crop,
-        flip=config.data.flip,
-        precision=torch.float32,
-    )
-    *_, last = epochs
+    network, rows = trained_network(config, data)
     started = time.perf_counter()
     trained = prepare(network, data, config)
     split, images = data.judged
     fitting = CrossFitting(second_half(images.labels, config.data.seed))
     measure(trained, images, config.evaluation, split=split, choices=grid(config.evaluation), calibration=fitting)
-    spent = sum(row["seconds"] for row in last.rows)
+    spent = sum(row["seconds"] for row in rows)
     return {"seconds": spent, "evaluation_seconds": time.perf_counter() - started}
 
 

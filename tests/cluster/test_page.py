@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -21,15 +20,13 @@ from orchestrator.errors import ConfigError
 from orchestrator.results.records import read_sweep
 from orchestrator.search import Status
 from orchestrator.storage.delta import DeltaStore
-from tests.cluster.jobs import ROOT, checkout
+from tests.cluster.jobs import checkout
+from tests.cluster.person import ASK, LONG, blocks_of, end_processes_of, environment_of, shell, succeed
 from tests.integration.sweeps import RAY_STARTS
 from tests.integration.waiting import PATIENCE
 
-PAGE = (ROOT / "docs" / "cluster.md").read_text()
-SECTION = re.search(r"## Your own machines\n(.*?)\n## ", PAGE, re.S)[1]
-START, COPY_TOKEN, JOIN, SUBMIT, FRONT = re.findall(r"```sh\n(.*?)```", SECTION, re.S)
-LONG = 4 * PATIENCE  # for the packages, on a busy machine
-STOP = "export RAY_AUTH_MODE=token\n.venv/bin/ray job stop "
+START, COPY_TOKEN, JOIN, SUBMIT, FRONT = blocks_of("Your own machines")
+STOP = f"{ASK}.venv/bin/ray job stop "
 
 
 @pytest.fixture
@@ -39,38 +36,11 @@ def machine(tmp_path):
     project = folder / "pyproject.toml"  # a version that nothing that is installed has
     project.write_text(project.read_text().replace('version = "0.1.0"', 'version = "9.8.7"'))
     sessions = tempfile.mkdtemp(prefix="moda-ray-")  # a short path: Ray puts sockets below it
-    foreign = ("RAY_ADDRESS", "RAY_AUTH", "PYTHONPATH", "VIRTUAL_ENV", "MODA_STORAGE", "WANDB_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    environment |= {"HOME": str(tmp_path / "home"), "RAY_TMPDIR": sessions, "PIP_NO_COMPILE": "1"}
+    environment = environment_of(tmp_path / "home") | {"RAY_TMPDIR": sessions, "PIP_NO_COMPILE": "1"}
     environment["PATH"] = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if "venv" not in part)
-    (tmp_path / "home").mkdir()
     yield folder, environment
     end_processes_of(environment["HOME"])
     shutil.rmtree(sessions, ignore_errors=True)
-
-
-def end_processes_of(home):
-    """Every process of a shell with this home, whatever it became."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                os.kill(int(process.name), signal.SIGKILL)
-
-
-def shell(machine, commands):
-    """A shell in which a block of the page is typed; it ends at the first command that fails."""
-    folder, environment = machine
-    return subprocess.Popen(
-        ["bash", "-e", "-c", commands],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
-def succeed(machine, commands):
-    process = shell(machine, commands)
-    printed, _ = process.communicate(timeout=LONG)
-    assert process.returncode == 0, printed
-    return printed
 
 
 def start(machine):
@@ -79,7 +49,7 @@ def start(machine):
     assert ".venv/bin/ray start --head" in last
     succeed(machine, "\n".join(before))
     for _ in range(RAY_STARTS):  # what Ray starts keeps the shell's output open
-        process = shell(machine, f"export RAY_AUTH_MODE=token\n{last} > start.log 2>&1")
+        process = shell(machine, f"{ASK}{last} > start.log 2>&1")
         process.communicate(timeout=LONG)
         if process.returncode == 0:
             return
@@ -91,7 +61,7 @@ def submitted(machine):
     """The sweep, submitted again while the cluster's agent is not there yet: what it printed up to its first trial."""
     end = time.monotonic() + PATIENCE
     while True:
-        job, printed = shell(machine, "export RAY_AUTH_MODE=token\n" + SUBMIT), ""
+        job, printed = shell(machine, ASK + SUBMIT), ""
         for line in job.stdout:
             printed += line
             if "[1/12] trial" in line:
@@ -123,11 +93,13 @@ def test_from_nothing_to_a_front(machine):
     before = finished(storage)
     assert 0 < len(before) < 12
 
-    printed = succeed(machine, "export RAY_AUTH_MODE=token\n" + SUBMIT)
+    printed = succeed(machine, ASK + SUBMIT)
     assert "12 of 12 trials finished" in printed
     assert [trial.status for trial in trials(storage)] == [Status.FINISHED] * 12
     assert {trial.attempt for trial in trials(storage) if trial.number in before} == {1}
-    assert re.search(r"best .*/size/", succeed(machine, "export RAY_AUTH_MODE=token\n" + FRONT))
+    sweep = read_sweep(DeltaStore(str(storage)), "digits")
+    best = sweep.find("best")
+    assert re.search(rf"{sweep.mark(best)} +{re.escape(best.label)} ", succeed(machine, ASK + FRONT))
     (row,) = DeltaStore(str(storage)).read("sweeps").to_pylist()
     assert json.loads(row["versions"])["moda-orchestrator"] == "9.8.7"  # of the folder that was sent
 

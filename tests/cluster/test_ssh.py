@@ -5,9 +5,7 @@ The machines are namespaces of this one (machines.py), whose environment for Ray
 
 import contextlib
 import json
-import os
 import re
-import signal
 import socket
 import subprocess
 
@@ -16,19 +14,17 @@ import pytest
 from orchestrator.results.records import read_sweep
 from orchestrator.search import Status
 from orchestrator.storage.delta import DeltaStore
-from tests.cluster.jobs import ROOT, checkout
+from tests.cluster.jobs import checkout
 from tests.cluster.machines import POSSIBLE, machines
+from tests.cluster.person import ASK, blocks_of, end_processes_of, environment_of, shell, succeed
 from tests.integration.ray_head import BIN
-from tests.integration.waiting import PATIENCE, kill_processes_of, wait_until
+from tests.integration.waiting import wait_until
 
-PAGE = (ROOT / "docs" / "cluster.md").read_text()
-SECTION = re.search(r"## Machines by ssh\n(.*?)\n## ", PAGE, re.S)[1]
-INSTALL, UP, TUNNEL, SUBMIT, END = re.fullmatch(
-    r"(python3 .*?\n)(export .*? up .*?\n)(\S+ray dashboard .*?\n)(export .*?\n)(for machine in .*?\n)",
-    "".join(re.findall(r"```sh\n(.*?)```", SECTION, re.S)),
+UP, TUNNEL, SUBMIT, END = re.fullmatch(
+    r"python3 .*?\n(export .*? up .*?\n)(\S+ray dashboard .*?\n)(export .*?\n)(for machine in .*?\n)",
+    "".join(blocks_of("Machines by ssh")),
     re.S,
 ).groups()
-ASK = "export RAY_AUTH_MODE=token\n"
 
 
 @pytest.fixture
@@ -41,15 +37,12 @@ def two_machines():
 def person(two_machines, tmp_path):
     """A checkout with the environment of this one, the file with its addresses, user and key, and a shell's variables
     of a person whose home is empty."""
-    folder, home = checkout(tmp_path / "checkout"), tmp_path / "home"
-    home.mkdir()
+    folder, environment = checkout(tmp_path / "checkout"), environment_of(tmp_path / "home")
     (folder / ".venv").symlink_to(BIN.parent)
     file = folder / "cluster" / "on-premise.yaml"
     file.write_text(completed(file.read_text(), two_machines).replace("~/.ssh/id_ed25519", str(two_machines[0].key)))
-    foreign = ("RAY_", "PYTHONPATH", "VIRTUAL_ENV", "MODA_STORAGE", "WANDB_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    yield folder, {**environment, "HOME": str(home)}
-    kill_processes_of(str(home))
+    yield folder, environment
+    end_processes_of(environment["HOME"])
 
 
 def completed(text, two_machines):
@@ -58,21 +51,6 @@ def completed(text, two_machines):
     for name, machine in addresses:
         text = text.replace(name, machine.address)
     return text.replace("USER", "root")
-
-
-def shell(person, commands):
-    folder, environment = person
-    return subprocess.Popen(
-        ["bash", "-e", "-c", commands], start_new_session=True,
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
-def succeed(person, commands):
-    process = shell(person, commands)
-    printed, _ = process.communicate(timeout=4 * PATIENCE)
-    assert process.returncode == 0, printed
-    return printed
 
 
 def listed(head, what):
@@ -100,7 +78,7 @@ def test_from_nothing_to_a_front(two_machines, person):
         assert machine.run("stat -c %a ~/.ray/auth_token") == "600\n"
 
     shared = head.common / "shared"
-    tunnel = shell(person, ASK + TUNNEL)
+    shell(person, ASK + TUNNEL)
     wait_until(tunnel_is_open, "the tunnel to the dashboard")
     assert "/shared/moda" in SUBMIT
     printed = succeed(person, SUBMIT.replace("/shared/moda", str(shared)))
@@ -110,7 +88,6 @@ def test_from_nothing_to_a_front(two_machines, person):
     addresses = {node["node_id"]: node["node_ip"] for node in listed(head, "nodes")}
     assert {addresses[actor["node_id"]] for actor in listed(head, "actors")} == both  # trials are actors
 
-    os.killpg(tunnel.pid, signal.SIGTERM)
     succeed(person, completed(END, two_machines).replace("ssh ", f"{' '.join(head.ssh)} "))
     for machine in two_machines:
         assert "moda-ray" not in machine.run("ps ax")
