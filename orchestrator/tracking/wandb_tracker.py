@@ -28,6 +28,7 @@ LOG = logging.getLogger("moda")
 START_SECONDS = 20.0  # how long a run may take to start before it is offline, where WANDB_INIT_TIMEOUT is not set
 FINISH_SECONDS = 20.0  # how long to upload what is left when its training is over, without WANDB_FINISH_TIMEOUT
 MARKER = "moda-storage"  # in a run's folder: whose run it is
+HEADER_BYTES = 7  # of the file of an offline run that holds no record yet
 ADDRESS = "moda-address"  # in the folder of a run that is online: where people see it
 
 
@@ -254,7 +255,8 @@ def _remove_superseded(run: "wandb.Run", root: str) -> None:
     """Remove what earlier attempts left offline: the run is told all of it again, and a sync would upload it twice.
 
     What was synced stays, and so does what is not of this storage: storages in object stores share a folder. A process
-    that was killed leaves a folder that cannot be synced at all.
+    that was killed may leave a folder without a record, whose it was nobody can tell: W&B's sync refuses it, and with
+    it all runs that it is given.
     """
     own = Path(run.dir).parent
     if run.offline:
@@ -262,7 +264,9 @@ def _remove_superseded(run: "wandb.Run", root: str) -> None:
     for folder in own.parent.glob(f"offline-run-{'?' * 15}-{glob.escape(run.id)}"):
         marker = folder / MARKER
         is_ours = marker.is_file() and marker.read_text() == root
-        if is_ours and folder != own and not any(folder.glob("*.synced")):
+        sizes = [file.stat().st_size for file in folder.glob("*.wandb")]
+        is_empty = bool(sizes) and max(sizes) <= HEADER_BYTES
+        if (is_ours or is_empty) and folder != own and not any(folder.glob("*.synced")):
             shutil.rmtree(folder, ignore_errors=True)
 
 

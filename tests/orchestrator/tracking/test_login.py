@@ -178,9 +178,11 @@ def test_a_client_whose_parts_have_moved_is_asked_in_public(home, monkeypatch):
 def test_only_runs_of_this_storage_are_superseded(tmp_path):
     """Storages in object stores share a folder; a run's id may hold what a pattern gives a meaning to."""
     folders = {}
-    for name, root in {"a": "s3://mine", "b": "s3://theirs", "c": None, "d": "s3://mine", "e": "s3://mine"}.items():
+    roots = {"a": "s3://mine", "b": "s3://theirs", "c": None, "d": "s3://mine", "e": "s3://mine", "killed": None}
+    for name, root in roots.items():
         folders[name] = tmp_path / f"offline-run-20260102_03040{len(folders)}-run[0]"
         folders[name].mkdir()
+        (folders[name] / "run.wandb").write_bytes(b":W&B\xe1\xbe\0" + (b"" if name == "killed" else b"a record"))
         if root:
             (folders[name] / MARKER).write_text(root)
     (folders["d"] / "run.wandb.synced").touch()
@@ -190,7 +192,6 @@ def test_only_runs_of_this_storage_are_superseded(tmp_path):
     run = SimpleNamespace(dir=str(folders["e"] / "files"), id="run[0]", offline=True)
     _remove_superseded(run, "s3://mine")
     assert not folders["a"].exists()
-    left = {folder.name for folder in tmp_path.iterdir()}
-    assert left == {folder.name for name, folder in folders.items() if name != "a"} | {
-        "offline-run-20260102_030405-run0"
-    }
+    left = {name for name, folder in folders.items() if folder.exists()}
+    assert left == {"b", "c", "d", "e"}
+    assert alike.exists()
