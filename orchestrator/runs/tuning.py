@@ -21,6 +21,7 @@ from orchestrator.runs.deaths import Deaths
 from orchestrator.runs.growth import LOOK_SECONDS, Growth
 from orchestrator.runs.interrupts import Interrupt, stopping_tune
 from orchestrator.runs.lease import Lease
+from orchestrator.runs.paced import paced
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.scratch import scratch_folder
 from orchestrator.runs.shared_storage import SharedStorage
@@ -38,6 +39,7 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # no banner: the display is ours
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # no tracebacks: what dies is told on one line
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # nor of trials that die while the sweep ends
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",  # so many processes start beside each other; how many there are we say
 }
 
 
@@ -76,7 +78,7 @@ def run_trials(
 
             train_on_workers(trial, data, storage, in_tune=True)
         else:
-            run_tracked(trial, ray.get(data), report=tune.report)
+            run_tracked(trial, ray.get(data), report=paced(tune.report))
 
     os.environ.update(SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is said by Deaths and below

@@ -37,6 +37,14 @@ class Workers:
         """The process group of all workers, None for one."""
         return dist.group.WORLD if self.world > 1 else None
 
+    def agreed(self, decision: bool, device: torch.device) -> bool:
+        """Return the first worker's decision, on every worker."""
+        if self.group is None:
+            return decision
+        shared = torch.tensor(int(decision), device=device)
+        dist.broadcast(shared, 0, group=self.group)
+        return bool(shared.item())
+
 
 def samples_each(network: nn.Module, config: TrainingConfig) -> int:
     """How many samples of a batch every worker needs: two for statistics of its own, one to share in everybody's.

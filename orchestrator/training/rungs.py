@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from moda_core.modes import evaluating
@@ -165,7 +164,7 @@ class Judge:
         found = surface(network, self.data, self.config, precision=precision, workers=workers, parts=self.parts)
         reason = self._decide(found, rung) if self.workers.rank == 0 else None
         self.seconds += time.perf_counter() - started
-        if self._agreed(reason is not None):
+        if workers.agreed(reason is not None, self.data.train.labels.device):
             raise Stopped(reason or "the first worker says why")
 
     def _decide(self, found: list[dict[str, Any]], rung: Rung) -> str | None:
@@ -175,14 +174,6 @@ class Judge:
         rows = self.store.read("rungs", self.sweep_id).to_pylist()
         baseline = recorded_reference(self.store, self.sweep_id)
         return verdict(rows, self.trial_id, rung, self.config, baseline) if self.may_stop else None
-
-    def _agreed(self, stop: bool) -> bool:
-        """The first worker's decision, on every worker."""
-        if self.workers.group is None:
-            return stop
-        decision = torch.tensor(int(stop), device=self.data.train.labels.device)
-        dist.broadcast(decision, 0, group=self.workers.group)
-        return bool(decision.item())
 
 
 def _part(images: ImageSet) -> ImageSet:

@@ -45,6 +45,7 @@ from orchestrator.training.kept_files import KeptFiles
 from orchestrator.training.loop import Diverged, choose_device, choose_precision, read_checkpoint, train
 from orchestrator.training.methods import make_method
 from orchestrator.training.networks import make_model
+from orchestrator.training.pace import Pace
 from orchestrator.training.per_class import measure_classes
 from orchestrator.training.preparing import prepare_method, prepare_training
 from orchestrator.training.rules import check_rules
@@ -193,6 +194,7 @@ def run_trial(
         prepared = prepare_training(network, data.train, config.training, method, precision)
         may_stop = dict(trial.coefficients) not in [dict(baseline) for baseline in config.search.baselines]
         judge = Judge(trial.sweep_id, trial.trial_id, config, may_stop, data, store, precision, workers, prepared.parts)
+        checkpoints = Pace()
         epochs = train(
             network,
             data.train,
@@ -211,8 +213,10 @@ def run_trial(
             if workers.rank == 0:
                 tracker.log(epoch.row, step=epoch.row["epoch"])
             judge(network, epoch.row["epoch"])  # before the checkpoint: a trial that dies here comes here again
-            if workers.rank == 0:
-                files.write(checkpoint, epoch.checkpoint())
+            is_last = epoch.row["epoch"] == config.training.epochs
+            if workers.rank == 0 and (is_last or checkpoints.is_due):
+                with checkpoints.timed():
+                    files.write(checkpoint, epoch.checkpoint())
             terms = {name: epoch.row[name] for name in method.terms}
             shown = {name: epoch.row[name] for name in ("epoch", "loss")}
             report({**shown, "epochs": config.training.epochs, "terms": terms})

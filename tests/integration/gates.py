@@ -40,7 +40,7 @@ class Gated(nn.Sequential):
 
 
 class Gate:
-    """Where trainings of :class:`Gated` wait: after ``epochs`` whole epochs, whose checkpoint is written.
+    """Where trainings of :class:`Gated` wait: after ``epochs`` whole epochs. The first one's checkpoint is written.
 
     Args:
         folder: a new folder.

@@ -17,7 +17,7 @@ from tests.integration.gates import Gate
 from tests.integration.sweeps import run_moda, start_at_gate
 from tests.integration.waiting import PATIENCE, command_line, descendants, kill, wait_for_the_end_of
 
-EPOCHS, BEFORE = 6, 3  # of each training, and how many of them are done when it is killed
+EPOCHS, BEFORE = 6, 3  # of each training, and how many of them are done when it is killed, of which one or more are kept
 
 
 @pytest.fixture
@@ -80,7 +80,8 @@ def test_kill_9_and_the_same_command_again(gate, shared_ray, tmp_path, cluster):
     assert [state.status for state in trial_states(store.read("trials", "killed"))] == ["finished", "started"]
     checkpoint = (tmp_path / "trials" / "killed-0001" / "checkpoint.pt").read_bytes()
     before = read_checkpoint(checkpoint, torch.device("cpu")).rows
-    assert len(before) == BEFORE
+    kept = len(before)
+    assert 1 <= kept <= BEFORE  # as many as writing them takes little time
     first = store.read("trials", "killed").to_pylist()
 
     gate.open()
@@ -99,8 +100,8 @@ def test_kill_9_and_the_same_command_again(gate, shared_ray, tmp_path, cluster):
     rows = [row for row in store.read("epochs", "killed").to_pylist() if row["trial_id"] == "killed-0001"]
     rows.sort(key=lambda row: row["epoch"])
     assert [row["epoch"] for row in rows] == list(range(1, EPOCHS + 1))
-    # It went on from its last epoch: those before were not trained again, their seconds are the first run's.
-    assert [row["seconds"] for row in rows[:BEFORE]] == [row["seconds"] for row in before]
+    # It went on from its checkpoint: epochs before were not trained again, their seconds are the first run's.
+    assert [row["seconds"] for row in rows[:kept]] == [row["seconds"] for row in before]
 
     # And it is the trial that it would have been: the same, trained in one go, has the same weights to the bit.
     state = sweep.trials[1]
