@@ -45,10 +45,10 @@ def worker_needs(training: TrainingConfig) -> dict[str, float]:
     return {"CPU": training.cpus_per_worker, "GPU": training.gpus_per_worker}
 
 
-def held_trials(config: Config, nodes: Sequence[Node]) -> int:
-    """Return how many trials the nodes hold at once, at most ``sweep.concurrency``."""
+def held_trials(config: Config, nodes: Sequence[Node], *, free: bool = False) -> int:
+    """Return how many trials the nodes hold at once, at most ``sweep.concurrency``: all in all, or beside what runs."""
     needs = worker_needs(config.training)
-    held = sum(node.holds(needs) for node in nodes) // config.training.num_workers
+    held = sum(node.holds(needs, free=free) for node in nodes) // config.training.num_workers
     return min(held, config.sweep.concurrency or held)
 
 

@@ -128,11 +128,14 @@ def run_alone(trial: Trial, data: Data, console: Console) -> None:
 def _reporter(bar: Progress, epochs: int, console: Console) -> Report:
     task = bar.add_task("training", total=epochs)
     every = max(1, epochs // 10)
+    following = every
 
     def report(metrics: dict[str, Any]) -> None:
-        losses = losses_text(metrics["loss"], metrics["terms"])
-        bar.update(task, completed=metrics["epoch"], description=losses)
-        if not console.is_terminal and metrics["epoch"] % every == 0:
-            console.print(f"epoch {metrics['epoch']}/{epochs}  {losses}", highlight=False)
+        nonlocal following
+        epoch, losses = metrics["epoch"], losses_text(metrics["loss"], metrics["terms"])
+        bar.update(task, completed=epoch, description=losses)
+        if not console.is_terminal and (epoch >= following or epoch == epochs):
+            following = every * (epoch // every + 1)
+            console.print(f"epoch {epoch}/{epochs}  {losses}", highlight=False)
 
     return report

@@ -21,7 +21,6 @@ from orchestrator.runs.deaths import Deaths
 from orchestrator.runs.growth import LOOK_SECONDS, Growth
 from orchestrator.runs.interrupts import Interrupt, stopping_tune
 from orchestrator.runs.lease import Lease
-from orchestrator.runs.paced import paced
 from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.scratch import scratch_folder
 from orchestrator.runs.shared_storage import SharedStorage
@@ -39,7 +38,7 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # no banner: the display is ours
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # no tracebacks: what dies is told on one line
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # nor of trials that die while the sweep ends
-    "TUNE_MAX_PENDING_TRIALS_PG": "16",  # so many processes start beside each other; how many there are we say
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",  # as many processes start beside each other
 }
 
 
@@ -78,20 +77,20 @@ def run_trials(
 
             train_on_workers(trial, data, storage, in_tune=True)
         else:
-            run_tracked(trial, ray.get(data), report=paced(tune.report))
+            run_tracked(trial, ray.get(data), report=tune.report)
 
     os.environ.update(SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say is said by Deaths and below
     with scratch_folder("tune") as scratch, stopping_tune() as interrupt:
         _keep_keys_of_stores()
         air_usage.tag_callbacks = _count_no_callbacks
-        callbacks = [_Leased(lease), Deaths(proposals, progress), Waiting(config, progress.say), progress]
-        if may_grow:
-            callbacks.append(Growth(proposals))
+        adapter = _TuneAdapter(proposals, TimeLimit(config.sweep.hours))
+        callbacks: list[Callback] = [_Leased(lease), Deaths(proposals, progress), Waiting(config, progress.say)]
+        callbacks += [progress, adapter.waiting, *([Growth(proposals)] if may_grow else [])]
         tuner = tune.Tuner(
             tune.with_resources(trainable, _resources(training)),
             tune_config=tune.TuneConfig(
-                search_alg=_TuneAdapter(proposals, TimeLimit(config.sweep.hours)),
+                search_alg=adapter,
                 num_samples=proposals.missing,
                 reuse_actors=True,
             ),
@@ -156,14 +155,16 @@ class _TuneAdapter(TuneSearcher):
     """Our proposals in Ray Tune's terms. Tune's own metrics play no part, and nothing of it is ever restored.
 
     As many trials are given at once as the cluster holds, which is looked up again and again, since it may grow and
-    shrink. One trial is always given, however few nodes there are: an autoscaler starts one for it.
+    shrink. Where other programs hold a part of it, no more than one trial waits for them, since a proposal is better
+    the later it is made. One trial is always given, however few nodes there are: an autoscaler starts one for it.
     """
 
     def __init__(self, proposals: Proposals, limit: TimeLimit, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._proposals, self._limit_of_time, self._clock = proposals, limit, clock
         self._given: dict[str, dict[str, Any]] = {}
-        self._limit, self._looked = 1, float("-inf")
+        self.waiting = _NotStarted()
+        self._held, self._free, self._looked = 1, 1, float("-inf")
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -176,22 +177,26 @@ class _TuneAdapter(TuneSearcher):
                 " same command goes on, with as many hours again"
             )
             return cast(dict[str, Any], self.FINISHED)
-        if len(self._given) >= self._room():
+        self._look()
+        if len(self._given) >= self._held or len(self.waiting) >= self._free:
             return None  # Tune asks again
         try:
             number, coefficients = self._proposals.next()
         except SpaceExhausted:
             return cast(dict[str, Any], self.FINISHED)  # a string that Tune knows
         self._given[trial_id] = {"number": number, "coefficients": coefficients}
+        self.waiting.add(trial_id)
         return self._given[trial_id]
 
-    def _room(self) -> int:
+    def _look(self) -> None:
         if self._clock() - self._looked > LOOK_SECONDS:
             self._looked = self._clock()
-            self._limit = max(1, held_trials(self._proposals.config, nodes_of_cluster()))
-        return self._limit
+            config, nodes = self._proposals.config, nodes_of_cluster()
+            self._held = max(1, held_trials(config, nodes))
+            self._free = max(1, held_trials(config, nodes, free=True))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self.waiting.discard(trial_id)
         self._proposals.over(**self._given.pop(trial_id))
 
     def save(self, checkpoint_path: str) -> None:
@@ -199,6 +204,36 @@ class _TuneAdapter(TuneSearcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the tables hold the state."""
+
+
+class _NotStarted(Callback):
+    """The trials that Tune was given and that have no process yet, or have lost it, as a Tune callback."""
+
+    def __init__(self) -> None:
+        self._trials: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that is never made."""
+        return {}
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def add(self, trial_id: str) -> None:
+        """Note that a trial was given to Tune."""
+        self._trials.add(trial_id)
+
+    def discard(self, trial_id: str) -> None:
+        """Note that a trial has started, or has died on its way."""
+        self._trials.discard(trial_id)
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Note that a trial started."""
+        self.discard(trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Note that a trial starts again, before any that is proposed later."""
+        self.add(trial.trial_id)
 
 
 class _Leased(Callback):

@@ -11,12 +11,11 @@ from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from orchestrator.errors import RunError
-from orchestrator.runs.paced import paced
 from orchestrator.runs.reasons import reason_text
 from orchestrator.runs.scratch import scratch_folder
 from orchestrator.runs.shared_storage import SharedStorage
 from orchestrator.runs.tracked import run_tracked
-from orchestrator.training import Trial, Workers, choose_device
+from orchestrator.training import Trial, Workers
 from orchestrator.training.data import Data
 
 
@@ -27,7 +26,7 @@ def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", storage: SharedS
         trial: the trial.
         data: in the object store, so that a node loads it once.
         storage: as all workers must see it.
-        in_tune: whether this runs inside a Tune trial, which then gets the epochs as reports.
+        in_tune: whether this runs inside a Tune trial, which then gets the reports.
 
     Raises:
         RunError: a worker failed, or does not see the storage.
@@ -40,9 +39,7 @@ def train_on_workers(trial: Trial, data: "ray.ObjectRef[Data]", storage: SharedS
             train.report(metrics)
 
         storage.check()
-        workers, device = Workers(dist.get_rank(), dist.get_world_size()), choose_device(training)
-        report = paced(tell, agreed=lambda decision: workers.agreed(decision, device))
-        run_tracked(trial, ray.get(data), report=report, workers=workers)
+        run_tracked(trial, ray.get(data), report=tell, workers=Workers(dist.get_rank(), dist.get_world_size()))
 
     callbacks: list[Any] = [TuneReportCallback()] if in_tune else []  # type: ignore[no-untyped-call]
     with scratch_folder("train") as scratch:

@@ -263,10 +263,12 @@ def _remove_superseded(run: "wandb.Run", root: str) -> None:
         (own / MARKER).write_text(root)
     for folder in own.parent.glob(f"offline-run-{'?' * 15}-{glob.escape(run.id)}"):
         marker = folder / MARKER
-        is_ours = marker.is_file() and marker.read_text() == root
-        sizes = [file.stat().st_size for file in folder.glob("*.wandb")]
-        is_empty = bool(sizes) and max(sizes) <= HEADER_BYTES
-        if (is_ours or is_empty) and folder != own and not any(folder.glob("*.synced")):
+        if marker.is_file():
+            is_ours = marker.read_text() == root
+        else:
+            sizes = [file.stat().st_size for file in folder.glob("*.wandb")]
+            is_ours = bool(sizes) and max(sizes) <= HEADER_BYTES
+        if is_ours and folder != own and not any(folder.glob("*.synced")):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -9,7 +9,6 @@ from .loop import check_device, choose_device
 from .methods import make_method
 from .own_metrics import Measured, OwnMetric
 from .own_parts import with_own_parts
-from .pace import Pace
 from .stage_costs import stages_lines
 from .timing import Timing, time_training
 from .trial import (
@@ -27,7 +26,6 @@ __all__ = [
     "KeptFiles",
     "Measured",
     "OwnMetric",
-    "Pace",
     "Report",
     "Timing",
     "Trial",

@@ -1,16 +1,17 @@
-"""How often something is done that costs time, and that need not be done after every epoch."""
+"""How often a trial saves its state and says how far it is, which takes time and need not be after every epoch."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-SHARE = 0.02  # of the time, at most
+SHARE = 0.01  # of the time
+LONGEST = 60.0  # seconds without, however long it takes
 
 
 class Pace:
-    """Says when something is due again: so seldom that it takes no more than ``SHARE`` of the time.
+    """Says when something is due again: so seldom that it takes ``SHARE`` of the time, but every minute at least.
 
-    What takes 10 ms is due every half second, so it is due after each epoch that is longer.
+    What takes 10 ms is due every second, so it is due after each epoch that is longer.
 
     Args:
         clock: seconds.
@@ -30,4 +31,5 @@ class Pace:
         """Do it within the context, from whose length follows when it is due again."""
         started = self._clock()
         yield
-        self._due = started + (self._clock() - started) / SHARE
+        ended = self._clock()
+        self._due = min(started + (ended - started) / SHARE, ended + LONGEST)

@@ -148,8 +148,8 @@ class Judge:
     parts: nn.Module | None = None
     seconds: float = 0.0
 
-    def __call__(self, network: nn.Module, epoch: int) -> None:
-        """After an epoch; where it is a rung, write the surface and read the verdict.
+    def __call__(self, network: nn.Module, epoch: int) -> bool:
+        """After an epoch; where it is a rung, write the surface and read the verdict. Returns whether it is one.
 
         Raises:
             Stopped: the trial does not go on; the first worker's message says why.
@@ -158,7 +158,7 @@ class Judge:
             (rung for rung in rungs_of(self.config.search, self.config.training.epochs) if rung.epoch == epoch), None
         )
         if rung is None:
-            return
+            return False
         started = time.perf_counter()
         precision, workers = self.precision, self.workers
         found = surface(network, self.data, self.config, precision=precision, workers=workers, parts=self.parts)
@@ -166,6 +166,7 @@ class Judge:
         self.seconds += time.perf_counter() - started
         if workers.agreed(reason is not None, self.data.train.labels.device):
             raise Stopped(reason or "the first worker says why")
+        return True
 
     def _decide(self, found: list[dict[str, Any]], rung: Rung) -> str | None:
         at = {"rung": rung.number, "fraction": rung.fraction, "epoch": rung.epoch}

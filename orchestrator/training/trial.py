@@ -163,7 +163,8 @@ def run_trial(
     workers: Workers | None = None,
 ) -> None:
     """Run a trial to its end. All workers train and count; the first one decomposes, writes, and reports to the tracker
-    that ``track`` starts.
+    that ``track`` starts. The epochs that ``report`` is given are those from which the trial can go on, the same ones
+    on all workers.
 
     A trial that is over already is left alone. A loss that diverges, or a configuration that cannot work, is recorded
     and returns normally: training again would only tell the same. So is a trial that a rung stops. Anything else that
@@ -194,7 +195,7 @@ def run_trial(
         prepared = prepare_training(network, data.train, config.training, method, precision)
         may_stop = dict(trial.coefficients) not in [dict(baseline) for baseline in config.search.baselines]
         judge = Judge(trial.sweep_id, trial.trial_id, config, may_stop, data, store, precision, workers, prepared.parts)
-        checkpoints = Pace()
+        pace = Pace()
         epochs = train(
             network,
             data.train,
@@ -212,14 +213,15 @@ def run_trial(
             rows = epoch.rows
             if workers.rank == 0:
                 tracker.log(epoch.row, step=epoch.row["epoch"])
-            judge(network, epoch.row["epoch"])  # before the checkpoint: a trial that dies here comes here again
+            is_rung = judge(network, epoch.row["epoch"])  # a trial that dies here comes here again, but not later
             is_last = epoch.row["epoch"] == config.training.epochs
-            if workers.rank == 0 and (is_last or checkpoints.is_due):
-                with checkpoints.timed():
-                    files.write(checkpoint, epoch.checkpoint())
-            terms = {name: epoch.row[name] for name in method.terms}
-            shown = {name: epoch.row[name] for name in ("epoch", "loss")}
-            report({**shown, "epochs": config.training.epochs, "terms": terms})
+            if is_rung or is_last or workers.agreed(pace.is_due, device):
+                with pace.timed():
+                    if workers.rank == 0:
+                        files.write(checkpoint, epoch.checkpoint())
+                    terms = {name: epoch.row[name] for name in method.terms}
+                    shown = {name: epoch.row[name] for name in ("epoch", "loss")}
+                    report({**shown, "epochs": config.training.epochs, "terms": terms})
         after_seconds = None
         if has_step_after(method):
             name, seed = trial.file(AFTER_CHECKPOINT), config.training.seed

@@ -147,13 +147,14 @@ class Progress(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Note that a trial started."""
-        self._running[trial.trial_id] = {"config": trial.config, "epoch": 0, "epochs": 0, "started": self._clock()}
+        before = self._running.get(trial.trial_id, {"epoch": 0})["epoch"]  # of an attempt that died
+        self._running[trial.trial_id] = {"config": trial.config, "epoch": before, "epochs": 0, "started": self._clock()}
         self._show()
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Note that an epoch ended."""
+        """Note how far a trial is."""
         if trial.trial_id in self._running and "epoch" in result:
             self._running[trial.trial_id].update({key: result[key] for key in ("epoch", "epochs", "loss", "terms")})
         self._show()

@@ -1,6 +1,7 @@
 """What a sweep still has to train: nothing twice, and no more than its space holds."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -171,16 +172,29 @@ class Clock:
 
 
 @pytest.fixture
-def adapter(monkeypatch):
-    """Gives Tune as many trials as a node of four cores holds."""
-    monkeypatch.setattr(tuning, "nodes_of_cluster", lambda: [Node("here", {"CPU": 4.0}, {"CPU": 4.0})])
+def cores():
+    """How many a node has, and how many of them are free."""
+    return {"has": 4.0, "free": 4.0}
+
+
+@pytest.fixture
+def adapter(monkeypatch, cores):
+    """Gives Tune as many trials as a node holds."""
+    monkeypatch.setattr(tuning, "nodes_of_cluster", lambda: [Node("a", {"CPU": cores["has"]}, {"CPU": cores["free"]})])
     return lambda proposed, clock: tuning._TuneAdapter(proposed, TimeLimit(proposed.config.sweep.hours, clock), clock)
+
+
+def start(tune, *names):
+    """Tune says that it has started trials."""
+    for name in names:
+        tune.waiting.on_trial_start(0, [], SimpleNamespace(trial_id=name))
 
 
 def test_no_trial_is_begun_when_the_time_is_over(store, proposals, adapter):
     clock, proposed = Clock(), proposals("sweep.hours=0.5")
     tune = adapter(proposed, clock)
     assert [tune.suggest(f"t{number}")["number"] for number in range(3)] == [0, 1, 2]
+    start(tune, "t0", "t1", "t2")
     clock.now += 1799
     assert tune.suggest("t3")["number"] == 3
     clock.now += 1
@@ -196,6 +210,45 @@ def test_no_trial_is_begun_when_the_time_is_over(store, proposals, adapter):
         tuning._check_over(proposed, Interrupt())
     store.append("trials", [event(3, "finished", proposed.sweep().trials[3].coefficients)])
     tuning._check_over(proposed, Interrupt())
+
+
+def test_as_many_trials_as_have_room_start_beside_each_other_and_one_more_waits(proposals, adapter, cores):
+    """Another program holds two of a node's six cores."""
+    cores.update(has=6.0, free=4.0)
+    clock = Clock()
+    tune = adapter(proposals(), clock)
+    names = [f"t{number}" for number in range(7)]
+    given = [tune.suggest(name) for name in names[:5]]
+    assert [one and one["number"] for one in given] == [0, 1, 2, 3, None]
+    start(tune, *names[:4])
+    cores["free"] = 0.0
+    clock.now += 3
+    assert tune.suggest("t4")["number"] == 4
+    assert tune.suggest("t5") is None
+    cores["free"] = 2.0  # the other program has ended
+    clock.now += 3
+    assert tune.suggest("t5")["number"] == 5
+    assert tune.suggest("t6") is None  # six are what the node holds
+
+
+def test_nothing_is_proposed_while_a_trial_that_died_waits_for_a_place(proposals, adapter, cores):
+    """Tune would give a place that becomes free to the trial that was proposed last."""
+    clock = Clock()
+    tune = adapter(proposals(), clock)
+    for name in ("t0", "t1"):
+        tune.suggest(name)
+        start(tune, name)
+    tune.waiting.on_trial_recover(0, [], SimpleNamespace(trial_id="t0"))
+    cores["free"] = 0.0
+    clock.now += 3
+    assert tune.suggest("t2") is None
+    start(tune, "t0")
+    assert tune.suggest("t2")["number"] == 2
+    tune.waiting.on_trial_recover(0, [], SimpleNamespace(trial_id="t0"))
+    assert tune.suggest("t3") is None
+    tune.on_trial_complete("t0", error=True)
+    tune.on_trial_complete("t2", error=True)  # before it ever started
+    assert tune.suggest("t3")["number"] == 3
 
 
 def test_what_was_in_flight_waits_for_the_next_command_if_the_time_is_over(store, proposals, adapter):

@@ -179,10 +179,13 @@ def test_only_runs_of_this_storage_are_superseded(tmp_path):
     """Storages in object stores share a folder; a run's id may hold what a pattern gives a meaning to."""
     folders = {}
     roots = {"a": "s3://mine", "b": "s3://theirs", "c": None, "d": "s3://mine", "e": "s3://mine", "killed": None}
+    roots["starting"] = "s3://theirs"
     for name, root in roots.items():
         folders[name] = tmp_path / f"offline-run-20260102_03040{len(folders)}-run[0]"
         folders[name].mkdir()
-        (folders[name] / "run.wandb").write_bytes(b":W&B\xe1\xbe\0" + (b"" if name == "killed" else b"a record"))
+        (folders[name] / "run.wandb").write_bytes(
+            b":W&B\xe1\xbe\0" + (b"" if name in ("killed", "starting") else b"a record")
+        )
         if root:
             (folders[name] / MARKER).write_text(root)
     (folders["d"] / "run.wandb.synced").touch()
@@ -193,5 +196,5 @@ def test_only_runs_of_this_storage_are_superseded(tmp_path):
     _remove_superseded(run, "s3://mine")
     assert not folders["a"].exists()
     left = {name for name, folder in folders.items() if folder.exists()}
-    assert left == {"b", "c", "d", "e"}
+    assert left == {"b", "c", "d", "e", "starting"}
     assert alike.exists()

@@ -17,6 +17,7 @@ from orchestrator.results.records import claim_sweep, history, read_sweep, trial
 from orchestrator.runs.proposals import Proposals
 from orchestrator.search import halving
 from orchestrator.storage.delta import DeltaStore
+from orchestrator.training import pace
 from orchestrator.training import trial as trial_module
 from orchestrator.training.data.loading import load_data
 from orchestrator.training.decompose import grid
@@ -56,6 +57,19 @@ def prepared(tmp_path):
         return trial, load_data(config.data), store
 
     return make
+
+
+@pytest.fixture
+def each_epoch(monkeypatch):
+    """Every epoch is kept and reported, whatever time that takes."""
+    monkeypatch.setattr(pace, "SHARE", 1.0)
+
+
+@pytest.fixture
+def no_epoch(monkeypatch):
+    """Only those are that must be: the first and the last one, and those of rungs."""
+    monkeypatch.setattr(pace, "SHARE", 1e-9)
+    monkeypatch.setattr(pace, "LONGEST", 1e9)
 
 
 def others(store, *, count, rung, fraction, epoch, reuse=1.0, size=0.001):
@@ -179,7 +193,7 @@ def test_a_metric_of_ones_own_stands_in_the_column_of_own_ones():
     assert all("the best 1 go on" in reasons[name] for name in "ab")
 
 
-def test_a_trial_with_rungs_has_the_weights_and_points_of_one_without(prepared):
+def test_a_trial_with_rungs_has_the_weights_and_points_of_one_without(prepared, each_epoch):
     """To the bit, with dropout, batch norm and every unit watched."""
     trial, data, store = prepared(HALVING)
     assert run(trial, data) == list(range(1, 10))
@@ -195,7 +209,7 @@ def test_a_trial_with_rungs_has_the_weights_and_points_of_one_without(prepared):
     assert points[0] == points[1]
 
 
-def test_a_trial_that_others_beat_is_stopped(prepared):
+def test_a_trial_that_others_beat_is_stopped(prepared, each_epoch):
     trial, data, store = prepared(HALVING)
     others(store, count=3, rung=2, fraction=0.333333, epoch=3)
     assert run(trial, data) == [1, 2]
@@ -264,6 +278,24 @@ def test_a_trial_that_dies_at_its_rung_is_judged_again_from_the_tables(prepared,
         plain, _, _ = prepared("training.epochs=4", name="plain")
         run(plain, data)
         assert same_file("weights.safetensors", trial, plain)
+
+
+def test_a_trial_that_dies_after_its_rung_is_not_judged_there_again(prepared, no_epoch):
+    """By then others may be there that would stop it."""
+    trial, data, store = prepared(HALVING)
+    reported = []
+
+    def report(metrics):
+        reported.append(metrics["epoch"])
+        if reported == [1, 3]:
+            raise OSError("no network")
+
+    with pytest.raises(OSError, match="no network"):
+        run_trial(trial, data, report=report)
+    others(store, count=3, rung=2, fraction=0.333333, epoch=3)
+    run_trial(trial, data, report=report)
+    assert reported == [1, 3, 4, 9]  # what goes on begins with an epoch that is kept
+    assert read_sweep(store, "s").trials[0].status == "finished"
 
 
 def test_a_stopped_trials_run_does_not_say_that_it_finished(prepared):
