@@ -26,8 +26,9 @@ class Growth(Callback):
     """Placement groups that wait for nodes which are not there yet, as a Tune callback: demand, as an autoscaler sees
     it.
 
-    They never stand in the way of a trial: while one waits for its place there are none, and when one of them gets a
-    place, all are removed. On a cluster without an autoscaler they wait and hold nothing. All end with the driver.
+    They never stand in the way of a trial: there are none while there is room or a trial waits for its place, and when
+    one of them gets a place, all are removed. On a cluster without an autoscaler they wait and hold nothing. All end
+    with the driver.
 
     Args:
         proposals: of the sweep.
@@ -49,10 +50,11 @@ class Growth(Callback):
         if self._clock() - self._looked < LOOK_SECONDS:
             return
         self._looked = self._clock()
-        config, left = self._proposals.config, self._proposals.left
-        held = held_trials(config, nodes_of_cluster())
+        config, left, nodes = self._proposals.config, self._proposals.left, nodes_of_cluster()
+        held = held_trials(config, nodes)
         missing = min(left, config.sweep.concurrency or left) - held
-        self._ask_for(0 if self._is_in_the_way() else max(0, min(missing, max(held, AT_ONCE))))
+        has_room = held_trials(config, nodes, free=True) > 0  # for trials that are about to take it
+        self._ask_for(0 if has_room or self._is_in_the_way() else max(0, min(missing, max(held, AT_ONCE))))
 
     def on_experiment_end(self, trials: list[TuneTrial], **info: Any) -> None:
         """Ask for no more nodes."""

@@ -164,7 +164,7 @@ class _TuneAdapter(TuneSearcher):
         self._proposals, self._limit_of_time, self._clock = proposals, limit, clock
         self._given: dict[str, dict[str, Any]] = {}
         self.waiting = _NotStarted()
-        self._held, self._free, self._looked = 1, 1, float("-inf")
+        self._held, self._free, self._looked = 1, 0, float("-inf")
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -178,7 +178,7 @@ class _TuneAdapter(TuneSearcher):
             )
             return cast(dict[str, Any], self.FINISHED)
         self._look()
-        if len(self._given) >= self._held or len(self.waiting) >= self._free:
+        if len(self._given) >= self._held or (self.waiting and self._free < 1):
             return None  # Tune asks again
         try:
             number, coefficients = self._proposals.next()
@@ -186,6 +186,7 @@ class _TuneAdapter(TuneSearcher):
             return cast(dict[str, Any], self.FINISHED)  # a string that Tune knows
         self._given[trial_id] = {"number": number, "coefficients": coefficients}
         self.waiting.add(trial_id)
+        self._free -= 1
         return self._given[trial_id]
 
     def _look(self) -> None:
@@ -193,7 +194,7 @@ class _TuneAdapter(TuneSearcher):
             self._looked = self._clock()
             config, nodes = self._proposals.config, nodes_of_cluster()
             self._held = max(1, held_trials(config, nodes))
-            self._free = max(1, held_trials(config, nodes, free=True))
+            self._free = held_trials(config, nodes, free=True)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self.waiting.discard(trial_id)
