@@ -8,8 +8,8 @@ which is what is left of the wall time for each trial of a slot; the share of th
 the medians, and the wall time of sweeps over that of bare Tune (goal: 1.1).
 
 Usage: python tests/benchmarks/orchestration.py [--trials 12] [--repeats 3] [--without-train] [override ...]
-Time: 14 minutes on 2 CPU cores, 3 of them --without-train; with trials of 43 seconds (training.epochs=500 --trials 6
-    --repeats 1 --without-train) 5 minutes.
+Time: 14 minutes on 2 CPU cores, 3 of them --without-train; with trials of a minute (training.epochs=650 --trials 8
+    --repeats 1 --without-train) 9 minutes.
 """
 
 import argparse
