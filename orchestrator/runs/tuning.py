@@ -178,14 +178,14 @@ class _TuneAdapter(TuneSearcher):
             )
             return cast(dict[str, Any], self.FINISHED)
         self._look()
-        if len(self._given) >= self._held or (self.waiting and self._free < 1):
+        if len(self._given) >= self._held or (self.waiting.trials and self._free < 1):
             return None  # Tune asks again
         try:
             number, coefficients = self._proposals.next()
         except SpaceExhausted:
             return cast(dict[str, Any], self.FINISHED)  # a string that Tune knows
         self._given[trial_id] = {"number": number, "coefficients": coefficients}
-        self.waiting.add(trial_id)
+        self.waiting.trials.add(trial_id)
         self._free -= 1
         return self._given[trial_id]
 
@@ -197,7 +197,7 @@ class _TuneAdapter(TuneSearcher):
             self._free = held_trials(config, nodes, free=True)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.waiting.discard(trial_id)
+        self.waiting.trials.discard(trial_id)  # one that died on its way
         self._proposals.over(**self._given.pop(trial_id))
 
     def save(self, checkpoint_path: str) -> None:
@@ -211,30 +211,19 @@ class _NotStarted(Callback):
     """The trials that Tune was given and that have no process yet, or have lost it, as a Tune callback."""
 
     def __init__(self) -> None:
-        self._trials: set[str] = set()
+        self.trials: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that is never made."""
         return {}
 
-    def __len__(self) -> int:
-        return len(self._trials)
-
-    def add(self, trial_id: str) -> None:
-        """Note that a trial was given to Tune."""
-        self._trials.add(trial_id)
-
-    def discard(self, trial_id: str) -> None:
-        """Note that a trial has started, or has died on its way."""
-        self._trials.discard(trial_id)
-
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Note that a trial started."""
-        self.discard(trial.trial_id)
+        self.trials.discard(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Note that a trial starts again, before any that is proposed later."""
-        self.add(trial.trial_id)
+        self.trials.add(trial.trial_id)
 
 
 class _Leased(Callback):

@@ -219,7 +219,7 @@ def test_as_many_trials_as_have_room_start_beside_each_other_and_one_more_waits(
     tune = adapter(proposals(), clock)
     names = [f"t{number}" for number in range(7)]
     given = [tune.suggest(name) for name in names[:5]]
-    assert [one and one["number"] for one in given] == [0, 1, 2, 3, None]
+    assert [trial and trial["number"] for trial in given] == [0, 1, 2, 3, None]
     cores["free"] = 0.0
     clock.now += 3
     assert tune.suggest("t4") is None  # the four hold their places while their processes start
