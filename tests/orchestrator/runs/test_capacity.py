@@ -6,6 +6,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from orchestrator.runs import waiting
 from orchestrator.runs.capacity import Node, held_trials, needs_text, nodes_text
 from orchestrator.runs.waiting import AGAIN, FIRST, Waiting
+from tests.clock import Clock
 
 
 def node(cpus, gpus=0, free=None, address="10.0.0.1"):
@@ -39,13 +40,6 @@ def test_what_is_said_of_needs_and_nodes(configured):
     nodes = [node(4, gpus=1, free=1), node(2, address="10.0.0.2")]
     assert nodes_text(nodes) == "node 10.0.0.1 CPU 1 of 4, GPU 0 of 1; node 10.0.0.2 CPU 2 of 2"
     assert nodes_text([]) == "there are no nodes"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import pytest
 from orchestrator.runs import growth
 from orchestrator.runs.capacity import Node
 from orchestrator.runs.growth import AT_ONCE, Growth
+from tests.clock import Clock
 
 
 class Cluster:
     """A node, and the placement groups that were asked for."""
 
     def __init__(self):
-        self.cores, self.free, self.now = 2.0, 2.0, 0.0
+        self.cores, self.free = 2.0, 2.0
         self.own = []
         self.trials = {}  # by id, the state of the group of a trial that waits for its place or has it
 
@@ -46,10 +47,11 @@ def cluster(monkeypatch):
 @pytest.fixture
 def asked(cluster, configured):
     """How many trials a sweep of forty asks room for, as its driver looks again."""
-    asking = Growth(SimpleNamespace(config=configured(), left=40), lambda: cluster.now)
+    clock = Clock()
+    asking = Growth(SimpleNamespace(config=configured(), left=40), clock)
 
     def look():
-        cluster.now += 3
+        clock.now += 3
         asking.on_step_begin(0, [])
         return len(cluster.own)
 

@@ -14,6 +14,7 @@ from orchestrator.runs.proposals import Proposals
 from orchestrator.runs.time_limit import TimeLimit
 from orchestrator.search.problem import SpaceExhausted
 from orchestrator.storage.delta import DeltaStore
+from tests.clock import Clock
 from tests.defaults import NO_SPACE
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -162,13 +163,6 @@ def test_a_searcher_learns_of_dimensions_whatever_their_names(store, configured,
 
     plain = [f"a{place}" for place in range(len(NAMES))]
     assert proposed(sorted(NAMES), "own") == proposed(plain, "plain")
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

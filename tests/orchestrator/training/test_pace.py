@@ -5,16 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.training.pace import LONGEST, SHARE, Pace
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.clock import Clock
 
 
 @given(st.lists(st.tuples(st.floats(1e-3, 10), st.floats(1e-3, 10)), min_size=20, max_size=60))
